@@ -1,0 +1,113 @@
+"""Files and folders that appear under their name when complete, and not before."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+PARTIAL_SUFFIX = ".partial"
+
+
+class AtomicFile:
+    """A binary file that is fsynced and takes its name when the block ends well, and leaves nothing when it does not.
+
+    Attributes:
+        num_bytes: bytes written so far.
+        crc32c: CRC-32C of them.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Opens a file beside `path`, whose name tells that it is partial and whose it is."""
+        self.path = os.fspath(path)
+        self.num_bytes = 0
+        self.crc32c = 0
+        self._partial = f"{self.path}.{os.getpid()}{PARTIAL_SUFFIX}"
+        self._file: BinaryIO = open(self._partial, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+
+    def write(self, data: bytes | memoryview | NDArray[np.generic]) -> int:
+        """Writes all of `data` and returns its length in bytes."""
+        # google_crc32c takes no memoryview, and numpy wraps one without a copy.
+        array = np.frombuffer(data, dtype=np.uint8)
+        view = array.data
+        written = 0
+        while written < len(view):
+            written += self._file.write(view[written:])
+        self.num_bytes += written
+        self.crc32c = google_crc32c.extend(self.crc32c, array)
+        return written
+
+    @property
+    def closed(self) -> bool:
+        """Whether the block has ended; pyarrow asks before it writes."""
+        return self._file.closed
+
+    def __enter__(self) -> "AtomicFile":
+        """Returns the file itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Names the file, or removes it where the block raised."""
+        if kind is None:
+            os.fsync(self._file.fileno())
+        self._file.close()
+        if kind is None:
+            os.replace(self._partial, self.path)
+            fsync_folder(os.path.dirname(self.path))
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(self._partial)
+
+
+def write_file(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Writes a whole file atomically; text becomes UTF-8."""
+    with AtomicFile(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives an empty folder to fill that takes the name `path`, in place of an older one, when the block ends well."""
+    final = Path(path)
+    partial = final.with_name(f"{final.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for file in partial.rglob("*"):
+            _fsync(file)
+        _fsync(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if final.exists():
+        # A folder cannot be replaced in one step: the old one steps aside, and is complete until it does.
+        old = final.with_name(f"{final.name}.old.{os.getpid()}{PARTIAL_SUFFIX}")
+        os.replace(final, old)
+        os.replace(partial, final)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(partial, final)
+    fsync_folder(final.parent)
+
+
+def fsync_folder(path: str | os.PathLike[str]) -> None:
+    """Makes the names in a folder last; file systems that have no such call are left alone."""
+    with contextlib.suppress(OSError):
+        _fsync(Path(path) if os.fspath(path) else Path("."))
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,142 @@
+"""How every command behaves: common options, messages, progress, exit codes, the figures of a run."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from features.atomic import write_file
+from features.errors import SoundmillError
+
+LOG = logging.getLogger("soundmill")
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_BAR_CELLS = 24
+_TERMINAL_SECONDS = 0.2
+_LOG_SECONDS = 10.0
+
+
+def parser(description: str, example: str) -> argparse.ArgumentParser:
+    """Returns a command's parser with the options that all commands share, and an example at the end of its help."""
+    result = argparse.ArgumentParser(
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    group = result.add_argument_group("messages")
+    group.add_argument("--summary", metavar="FILE.json", help="write the figures of the run to this file")
+    group.add_argument("--verbose", action="store_true", help="tell more while running")
+    group.add_argument("--log-file", metavar="FILE", help="append all messages, with times, to this file")
+    return result
+
+
+def run(
+    main: Callable[[argparse.Namespace, list[str]], int], arguments: argparse.ArgumentParser, beam: bool = False
+) -> None:
+    """Runs a command and ends the process with its exit code.
+
+    Args:
+        main: takes the parsed options, and those that are Beam's; returns the exit code.
+        arguments: the command's parser.
+        beam: whether options that the parser does not know are passed on to Beam.
+    """
+    options, others = arguments.parse_known_args()
+    if others and not (beam and others[0].startswith("--")):
+        arguments.error(f"unrecognized arguments: {' '.join(others)}")
+    _start_log(options.verbose, options.log_file)
+    try:
+        code = main(options, others)
+    except SoundmillError as error:
+        LOG.error("error: %s", error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        LOG.error("interrupted; nothing half-written stands under its final name")
+        # Threads and worker processes of a pipeline may still be at work, and none of it is wanted any more.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED)
+    except BrokenPipeError:
+        os._exit(1)
+    except OSError as error:
+        LOG.error("error: %s", error, exc_info=options.verbose)
+        code = 1
+    sys.exit(code)
+
+
+def finish(options: argparse.Namespace, paragraph: str, figures: dict[str, Any]) -> None:
+    """Prints the last paragraph of a run and writes its figures where `--summary` asks for them."""
+    print(paragraph, flush=True)
+    LOG.debug("%s", paragraph)
+    if options.summary:
+        write_file(options.summary, json.dumps(figures, indent=1, sort_keys=True) + "\n")
+
+
+class Progress:
+    """A line with a rate and the time left: redrawn on a terminal, plain lines now and then in a log."""
+
+    def __init__(self, name: str, total: int, unit: str) -> None:
+        """Starts the clock.
+
+        Args:
+            name: what is going on.
+            total: how many units there are.
+            unit: what is counted, in the plural.
+        """
+        self._name, self._total, self._unit = name, total, unit
+        self._started = self._shown = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+        self._drawn = False
+
+    def update(self, done: int, note: str = "") -> None:
+        """Says that `done` units are finished; draws only as often as somebody can read."""
+        now = time.monotonic()
+        if now - self._shown < (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
+            return
+        self._shown = now
+        rate = done / max(now - self._started, 1e-9)
+        left = f", {_duration((self._total - done) / rate)} left" if rate else ""
+        text = f"{self._name}: {done:,} of {self._total:,} {self._unit}, {rate:,.0f} a second{left}{note}"
+        if self._terminal:
+            filled = _BAR_CELLS * done // max(self._total, 1)
+            print(f"\r\x1b[K[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {text}", end="", file=sys.stderr, flush=True)
+            self._drawn = True
+        else:
+            LOG.info("%s", text)
+
+    def close(self) -> None:
+        """Clears the line on a terminal."""
+        if self._drawn:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._drawn = False
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _start_log(verbose: bool, log_file: str | None) -> None:
+    console = logging.StreamHandler()
+    console.setLevel(logging.DEBUG if verbose else logging.INFO)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    LOG.setLevel(logging.DEBUG)
+    LOG.propagate = False
+    LOG.handlers = [console]
+    if log_file:
+        try:
+            file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            LOG.error("error: cannot write --log-file %s: %s", log_file, error.strerror)
+            sys.exit(2)
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        LOG.addHandler(file)
+    if not verbose:
+        # Both are talkative about themselves; their errors still come as exceptions.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

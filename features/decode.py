@@ -1,0 +1,180 @@
+"""From a file to samples: soundfile for all that it reads, a direct path for plain 16-bit PCM WAV."""
+
+import errno
+import io
+import os
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from features.errors import ClipError, Reason
+
+Source = bytes | str
+"""The content of a file, or the path of one as `os.fsdecode` gives it."""
+
+_HEADER_BYTES = 4096
+_PCM_SCALE = np.float32(1.0 / 32768.0)
+# How files begin that are audio in a container that libsndfile does not open: (offset, bytes).
+_FOREIGN_AUDIO = ((4, b"ftyp"), (0, b"\x30\x26\xb2\x75"), (0, b"\x1a\x45\xdf\xa3"))
+_FAMILIAR_AUDIO = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"ID3")
+_LIBSNDFILE_UNKNOWN_FORMAT = 1
+_LIBSNDFILE_UNSUPPORTED_ENCODING = 4
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header says.
+
+    Attributes:
+        frames: samples a channel that are there to be read.
+        channels: number of channels.
+        rate_hz: sample rate.
+        truncated: whether the header promises more than the file holds.
+        pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
+    """
+
+    frames: int
+    channels: int
+    rate_hz: int
+    truncated: bool = False
+    pcm_offset: int | None = None
+
+
+def probe(source: Source) -> AudioInfo:
+    """Reads the header of a file.
+
+    Raises:
+        ClipError: the file is missing, may not be read, is empty, or is not audio that soundfile reads.
+    """
+    head, size = _head(source)
+    if size == 0:
+        raise ClipError("decode", Reason.EMPTY, "the file has no bytes")
+    plain, truncated = _plain_wav(head, size)
+    if plain is not None:
+        return plain
+    with _open(source, head) as audio:
+        return AudioInfo(audio.frames, audio.channels, audio.samplerate, truncated)
+
+
+def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
+    """Decodes a part of a file.
+
+    Args:
+        source: the path of the file, or its content.
+        info: what `probe` said of it.
+        start: first frame to read.
+        frames: how many to read, None for all that follow.
+
+    Returns:
+        float32 of shape (frames read, channels), full scale at 1; fewer frames than asked for where the file ends.
+
+    Raises:
+        ClipError: the file is damaged, or holds values that are not finite.
+    """
+    wanted = max(0, min(info.frames - start, info.frames if frames is None else frames))
+    if info.pcm_offset is not None:
+        return _read_pcm(source, info, start, wanted)
+    with _open(source, b"") as audio:
+        try:
+            if start:
+                audio.seek(start)
+            samples: NDArray[np.float32] = audio.read(wanted, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {error}") from error
+    # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
+    if not np.isfinite(samples.sum(dtype=np.float64)) and not np.isfinite(samples).all():
+        raise ClipError("decode", Reason.NOT_FINITE, "the samples hold NaN or infinity")
+    return samples
+
+
+def is_plain_wav(content: bytes) -> bool:
+    """Tells whether a file's content is 16-bit PCM WAV that is read without soundfile."""
+    return _plain_wav(content[:_HEADER_BYTES], len(content))[0] is not None
+
+
+def file_error(error: OSError) -> ClipError:
+    """Turns an error of the operating system into the reason code that fits."""
+    text = error.strerror or str(error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return ClipError("decode", Reason.MISSING, text)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ClipError("decode", Reason.PERMISSION, text)
+    return ClipError("decode", Reason.UNREADABLE, text)
+
+
+def _head(source: Source) -> tuple[bytes, int]:
+    if isinstance(source, bytes):
+        return source[:_HEADER_BYTES], len(source)
+    try:
+        with open(source, "rb") as file:
+            return file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise file_error(error) from error
+
+
+def _plain_wav(head: bytes, size: int) -> tuple[AudioInfo | None, bool]:
+    """Finds the samples of a WAV whose header leaves no room for interpretation.
+
+    Returns:
+        What the header says where it is plain 16-bit PCM, sizes agree and the data chunk begins within `head`, else
+        None; and whether the data chunk of a WAV is longer than the file. All that is not plain is soundfile's.
+    """
+    if len(head) < 12 or head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None, False
+    whole = struct.unpack_from("<I", head, 4)[0] + 8 in (size, size - 1)
+    form = None
+    position = 12
+    while position + 8 <= len(head):
+        name, length = head[position : position + 4], struct.unpack_from("<I", head, position + 4)[0]
+        position += 8
+        if name == b"data":
+            # 0xFFFFFFFF is what a writer leaves that could not go back to the header.
+            truncated = position + length > size and length != 0xFFFFFFFF
+            if form is None or truncated or not whole or length == 0:
+                return None, truncated
+            tag, channels, rate_hz, _, frame_bytes, bits = form
+            plain = tag == 1 and bits == 16 and channels > 0 and rate_hz > 0
+            if not plain or frame_bytes != 2 * channels or length % frame_bytes:
+                return None, False
+            return AudioInfo(length // frame_bytes, channels, rate_hz, False, position), False
+        if name == b"fmt ":
+            if form is not None or length != 16 or position + 16 > len(head):
+                return None, False
+            form = struct.unpack_from("<HHIIHH", head, position)
+        position += length + (length & 1)
+    return None, False
+
+
+def _read_pcm(source: Source, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:
+    offset = (info.pcm_offset or 0) + start * 2 * info.channels
+    count = frames * info.channels
+    if isinstance(source, bytes):
+        raw = np.frombuffer(source, dtype="<i2", count=count, offset=offset)
+    else:
+        try:
+            raw = np.fromfile(source, dtype="<i2", count=count, offset=offset)
+        except OSError as error:
+            raise file_error(error) from error
+    if raw.size != count:
+        raise ClipError("decode", Reason.VANISHED, "the file became shorter while it was read")
+    samples: NDArray[np.float32] = raw.astype(np.float32) * _PCM_SCALE  # exact: the scale is a power of two
+    return samples.reshape(frames, info.channels)
+
+
+def _open(source: Source, head: bytes) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else os.fsencode(source))
+    except soundfile.LibsndfileError as error:
+        foreign = any(head[at : at + len(mark)] == mark for at, mark in _FOREIGN_AUDIO)
+        if foreign or error.code == _LIBSNDFILE_UNSUPPORTED_ENCODING:
+            reason = Reason.UNSUPPORTED_CODEC
+        elif error.code == _LIBSNDFILE_UNKNOWN_FORMAT and not head.startswith(_FAMILIAR_AUDIO):
+            reason = Reason.NOT_AUDIO
+        else:
+            reason = Reason.DAMAGED
+        raise ClipError("decode", reason, error.error_string) from error
+    except OSError as error:
+        raise file_error(error) from error

@@ -1,0 +1,68 @@
+"""What can go wrong: errors that end a run, and reasons for which a single clip is left out."""
+
+import enum
+from dataclasses import dataclass
+
+
+class SoundmillError(Exception):
+    """Ends a run with one clear line; `exit_code` is what the command returns."""
+
+    exit_code = 1
+
+
+class RunError(SoundmillError):
+    """The run failed after it began: disk full, a dead worker, a concurrent commit (exit code 1)."""
+
+
+class UsageError(SoundmillError):
+    """The command line, the spec or the input cannot be used as it is (exit code 2)."""
+
+    exit_code = 2
+
+
+class Reason(enum.StrEnum):
+    """Why a file could not be used. The list is closed: tables and scripts may rely on it."""
+
+    UNREADABLE = "unreadable"
+    NOT_AUDIO = "not_audio"
+    UNSUPPORTED_CODEC = "unsupported_codec"
+    DAMAGED = "damaged"
+    DECODER_DIED = "decoder_died"
+    TRUNCATED = "truncated"
+    EMPTY = "empty"
+    TOO_SHORT = "too_short"
+    NOT_FINITE = "not_finite"
+    SILENT = "silent"
+    BAD_LABEL = "bad_label"
+    MISSING = "missing"
+    PERMISSION = "permission"
+    VANISHED = "vanished"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY_GUARD = "out_of_memory_guard"
+
+
+class ClipError(Exception):
+    """One clip cannot be used; the run goes on and the clip becomes a `Reject`.
+
+    Args:
+        stage: where it happened: `scan`, `decode`, `fit` or `write`.
+        reason: one of the closed list of reason codes.
+        message: what was met, for people.
+    """
+
+    def __init__(self, stage: str, reason: Reason, message: str) -> None:
+        """Keeps the three parts and makes the message the exception's text."""
+        super().__init__(message)
+        self.stage = stage
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A file that could not be used, as it stands in the tables of rejects."""
+
+    path: str
+    stage: str
+    reason: str
+    message: str

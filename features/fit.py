@@ -1,0 +1,118 @@
+"""From the samples of a file to the waveform that the front end hears: mono, resampled, of the clip length.
+
+A clip longer than `clip_seconds` is cut at its own rate before it is resampled, and a window of a recording is
+resampled by itself. So a window's values follow from its own samples, wherever the reading of the file began.
+"""
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from features.decode import AudioInfo, Source, decode, probe
+from features.errors import ClipError, Reason
+from features.spec import FeatureSpec
+
+
+def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the mean of the channels: (frames, channels) to (frames,)."""
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    return np.asarray(samples.mean(axis=1, dtype=np.float32))
+
+
+def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, quality: str) -> NDArray[np.float32]:
+    """Resamples (samples,) with soxr; returns it as it is where the rates are equal."""
+    if from_hz == to_hz or waveform.size == 0:
+        return waveform
+    return np.asarray(soxr.resample(waveform, from_hz, to_hz, quality=quality), dtype=np.float32)
+
+
+def source_frames(samples: int, spec: FeatureSpec, rate_hz: int) -> int:
+    """Returns how many frames at `rate_hz` hold `samples` of the spec's rate, rounded up."""
+    return -(-samples * rate_hz // spec.sample_rate_hz)
+
+
+def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArray[np.float32]:
+    """Brings at most one clip length of samples to the spec: mean of channels, resampled, zeros at the end.
+
+    Args:
+        samples: float32 of shape (frames, channels), no longer than `source_frames` of a clip.
+        rate_hz: their rate.
+        spec: the front end.
+
+    Returns:
+        float32 of shape (spec.clip_samples,).
+
+    Raises:
+        ClipError: nothing is left at the spec's rate.
+    """
+    waveform = resample(to_mono(samples), rate_hz, spec.sample_rate_hz, spec.resample_quality)
+    if waveform.size == 0:
+        raise ClipError("fit", Reason.TOO_SHORT, f"{len(samples)} samples at {rate_hz} Hz leave nothing to hear")
+    fitted = np.zeros(spec.clip_samples, dtype=np.float32)
+    kept = min(waveform.size, spec.clip_samples)
+    fitted[:kept] = waveform[:kept]
+    return fitted
+
+
+def clip_waveform(
+    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None
+) -> tuple[NDArray[np.float32], float, str]:
+    """Decodes one clip and fits it.
+
+    Args:
+        source: path or content of the file.
+        spec: the front end.
+        start: first frame of the clip within the file.
+        duration: frames of the clip, None for all that follow.
+
+    Returns:
+        The waveform, float32 of shape (spec.clip_samples,); the seconds of the clip before it was fitted; and what
+        is odd about it although it is used: `truncated`, `silent`, or nothing.
+
+    Raises:
+        ClipError: the clip cannot be used.
+    """
+    info = probe(source)
+    frames = max(0, info.frames - start)
+    if duration is not None:
+        frames = min(frames, duration)
+    if frames == 0:
+        raise ClipError("decode", Reason.EMPTY, "the file holds no samples" if start == 0 else "it begins past the end")
+    wanted = source_frames(spec.clip_samples, spec, info.rate_hz)
+    if spec.crop == "centre" and frames > wanted:
+        start += (frames - wanted) // 2
+    samples = decode(source, info, start, min(frames, wanted))
+    if len(samples) == 0:
+        raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
+    waveform = fit(samples, info.rate_hz, spec)
+    warning = "truncated" if info.truncated else "" if waveform.any() else "silent"
+    return waveform, frames / info.rate_hz, warning
+
+
+def num_windows(info: AudioInfo, spec: FeatureSpec, hop_samples: int) -> int:
+    """Returns how many windows begin inside a file when one begins every `hop_samples` of the spec's rate."""
+    return max(1, -(-info.frames * spec.sample_rate_hz // (hop_samples * info.rate_hz)))
+
+
+def window_start(index: int, spec: FeatureSpec, hop_samples: int, rate_hz: int) -> int:
+    """Returns the frame, at the file's own rate, with which window `index` begins."""
+    return index * hop_samples * rate_hz // spec.sample_rate_hz
+
+
+def window_waveform(
+    source: Source, info: AudioInfo, spec: FeatureSpec, index: int, hop_samples: int
+) -> tuple[NDArray[np.float32], float, float]:
+    """Decodes one window of a recording and fits it; window 0 of a short clip is that clip.
+
+    Returns:
+        The waveform, float32 of shape (spec.clip_samples,), and where the window begins and really ends in seconds.
+
+    Raises:
+        ClipError: the window cannot be used.
+    """
+    start = window_start(index, spec, hop_samples, info.rate_hz)
+    samples = decode(source, info, start, source_frames(spec.clip_samples, spec, info.rate_hz))
+    if len(samples) == 0:
+        raise ClipError("decode", Reason.EMPTY, "the file holds no samples")
+    return fit(samples, info.rate_hz, spec), start / info.rate_hz, (start + len(samples)) / info.rate_hz

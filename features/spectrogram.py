@@ -1,0 +1,109 @@
+"""The front end: waveforms to spectrograms, mel bands or MFCCs, in batches.
+
+One sentence holds for every front end: float32 waveforms of shape (clips, spec.clip_samples) become features of shape
+(clips, *spec.shape), and a clip's values are the same to the bit whatever batch it came in. That is why spectra are
+taken of frames in a ready buffer, magnitudes by elementwise products instead of `abs`, and matrices are applied clip by
+clip (`matmul` in three dimensions) on one BLAS thread.
+"""
+
+from functools import cache
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from features.mel import cosine_matrix, mel_matrix
+from features.spec import FeatureSpec
+
+Batch = NDArray[np.float32]
+
+# So many clips are worked on at a time: what is in work then stays in the cache of a core.
+_BLOCK_CLIPS = 8
+
+
+def features(waveforms: Batch, spec: FeatureSpec) -> NDArray[np.floating]:
+    """Computes the features of a batch of fitted clips.
+
+    Args:
+        waveforms: float32 of shape (clips, spec.clip_samples).
+        spec: the front end.
+
+    Returns:
+        spec.storage_dtype of shape (clips, *spec.shape).
+
+    Raises:
+        ValueError: the waveforms have another shape.
+    """
+    if waveforms.ndim != 2 or waveforms.shape[1] != spec.clip_samples:
+        raise ValueError(f"waveforms have shape (clips, {spec.clip_samples}), not {waveforms.shape}")
+    result = np.empty((len(waveforms), *spec.shape), dtype=spec.storage_dtype)
+    with _blas().limit(limits=1, user_api="blas"):
+        for first in range(0, len(waveforms), _BLOCK_CLIPS):
+            block = slice(first, first + _BLOCK_CLIPS)
+            spectrum = _spectrum(np.asarray(waveforms[block], dtype=np.float32), spec)
+            if spec.front_end != "stft":
+                spectrum = _log(np.matmul(spectrum, _mel(spec)), spec)  # (clips, frames, bands)
+            if spec.front_end == "mfcc":
+                spectrum = np.matmul(spectrum, _cosine(spec))  # (clips, frames, coefficients)
+            result[block] = spectrum
+    return result
+
+
+def _spectrum(waveforms: Batch, spec: FeatureSpec) -> Batch:
+    """Returns magnitudes or power of the short-time Fourier transform: (clips, frames, bins)."""
+    if spec.centred:
+        half = spec.fft_samples // 2
+        waveforms = np.pad(waveforms, ((0, 0), (half, half)))
+    frames = np.lib.stride_tricks.sliding_window_view(waveforms, spec.window_samples, axis=1)
+    frames = frames[:, :: spec.hop_samples]  # (clips, frames, window)
+    buffer = np.zeros((len(waveforms), spec.num_frames, spec.fft_samples), dtype=np.float32)
+    np.multiply(frames, _window(spec), out=buffer[..., : spec.window_samples])
+    spectrum = scipy.fft.rfft(buffer, axis=-1, workers=1)  # complex64 (clips, frames, bins)
+    power: Batch = spectrum.real * spectrum.real
+    power += spectrum.imag * spectrum.imag
+    return power if spec.spectrum_power == 2 else np.sqrt(power, out=power)
+
+
+def _log(bands: Batch, spec: FeatureSpec) -> Batch:
+    """Returns the logarithm of mel bands, in place: (clips, frames, bands)."""
+    offset = np.float32(spec.log_offset or 0.0)
+    if spec.log_scale == "natural":
+        bands += offset
+        return np.log(bands, out=bands)
+    np.maximum(bands, offset, out=bands)
+    np.log10(bands, out=bands)
+    bands *= np.float32(10.0)
+    if spec.dynamic_range_db is not None:
+        loudest = bands.max(axis=(1, 2), keepdims=True)  # of each clip, never of the batch
+        np.maximum(bands, loudest - np.float32(spec.dynamic_range_db), out=bands)
+    return bands
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@cache
+def _window(spec: FeatureSpec) -> NDArray[np.float32]:
+    """Returns the periodic Hann window (Harris, 1978), as `tf.signal` and librosa take it."""
+    phase = 2.0 * np.pi * np.arange(spec.window_samples) / spec.window_samples
+    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+
+
+@cache
+def _mel(spec: FeatureSpec) -> NDArray[np.float32]:
+    return mel_matrix(
+        spec.mel_filter_bank or "",
+        spec.mel_bands or 0,
+        spec.fft_samples,
+        spec.sample_rate_hz,
+        spec.mel_low_hz or 0.0,
+        spec.mel_high_hz or 0.0,
+    )
+
+
+@cache
+def _cosine(spec: FeatureSpec) -> NDArray[np.float32]:
+    return cosine_matrix(spec.mel_bands or 0, spec.coefficients or 0)

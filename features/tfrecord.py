@@ -1,0 +1,146 @@
+"""TFRecord files of `tf.train.Example`, written and read without TensorFlow.
+
+The frame of a record is: length (uint64, little-endian), masked CRC-32C of these eight bytes, the record, masked
+CRC-32C of the record. The record is a `tf.train.Example` in protocol buffer encoding, its tensor last, so that the
+bytes of the tensor are written as they stand in memory.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from features.atomic import AtomicFile
+
+_MASK_DELTA = 0xA282EAD8
+_VARINT, _DELIMITED = 0, 2
+_BYTES_LIST, _INT64_LIST = 1, 3  # field numbers within tf.train.Feature
+
+
+def masked_crc32c(crc: int) -> int:
+    """Returns the rotated and shifted CRC-32C that TFRecord stores."""
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def write_record(file: AtomicFile, fields: dict[str, bytes | int], name: str, tensor: NDArray[np.generic]) -> int:
+    """Appends one example.
+
+    Args:
+        file: where it goes.
+        fields: its small features; text is UTF-8 bytes.
+        name: key of the tensor.
+        tensor: contiguous; its bytes are written as they stand in memory.
+
+    Returns:
+        Offset of the record's frame in the file.
+    """
+    offset = file.num_bytes
+    head = _example_head(fields, name, tensor.nbytes)
+    length = struct.pack("<Q", len(head) + tensor.nbytes)
+    crc = google_crc32c.extend(google_crc32c.value(head), tensor)
+    file.write(length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head)
+    file.write(tensor)
+    file.write(struct.pack("<I", masked_crc32c(crc)))
+    return offset
+
+
+def records(content: memoryview) -> Iterator[dict[str, Any]]:
+    """Yields the examples of a TFRecord file whose checksum is known to be right.
+
+    Args:
+        content: the whole file.
+
+    Yields:
+        {key: bytes as a view into `content`, or int}.
+
+    Raises:
+        ValueError: the frames do not fit together.
+    """
+    position = 0
+    while position < len(content):
+        if position + 16 > len(content):
+            raise ValueError(f"a record is cut off at byte {position}")
+        (length,) = struct.unpack_from("<Q", content, position)
+        if position + 16 + length > len(content):
+            raise ValueError(f"a record of {length} bytes is cut off at byte {position}")
+        yield _parse_example(content[position + 12 : position + 12 + length])
+        position += 16 + length
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _tag(field: int, length: int) -> bytes:
+    return bytes([field << 3 | _DELIMITED]) + _varint(length)
+
+
+def _entry_head(name: str, kind: int, inner: bytes, payload: int) -> bytes:
+    """Returns the bytes of a map entry of Features up to a payload that follows `inner`."""
+    key = name.encode()
+    key = _tag(1, len(key)) + key
+    listed = _tag(kind, len(inner) + payload)
+    value = _tag(2, len(listed) + len(inner) + payload)
+    return _tag(1, len(key) + len(value) + len(listed) + len(inner) + payload) + key + value + listed + inner
+
+
+def _example_head(fields: dict[str, bytes | int], name: str, tensor_bytes: int) -> bytes:
+    entries = b""
+    for key, value in fields.items():
+        if isinstance(value, int):
+            number = _varint(value & 0xFFFFFFFFFFFFFFFF)
+            entries += _entry_head(key, _INT64_LIST, _tag(1, len(number)) + number, 0)
+        else:
+            entries += _entry_head(key, _BYTES_LIST, _tag(1, len(value)) + value, 0)
+    entries += _entry_head(name, _BYTES_LIST, _tag(1, tensor_bytes), tensor_bytes)
+    return _tag(1, len(entries) + tensor_bytes) + entries
+
+
+def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, Any]]:
+    """Yields (field number, bytes or int) of a message."""
+    position = 0
+    while position < len(view):
+        tag, position = _read_varint(view, position)
+        if tag & 7 == _VARINT:
+            value, position = _read_varint(view, position)
+            yield tag >> 3, value
+        elif tag & 7 == _DELIMITED:
+            length, position = _read_varint(view, position)
+            if position + length > len(view):
+                raise ValueError("a field is longer than its message")
+            yield tag >> 3, view[position : position + length]
+            position += length
+        else:
+            raise ValueError(f"a field of wire type {tag & 7} has no place in an example")
+
+
+def _parse_example(view: memoryview) -> dict[str, Any]:
+    example: dict[str, Any] = {}
+    for _, features in _fields(view):
+        for _, entry in _fields(features):
+            pair = dict(_fields(entry))
+            for kind, listed in _fields(pair[2]):
+                for _, value in _fields(listed):
+                    if isinstance(value, memoryview) and kind == _INT64_LIST:  # packed, as other writers do
+                        value = _read_varint(value, 0)[0]
+                    example[bytes(pair[1]).decode()] = value
+    return example
