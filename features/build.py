@@ -22,7 +22,7 @@ from features.plan import ShardUnit, content_hash, file_hash
 from features.shards import Shard, shard_path, write_shard
 from features.sources import Clip, clip_file
 from features.spec import FeatureSpec
-from features.spectrogram import features
+from features.spectrogram import compute_features
 from features.statistics import Statistics
 
 _BATCH_CLIPS = 64
@@ -133,9 +133,9 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
         kept.append(clip)
         pending += 1
         if pending == _BATCH_CLIPS:
-            table[len(kept) - pending : len(kept)] = features(waveforms, spec)
+            table[len(kept) - pending : len(kept)] = compute_features(waveforms, spec)
             pending = 0
-    table[len(kept) - pending : len(kept)] = features(waveforms[:pending], spec)
+    table[len(kept) - pending : len(kept)] = compute_features(waveforms[:pending], spec)
     table = table[: len(kept)]
     shard = None
     if kept:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from features.atomic import write_file
@@ -76,6 +77,27 @@ def finish(options: argparse.Namespace, paragraph: str, figures: dict[str, Any])
         write_file(options.summary, json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
 
+def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
+    """Returns what the last paragraph says of files that could not be used.
+
+    Args:
+        rejects: files by reason code.
+        table: where each stands with its reason.
+    """
+    if not rejects:
+        return " No file was rejected."
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejects.items()))
+    return f" {sum(rejects.values()):,} files were rejected ({reasons}), each with its reason in {table}."
+
+
+def exit_code(rejected: int, max_rejects: int | None) -> int:
+    """Returns 3 where more files were rejected than `--max-rejects` allows, else 0."""
+    if max_rejects is None or rejected <= max_rejects:
+        return 0
+    LOG.error("error: %s files were rejected, more than --max-rejects %s", f"{rejected:,}", f"{max_rejects:,}")
+    return 3
+
+
 class Progress:
     """A line with a rate and the time left: redrawn on a terminal, plain lines now and then in a log."""
 
@@ -140,3 +162,4 @@ def _start_log(verbose: bool, log_file: str | None) -> None:
         # Both are talkative about themselves; their errors still come as exceptions.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+        logging.getLogger().addHandler(logging.NullHandler())

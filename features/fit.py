@@ -28,8 +28,8 @@ def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, quality: s
 
 
 def source_frames(samples: int, spec: FeatureSpec, rate_hz: int) -> int:
-    """Returns how many frames at `rate_hz` hold `samples` of the spec's rate, rounded up."""
-    return -(-samples * rate_hz // spec.sample_rate_hz)
+    """Returns where, in frames at `rate_hz`, the sample number `samples` of the spec's rate lies, rounded down."""
+    return samples * rate_hz // spec.sample_rate_hz
 
 
 def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArray[np.float32]:
@@ -79,7 +79,7 @@ def clip_waveform(
         frames = min(frames, duration)
     if frames == 0:
         raise ClipError("decode", Reason.EMPTY, "the file holds no samples" if start == 0 else "it begins past the end")
-    wanted = source_frames(spec.clip_samples, spec, info.rate_hz)
+    wanted = max(1, source_frames(spec.clip_samples, spec, info.rate_hz))
     if spec.crop == "centre" and frames > wanted:
         start += (frames - wanted) // 2
     samples = decode(source, info, start, min(frames, wanted))
@@ -90,18 +90,13 @@ def clip_waveform(
     return waveform, frames / info.rate_hz, warning
 
 
-def num_windows(info: AudioInfo, spec: FeatureSpec, hop_samples: int) -> int:
-    """Returns how many windows begin inside a file when one begins every `hop_samples` of the spec's rate."""
-    return max(1, -(-info.frames * spec.sample_rate_hz // (hop_samples * info.rate_hz)))
-
-
-def window_start(index: int, spec: FeatureSpec, hop_samples: int, rate_hz: int) -> int:
-    """Returns the frame, at the file's own rate, with which window `index` begins."""
-    return index * hop_samples * rate_hz // spec.sample_rate_hz
+def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
+    """Returns how many windows of the clip length, one after the other, a file has; the last may be padded."""
+    return max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
 
 
 def window_waveform(
-    source: Source, info: AudioInfo, spec: FeatureSpec, index: int, hop_samples: int
+    source: Source, info: AudioInfo, spec: FeatureSpec, index: int
 ) -> tuple[NDArray[np.float32], float, float]:
     """Decodes one window of a recording and fits it; window 0 of a short clip is that clip.
 
@@ -111,8 +106,8 @@ def window_waveform(
     Raises:
         ClipError: the window cannot be used.
     """
-    start = window_start(index, spec, hop_samples, info.rate_hz)
-    samples = decode(source, info, start, source_frames(spec.clip_samples, spec, info.rate_hz))
+    start, end = (source_frames(number * spec.clip_samples, spec, info.rate_hz) for number in (index, index + 1))
+    samples = decode(source, info, start, end - start)
     if len(samples) == 0:
         raise ClipError("decode", Reason.EMPTY, "the file holds no samples")
     return fit(samples, info.rate_hz, spec), start / info.rate_hz, (start + len(samples)) / info.rate_hz

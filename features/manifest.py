@@ -1,10 +1,8 @@
 """The committed state of a feature set: what is in it, where it came from, and the one function that changes it."""
 
 import contextlib
-import csv
 import fcntl
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -20,8 +18,8 @@ from features.atomic import write_file
 from features.build import Report, library_versions
 from features.errors import Reject, RunError, UsageError
 from features.partition import PARTITIONS, count
+from features.rejects import in_order, to_csv
 from features.shards import Shard
-from features.sources import csv_path, unescape_path
 from features.spec import FeatureSpec
 from features.statistics import Statistics
 
@@ -93,7 +91,7 @@ class Manifest:
             "partitions": {name: [asdict(shard) for shard in shards] for name, shards in self.partitions.items()},
             "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
         }
-        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Manifest":
@@ -188,7 +186,7 @@ def commit(
     """
     folder = Path(folder)
     clips = _clips(reports)
-    rejects = sorted(scan_rejects + _rejects(reports), key=lambda reject: unescape_path(reject.path))
+    rejects = in_order(scan_rejects + _rejects(reports))
     if not len(clips):
         first = rejects[0]
         raise RunError(
@@ -196,7 +194,7 @@ def commit(
         )
     sink = pa.BufferOutputStream()
     pq.write_table(clips, sink)
-    tables = {"clips": (sink.getvalue().to_pybytes(), "parquet"), "rejects": (_rejects_csv(rejects).encode(), "csv")}
+    tables = {"clips": (sink.getvalue().to_pybytes(), "parquet"), "rejects": (to_csv(rejects).encode(), "csv")}
     with _lock(folder):
         now = load_manifest(folder) if (folder / MANIFEST).exists() else None
         if (now.state if now else 0) != (base.state if base else 0):
@@ -259,14 +257,6 @@ def _rejects(reports: list[Report]) -> list[Reject]:
         for report in reports
         for row in report.rows.filter(pc.is_null(report.rows["row"])).to_pylist()
     ]
-
-
-def _rejects_csv(rejects: list[Reject]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "stage", "reason", "message"))
-    writer.writerows((csv_path(reject.path), reject.stage, reject.reason, reject.message) for reject in rejects)
-    return text.getvalue()
 
 
 def _partition(report: Report) -> str:

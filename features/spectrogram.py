@@ -22,7 +22,7 @@ Batch = NDArray[np.float32]
 _BLOCK_CLIPS = 8
 
 
-def features(waveforms: Batch, spec: FeatureSpec) -> NDArray[np.floating]:
+def compute_features(waveforms: Batch, spec: FeatureSpec) -> NDArray[np.floating]:
     """Computes the features of a batch of fitted clips.
 
     Args:

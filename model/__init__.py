@@ -1,0 +1,1 @@
+"""The network: data sets, training, evaluation, the artifact. Nothing in this package imports Beam."""

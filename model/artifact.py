@@ -1,0 +1,125 @@
+"""The one thing that scoring needs: network, front end and class names, in a folder that is whole or not there."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.atomic import atomic_folder, write_file
+from features.errors import UsageError
+from features.spec import FeatureSpec
+from model.backend import load_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER = "model"
+FORMAT_NAME = "soundmill-model"
+FORMAT_VERSION = 1
+_NETWORK_FILE = "network.keras"
+_DESCRIPTION_FILE = "artifact.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A trained network and what it takes to use it.
+
+    Attributes:
+        network: the Keras model: (clips, *spec.shape, 1) to (clips, classes).
+        spec: the front end whose features it was trained on.
+        classes: labels in the order of the network's outputs.
+        network_name: its name among the networks.
+        returns_logits: whether outputs go through a softmax to give probabilities.
+        trained_on: partitions that it was trained on.
+        digest: sha256 of the saved network, which names this very training.
+    """
+
+    network: "keras.Model"
+    spec: FeatureSpec
+    classes: list[str]
+    network_name: str
+    returns_logits: bool
+    trained_on: tuple[str, ...]
+    digest: str = ""
+
+
+def save_artifact(run: Path, artifact: Artifact) -> Path:
+    """Writes the artifact into a run folder and returns where it lies."""
+    with atomic_folder(run / FOLDER) as folder:
+        artifact.network.save(folder / _NETWORK_FILE)
+        description = {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "spec": artifact.spec.to_dict(),
+            "fingerprint": artifact.spec.fingerprint,
+            "classes": artifact.classes,
+            "network": artifact.network_name,
+            "returns_logits": artifact.returns_logits,
+            "trained_on": list(artifact.trained_on),
+            "network_sha256": _sha256(folder / _NETWORK_FILE),
+        }
+        write_file(folder / _DESCRIPTION_FILE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    return run / FOLDER
+
+
+def read_description(run: str | Path) -> dict[str, Any]:
+    """Reads what a run's artifact is, without TensorFlow's work of loading it.
+
+    Raises:
+        UsageError: the folder is no run, or its training did not end.
+    """
+    folder = Path(run)
+    path = folder / FOLDER / _DESCRIPTION_FILE
+    if not folder.is_dir():
+        raise UsageError(f"no such run folder: {run}; make one with python -m model.train")
+    if not path.is_file():
+        if (folder / "config.json").is_file():
+            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; train into a new folder")
+        raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
+                         "give the --output of python -m model.train")  # fmt: skip
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if description["format"] != FORMAT_NAME or description["format_version"] != FORMAT_VERSION:
+            raise UsageError(
+                f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
+            )
+        description["spec"] = FeatureSpec.from_dict(description["spec"], where=str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged: {error!r}; train again") from error
+    if description["spec"].fingerprint != description["fingerprint"]:
+        raise UsageError(f"{run} was trained on another version of the front end; featurize and train again")
+    return description
+
+
+def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
+    """Loads a run's artifact, in Keras' safe mode: nothing in the file is executed.
+
+    Args:
+        run: the run folder.
+        threads: that TensorFlow computes with in this process, None for all cores.
+
+    Raises:
+        UsageError: there is none, or it is damaged.
+    """
+    description = read_description(run)
+    path = Path(run) / FOLDER / _NETWORK_FILE
+    if not path.is_file() or _sha256(path) != description["network_sha256"]:
+        raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
+    load_tensorflow(threads)
+    import keras
+
+    return Artifact(
+        network=keras.saving.load_model(path, compile=False, safe_mode=True),
+        spec=description["spec"],
+        classes=description["classes"],
+        network_name=description["network"],
+        returns_logits=description["returns_logits"],
+        trained_on=tuple(description["trained_on"]),
+        digest=description["network_sha256"],
+    )
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

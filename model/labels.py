@@ -1,0 +1,86 @@
+"""What scoring takes and gives: units of windows, and the lines of the labelled CSV."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from features.errors import Reject
+from features.sources import csv_path
+
+# Windows that a network is given at a time, always.
+BATCH_CLIPS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class WindowUnit:
+    """One unit of scoring: some windows of one file.
+
+    Attributes:
+        path: of the file, relative to the root, as `features.sources.escape_path` writes it.
+        first_window: number of the first window.
+        num_windows: how many follow one another from there.
+    """
+
+    path: str
+    first_window: int
+    num_windows: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of a labelled CSV.
+
+    Attributes:
+        path: of the file, escaped.
+        start_seconds: where the window begins.
+        end_seconds: where it really ends, which for a file's last window may be before a clip length is over.
+        label: name of the class.
+        probability: that the network gives it.
+        rank: 1 for the most probable class of the window, 2 for the next.
+    """
+
+    path: str
+    start_seconds: float
+    end_seconds: float
+    label: str
+    probability: float
+    rank: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What came of some units.
+
+    Attributes:
+        scores: in the order of the units and their windows, then by rank.
+        rejects: files that could not be used; none of their windows is among the scores.
+        scored: number of units all of whose windows were labelled.
+        windows: number of windows labelled.
+    """
+
+    scores: list[Score]
+    rejects: list[Reject]
+    scored: int
+    windows: int
+
+
+def csv_header(top: int) -> str:
+    """Returns the first line of a labelled CSV; it has a rank where more than one label a window is asked for."""
+    return "path,start_seconds,end_seconds,label,probability" + (",rank" if top > 1 else "") + "\n"
+
+
+def csv_lines(scores: Iterable[Score], top: int) -> str:
+    """Returns the lines of scores: seconds and probabilities with six digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for score in scores:
+        row = (
+            csv_path(score.path),
+            f"{score.start_seconds:.6f}",
+            f"{score.end_seconds:.6f}",
+            score.label,
+            f"{score.probability:.6f}",
+        )
+        writer.writerow((*row, score.rank) if top > 1 else row)
+    return text.getvalue()

@@ -1,0 +1,93 @@
+"""Labels waveforms and features with a trained network, in batches of one fixed size.
+
+Every batch is filled up to the same number of rows: a network's last digits depend on the shape of what it is given,
+and a clip's probabilities must not depend on how many others came with it.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from features.decode import probe
+from features.errors import ClipError, Reject
+from features.fit import window_waveform
+from features.sources import clip_file
+from features.spec import FeatureSpec
+from features.spectrogram import compute_features
+from model.artifact import Artifact
+from model.labels import BATCH_CLIPS, Labels, Score, WindowUnit
+
+
+class Predictor:
+    """A network ready for use."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        """Keeps the artifact and makes the network a graph of one batch shape."""
+        self.artifact = artifact
+        network = artifact.network
+        signature = tf.TensorSpec((BATCH_CLIPS, *artifact.spec.shape, 1), tf.float32)
+        self._call = tf.function(lambda batch: network(batch, training=False), input_signature=[signature])
+
+    def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        parts = [self._fixed(part) for part in _slices(batch)]
+        if not parts:
+            return np.zeros((0, len(self.artifact.classes)), dtype=np.float32)
+        return np.concatenate(parts)
+
+    def probabilities_of_waveforms(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the probability of each class: (clips, spec.clip_samples) to (clips, classes)."""
+        return self.probabilities(compute_features(waveforms, self.artifact.spec))
+
+    def _fixed(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
+        filled = np.zeros((BATCH_CLIPS, *self.artifact.spec.shape, 1), dtype=np.float32)
+        filled[: len(batch), ..., 0] = batch
+        outputs = self._call(filled).numpy()[: len(batch)]
+        return softmax(outputs, axis=-1) if self.artifact.returns_logits else outputs
+
+
+def _slices(batch: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
+    return (batch[first : first + BATCH_CLIPS] for first in range(0, len(batch), BATCH_CLIPS))
+
+
+def label_windows(
+    predictor: Predictor, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
+) -> Labels:
+    """Decodes the windows of some units and labels them.
+
+    Args:
+        predictor: the network.
+        root: where the units' paths begin.
+        units: what to label; their windows together are the batch.
+        top: labels a window.
+        threshold: probabilities below it are left out.
+    """
+    spec, classes = predictor.artifact.spec, predictor.artifact.classes
+    waveforms: list[NDArray[np.float32]] = []
+    places: list[tuple[str, float, float]] = []
+    rejects = []
+    for unit in units:
+        try:
+            windows = _windows(clip_file(root, unit.path), spec, unit)
+        except ClipError as error:
+            rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
+            continue
+        waveforms += [waveform for waveform, _, _ in windows]
+        places += [(unit.path, start, end) for _, start, end in windows]
+    stacked = np.stack(waveforms) if waveforms else np.empty((0, spec.clip_samples), dtype=np.float32)
+    scores = []
+    for place, row in zip(places, predictor.probabilities_of_waveforms(stacked), strict=True):
+        best = np.argsort(-row, kind="stable")[:top]
+        for rank, number in enumerate(best.tolist(), start=1):
+            if row[number] >= threshold:
+                scores.append(Score(*place, classes[number], float(row[number]), rank))
+    return Labels(scores, rejects, len(units) - len(rejects), len(places))
+
+
+def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> list[tuple[NDArray[np.float32], float, float]]:
+    info = probe(path)
+    numbers = range(unit.first_window, unit.first_window + unit.num_windows)
+    return [window_waveform(path, info, spec, number) for number in numbers]

@@ -1,0 +1,259 @@
+"""Computes the features of a folder of recordings into shards: python -m pipelines.featurize."""
+
+import argparse
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from features import console, partition
+from features.build import is_finished, read_report
+from features.console import LOG, Progress
+from features.decode import probe
+from features.errors import ClipError, UsageError
+from features.manifest import Manifest, append_run, commit, existing_manifest
+from features.plan import Plan, limit, make_plan, write_work_list
+from features.presets import PRESETS, load_spec, preset
+from features.shards import FORMATS
+from features.sources import Source, clip_file, scan
+from features.spec import FeatureSpec
+from pipelines.progress import follow
+from pipelines.workers import choose_workers, parse_workers
+
+EXAMPLE = "python -m pipelines.featurize --input speech/ --output features/ --preset speech-commands"
+# What is done with odd clips: they are used, and the clips table says so.
+POLICIES = {"silent": "keep", "truncated": "keep"}
+# From so many clips on, two processes are sooner done than one, their start included.
+_CLIPS_THAT_PAY = 8_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a featurize is asked for.
+
+    Attributes:
+        input: folder with one folder per class.
+        output: folder of the feature set.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        group: rule of the groups, see `features.partition.group_rule`.
+        split: percentages of training, validation and testing; None leaves it to the lists or 80/10/10.
+        limit: number of clips at most.
+        workers: worker processes of a local run, None to choose.
+        beam_options: passed on to Beam.
+    """
+
+    input: str
+    output: str
+    spec: FeatureSpec
+    storage_format: str = "tfrecord"
+    group: str | None = None
+    split: tuple[int, int, int] | None = None
+    limit: int | None = None
+    workers: int | None = None
+    beam_options: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What chose and divided the clips, for the manifest."""
+        return {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}
+
+
+def find_clips(request: Request) -> tuple[Source, pa.Table]:
+    """Lists the clips of the input with their groups and partitions, and says what is odd about them."""
+    source = scan(request.input, labelled=True)
+    clips, notes = partition.assign(source.clips, source.root, request.group, request.split)
+    clips = limit(clips, request.limit)
+    for note in notes:
+        LOG.warning("warning: %s", note)
+    counts = partition.count(clips)
+    if len(counts) == 1:
+        LOG.warning("warning: one class only, %s; training takes two", next(iter(counts)))
+    if not any(partition.TRAINING in by_partition for by_partition in counts.values()):
+        LOG.warning("warning: the training partition is empty; --group and --split say who belongs to it")
+    return source, clips
+
+
+def featurize(request: Request) -> tuple[Manifest, dict[str, Any]]:
+    """Brings a feature set up to date with its source.
+
+    Args:
+        request: what is asked for.
+
+    Returns:
+        The committed state and the figures of the run.
+
+    Raises:
+        UsageError: the input cannot be used, or the output holds something else.
+        RunError: the run failed; shards that it finished are kept for the next one.
+    """
+    started, scan_started_ns = time.monotonic(), time.time_ns()
+    base = existing_manifest(request.output)
+    source, clips = find_clips(request)
+    check_base(base, source, request)
+    folder = Path(os.path.abspath(request.output))
+    plan = make_plan(clips, request.spec, request.storage_format, source.root, scan_started_ns)
+    for name in ("shards", "reports", "work"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    todo = [unit for unit, name in enumerate(plan.names) if not is_finished(folder, name, request.storage_format)]
+    computed = sum(plan.first_rows[unit + 1] - plan.first_rows[unit] for unit in todo)
+    if todo:
+        _compute(request, folder, source, plan, todo, computed)
+    manifest, committed = commit(
+        folder,
+        [read_report(folder, name) for name in plan.names],
+        base,
+        source.rejects,
+        spec=request.spec,
+        storage_format=request.storage_format,
+        policies=POLICIES,
+        source={"kind": source.kind, "root": source.root},
+        options=request.options,
+    )
+    seconds = time.monotonic() - started
+    figures = {
+        "seconds": seconds,
+        "clips": manifest.counts["clips"],
+        "computed": computed,
+        "kept": len(clips) - computed,
+        "rejected": manifest.counts["rejected"],
+        "left_out": source.left_out,
+        "clips_per_second": computed / seconds,
+        "state": manifest.state,
+    }
+    if committed:
+        hit_rate = figures["kept"] / len(clips)
+        append_run(folder, {**figures, "scan_started_ns": scan_started_ns, "hit_rate": hit_rate})
+    return manifest, figures
+
+
+def check_base(base: Manifest | None, source: Source, request: Request) -> None:
+    """Raises `UsageError` where the output holds the features of something else."""
+    if base is None:
+        return
+    way_out = "give another --output"
+    if base.spec.fingerprint != request.spec.fingerprint:
+        raise UsageError(
+            f"{request.output} holds features of another spec: {base.spec.differences(request.spec)} "
+            f"(there against asked for); {way_out}"
+        )
+    if base.storage_format != request.storage_format:
+        raise UsageError(f"{request.output} is stored as {base.storage_format}; ask for that or {way_out}")
+    if base.source["root"] != source.root:
+        raise UsageError(f"{request.output} was made from {base.source['root']}, not from {source.root}; {way_out}")
+
+
+def _compute(request: Request, folder: Path, source: Source, plan: Plan, todo: list[int], clips: int) -> None:
+    # Beam takes half a second to load, so it is not loaded where nothing is to be computed.
+    from pipelines.runners import run_units
+    from pipelines.transforms import BuildShards, ShardJob
+
+    work_list = folder / "work" / f"units-{os.getpid()}.parquet"
+    write_work_list(plan, todo, work_list)
+    weights = {f"{plan.names[unit]}.parquet": plan.first_rows[unit + 1] - plan.first_rows[unit] for unit in todo}
+    build = BuildShards(ShardJob(str(work_list), str(folder), source.root, request.spec, request.storage_format))
+    workers = choose_workers(request.workers, len(todo), pays=clips >= _CLIPS_THAT_PAY)
+    try:
+        with follow(Progress("featurize", clips, "clips"), folder / "reports", weights):
+            run_units(build, range(len(todo)), list(request.beam_options), workers)
+    finally:
+        work_list.unlink()
+        with contextlib.suppress(OSError):  # another run's work list is in it
+            work_list.parent.rmdir()
+
+
+def describe(request: Request) -> str:
+    """Returns what `--dry-run` prints: counts a class and partition, hours, and what would be written."""
+    base = existing_manifest(request.output)
+    source, clips = find_clips(request)
+    check_base(base, source, request)
+    seconds, unusable = 0.0, 0
+    for path in clips["path"].to_pylist():
+        try:
+            info = probe(clip_file(source.root, path))
+            seconds += info.frames / info.rate_hz
+        except ClipError:
+            unusable += 1
+    counts = partition.count(clips)
+    width = max(len("class"), *(len(label) for label in counts))
+    lines = [f"{'class':{width}}" + "".join(f"{name:>12}" for name in partition.PARTITIONS)]
+    for label, by_partition in counts.items():
+        lines.append(f"{label:{width}}" + "".join(f"{by_partition.get(name, 0):>12,}" for name in partition.PARTITIONS))
+    totals = [sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in partition.PARTITIONS]
+    lines.append(f"{'all':{width}}" + "".join(f"{total:>12,}" for total in totals))
+    left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())
+    plan = make_plan(clips, request.spec, request.storage_format)
+    gigabytes = len(clips) * request.spec.row_bytes / 1e9
+    lines += [
+        "",
+        f"{len(clips):,} clips of {source.root}, {seconds / 3600:.2f} hours; headers that cannot be read: "
+        f"{unusable:,}; other rejects: {len(source.rejects):,}; left out: {left_out or 'nothing'}",
+        f"would write {len(plan.names):,} {request.storage_format} shards of {request.spec.front_end} features "
+        f"{request.spec.shape}, about {gigabytes:.2f} GB, to {request.output}; nothing was written",
+    ]
+    return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options of the command."""
+    result = console.parser("Computes the features of a folder of recordings into shards.", EXAMPLE)
+    result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
+    result.add_argument("--input", required=True, metavar="DIR", help="folder with one folder per class")
+    result.add_argument("--output", required=True, metavar="FEATURES", help="folder of the feature set")
+    front_end = result.add_mutually_exclusive_group()
+    front_end.add_argument("--preset", choices=sorted(PRESETS), default="speech-commands", help="(%(default)s)")
+    front_end.add_argument("--spec", metavar="FILE.toml", help="a front end of your own")
+    result.add_argument("--format", choices=FORMATS, default="tfrecord", help="of the shards (%(default)s)")
+    result.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
+    result.add_argument("--limit", type=int, metavar="N", help="take N clips only, chosen by the hash of their path")
+    result.add_argument(
+        "--group", metavar="RULE",
+        help="clips of a group share a partition: path, content, or a regular expression searched in the path "
+        "(the speaker before _nohash_ where names have it, else the path)",
+    )  # fmt: skip
+    result.add_argument(
+        "--split", metavar="T/V/T",
+        help="percentages of training/validation/testing (the lists beside the classes, else 80/10/10)",
+    )  # fmt: skip
+    result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
+    result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
+    return result
+
+
+def main(options: argparse.Namespace, beam_options: list[str]) -> int:
+    """Featurizes and prints what came of it."""
+    if options.limit is not None and options.limit < 1:
+        raise UsageError(f"--limit is above 0, not {options.limit}")
+    request = Request(
+        input=options.input,
+        output=options.output,
+        spec=load_spec(options.spec) if options.spec else preset(options.preset),
+        storage_format=options.format,
+        group=options.group,
+        split=partition.parse_split(options.split) if options.split else None,
+        limit=options.limit,
+        workers=parse_workers(options.workers),
+        beam_options=tuple(beam_options),
+    )
+    if options.dry_run:
+        print(describe(request))
+        return 0
+    manifest, figures = featurize(request)
+    clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
+    paragraph = (
+        f"{figures['clips']:,} clips in {len(manifest.classes)} classes ({clips}); {figures['computed']:,} computed "
+        f"and {figures['kept']:,} kept in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} computed a "
+        "second)."
+    )
+    paragraph += console.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
+    paragraph += f" Next: python -m model.train --features {options.output} --output RUN"
+    console.finish(options, paragraph, figures)
+    return console.exit_code(figures["rejected"], options.max_rejects)
+
+
+if __name__ == "__main__":
+    console.run(main, parser(), beam=True)

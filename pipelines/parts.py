@@ -1,0 +1,180 @@
+"""The work of scoring on disk: planned batches of windows, a part of the CSV for each, and their union.
+
+A batch is a row group of the work list. Its part is two files: the lines of the CSV, and, when these are complete, a
+note of what was done. Batches are planned in the order of the CSV, so the union is the parts one after the other.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.atomic import AtomicFile, write_file
+from features.decode import probe
+from features.errors import ClipError, Reject, RunError, UsageError
+from features.fit import num_windows
+from features.rejects import in_order, to_csv
+from features.sources import Source, clip_file, csv_path
+from features.spec import FeatureSpec
+from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, csv_lines
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of all batches.
+
+    Attributes:
+        files: number of files that were labelled.
+        windows: number of windows that were labelled.
+        rejects: files that could not be used, in the order of their paths.
+    """
+
+    files: int
+    windows: int
+    rejects: list[Reject]
+
+
+def plan_batches(source: Source, spec: FeatureSpec) -> list[list[WindowUnit]]:
+    """Deals the windows of all files into batches, in the order of the CSV.
+
+    A file is split only where its windows alone are more than a batch. Files whose header cannot be read count as one
+    window; they are rejected when they are decoded.
+    """
+
+    def windows(path: str) -> int:
+        try:
+            return num_windows(probe(clip_file(source.root, path)), spec)
+        except ClipError:
+            return 1
+
+    batches: list[list[WindowUnit]] = []
+    room = 0
+    for path in source.clips["path"].to_pylist():
+        count = windows(path)
+        for first in range(0, count, BATCH_CLIPS):
+            unit = WindowUnit(path, first, min(BATCH_CLIPS, count - first))
+            if unit.num_windows > room:
+                batches.append([])
+                room = BATCH_CLIPS
+            batches[-1].append(unit)
+            room -= unit.num_windows
+    return batches
+
+
+class Parts:
+    """The folder beside a CSV in which its parts lie until they are all there."""
+
+    def __init__(self, folder: str) -> None:
+        """Takes the path of the folder, which need not exist."""
+        self.folder = Path(folder)
+
+    @property
+    def _work_list(self) -> Path:
+        return self.folder / "batches.parquet"
+
+    def open(self, source: Source, batches: list[list[WindowUnit]], settings: dict[str, object]) -> list[int]:
+        """Makes the folder for a job, or finds the finished parts of the same job.
+
+        Args:
+            source: the files, whose sizes and times tell one job from another.
+            batches: the plan.
+            settings: all else that the lines of the CSV follow from.
+
+        Returns:
+            Numbers of the batches that are still to be done.
+        """
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for name in ("path", "size", "mtime_ns"):
+            digest.update(json.dumps(source.clips[name].to_pylist()).encode())
+        job = self.folder / "job.json"
+        content = json.dumps({"job": digest.hexdigest()})
+        if not job.is_file() or job.read_text(encoding="utf-8") != content:
+            if self.folder.exists() and not job.is_file() and any(self.folder.iterdir()):
+                raise UsageError(f"{self.folder} is in the way: scoring keeps its parts there; move it or remove it")
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            self._write_batches(batches)
+            write_file(job, content)
+        return [number for number in range(len(batches)) if not self.note(number).is_file()]
+
+    def _write_batches(self, batches: list[list[WindowUnit]]) -> None:
+        schema = pa.schema({"path": pa.string(), "first_window": pa.int64(), "num_windows": pa.int64()})
+        with pq.ParquetWriter(self._work_list, schema) as writer:
+            for batch in batches:
+                rows = pa.Table.from_pylist([asdict(unit) for unit in batch], schema=schema)
+                writer.write_table(rows, row_group_size=len(batch))
+
+    def read_batch(self, number: int) -> list[WindowUnit]:
+        """Reads one batch of the work list."""
+        with pq.ParquetFile(self._work_list) as file:
+            return [WindowUnit(**row) for row in file.read_row_group(number).to_pylist()]
+
+    def note(self, number: int) -> Path:
+        """Returns the file whose presence says that a batch is finished."""
+        return self.folder / f"{number:08d}.json"
+
+    def _lines(self, number: int) -> Path:
+        return self.folder / f"{number:08d}.csv"
+
+    def write(self, number: int, labels: Labels, top: int) -> None:
+        """Writes the part of a batch, its note last."""
+        write_file(self._lines(number), csv_lines(labels.scores, top))
+        note = {
+            "scored": labels.scored,
+            "windows": labels.windows,
+            "rejects": [[reject.path, reject.stage, reject.reason, reject.message] for reject in labels.rejects],
+        }
+        write_file(self.note(number), json.dumps(note))
+
+    def join(self, batches: list[list[WindowUnit]], output: str, rejects_output: str, top: int) -> Outcome:
+        """Writes the CSV and the table of rejects from the parts of all batches.
+
+        Raises:
+            RunError: the counts of the parts are not those of the plan, or every file was rejected.
+        """
+        notes = [json.loads(self.note(number).read_text(encoding="utf-8")) for number in range(len(batches))]
+        rejects: dict[str, Reject] = {}
+        for note in notes:
+            for row in note["rejects"]:
+                rejects.setdefault(row[0], Reject(*row))
+        units = Counter(unit.path for batch in batches for unit in batch)
+        scored, refused = sum(note["scored"] for note in notes), sum(len(note["rejects"]) for note in notes)
+        if scored + refused != units.total():
+            raise RunError(f"of {units.total():,} units of work {scored:,} were scored and {refused:,} rejected; this "
+                           f"does not add up: remove {self.folder} and run again")  # fmt: skip
+        ordered = in_order(rejects.values())
+        if len(ordered) == len(units):
+            first = ordered[0]
+            raise RunError(
+                f"every file was rejected, {len(ordered):,} in all; the first: {first.path}: {first.reason}, "
+                f"{first.message}"
+            )
+        write_file(rejects_output, to_csv(ordered))
+        # One part of a long file may fail where another did not: such a file is rejected as a whole.
+        broken = {csv_path(path) for path in rejects if units[path] > 1}
+        with AtomicFile(output) as file:
+            file.write(csv_header(top).encode())
+            for number in range(len(batches)):
+                file.write(_without(self._lines(number).read_bytes(), broken))
+        return Outcome(len(units) - len(ordered), sum(note["windows"] for note in notes), ordered)
+
+    def remove(self) -> None:
+        """Removes the folder."""
+        shutil.rmtree(self.folder)
+
+
+def _without(lines: bytes, paths: set[str]) -> bytes:
+    if not paths:
+        return lines
+    text = io.StringIO()
+    rows: Iterator[list[str]] = csv.reader(io.StringIO(lines.decode(), newline=""))
+    csv.writer(text, lineterminator="\n").writerows(row for row in rows if row[0] not in paths)
+    return text.getvalue().encode()

@@ -1,0 +1,163 @@
+"""Labels a folder of recordings into a CSV: python -m pipelines.score."""
+
+import argparse
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features import console
+from features.console import LOG, Progress
+from features.errors import UsageError
+from features.sources import scan
+from model.artifact import read_description
+from pipelines.parts import Parts, plan_batches
+from pipelines.progress import follow
+from pipelines.workers import choose_workers, parse_workers
+
+EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
+# From so many windows on, two processes are sooner done than one, their start included.
+_WINDOWS_THAT_PAY = 8_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a scoring is asked for.
+
+    Attributes:
+        run: the run folder whose model labels.
+        input: folder of recordings, or one file.
+        output: the CSV.
+        top: labels a window.
+        threshold: probabilities below it are left out.
+        overwrite: whether a CSV that is there may be replaced.
+        workers: worker processes of a local run, None to choose.
+        beam_options: passed on to Beam.
+    """
+
+    run: str
+    input: str
+    output: str
+    top: int = 1
+    threshold: float = 0.0
+    overwrite: bool = False
+    workers: int | None = None
+    beam_options: tuple[str, ...] = ()
+
+    @property
+    def rejects_output(self) -> str:
+        """The table of files that could not be used: `labels.rejects.csv` beside `labels.csv`."""
+        return f"{self.output.removesuffix('.csv')}.rejects.csv"
+
+
+def check(request: Request, classes: list[str]) -> None:
+    """Raises `UsageError` for what cannot be done."""
+    if not 1 <= request.top <= len(classes):
+        raise UsageError(f"--top is 1 to {len(classes)}, the number of classes, not {request.top}")
+    if not 0 <= request.threshold <= 1:
+        raise UsageError(f"--threshold is a probability from 0 to 1, not {request.threshold}")
+    if os.path.isdir(request.output):
+        raise UsageError(f"--output is a CSV file, but {request.output} is a folder")
+    if os.path.exists(request.output) and not request.overwrite:
+        raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(request.output))):
+        raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
+
+
+def score(request: Request) -> dict[str, Any]:
+    """Labels every window of the input into the CSV.
+
+    Returns:
+        The figures of the run.
+
+    Raises:
+        UsageError: the run, the input or the output cannot be used.
+        RunError: the run failed; batches that it finished are kept for the next one.
+    """
+    started = time.monotonic()
+    description = read_description(request.run)
+    check(request, description["classes"])
+    source = scan(request.input, labelled=False)
+    batches = plan_batches(source, description["spec"])
+    output = os.path.abspath(request.output)
+    parts = Parts(f"{output}.parts")
+    settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
+                "root": source.root}  # fmt: skip
+    todo = parts.open(source, batches, settings)
+    if todo:
+        _label(request, parts, source.root, batches, todo)
+    outcome = parts.join(batches, output, os.path.abspath(request.rejects_output), request.top)
+    parts.remove()
+    seconds = time.monotonic() - started
+    return {
+        "seconds": seconds,
+        "files": len(source.clips),
+        "scored": outcome.files,
+        "rejected": len(outcome.rejects),
+        "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
+        "clips": outcome.windows,
+        "left_out": source.left_out,
+        "clips_per_second": outcome.windows / seconds,
+    }
+
+
+def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: list[int]) -> None:
+    # Beam and its inference take a second to load: what can be refused was refused before.
+    from pipelines.inference import LabelJob, LabelWindows
+    from pipelines.runners import run_units
+
+    windows = [sum(unit.num_windows for unit in batches[number]) for number in todo]
+    workers = choose_workers(request.workers, len(todo), pays=sum(windows) >= _WINDOWS_THAT_PAY)
+    if len(todo) < len(batches):
+        LOG.info("going on where an interrupted run stopped: %d of %d batches are there", len(batches) - len(todo),
+                 len(batches))  # fmt: skip
+    weights = {parts.note(number).name: count for number, count in zip(todo, windows, strict=True)}
+    job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold)
+    with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
+        run_units(LabelWindows(job), todo, list(request.beam_options), workers)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options of the command."""
+    result = console.parser("Labels a folder of recordings, or one file, into a CSV.", EXAMPLE)
+    result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
+    result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
+    result.add_argument("--input", required=True, metavar="DIR|FILE", help="recordings; labels are not asked for")
+    result.add_argument("--output", required=True, metavar="LABELS.csv", help="a line a window; rejects go beside it")
+    result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
+    result.add_argument(
+        "--threshold", type=float, default=0.0, metavar="P", help="leave out labels less probable than this (0)"
+    )
+    result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
+    result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
+    result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
+    return result
+
+
+def main(options: argparse.Namespace, beam_options: list[str]) -> int:
+    """Scores and prints what came of it."""
+    request = Request(
+        run=options.model,
+        input=options.input,
+        output=options.output,
+        top=options.top,
+        threshold=options.threshold,
+        overwrite=options.overwrite,
+        workers=parse_workers(options.workers),
+        beam_options=tuple(beam_options),
+    )
+    figures = score(request)
+    paragraph = (
+        f"{figures['files']:,} files in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
+        f"{figures['clips']:,} windows in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} a second)."
+    )
+    paragraph += console.rejects_sentence(figures["rejects"], Path(request.rejects_output))
+    paragraph += f" The labels are in {request.output}."
+    console.finish(options, paragraph, figures)
+    return console.exit_code(figures["rejected"], options.max_rejects)
+
+
+if __name__ == "__main__":
+    console.run(main, parser(), beam=True)
