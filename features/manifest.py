@@ -88,6 +88,7 @@ class Manifest:
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "spec": self.spec.to_dict(),
             "fingerprint": self.spec.fingerprint,
+            "shape": self.spec.shape,  # of a row, for readers that do not derive it
             "partitions": {name: [asdict(shard) for shard in shards] for name, shards in self.partitions.items()},
             "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
         }
@@ -101,6 +102,7 @@ class Manifest:
             if content.pop("format") != FORMAT_NAME:
                 raise ValueError("another format")
             version, fingerprint = content.pop("format_version"), content.pop("fingerprint")
+            del content["shape"]
             if version != FORMAT_VERSION:
                 raise UsageError(f"{where} has format version {version}; this soundmill reads version {FORMAT_VERSION}")
             content["spec"] = FeatureSpec.from_dict(content["spec"], where=where)

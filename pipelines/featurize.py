@@ -22,7 +22,7 @@ from features.shards import FORMATS
 from features.sources import Source, clip_file, scan
 from features.spec import FeatureSpec
 from pipelines.progress import follow
-from pipelines.workers import choose_workers, parse_workers
+from pipelines.workers import check_beam_options, choose_workers, parse_workers
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output features/ --preset speech-commands"
 # What is done with odd clips: they are used, and the clips table says so.
@@ -92,6 +92,7 @@ def featurize(request: Request) -> tuple[Manifest, dict[str, Any]]:
         RunError: the run failed; shards that it finished are kept for the next one.
     """
     started, scan_started_ns = time.monotonic(), time.time_ns()
+    check_beam_options(request.beam_options)
     base = existing_manifest(request.output)
     source, clips = find_clips(request)
     check_base(base, source, request)
@@ -159,7 +160,7 @@ def _compute(request: Request, folder: Path, source: Source, plan: Plan, todo: l
     workers = choose_workers(request.workers, len(todo), pays=clips >= _CLIPS_THAT_PAY)
     try:
         with follow(Progress("featurize", clips, "clips"), folder / "reports", weights):
-            run_units(build, range(len(todo)), list(request.beam_options), workers)
+            run_units(build, range(len(todo)), request.beam_options, workers)
     finally:
         work_list.unlink()
         with contextlib.suppress(OSError):  # another run's work list is in it

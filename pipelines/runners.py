@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from features.console import LOG
@@ -18,7 +19,25 @@ from features.errors import RunError, UsageError
 from pipelines.worker_main import DRIVER_VARIABLE
 
 
-def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: list[str], workers: int) -> None:
+def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
+    """Reads Beam's options; raises `UsageError` for an option or a runner that Beam does not know."""
+    known = PipelineOptions([]).get_all_options()
+    for option in beam_options:
+        name = option.partition("=")[0].removeprefix("--")
+        # Beam itself only warns: a typing error shall not pass for an option of some runner.
+        if option.startswith("--") and name not in known and name.removeprefix("no_") not in known:
+            raise UsageError(f"unrecognized option --{name}: neither soundmill nor Beam knows it; see --help")
+    options = PipelineOptions(list(beam_options))
+    runner = options.view_as(StandardOptions).runner
+    try:
+        if runner:
+            create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"--runner: {error}") from error
+    return options
+
+
+def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: Sequence[str], workers: int) -> None:
     """Applies a transform to the numbers of units and waits for the end.
 
     Args:
@@ -31,7 +50,7 @@ def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: li
         UsageError: Beam does not know an option or the runner.
         RunError: the pipeline failed, or a worker process died.
     """
-    options = _options(beam_options)
+    options = parse_options(beam_options)
     runner = options.view_as(StandardOptions).runner
     if runner:
         LOG.info("running on %s", runner)
@@ -48,21 +67,6 @@ def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: li
     except Exception as error:
         LOG.debug("the pipeline failed", exc_info=True)
         raise RunError(f"the pipeline failed: {_root(error)}; finished units are kept, run it again") from error
-
-
-def _options(beam_options: list[str]) -> PipelineOptions:
-    options = PipelineOptions(beam_options)
-    # get_all_options only warns of options that no runner knows; a typing error shall not pass for one.
-    known = PipelineOptions([]).get_all_options()
-    for option in beam_options:
-        name = option.partition("=")[0]
-        if name.startswith("--") and not _is_known(name[2:], known):
-            raise UsageError(f"unrecognized option {name}: neither soundmill nor Beam knows it; see --help")
-    return options
-
-
-def _is_known(name: str, known: dict[str, object]) -> bool:
-    return name in known or name.removeprefix("no_") in known or name in ("experiment", "experiments")
 
 
 def _local_runner(options: PipelineOptions, workers: int) -> FnApiRunner:

@@ -15,7 +15,7 @@ from features.sources import scan
 from model.artifact import read_description
 from pipelines.parts import Parts, plan_batches
 from pipelines.progress import follow
-from pipelines.workers import choose_workers, parse_workers
+from pipelines.workers import check_beam_options, choose_workers, parse_workers
 
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.
@@ -77,6 +77,7 @@ def score(request: Request) -> dict[str, Any]:
         RunError: the run failed; batches that it finished are kept for the next one.
     """
     started = time.monotonic()
+    check_beam_options(request.beam_options)
     description = read_description(request.run)
     check(request, description["classes"])
     source = scan(request.input, labelled=False)
@@ -116,7 +117,7 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
     weights = {parts.note(number).name: count for number, count in zip(todo, windows, strict=True)}
     job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold)
     with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
-        run_units(LabelWindows(job), todo, list(request.beam_options), workers)
+        run_units(LabelWindows(job), todo, request.beam_options, workers)
 
 
 def parser() -> argparse.ArgumentParser:

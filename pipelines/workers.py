@@ -1,6 +1,7 @@
-"""How many worker processes a local run takes."""
+"""Checks on how a pipeline shall run that do not load Beam unless they must."""
 
 import os
+from collections.abc import Sequence
 
 from features.errors import UsageError
 
@@ -25,3 +26,11 @@ def choose_workers(requested: int | None, units: int, pays: bool) -> int:
     if requested is None:
         requested = len(os.sched_getaffinity(0)) if pays else 1
     return max(1, min(requested, units))
+
+
+def check_beam_options(beam_options: Sequence[str]) -> None:
+    """Raises `UsageError` for options that are neither soundmill's nor Beam's; loads Beam only where there are any."""
+    if beam_options:
+        from pipelines.runners import parse_options
+
+        parse_options(beam_options)

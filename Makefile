@@ -1,0 +1,32 @@
+# Two commands: `make demo` shows the whole flow, `make test` runs the tests. Both set up .venv in this folder first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test lint trial clean
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)
+	$(BIN)/python -m pipelines.demo --output $(DEMO)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+# Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder.
+trial: $(VENV)/.installed
+	$(BIN)/python -m pytest -m trial
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("soundmill needs Python 3.11 or newer, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,demo]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .mypy_cache .hypothesis
