@@ -15,6 +15,7 @@ from features.errors import SoundmillError
 
 LOG = logging.getLogger("soundmill")
 
+_FILE_ONLY = 5  # below what the console shows even with --verbose
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _BAR_CELLS = 24
 _TERMINAL_SECONDS = 0.2
@@ -72,7 +73,7 @@ def run(
 def finish(options: argparse.Namespace, paragraph: str, figures: dict[str, Any]) -> None:
     """Prints the last paragraph of a run and writes its figures where `--summary` asks for them."""
     print(paragraph, flush=True)
-    LOG.debug("%s", paragraph)
+    LOG.log(_FILE_ONLY, "%s", paragraph)
     if options.summary:
         write_file(options.summary, json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
@@ -147,7 +148,7 @@ def _start_log(verbose: bool, log_file: str | None) -> None:
     console = logging.StreamHandler()
     console.setLevel(logging.DEBUG if verbose else logging.INFO)
     console.setFormatter(logging.Formatter("%(message)s"))
-    LOG.setLevel(logging.DEBUG)
+    LOG.setLevel(_FILE_ONLY)
     LOG.propagate = False
     LOG.handlers = [console]
     if log_file:

@@ -4,6 +4,9 @@ A clip longer than `clip_seconds` is cut at its own rate before it is resampled,
 resampled by itself. So a window's values follow from its own samples, wherever the reading of the file began.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -11,6 +14,9 @@ from numpy.typing import NDArray
 from features.decode import AudioInfo, Source, decode, probe
 from features.errors import ClipError, Reason
 from features.spec import FeatureSpec
+
+# Of a long recording, so many samples of all channels are in memory at a time.
+_READ_SAMPLES = 2**22
 
 
 def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -95,19 +101,33 @@ def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
     return max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
 
 
-def window_waveform(
-    source: Source, info: AudioInfo, spec: FeatureSpec, index: int
-) -> tuple[NDArray[np.float32], float, float]:
-    """Decodes one window of a recording and fits it; window 0 of a short clip is that clip.
+def window_waveforms(
+    source: Source, info: AudioInfo, spec: FeatureSpec, first: int, count: int
+) -> Iterator[tuple[NDArray[np.float32], float, float]]:
+    """Decodes windows that follow one another and fits each by itself; window 0 of a short clip is that clip.
 
-    Returns:
+    Args:
+        source: path or content of the file.
+        info: what `probe` said of it.
+        spec: the front end.
+        first: number of the first window.
+        count: number of windows.
+
+    Yields:
         The waveform, float32 of shape (spec.clip_samples,), and where the window begins and really ends in seconds.
 
     Raises:
-        ClipError: the window cannot be used.
+        ClipError: a window cannot be used.
     """
-    start, end = (source_frames(number * spec.clip_samples, spec, info.rate_hz) for number in (index, index + 1))
-    samples = decode(source, info, start, end - start)
-    if len(samples) == 0:
-        raise ClipError("decode", Reason.EMPTY, "the file holds no samples")
-    return fit(samples, info.rate_hz, spec), start / info.rate_hz, (start + len(samples)) / info.rate_hz
+    bounds = [
+        source_frames(number * spec.clip_samples, spec, info.rate_hz) for number in range(first, first + count + 1)
+    ]
+    per_read = max(1, _READ_SAMPLES // max(1, (bounds[1] - bounds[0]) * info.channels))
+    for place in range(0, count, per_read):
+        block = bounds[place : place + per_read + 1]
+        samples = decode(source, info, block[0], block[-1] - block[0])
+        for start, end in pairwise(block):
+            window = samples[start - block[0] : end - block[0]]
+            if len(window) == 0:
+                raise ClipError("decode", Reason.EMPTY, f"the file holds no samples from {start / info.rate_hz:g} s on")
+            yield fit(window, info.rate_hz, spec), start / info.rate_hz, (start + len(window)) / info.rate_hz

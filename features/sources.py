@@ -192,7 +192,7 @@ def _walk(root: bytes) -> _Found:
                 found.left_out["hidden"] += 1
             elif entry.is_dir():
                 if entry.name == os.fsencode(BACKGROUND_FOLDER):
-                    found.left_out[f"{BACKGROUND_FOLDER} folders"] += 1
+                    found.left_out[f"in {BACKGROUND_FOLDER}"] += sum(len(names) for _, _, names in os.walk(entry.path))
                 else:
                     (linked if entry.is_symlink() else real).append(path)
             elif not _is_audio(entry.name):

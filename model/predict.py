@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from features.decode import probe
 from features.errors import ClipError, Reject
-from features.fit import window_waveform
+from features.fit import window_waveforms
 from features.sources import clip_file
 from features.spec import FeatureSpec
 from features.spectrogram import compute_features
@@ -88,6 +88,4 @@ def label_windows(
 
 
 def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> list[tuple[NDArray[np.float32], float, float]]:
-    info = probe(path)
-    numbers = range(unit.first_window, unit.first_window + unit.num_windows)
-    return [window_waveform(path, info, spec, number) for number in numbers]
+    return list(window_waveforms(path, probe(path), spec, unit.first_window, unit.num_windows))

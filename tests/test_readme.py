@@ -1,0 +1,54 @@
+"""Holds the README to what it says: its commands parse, its code runs, its files are there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^python -m (\S+) (.*)$", README, flags=re.MULTILINE)
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+TOML = re.findall(r"^```toml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("module", "arguments"), COMMANDS)
+def test_commands_are_understood(module, arguments):
+    _, unknown = import_module(module).parser().parse_known_args(shlex.split(arguments))
+    assert not unknown
+
+
+def test_every_command_of_the_flow_is_shown():
+    assert {module for module, _ in COMMANDS} >= {
+        "pipelines.featurize",
+        "model.train",
+        "model.evaluate",
+        "pipelines.score",
+    }
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_code_reads_the_shards_without_soundmill(block, tmp_path, feature_set, parquet_set):
+    assert "soundmill" not in block and "from features" not in block
+    (tmp_path / "features").symlink_to(feature_set)
+    (tmp_path / "features-parquet").symlink_to(parquet_set)
+    result = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("_nohash_0.wav") == 3
+    assert "124, 129)" in result.stdout
+
+
+def test_the_tensorflow_reader_takes_ten_lines_at_most():
+    assert [len(block.strip().splitlines()) for block in BLOCKS if "tensorflow" in block] <= [10]
+
+
+@pytest.mark.parametrize("text", TOML)
+def test_the_spec_of_the_readme_is_a_spec(text, tmp_path):
+    from features.presets import load_spec
+
+    path = tmp_path / "spec.toml"
+    path.write_text(text, encoding="utf-8")
+    assert load_spec(str(path)).front_end == "mfcc"
