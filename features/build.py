@@ -129,7 +129,7 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
         except ClipError as error:
             outcomes.append(_rejected(clip, error))
             continue
-        outcomes.append({**asdict(clip), **outcome, "row": len(kept)})
+        outcomes.append({**vars(clip), **outcome, "row": len(kept)})
         kept.append(clip)
         pending += 1
         if pending == _BATCH_CLIPS:
@@ -172,7 +172,7 @@ def _load(clip: Clip, root: str, spec: FeatureSpec) -> tuple[NDArray[np.float32]
 
 def _rejected(clip: Clip, error: ClipError) -> dict[str, Any]:
     outcome = {"row": None, "stage": error.stage, "reason": str(error.reason), "message": error.message}
-    return {**asdict(clip), **outcome}
+    return {**vars(clip), **outcome}
 
 
 def _write_report(

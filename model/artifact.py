@@ -19,6 +19,7 @@ FORMAT_NAME = "soundmill-model"
 FORMAT_VERSION = 1
 _NETWORK_FILE = "network.keras"
 _DESCRIPTION_FILE = "artifact.json"
+_FIELDS = ("spec", "fingerprint", "classes", "network", "returns_logits", "trained_on", "network_sha256")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def read_description(run: str | Path) -> dict[str, Any]:
             raise UsageError(
                 f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
             )
+        description = {name: description[name] for name in _FIELDS}
         description["spec"] = FeatureSpec.from_dict(description["spec"], where=str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: {error!r}; train again") from error

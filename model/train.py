@@ -1,7 +1,6 @@
 """Trains a network on the shards of a feature set: python -m model.train."""
 
 import argparse
-import csv
 import json
 import os
 import time
@@ -20,7 +19,6 @@ from features.statistics import Statistics
 from model.backend import load_tensorflow
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --network tutorial-cnn --epochs 10 --seed 0"
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 # Of the memory that is free, the share that a set in memory may take.
 _MEMORY_SHARE = 0.5
 
@@ -121,6 +119,7 @@ def train(features: str, output: str, settings: Settings, keep_in_memory: str = 
 
     from model.artifact import Artifact, save_artifact
     from model.dataset import Rows, ordered_dataset, steps, training_dataset
+    from model.history import Recorder, read_history
     from model.networks import layer_table, network
     from model.pictures import draw_curves
 
@@ -167,7 +166,7 @@ def train(features: str, output: str, settings: Settings, keep_in_memory: str = 
     callbacks = [
         keras.callbacks.ModelCheckpoint(best, monitor="val_loss", save_best_only=True, save_weights_only=True),
         keras.callbacks.TensorBoard(run / "logs", write_graph=False),
-        _recorder(run / "history.csv", settings, len(training)),
+        Recorder(run / "history.csv", settings.epochs, settings.batch_size, len(training)),
     ]
     if settings.patience:
         callbacks.append(keras.callbacks.EarlyStopping(monitor="val_loss", patience=settings.patience))
@@ -205,49 +204,11 @@ def train(features: str, output: str, settings: Settings, keep_in_memory: str = 
     }
 
 
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Reads `history.csv`: a dictionary of numbers an epoch."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
 def _versions() -> dict[str, str]:
     import keras
     import tensorflow as tf
 
     return {"keras": keras.__version__, "tensorflow": tf.__version__}
-
-
-def _recorder(path: Path, settings: Settings, clips: int) -> Any:
-    """Returns a callback that writes the history, a line an epoch, and tells how the training goes."""
-    import keras
-
-    class Recorder(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            self.started = time.monotonic()
-            self.progress = console.Progress(f"epoch {epoch + 1} of {settings.epochs}", clips, "clips")
-
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-            loss = f", loss {logs['loss']:.4f}" if logs else ""
-            self.progress.update(min(clips, (batch + 1) * settings.batch_size), loss)
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            self.progress.close()
-            figures = logs or {}
-            seconds = time.monotonic() - self.started
-            row = [epoch + 1, *(repr(float(figures[name])) for name in HISTORY_COLUMNS[1:-1]), f"{seconds:.3f}"]
-            with open(path, "a", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                if epoch == 0:
-                    writer.writerow(HISTORY_COLUMNS)
-                writer.writerow(row)
-            LOG.info(
-                "epoch %d of %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f; %.1f s",
-                epoch + 1, settings.epochs, figures["loss"], figures["accuracy"],
-                figures["val_loss"], figures["val_accuracy"], seconds,
-            )  # fmt: skip
-
-    return Recorder()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,65 @@
+"""What the tests of the network share: a set of many small shards, and a network that was never trained."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from features.build import build_shard, read_report
+from features.manifest import commit
+from features.partition import assign
+from features.plan import ShardUnit
+from features.sources import Clip, scan
+from features.spec import FeatureSpec
+from tests.model.untrained import save_untrained
+
+SMALL_SPEC = FeatureSpec(
+    front_end="stft", sample_rate_hz=8_000, clip_seconds=0.25, window_samples=128, hop_samples=64, fft_samples=128
+)
+SHARD_ROWS = (1, 7, 11, 8, 10, 9, 2, 12, 5, 6)
+
+
+def make_small_shards(source: Path, folder: Path, storage_format: str) -> Path:
+    """Featurizes a source into ten shards of training clips, and one of all the others."""
+    (folder / "shards").mkdir(parents=True)
+    (folder / "reports").mkdir()
+    scanned = scan(str(source), labelled=True)
+    clips = assign(scanned.clips, scanned.root, None, None)[0]
+    # The order of the folder would give each shard one class; any other order will do.
+    clips = clips.take(pa.array([row * 7 % len(clips) for row in range(len(clips))]))
+    rows = clips.to_pylist()
+    training = [Clip(**row) for row in rows if row["partition"] == "training"]
+    units = []
+    for number, size in enumerate(SHARD_ROWS):
+        units.append(ShardUnit(f"training-{number:024d}", tuple(training[:size])))
+        training = training[size:]
+    units.append(ShardUnit(f"training-{len(SHARD_ROWS):024d}", tuple(training)))
+    rest = tuple(Clip(**row) for row in rows if row["partition"] == "validation")
+    units.append(ShardUnit(f"validation-{0:024d}", rest))
+    for unit in units:
+        build_shard(unit, str(folder), scanned.root, SMALL_SPEC, storage_format)
+    commit(
+        folder,
+        [read_report(folder, unit.name) for unit in units],
+        None,
+        [],
+        spec=SMALL_SPEC,
+        storage_format=storage_format,
+        policies={},
+        source={"kind": "folder", "root": scanned.root},
+        options={},
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_shards(words, tmp_path_factory) -> dict[str, Path]:
+    """A set of eleven small training shards, by format."""
+    root = tmp_path_factory.mktemp("small-shards")
+    return {name: make_small_shards(words, root / name, name) for name in ("tfrecord", "parquet")}
+
+
+@pytest.fixture(scope="session")
+def untrained(feature_set, tmp_path_factory) -> Path:
+    """A run folder with a network that guesses: it makes mistakes, and none of its probabilities is near 0 or 1."""
+    return save_untrained(tmp_path_factory.mktemp("runs") / "untrained", feature_set)

@@ -1,0 +1,187 @@
+import csv
+import json
+import shutil
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from features.errors import UsageError
+from features.manifest import clips_table, load_manifest
+from features.shards import read_shard, shard_path
+from features.sources import unescape_path
+from model.artifact import load_artifact
+from model.dataset import Rows, ordered_dataset
+from model.evaluate import Predictions, choose_examples, evaluate, measure
+from tests.conftest import call
+from tests.model.untrained import save_untrained
+
+PARTITIONS = ("training", "validation", "testing")
+
+
+def read_csv(path) -> list[list[str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture(scope="module")
+def evaluated(untrained, feature_set, tmp_path_factory):
+    """The folder of an evaluation on all clips, with many mistakes."""
+    run = shutil.copytree(untrained, tmp_path_factory.mktemp("runs") / "run")
+    evaluate(str(run), str(feature_set), PARTITIONS)
+    return run / "evaluation" / "training+validation+testing"
+
+
+def test_an_evaluation_leaves_five_files(evaluated):
+    names = ["confusion.csv", "confusion.png", "examples.png", "metrics.json", "predictions.csv"]
+    assert sorted(path.name for path in evaluated.iterdir()) == names
+
+
+def test_predictions_name_every_clip_in_the_order_of_the_paths_bytes(evaluated, feature_set):
+    header, *rows = read_csv(evaluated / "predictions.csv")
+    assert header == ["path", "true", "predicted", "probability"]
+    clips = clips_table(feature_set, load_manifest(feature_set)).to_pylist()
+    assert {row[0]: row[1] for row in rows} == {clip["path"]: clip["label"] for clip in clips}
+    assert len(rows) == len(clips) == 120
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), key=unescape_path)
+    assert all(1 / 3 <= float(row[3]) <= 1 and len(row[3]) == 8 for row in rows)
+
+
+def test_metrics_and_confusion_follow_from_the_predictions(evaluated):
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    rows = read_csv(evaluated / "predictions.csv")[1:]
+    true, predicted = [row[1] for row in rows], [row[2] for row in rows]
+    classes = ["high", "low", "middle"]
+    assert 0 < metrics["correct"] < 120, "without mistakes this test shows nothing"
+    assert metrics["correct"] == sum(a == b for a, b in zip(true, predicted, strict=True))
+    assert metrics["clips"] == 120
+    assert metrics["accuracy"] == metrics["correct"] / 120
+    assert metrics["interval_95"][0] < metrics["accuracy"] < metrics["interval_95"][1]
+    expected = sklearn.metrics.confusion_matrix(true, predicted, labels=classes).tolist()
+    assert metrics["confusion"] == expected
+    table = read_csv(evaluated / "confusion.csv")
+    assert table[0][1:] == [row[0] for row in table[1:]] == classes
+    assert [[int(cell) for cell in row[1:]] for row in table[1:]] == expected
+    scores = sklearn.metrics.precision_recall_fscore_support(true, predicted, labels=classes, zero_division=0)
+    for number, label in enumerate(classes):
+        found = [metrics["classes"][label][name] for name in ("precision", "recall", "f1", "clips")]
+        assert found == pytest.approx([column[number] for column in scores])
+    assert metrics["macro_recall"] == pytest.approx(np.mean(scores[1]))
+
+
+def test_the_loss_is_that_of_keras(evaluated, untrained, feature_set):
+    manifest = load_manifest(feature_set)
+    model = load_artifact(untrained).network
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    rows = Rows(feature_set, manifest, PARTITIONS, manifest.classes)
+    expected = model.evaluate(ordered_dataset(rows, 16), verbose=0, return_dict=True)
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(expected["accuracy"])
+
+
+@pytest.mark.parametrize("name", ["confusion.png", "examples.png"])
+def test_pictures_show_something(evaluated, name):
+    picture = matplotlib.image.imread(evaluated / name, format="png")
+    assert min(picture.shape[:2]) > 400
+    assert picture.std(axis=(0, 1))[:3].min() > 0.05
+
+
+def test_metrics_name_the_network_that_was_measured(evaluated, untrained):
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["network"] == load_artifact(untrained).digest
+    assert metrics["tested_on"] == list(PARTITIONS)
+    assert metrics["training"]["clips"] == 81
+
+
+def test_an_evaluation_again_takes_the_place_of_the_first(evaluated, feature_set):
+    first = {path.name: path.read_bytes() for path in evaluated.iterdir()}
+    metrics = evaluate(str(evaluated.parents[1]), str(feature_set), PARTITIONS)
+    second = {path.name: path.read_bytes() for path in evaluated.iterdir()}
+    before = json.loads(first.pop("metrics.json"))
+    assert json.loads(second.pop("metrics.json")) == metrics
+    assert {**before, "seconds": 0} == {**metrics, "seconds": 0}
+    assert second == first
+    assert [path.name for path in evaluated.parent.iterdir()] == [evaluated.name]
+
+
+@pytest.fixture(scope="module")
+def two_classes(feature_set, tmp_path_factory):
+    """A run folder with a network that knows two of three classes, in an order of its own."""
+    return save_untrained(tmp_path_factory.mktemp("runs") / "two", feature_set, classes=["middle", "high"])
+
+
+def test_a_class_that_the_network_lacks_is_counted_wrong_and_named(two_classes, feature_set, capsys):
+    assert call("model.evaluate", "--model", two_classes, "--features", feature_set, "--test-on", "val") == 0
+    assert "low (10)" in capsys.readouterr().out
+    folder = two_classes / "evaluation" / "validation"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["unknown_classes"] == {"low": 10}
+    assert metrics["clips"] == 30
+    assert metrics["correct"] <= 20
+    assert metrics["classes"]["low"] == {"precision": 0, "recall": 0, "f1": 0, "clips": 10}
+    assert list(metrics["classes"]) == ["middle", "high", "low"]
+    assert [sum(row) for row in metrics["confusion"]] == [10, 10, 10]
+    assert [row[2] for row in metrics["confusion"]] == [0, 0, 0]
+    rows = read_csv(folder / "predictions.csv")[1:]
+    assert {row[1] for row in rows} == {"high", "low", "middle"}
+    assert {row[2] for row in rows} <= {"high", "middle"}
+    network = load_artifact(two_classes).network
+    for path, _, predicted, probability in rows[::10]:
+        logits = network(features_of(feature_set, path)[None, ..., None]).numpy()[0]
+        shares = np.exp(logits) / np.exp(logits).sum()
+        assert ["middle", "high"][shares.argmax()] == predicted
+        assert shares.max() == pytest.approx(float(probability), abs=1e-5)
+
+
+def features_of(folder, path) -> np.ndarray:
+    manifest = load_manifest(folder)
+    clip = next(clip for clip in clips_table(folder, manifest).to_pylist() if clip["path"] == path)
+    shard = next(shard for shard in manifest.shards(PARTITIONS) if shard.name == clip["shard"])
+    format_ = manifest.storage_format
+    return read_shard(shard_path(folder, shard.name, format_), format_, shard, manifest.spec).features[clip["row"]]
+
+
+def test_features_of_another_spec_are_refused_with_the_field(words, untrained, tmp_path):
+    spec = tmp_path / "spec.toml"
+    spec.write_text('preset = "speech-commands"\nhop_samples = 100\n')
+    assert call("pipelines.featurize", "--input", words, "--output", tmp_path / "set", "--spec", spec) == 0
+    with pytest.raises(UsageError, match="hop_samples: 100 against 128"):
+        evaluate(str(untrained), str(tmp_path / "set"), ("testing",))
+
+
+def test_an_unknown_partition_is_refused(untrained, feature_set):
+    with pytest.raises(UsageError, match=r"'fold-7'.*training, validation, testing"):
+        evaluate(str(untrained), str(feature_set), ("fold-7",))
+
+
+def guess(*rows: tuple[str, str, float]) -> Predictions:
+    """Predictions of classes a and b: for each clip its true and predicted label, and the probability of the latter."""
+    probabilities = [[p, 1 - p] if predicted == "a" else [1 - p, p] for _, predicted, p in rows]
+    paths = [f"{number}.wav" for number in range(len(rows))]
+    return Predictions(paths, [true for true, _, _ in rows], np.array(probabilities, np.float32))
+
+
+def test_the_surest_mistakes_come_first_among_the_examples():
+    predictions = guess(("a", "a", 0.9), ("a", "b", 0.6), ("b", "b", 0.7), ("c", "a", 0.95), ("b", "a", 0.8))
+    assert choose_examples(predictions, ["a", "b"]) == [3, 4, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "mistakes"), [(0, 30, 0), (5, 30, 5), (30, 30, 12), (30, 2, 14), (30, 0, 16), (1, 1, 1)]
+)
+def test_mistakes_leave_room_for_a_few_right_ones(wrong, right, mistakes):
+    predictions = guess(*[("a", "a", 0.8)] * right, *[("a", "b", 0.8)] * wrong)
+    shown = choose_examples(predictions, ["a", "b"])
+    assert len(shown) == min(16, wrong + right) == len(set(shown))
+    correct = predictions.correct(["a", "b"])
+    assert [bool(correct[row]) for row in shown] == [False] * mistakes + [True] * (len(shown) - mistakes)
+
+
+def test_metrics_of_clips_that_are_all_of_unknown_classes():
+    metrics = measure(guess(("c", "a", 0.9), ("d", "b", 0.9)), ["a", "b"])
+    assert metrics["accuracy"] == metrics["macro_recall"] == 0
+    assert metrics["unknown_classes"] == {"c": 1, "d": 1}
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics

@@ -1,0 +1,226 @@
+import csv
+import itertools
+import json
+import signal
+
+import matplotlib.image
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from features.errors import UsageError
+from features.manifest import load_manifest
+from model.artifact import load_artifact
+from model.evaluate import evaluate
+from model.history import COLUMNS as HISTORY_COLUMNS
+from model.history import read_history
+from model.train import Settings, train
+from tests.conftest import run_command, start_command, wait_until
+
+
+def without_times(run) -> list[dict]:
+    with open(run / "history.csv", newline="") as file:
+        return [{name: text for name, text in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(run) -> list[np.ndarray]:
+    return load_artifact(run).network.get_weights()
+
+
+@pytest.fixture(scope="module")
+def short_run(feature_set, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "short"
+    train(str(feature_set), str(output), Settings(epochs=2, batch_size=16, seed=3, patience=0), keep_in_memory="on")
+    return output
+
+
+def test_the_same_seed_gives_the_same_network_from_either_format(short_run, parquet_set, tmp_path):
+    settings = Settings(epochs=2, batch_size=16, seed=3, patience=0)
+    train(str(parquet_set), str(tmp_path / "run"), settings, keep_in_memory="off")
+    assert without_times(tmp_path / "run") == without_times(short_run)
+    for mine, theirs in zip(weights(tmp_path / "run"), weights(short_run), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_another_seed_gives_another_network(short_run, feature_set, tmp_path):
+    train(str(feature_set), str(tmp_path / "run"), Settings(epochs=1, batch_size=16, seed=4, patience=0))
+    assert without_times(tmp_path / "run")[0] != without_times(short_run)[0]
+    assert not np.array_equal(weights(tmp_path / "run")[-2], weights(short_run)[-2])
+
+
+# So high a rate that the validation loss does not go on falling.
+UNSTEADY = {"batch_size": 16, "learning_rate": 0.02, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def patient_run(feature_set, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "patient"
+    figures = train(str(feature_set), str(output), Settings(**UNSTEADY, epochs=6, patience=0))
+    return output, figures
+
+
+def stop_after(losses: list[float], patience: int) -> int:
+    best = 0
+    for epoch, loss in enumerate(losses):
+        if loss < losses[best]:
+            best = epoch
+        if epoch - best >= patience:
+            return epoch + 1
+    return len(losses)
+
+
+def test_patience_0_never_stops_early(patient_run):
+    losses = [row["val_loss"] for row in read_history(patient_run[0] / "history.csv")]
+    assert len(losses) == 6
+    assert stop_after(losses, 1) < 6, "the losses fell all the way: this run shows nothing"
+
+
+def test_training_stops_after_so_many_epochs_without_a_smaller_loss(patient_run, feature_set, tmp_path):
+    losses = [row["val_loss"] for row in read_history(patient_run[0] / "history.csv")]
+    figures = train(str(feature_set), str(tmp_path / "run"), Settings(**UNSTEADY, epochs=6, patience=1))
+    assert figures["epochs"] == stop_after(losses, 1)
+    assert without_times(tmp_path / "run") == without_times(patient_run[0])[: figures["epochs"]]
+
+
+def test_the_weights_kept_are_those_of_the_smallest_validation_loss(patient_run, feature_set):
+    run, figures = patient_run
+    history = read_history(run / "history.csv")
+    best = min(history, key=lambda row: row["val_loss"])
+    assert best is not history[-1], "the last epoch was the best: this run shows nothing"
+    assert figures["best_epoch"] == best["epoch"]
+    metrics = evaluate(str(run), str(feature_set), ("validation",))
+    assert metrics["loss"] == pytest.approx(best["val_loss"], rel=1e-4, abs=1e-6)
+    assert metrics["accuracy"] == pytest.approx(best["val_accuracy"])
+
+
+def test_the_run_folder_tells_how_it_was_made(trained, feature_set):
+    config = json.loads((trained / "config.json").read_text())
+    manifest = load_manifest(feature_set)
+    assert config["settings"]["epochs"] == 3
+    assert config["settings"]["batch_size"] == 16
+    assert config["settings"]["seed"] == 0
+    assert config["features"] == str(feature_set)
+    assert config["fingerprint"] == manifest.spec.fingerprint
+    assert config["classes"] == ["high", "low", "middle"]
+    assert {"tensorflow", "keras", "numpy", "python"} <= config["versions"].keys()
+    mean, variance = manifest.statistics["training"].scalar()
+    assert config["normalization"] == {"mean": mean, "variance": variance}
+
+
+def test_the_history_has_a_line_an_epoch_with_its_time(trained):
+    history = read_history(trained / "history.csv")
+    assert tuple(history[0]) == HISTORY_COLUMNS
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert all(row["seconds"] > 0 for row in history)
+    assert all(0 <= row[name] <= 1 for row in history for name in ("accuracy", "val_accuracy"))
+
+
+def test_the_curves_are_a_picture(trained):
+    picture = matplotlib.image.imread(trained / "curves.png", format="png")
+    assert picture.shape[0] > 300
+    assert picture.shape[1] > 600
+    assert picture.std(axis=(0, 1))[:3].min() > 0.05
+
+
+def test_the_layer_table_counts_the_parameters(trained):
+    table = (trained / "layers.txt").read_text()
+    total = next(line for line in table.splitlines() if line.strip().startswith("Total params: 1,"))
+    assert "1,624,966" in total  # the tutorial's 1,625,611 less five classes of 129
+    assert load_artifact(trained).network.count_params() == 1_624_966
+
+
+def test_tensorboard_reads_the_logs(trained):
+    history = read_history(trained / "history.csv")
+    for folder, prefix in (("train", ""), ("validation", "val_")):
+        events = EventAccumulator(str(trained / "logs" / folder), size_guidance={"tensors": 0})
+        events.Reload()
+        for name in ("loss", "accuracy"):
+            values = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(f"epoch_{name}")]
+            assert values == pytest.approx([row[prefix + name] for row in history], rel=1e-5)
+
+
+def test_nothing_half_done_is_left_in_a_finished_run(trained):
+    assert not list(trained.rglob("*.partial"))
+    assert not list(trained.rglob("*.weights.h5"))
+    assert load_artifact(trained).classes == ["high", "low", "middle"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "--epochs"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"patience": -1}, "--patience"),
+        ({"seed": -1}, "--seed"),
+        ({"learning_rate": 0.0}, "--learning-rate"),
+        ({"learning_rate": float("nan")}, "--learning-rate"),
+        ({"learning_rate": float("inf")}, "--learning-rate"),
+    ],
+)
+def test_numbers_that_no_training_has_are_refused(change, message):
+    with pytest.raises(UsageError, match=message):
+        Settings(**change)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(train_on=("nonsense",)), "nonsense"),
+        (Settings(train_on=("training", "testing"), validate_on=("testing",)), "both name 'testing'"),
+        (Settings(network="nonsense"), "tutorial-cnn"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_folder(feature_set, tmp_path, settings, message):
+    with pytest.raises(UsageError, match=message):
+        train(str(feature_set), str(tmp_path / "run"), settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def stopped(feature_set, tmp_path_factory):
+    """Two trainings stopped in the middle, one by SIGKILL and one by Ctrl-C: run folder, exit code, standard error."""
+    root = tmp_path_factory.mktemp("stopped")
+    started = {
+        signal_: start_command("model.train", "--features", feature_set, "--output", root / signal_.name,
+                               "--epochs", 10_000, "--patience", 0, "--batch-size", 16)
+        for signal_ in (signal.SIGKILL, signal.SIGINT)
+    }  # fmt: skip
+    ended = {}
+    for signal_, process in started.items():
+        wait_until(lambda signal_=signal_: (root / signal_.name / "history.csv").exists())
+        process.send_signal(signal_)
+        ended[signal_] = root / signal_.name, process, process.communicate(timeout=30)[1]
+    return ended
+
+
+@pytest.mark.parametrize("command", ["model.evaluate", "pipelines.score", "model.train"])
+def test_a_training_that_was_killed_is_no_model(stopped, feature_set, words, tmp_path, command):
+    run = stopped[signal.SIGKILL][0]
+    arguments = {
+        "model.evaluate": ("--model", run, "--features", feature_set),
+        "pipelines.score": ("--model", run, "--input", words, "--output", tmp_path / "labels.csv"),
+        "model.train": ("--features", feature_set, "--output", run),
+    }[command]
+    result = run_command(command, *arguments, check=False)
+    assert result.returncode == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1
+    assert str(run) in lines[0]
+    assert "did not end" in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_that_was_interrupted_is_no_model(stopped):
+    with pytest.raises(UsageError, match="did not end"):
+        load_artifact(stopped[signal.SIGINT][0])
+
+
+def test_ctrl_c_ends_a_training_with_one_line(stopped):
+    _, process, errors = stopped[signal.SIGINT]
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    told = [line.startswith(("epoch ", "interrupted")) for line in errors.splitlines()]
+    after_the_first_epoch = list(itertools.dropwhile(lambda epoch: not epoch, told))
+    assert all(after_the_first_epoch), errors
+    assert errors.splitlines()[-1].startswith("interrupted")
