@@ -52,5 +52,7 @@ def load_spec(path: str) -> FeatureSpec:
         raise UsageError(f"the spec {path} is not TOML: {error}") from error
     base = fields.pop("preset", None)
     if base is not None:
-        fields = {**preset(str(base)).to_dict(), **fields}
+        if not isinstance(base, str) or base not in PRESETS:
+            raise UsageError(f"{path}: no preset {base!r}; there are {', '.join(sorted(PRESETS))}")
+        fields = {**PRESETS[base], **fields}
     return FeatureSpec.from_dict(fields, where=path)

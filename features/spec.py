@@ -15,6 +15,9 @@ from features.mel import FILTER_BANKS, mel_matrix
 # Raised whenever the same spec begins to give other numbers; it is part of every fingerprint.
 FRONT_END_VERSION = 1
 
+# The smallest float32 of full precision: less would be nothing, and its logarithm infinite.
+_SMALLEST_OFFSET = 2.0**-126
+
 FRONT_ENDS = ("stft", "log_mel", "mfcc")
 _MEL_FIELDS = ("mel_filter_bank", "mel_bands", "mel_low_hz", "mel_high_hz", "log_scale", "log_offset")
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -38,7 +41,7 @@ class FeatureSpec:
         clip_seconds: length that every clip is fitted to; shorter clips get zeros at the end.
         crop: where a longer clip is cut: its `start` or its `centre`.
         resample_quality: soxr's recipe, `QQ` to `VHQ`.
-        window_samples: length of the periodic Hann window.
+        window_samples: length of the Hann window (periodic; symmetric where the length is odd, as in `tf.signal`).
         hop_samples: distance between the starts of two frames.
         fft_samples: length of the Fourier transform; frames get zeros at the end up to it.
         centred: whether frames are centred on multiples of the hop, half a window of zeros at both ends of the
@@ -142,7 +145,7 @@ class FeatureSpec:
             self.mel_high_hz,
         )
         offset = self.log_offset or 0.0
-        _require(offset > 0, "log_offset is above 0", "log_offset", self.log_offset)
+        _require(offset >= _SMALLEST_OFFSET, f"log_offset is above 0, {_SMALLEST_OFFSET:.3g} at least", "log_offset", offset)
         if decibel:
             _require(self.spectrum_power == 2, "decibels are of power", "spectrum_power", self.spectrum_power)
             range_db = self.dynamic_range_db
@@ -175,7 +178,8 @@ class FeatureSpec:
     def num_frames(self) -> int:
         """Number of frames of a fitted clip."""
         if self.centred:
-            return 1 + self.clip_samples // self.hop_samples
+            padded = self.clip_samples + 2 * (self.fft_samples // 2)
+            return 1 + (padded - self.window_samples) // self.hop_samples
         return 1 + (self.clip_samples - self.window_samples) // self.hop_samples
 
     @property
@@ -202,7 +206,7 @@ class FeatureSpec:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], where: str = "spec") -> "FeatureSpec":
-        """Builds a spec from names and values; raises `UsageError` for unknown or missing names."""
+        """Builds a spec from names and values; raises `UsageError`, which names `where` they stand."""
         known = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - set(known))
         if unknown:
@@ -210,7 +214,10 @@ class FeatureSpec:
         missing = [name for name, field in known.items() if field.default is dataclasses.MISSING and name not in fields]
         if missing:
             raise UsageError(f'{where}: {", ".join(missing)} missing; give it, or begin with preset = "..."')
-        return cls(**fields)
+        try:
+            return cls(**fields)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
 
     def differences(self, other: "FeatureSpec") -> str:
         """Names the fields in which two specs differ, as `field: mine against theirs`."""

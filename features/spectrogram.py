@@ -87,9 +87,15 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def _window(spec: FeatureSpec) -> NDArray[np.float32]:
-    """Returns the periodic Hann window (Harris, 1978), as `tf.signal` and librosa take it."""
-    phase = 2.0 * np.pi * np.arange(spec.window_samples) / spec.window_samples
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    """Returns the Hann window (Harris, 1978) as `tf.signal.hann_window` has it.
+
+    It is periodic where the length is even, as librosa and scipy take it; where it is odd, as the tutorial's 255 is,
+    TensorFlow's is the symmetric one.
+    """
+    period = spec.window_samples - spec.window_samples % 2
+    phase = 2.0 * np.pi * np.arange(spec.window_samples) / max(period, 1)
+    window = 0.5 - 0.5 * np.cos(phase)
+    return (window if period else np.ones(1)).astype(np.float32)
 
 
 @cache

@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from features import console, partition
 from features.build import is_finished, read_report
+from features.commit import append_run, commit
 from features.console import LOG, Progress
 from features.decode import probe
 from features.errors import ClipError, UsageError
-from features.manifest import Manifest, append_run, commit, existing_manifest
+from features.manifest import Manifest, existing_manifest
 from features.plan import Plan, limit, make_plan, write_work_list
 from features.presets import PRESETS, load_spec, preset
 from features.shards import FORMATS

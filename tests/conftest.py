@@ -1,12 +1,18 @@
 """What several tests share: real recordings where they are, a small set made in code, and a network trained on it."""
 
+import importlib
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from features.manifest import Manifest
 from tests.signals import write_words
 
 DATA = os.environ.get("SOUNDMILL_DATA")
@@ -41,6 +47,31 @@ def run_command(module: str, *arguments: object, check: bool = True, **options) 
     if check and result.returncode:
         raise AssertionError(f"{module} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
     return result
+
+
+def call(module: str, *arguments: object) -> int:
+    """Runs a command in this process, where TensorFlow is loaded once for all tests; returns its exit code."""
+    command = importlib.import_module(module)
+    return command.main(*command.parser().parse_known_args(list(map(str, arguments))))
+
+
+def start_command(module: str, *arguments: object) -> subprocess.Popen:
+    """Starts a command as the leader of a group of processes, which a terminal's Ctrl-C reaches as a whole."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def clips_table(folder: Path, manifest: Manifest) -> pa.Table:
+    """Reads the clips of a feature set, as any reader of Parquet does."""
+    return pq.read_table(folder / manifest.clips_file)
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits for something that another process does."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"it did not come true in {seconds} s"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from features.build import build_shard, read_report
-from features.manifest import commit
+from features.commit import commit
 from features.partition import assign
 from features.plan import ShardUnit
 from features.sources import Clip, scan

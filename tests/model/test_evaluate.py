@@ -9,13 +9,13 @@ import pytest
 import sklearn.metrics
 
 from features.errors import UsageError
-from features.manifest import clips_table, load_manifest
+from features.manifest import load_manifest
 from features.shards import read_shard, shard_path
 from features.sources import unescape_path
 from model.artifact import load_artifact
 from model.dataset import Rows, ordered_dataset
 from model.evaluate import Predictions, choose_examples, evaluate, measure
-from tests.conftest import call
+from tests.conftest import call, clips_table
 from tests.model.untrained import save_untrained
 
 PARTITIONS = ("training", "validation", "testing")

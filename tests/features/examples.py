@@ -1,0 +1,113 @@
+"""Specs, clip tables and units that several tests of this folder begin with."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from features.partition import assign
+from features.plan import Plan, ShardUnit, make_plan, read_unit, write_work_list
+from features.presets import preset
+from features.sources import Source, scan
+from features.spec import FeatureSpec
+from tests.signals import chirp, impulse, noise, sine
+
+STFT = preset("speech-commands")
+LOG_MEL = preset("log-mel")
+# librosa's MFCCs as DESIGN.md names them, of one second.
+MFCC = FeatureSpec(
+    front_end="mfcc",
+    sample_rate_hz=22_050,
+    clip_seconds=1.0,
+    window_samples=2048,
+    hop_samples=512,
+    fft_samples=2048,
+    centred=True,
+    spectrum_power=2,
+    mel_filter_bank="slaney",
+    mel_bands=128,
+    mel_low_hz=0.0,
+    mel_high_hz=11_025.0,
+    log_scale="decibel",
+    log_offset=1e-10,
+    dynamic_range_db=80.0,
+    coefficients=40,
+)
+SPECS = {"stft": STFT, "log_mel": LOG_MEL, "mfcc": MFCC}
+# Small and quick, for tests that look at files and not at values: (4, 9).
+TINY = FeatureSpec(
+    front_end="stft", sample_rate_hz=16_000, clip_seconds=0.005, window_samples=16, hop_samples=16, fft_samples=16
+)
+
+
+def changed(spec: FeatureSpec, **fields: Any) -> FeatureSpec:
+    return FeatureSpec.from_dict({**spec.to_dict(), **fields})
+
+
+def signals(samples: int, rate_hz: int = 16_000) -> np.ndarray:
+    """One clip of each kind of signal: (6, samples)."""
+    return np.stack(
+        [
+            sine(440.0, samples, rate_hz),
+            chirp(samples, rate_hz),
+            noise(samples),
+            impulse(samples),
+            np.zeros(samples, np.float32),
+            noise(samples, seed=1, amplitude=1e-4) + sine(50.0, samples, rate_hz, amplitude=0.9),
+        ]
+    )
+
+
+def clip_rows(number: int, **columns: Any) -> pa.Table:
+    """A table of clips as the planner takes it; `columns` are one value for all or a list."""
+    values: dict[str, Any] = {
+        "path": [f"yes/{row:05d}_nohash_0.wav" for row in range(number)],
+        "start": 0,
+        "duration": None,
+        "size": 100,
+        "mtime_ns": 1_000,
+        "label": "yes",
+        "group": [f"{row:05d}" for row in range(number)],
+        "partition": "training",
+        **columns,
+    }
+    text = ("path", "label", "group", "partition")
+    return pa.table(
+        {
+            name: pa.array(
+                value if isinstance(value, list) else [value] * number, pa.string() if name in text else pa.int64()
+            )
+            for name, value in values.items()
+        }
+    )
+
+
+def found(root: Path) -> tuple[Source, pa.Table]:
+    """Scans a labelled folder and deals out partitions."""
+    source = scan(str(root), labelled=True)
+    return source, assign(source.clips, source.root, None, None)[0]
+
+
+def new_set(folder: Path) -> Path:
+    """An empty feature set: the folders that the pipeline makes."""
+    for name in ("shards", "reports"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+def units_of(plan: Plan, scratch: Path) -> list[ShardUnit]:
+    """The units of a plan as a worker gets them, through a work list."""
+    work_list = scratch / f"work-{os.getpid()}.parquet"
+    numbers = list(range(len(plan.names)))
+    write_work_list(plan, numbers, work_list)
+    units = [read_unit(work_list, number) for number in numbers]
+    work_list.unlink()
+    return units
+
+
+def planned(root: Path, scratch: Path, spec: FeatureSpec = TINY, storage_format: str = "tfrecord") -> list[ShardUnit]:
+    """Scans, deals and plans a labelled folder."""
+    source, clips = found(root)
+    return units_of(make_plan(clips, spec, storage_format, source.root), scratch)

@@ -1,0 +1,347 @@
+import csv
+import errno
+import io
+import os
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.decode import decode, file_error, is_plain_wav, probe
+from features.errors import ClipError, Reason
+from features.fit import clip_waveform
+from tests.conftest import DATA
+from tests.features.examples import STFT
+from tests.signals import noise, sine, write_wav
+
+SAMPLES = np.array([0, 1, -1, 32767, -32768, 12345, -12345, 256, -257, 2], "<i2")
+
+
+def chunk(name: bytes, body: bytes, padded: bool = True) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + (b"\0" if padded and len(body) % 2 else b"")
+
+
+def form(channels: int = 1, rate_hz: int = 16_000, tag: int = 1, bits: int = 16) -> bytes:
+    frame_bytes = channels * bits // 8
+    return chunk(b"fmt ", struct.pack("<HHIIHH", tag, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, bits))
+
+
+def riff(*chunks: bytes, size: int | None = None) -> bytes:
+    body = b"WAVE" + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body) if size is None else size) + body
+
+
+def wav(channels: int = 1, rate_hz: int = 16_000, samples: np.ndarray = SAMPLES) -> bytes:
+    return riff(form(channels, rate_hz), chunk(b"data", samples.tobytes()))
+
+
+def encoded(samples: np.ndarray, file_format: str, subtype: str, rate_hz: int = 16_000) -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate_hz, format=file_format, subtype=subtype)
+    return content.getvalue()
+
+
+def soundfiles(content: bytes) -> tuple[np.ndarray, int]:
+    return soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+
+
+def same_as_soundfile(content: bytes) -> None:
+    expected, rate_hz = soundfiles(content)
+    info = probe(content)
+    samples = decode(content, info)
+    assert (info.frames, info.channels, info.rate_hz) == (*expected.shape, rate_hz)
+    assert samples.dtype == np.float32
+    assert samples.shape == expected.shape
+    assert np.array_equal(samples.view(np.uint32), expected.view(np.uint32))
+
+
+def reason_of(content: bytes | str) -> tuple[str, Reason]:
+    with pytest.raises(ClipError) as error:
+        clip_waveform(content, STFT)
+    assert error.value.message
+    return error.value.stage, error.value.reason
+
+
+@given(
+    channels=st.integers(1, 4),
+    frames=st.integers(1, 40),
+    rate_hz=st.sampled_from([1, 8_000, 16_000, 44_100, 192_000]),
+    before=st.lists(
+        st.tuples(st.sampled_from([b"LIST", b"JUNK", b"bext", b"cue "]), st.binary(max_size=9)), max_size=2
+    ),
+    after=st.lists(st.tuples(st.sampled_from([b"LIST", b"id3 "]), st.binary(max_size=9)), max_size=2),
+    seed=st.integers(0, 9),
+)
+def test_plain_pcm_is_read_as_soundfile_reads_it(channels, frames, rate_hz, before, after, seed):
+    samples = np.random.default_rng(seed).integers(-32768, 32768, frames * channels, endpoint=False).astype("<i2")
+    content = riff(
+        *(chunk(*parts) for parts in before),
+        form(channels, rate_hz),
+        chunk(b"data", samples.tobytes()),
+        *(chunk(*parts) for parts in after),
+    )
+    assert is_plain_wav(content)
+    same_as_soundfile(content)
+
+
+DATA_CHUNK = chunk(b"data", SAMPLES.tobytes())
+ODD_HEADERS = {
+    "no samples": riff(form(), chunk(b"data", b"")),
+    "half a frame": riff(form(2), chunk(b"data", SAMPLES[:5].tobytes())),
+    "half a sample": riff(form(), chunk(b"data", SAMPLES.tobytes()[:-1])),
+    "no pad byte": riff(form(), chunk(b"data", SAMPLES.tobytes()[:-1], padded=False)),
+    "a pad byte that the size leaves out": riff(form(), DATA_CHUNK, b"\0", size=36 + SAMPLES.nbytes),
+    "size zero": riff(form(), DATA_CHUNK, size=0),
+    "size too large": riff(form(), DATA_CHUNK, size=10_000),
+    "streamed": riff(form(), b"data\xff\xff\xff\xff" + SAMPLES.tobytes(), size=0xFFFFFFFF),
+    "data longer than the file": riff(form(), b"data" + struct.pack("<I", 1_000) + SAMPLES.tobytes()),
+    "bytes after the end": wav() + b"abcdefg",
+    "fmt of 18 bytes": riff(chunk(b"fmt ", form()[8:] + b"\0\0"), DATA_CHUNK),
+    "extensible": encoded(sine(440, 100), "WAVEX", "PCM_16"),
+    "header beyond the first 4096 bytes": riff(form(), chunk(b"JUNK", b"j" * 5_000), DATA_CHUNK),
+    "block align that contradicts the channels": riff(form()[:-4] + b"\4\0\x10\0", DATA_CHUNK),
+    "8 bit": riff(form(bits=8), DATA_CHUNK),
+    "24 bit": riff(form(bits=24), chunk(b"data", SAMPLES.tobytes() + b"\0")),
+    "float": encoded(sine(440, 100), "WAV", "FLOAT"),
+    "big-endian": encoded(sine(440, 100), "AIFF", "PCM_16"),
+    "rf64": encoded(sine(440, 100), "RF64", "PCM_16"),
+}
+
+
+@pytest.mark.parametrize("content", ODD_HEADERS.values(), ids=ODD_HEADERS)
+def test_odd_headers_are_read_as_soundfile_reads_them(content):
+    same_as_soundfile(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        riff(form(tag=3), DATA_CHUNK),
+        riff(form(channels=0), DATA_CHUNK),
+        riff(form(rate_hz=0), DATA_CHUNK),
+        riff(form(), form(), DATA_CHUNK),
+        riff(DATA_CHUNK, form()),
+        riff(form()),
+        riff(form(), chunk(b"JUNK", b"abc", padded=False), DATA_CHUNK),
+        wav()[:11],
+        b"RIFX" + wav()[4:],
+        b"",
+    ],
+)
+def test_what_is_not_plain_is_left_to_soundfile(content):
+    assert not is_plain_wav(content)
+    try:
+        soundfiles(content)
+    except soundfile.LibsndfileError:
+        assert reason_of(content)[0] == "decode"
+    else:
+        same_as_soundfile(content)
+
+
+def real_files(folder: str) -> list:
+    if not DATA:
+        return [folder]
+    with open(os.path.join(DATA, folder, "INDEX.tsv"), encoding="utf-8", newline="") as file:
+        return [pytest.param(row, id=row["file"]) for row in csv.DictReader(file, delimiter="\t")]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("row", real_files("odd_audio"))
+def test_real_odd_files(data, row):
+    path = str(data / "odd_audio" / row["file"])
+    if not row["soundfile"].startswith("ok"):
+        stage, reason = reason_of(path)
+        assert stage == "decode"
+        assert reason in (Reason.NOT_AUDIO, Reason.UNSUPPORTED_CODEC, Reason.DAMAGED)
+        return
+    info = probe(path)
+    if row["file"] == "made__yes_float_nan_inf.wav":
+        with pytest.raises(ClipError) as error:
+            decode(path, info)
+        assert error.value.reason == Reason.NOT_FINITE
+        return
+    # garbage.mp3 promises 83 million frames.
+    expected, rate_hz = soundfile.read(path, frames=500_000, dtype="float32", always_2d=True)
+    samples = decode(path, info, 0, 500_000)
+    assert (info.channels, info.rate_hz) == (expected.shape[1], rate_hz)
+    assert np.array_equal(samples.view(np.uint32), expected.view(np.uint32))
+    if row["expected"].startswith("empty"):
+        assert reason_of(path) == ("decode", Reason.EMPTY)
+
+
+@pytest.mark.data
+def test_real_plain_files_take_the_fast_path(data):
+    paths = sorted((data / "speech_commands_8words" / "yes").glob("*.wav"))[:100]
+    for path in [*paths, *sorted((data / "fsdd").rglob("*.wav"))[:100]]:
+        content = path.read_bytes()
+        assert is_plain_wav(content)
+        same_as_soundfile(content)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("made__text.wav", Reason.NOT_AUDIO),
+        ("audiomentations__testing.m4a", Reason.UNSUPPORTED_CODEC),
+        ("made__channels_zero.wav", Reason.DAMAGED),
+        ("made__header_only_12.wav", Reason.DAMAGED),
+        ("cryptix__headers_zerosamples.wav", Reason.EMPTY),
+        ("made__yes_float_nan_inf.wav", Reason.NOT_FINITE),
+    ],
+)
+def test_reasons_of_real_files(data, name, reason):
+    assert reason_of(str(data / "odd_audio" / name)) == ("decode", reason)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["opensoundscape__empty_2c.wav", "scipy__test-44100Hz-le-1ch-4bytes-early-eof.wav"])
+def test_real_truncated_files_are_seen_to_be(data, name):
+    assert probe(str(data / "odd_audio" / name)).truncated
+
+
+CONTENTS = {
+    "plain wav": wav(2, samples=np.tile(SAMPLES, 20)),
+    "wav 24 bit": encoded(noise(100), "WAV", "PCM_24"),
+    "flac": encoded(noise(100), "FLAC", "PCM_16"),
+    "ogg": encoded(noise(100), "OGG", "VORBIS"),
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+@pytest.mark.parametrize("start", [0, 1, 50, 99, 100])
+@pytest.mark.parametrize("frames", [0, 1, 49, 50, 51, None])
+def test_a_part_is_the_same_part_of_the_whole(content, start, frames):
+    info = probe(content)
+    assert info.frames == 100
+    whole = decode(content, info)
+    part = decode(content, info, start, frames)
+    assert np.array_equal(part, whole[start:][:frames])
+    assert part.shape == (min(100 - start, 100 if frames is None else frames), info.channels)
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+@pytest.mark.parametrize("start", [101, 10_000])
+def test_beyond_its_end_a_file_has_no_frames(content, start):
+    info = probe(content)
+    assert decode(content, info, start, 5).shape == (0, info.channels)
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_file_is_read_as_its_content_is(tmp_path, content):
+    path = os.fsencode(tmp_path) + b"/\xff\xc3\xa4 \n.wav"
+    with open(path, "wb") as file:
+        file.write(content)
+    source = os.fsdecode(path)
+    assert probe(source) == probe(content)
+    assert np.array_equal(decode(source, probe(source)), decode(content, probe(content)))
+    assert np.array_equal(decode(source, probe(source), 7, 20), decode(content, probe(content), 7, 20))
+
+
+TRUNCATED = {
+    "plain wav": wav(samples=np.tile(SAMPLES, 100)),
+    "wav 24 bit": encoded(noise(1000), "WAV", "PCM_24"),
+    "wav float": encoded(noise(1000), "WAV", "FLOAT"),
+    "extensible": encoded(noise(1000), "WAVEX", "PCM_16"),
+}
+
+
+@pytest.mark.parametrize("content", TRUNCATED.values(), ids=TRUNCATED)
+def test_truncated_wavs_are_used_as_far_as_they_go_and_say_so(content):
+    assert not probe(content).truncated
+    cut = content[: len(content) // 2]
+    info = probe(cut)
+    assert info.truncated
+    assert 300 < info.frames < 600
+    same_as_soundfile(cut)
+    assert clip_waveform(cut, STFT)[2] == "truncated"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 11, 12, 20, 36, 43, 44, 45, 46])
+def test_no_cut_of_a_wav_is_more_than_a_clip_error(cut):
+    content = wav()[:cut]
+    try:
+        frames = len(soundfiles(content)[0])
+    except soundfile.LibsndfileError:
+        assert reason_of(content) == (
+            "decode",
+            Reason.DAMAGED if cut >= 4 else Reason.EMPTY if not cut else Reason.NOT_AUDIO,
+        )
+        return
+    same_as_soundfile(content)
+    if not frames:
+        assert reason_of(content) == ("decode", Reason.EMPTY)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 500, 999])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_values_that_are_not_finite_are_a_reason(value, at, subtype):
+    samples = noise(1000).astype(np.float64)
+    samples[at] = value
+    assert reason_of(encoded(samples, "WAV", subtype)) == ("decode", Reason.NOT_FINITE)
+
+
+@pytest.mark.filterwarnings("error")
+def test_opposite_infinities_are_a_reason_and_huge_values_are_not():
+    assert reason_of(encoded(np.array([np.inf, -np.inf]), "WAV", "FLOAT")) == ("decode", Reason.NOT_FINITE)
+    same_as_soundfile(encoded(np.full(1000, 3e38), "WAV", "FLOAT"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", Reason.EMPTY),
+        (b"hello, this is text\n", Reason.NOT_AUDIO),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, Reason.NOT_AUDIO),
+        (b"\0" * 5_000, Reason.NOT_AUDIO),
+        (b"\0\0\0\x20ftypM4A " + b"\0" * 50, Reason.UNSUPPORTED_CODEC),
+        (b"\x30\x26\xb2\x75" + b"\0" * 50, Reason.UNSUPPORTED_CODEC),
+        (b"\x1a\x45\xdf\xa3" + b"\0" * 50, Reason.UNSUPPORTED_CODEC),
+        (b"fLaC" + b"\xff" * 100, Reason.DAMAGED),
+        (b"OggS" + b"\0" * 100, Reason.DAMAGED),
+        (b"RIFF\x10\0\0\0WAVEfmt ", Reason.DAMAGED),
+        (riff(form(), chunk(b"data", b"")), Reason.EMPTY),
+    ],
+)
+def test_reasons(content, reason):
+    assert reason_of(content) == ("decode", reason)
+
+
+def test_a_file_that_is_not_there_or_no_file(tmp_path):
+    write_wav(tmp_path / "a.wav", sine(440, 100))
+    assert reason_of(str(tmp_path / "b.wav")) == ("decode", Reason.MISSING)
+    assert reason_of(str(tmp_path / "a.wav" / "b.wav")) == ("decode", Reason.MISSING)
+    assert reason_of(str(tmp_path)) == ("decode", Reason.UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOENT, Reason.MISSING),
+        (errno.ENOTDIR, Reason.MISSING),
+        (errno.EACCES, Reason.PERMISSION),
+        (errno.EPERM, Reason.PERMISSION),
+        (errno.EIO, Reason.UNREADABLE),
+        (errno.ESTALE, Reason.UNREADABLE),
+    ],
+)
+def test_errors_of_the_system(number, reason):
+    error = file_error(OSError(number, os.strerror(number), "a.wav"))
+    assert (error.stage, error.reason, error.message) == ("decode", reason, os.strerror(number))
+
+
+def test_a_file_that_shrinks_after_it_was_probed(tmp_path):
+    path = str(write_wav(tmp_path / "a.wav", sine(440, 1000)))
+    info = probe(path)
+    os.truncate(path, 1000)
+    with pytest.raises(ClipError) as error:
+        decode(path, info)
+    assert error.value.reason == Reason.VANISHED
+    os.unlink(path)
+    with pytest.raises(ClipError) as error:
+        decode(path, info)
+    assert error.value.reason == Reason.MISSING
