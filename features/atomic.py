@@ -56,14 +56,14 @@ class AtomicFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Names the file, or removes it where the block raised."""
-        if kind is None:
-            os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is None:
-            os.replace(self._partial, self.path)
-            fsync_folder(os.path.dirname(self.path))
-        else:
-            with contextlib.suppress(OSError):
+        try:
+            if kind is None:
+                os.fsync(self._file.fileno())
+                os.replace(self._partial, self.path)
+                fsync_folder(os.path.dirname(self.path))
+        finally:
+            self._file.close()
+            with contextlib.suppress(OSError):  # it is there only where it did not get its name
                 os.unlink(self._partial)
 
 

@@ -163,7 +163,10 @@ def _load(clip: Clip, root: str, spec: FeatureSpec) -> tuple[NDArray[np.float32]
     except OSError as error:
         raise file_error(error) from error
     waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration)
-    after = os.stat(path) if source is path else status
+    try:
+        after = os.stat(path) if source is path else status
+    except OSError as error:
+        raise ClipError("decode", Reason.VANISHED, "the file went away while it was read") from error
     unchanged = (clip.size, clip.mtime_ns) == (after.st_size, after.st_mtime_ns) and clip.content_hash in (None, digest)
     if not unchanged:
         raise ClipError("decode", Reason.VANISHED, "the file changed after it was listed; run featurize again")

@@ -58,7 +58,12 @@ def commit(
         )
     sink = pa.BufferOutputStream()
     pq.write_table(clips, sink)
-    tables = {"clips": (sink.getvalue().to_pybytes(), "parquet"), "rejects": (to_csv(rejects).encode(), "csv")}
+    # Parquet's bytes tell pyarrow's version, which is not content: the name comes from the rows.
+    rows = json.dumps({name: clips[name].to_pylist() for name in clips.column_names}).encode()
+    tables = {
+        "clips": (sink.getvalue().to_pybytes(), rows, "parquet"),
+        "rejects": (to_csv(rejects).encode(), to_csv(rejects).encode(), "csv"),
+    }
     with _lock(folder):
         now = load_manifest(folder) if (folder / MANIFEST).exists() else None
         if (now.state if now else 0) != (base.state if base else 0):
@@ -67,8 +72,8 @@ def commit(
             )
         state = (base.state if base else 0) + 1
         names = {
-            name: f"{name}-{state:06d}-{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
-            for name, (content, ending) in tables.items()
+            name: f"{name}-{state:06d}-{hashlib.sha256(hashed).hexdigest()[:16]}.{ending}"
+            for name, (_, hashed, ending) in tables.items()
         }
         manifest = Manifest(
             state=state,
@@ -83,7 +88,7 @@ def commit(
         )
         if base is not None and _content(manifest) == _content(base):
             return base, False
-        for name, (content, _) in tables.items():
+        for name, (content, _, _) in tables.items():
             write_file(folder / names[name], content)
         if base is not None:
             (folder / "states").mkdir(exist_ok=True)

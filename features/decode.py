@@ -16,6 +16,9 @@ Source = bytes | str
 """The content of a file, or the path of one as `os.fsdecode` gives it."""
 
 _HEADER_BYTES = 4096
+_MAX_CHANNELS = 1024  # libsndfile's
+# Chunks that do not change what the samples are.
+_HARMLESS_CHUNKS = (b"LIST", b"cue ", b"JUNK", b"bext", b"fact", b"id3 ")
 _PCM_SCALE = np.float32(1.0 / 32768.0)
 # How files begin that are audio in a container that libsndfile does not open: (offset, bytes).
 _FOREIGN_AUDIO = ((4, b"ftyp"), (0, b"\x30\x26\xb2\x75"), (0, b"\x1a\x45\xdf\xa3"))
@@ -74,25 +77,28 @@ def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None =
     Raises:
         ClipError: the file is damaged, or holds values that are not finite.
     """
-    wanted = max(0, min(info.frames - start, info.frames if frames is None else frames))
+    start = min(start, info.frames)
+    wanted = min(info.frames - start, info.frames if frames is None else frames)
     if info.pcm_offset is not None:
         return _read_pcm(source, info, start, wanted)
     with _open(source, b"") as audio:
         try:
-            if start:
-                audio.seek(start)
+            if audio.seekable():
+                audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
             samples: NDArray[np.float32] = audio.read(wanted, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
             raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {error}") from error
     # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
-    if not np.isfinite(samples.sum(dtype=np.float64)) and not np.isfinite(samples).all():
+    with np.errstate(invalid="ignore"):
+        total = samples.sum(dtype=np.float64)
+    if not np.isfinite(total) and not np.isfinite(samples).all():
         raise ClipError("decode", Reason.NOT_FINITE, "the samples hold NaN or infinity")
     return samples
 
 
 def is_plain_wav(content: bytes) -> bool:
     """Tells whether a file's content is 16-bit PCM WAV that is read without soundfile."""
-    return _plain_wav(content[:_HEADER_BYTES], len(content))[0] is not None
+    return _plain_wav(content, len(content))[0] is not None
 
 
 def file_error(error: OSError) -> ClipError:
@@ -107,7 +113,7 @@ def file_error(error: OSError) -> ClipError:
 
 def _head(source: Source) -> tuple[bytes, int]:
     if isinstance(source, bytes):
-        return source[:_HEADER_BYTES], len(source)
+        return source, len(source)
     try:
         with open(source, "rb") as file:
             return file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
@@ -118,34 +124,45 @@ def _head(source: Source) -> tuple[bytes, int]:
 def _plain_wav(head: bytes, size: int) -> tuple[AudioInfo | None, bool]:
     """Finds the samples of a WAV whose header leaves no room for interpretation.
 
+    Args:
+        head: how the file begins, or all of it.
+        size: of the file.
+
     Returns:
-        What the header says where it is plain 16-bit PCM, sizes agree and the data chunk begins within `head`, else
-        None; and whether the data chunk of a WAV is longer than the file. All that is not plain is soundfile's.
+        What the header says where it is plain 16-bit PCM, all sizes agree and every chunk is known, else None; and
+        whether the data chunk of a WAV is longer than the file. All that is not plain is soundfile's.
     """
     if len(head) < 12 or head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None, False
-    whole = struct.unpack_from("<I", head, 4)[0] + 8 in (size, size - 1)
-    form = None
+    plain = struct.unpack_from("<I", head, 4)[0] + 8 in (size, size - 1)
+    form = info = None
     position = 12
     while position + 8 <= len(head):
         name, length = head[position : position + 4], struct.unpack_from("<I", head, position + 4)[0]
         position += 8
-        if name == b"data":
+        if position + length > size and name == b"data" and info is None:
             # 0xFFFFFFFF is what a writer leaves that could not go back to the header.
-            truncated = position + length > size and length != 0xFFFFFFFF
-            if form is None or truncated or not whole or length == 0:
-                return None, truncated
-            tag, channels, rate_hz, _, frame_bytes, bits = form
-            plain = tag == 1 and bits == 16 and channels > 0 and rate_hz > 0
-            if not plain or frame_bytes != 2 * channels or length % frame_bytes:
-                return None, False
-            return AudioInfo(length // frame_bytes, channels, rate_hz, False, position), False
-        if name == b"fmt ":
-            if form is not None or length != 16 or position + 16 > len(head):
-                return None, False
+            return None, length != 0xFFFFFFFF
+        if name == b"fmt " and position + 16 <= len(head):
+            plain = plain and form is None and length == 16
             form = struct.unpack_from("<HHIIHH", head, position)
+        elif name == b"data" and form is not None and info is None:
+            info = _pcm_info(form, length, position)
+            plain = plain and info is not None
+        else:
+            plain = plain and name in _HARMLESS_CHUNKS
         position += length + (length & 1)
-    return None, False
+    # What follows the samples may change what they are, and must have been seen too.
+    return (info if plain and position in (size, size + 1) else None), False
+
+
+def _pcm_info(form: tuple[int, ...], length: int, position: int) -> AudioInfo | None:
+    tag, channels, rate_hz, _, frame_bytes, bits = form
+    if tag != 1 or bits != 16 or not 0 < channels <= _MAX_CHANNELS or not 0 < rate_hz < 2**31:
+        return None
+    if frame_bytes != 2 * channels or length == 0 or length % frame_bytes:
+        return None
+    return AudioInfo(length // frame_bytes, channels, rate_hz, False, position)
 
 
 def _read_pcm(source: Source, info: AudioInfo, start: int, frames: int) -> NDArray[np.float32]:

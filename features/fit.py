@@ -5,7 +5,6 @@ resampled by itself. So a window's values follow from its own samples, wherever 
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 import soxr
@@ -15,8 +14,9 @@ from features.decode import AudioInfo, Source, decode, probe
 from features.errors import ClipError, Reason
 from features.spec import FeatureSpec
 
-# Of a long recording, so many samples of all channels are in memory at a time.
+# Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
+_READ_WINDOWS = 64
 
 
 def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,8 +97,13 @@ def clip_waveform(
 
 
 def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
-    """Returns how many windows of the clip length, one after the other, a file has; the last may be padded."""
-    return max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
+    """Returns how many windows of the clip length, one after the other, a file has; the last may be padded.
+
+    A remainder that is less than half a sample at the spec's rate is no window: nothing is left of it to hear.
+    """
+    count = max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
+    rest = info.frames - source_frames((count - 1) * spec.clip_samples, spec, info.rate_hz)
+    return count - 1 if count > 1 and 2 * rest * spec.sample_rate_hz < info.rate_hz else count
 
 
 def window_waveforms(
@@ -119,15 +124,20 @@ def window_waveforms(
     Raises:
         ClipError: a window cannot be used.
     """
-    bounds = [
-        source_frames(number * spec.clip_samples, spec, info.rate_hz) for number in range(first, first + count + 1)
-    ]
-    per_read = max(1, _READ_SAMPLES // max(1, (bounds[1] - bounds[0]) * info.channels))
-    for place in range(0, count, per_read):
-        block = bounds[place : place + per_read + 1]
-        samples = decode(source, info, block[0], block[-1] - block[0])
-        for start, end in pairwise(block):
-            window = samples[start - block[0] : end - block[0]]
+
+    def start_of(number: int) -> int:
+        return source_frames(number * spec.clip_samples, spec, info.rate_hz)
+
+    # Reads begin at the same places of a file wherever a unit of windows does: a decoder may come to other last
+    # digits after a jump to another place.
+    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, start_of(1) * info.channels)))
+    last = first + count
+    for block in range(first - first % per_read, last, per_read):
+        end_of_block = min(block + per_read, last)
+        samples = decode(source, info, start_of(block), start_of(end_of_block) - start_of(block))
+        for number in range(max(block, first), end_of_block):
+            start = start_of(number)
+            window = samples[start - start_of(block) : start_of(number + 1) - start_of(block)]
             if len(window) == 0:
                 raise ClipError("decode", Reason.EMPTY, f"the file holds no samples from {start / info.rate_hz:g} s on")
             yield fit(window, info.rate_hz, spec), start / info.rate_hz, (start + len(window)) / info.rate_hz

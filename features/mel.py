@@ -40,7 +40,7 @@ def mel_matrix(
     Returns:
         float32 of shape (fft_samples // 2 + 1, bands); multiply a spectrum from the left.
     """
-    bins_hz = np.linspace(0.0, sample_rate_hz / 2.0, fft_samples // 2 + 1)
+    bins_hz = np.arange(fft_samples // 2 + 1, dtype=np.float64) * sample_rate_hz / fft_samples
     low_mel, high_mel = (float(mel) for mel in hz_to_mel(np.array([low_hz, high_hz]), filter_bank))
     edges_mel = np.linspace(low_mel, high_mel, bands + 2)
     if filter_bank == "htk":

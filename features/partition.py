@@ -82,10 +82,10 @@ def group_rule(rule: str | None, root: str) -> Callable[[str], str]:
 
     def match(path: str) -> str:
         hit = pattern.search(path)
-        if hit is None:
-            raise UsageError(f"--group {rule!r} is found in every path, but not in {path}")
-        group = hit[1] if pattern.groups else hit[0]
-        return group or ""
+        group = hit and (hit[1] if pattern.groups else hit[0])
+        if not group:
+            raise UsageError(f"--group {rule!r} finds a group in every path, but not in {path}")
+        return group
 
     return match
 

@@ -141,6 +141,7 @@ def read_shard(path: Path, storage_format: str, expected: Shard, spec: FeatureSp
         features = np.concatenate(
             [_tensor(chunk, dtype, spec) for chunk in table["features"].chunks] or [np.empty(shape, dtype=dtype)]
         )
+        features.flags.writeable = False
         paths, labels = table["path"].to_pylist(), table["label"].to_pylist()
     return ShardRows(features, paths, labels)
 

@@ -3,6 +3,7 @@
 import collections
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,7 +191,7 @@ def _walk(root: bytes) -> _Found:
             path = os.path.join(relative, entry.name)
             if entry.name.startswith(b"."):
                 found.left_out["hidden"] += 1
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 if entry.name == os.fsencode(BACKGROUND_FOLDER):
                     found.left_out[f"in {BACKGROUND_FOLDER}"] += sum(len(names) for _, _, names in os.walk(entry.path))
                 else:
@@ -202,11 +203,21 @@ def _walk(root: bytes) -> _Found:
     return found
 
 
+def _is_folder(entry: os.DirEntry[Any]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself; `_add` meets the same error and says so
+
+
 def _add(found: _Found, path: bytes, entry: os.DirEntry[Any]) -> None:
     try:
         status = entry.stat()
     except OSError as error:
         found.rejects.append(_scan_reject(path, error))
+        return
+    if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait for ever
+        found.left_out["not a file"] += 1
         return
     found.paths.append(path)
     found.stats.append(status)

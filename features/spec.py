@@ -145,7 +145,8 @@ class FeatureSpec:
             self.mel_high_hz,
         )
         offset = self.log_offset or 0.0
-        _require(offset >= _SMALLEST_OFFSET, f"log_offset is above 0, {_SMALLEST_OFFSET:.3g} at least", "log_offset", offset)
+        least = _SMALLEST_OFFSET
+        _require(offset >= least, f"log_offset is above 0, {least:.3g} at least", "log_offset", offset)
         if decibel:
             _require(self.spectrum_power == 2, "decibels are of power", "spectrum_power", self.spectrum_power)
             range_db = self.dynamic_range_db
