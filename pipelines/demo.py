@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLE,
     )
     result.add_argument("--output", required=True, type=Path, metavar="DIR", help="new folder for all that it makes")
-    result.add_argument("--clips", type=int, default=4800, help="spoken words to make (%(default)s)")
+    result.add_argument("--clips", type=int, default=5600, help="spoken words to make (%(default)s)")
     result.add_argument("--seed", type=int, default=0, help="of words and training (%(default)s)")
     return result
 

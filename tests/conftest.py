@@ -40,10 +40,12 @@ def data() -> Path:
     return Path(DATA or "")
 
 
-def run_command(module: str, *arguments: object, check: bool = True, **options) -> subprocess.CompletedProcess:
+def run_command(
+    module: str, *arguments: object, check: bool = True, timeout: float = 300, **options
+) -> subprocess.CompletedProcess:
     """Runs a command of soundmill as a user does, in a process of its own."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
     if check and result.returncode:
         raise AssertionError(f"{module} ended with {result.returncode}:\n{result.stdout}\n{result.stderr}")
     return result

@@ -1,0 +1,310 @@
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from features.errors import RunError
+from features.manifest import load_manifest
+from features.partition import PARTITIONS, hash_partition
+from features.presets import preset
+from features.shards import read_shard, shard_path
+from features.sources import unescape_path
+from features.spectrogram import compute_features
+from tests.conftest import call, clips_table, run_command
+from tests.pipelines.conftest import files_of, make_old
+from tests.signals import noise, sine, write_wav
+
+# The diary tells when each run was, and the lock is an empty file.
+NOT_STATE = ("runs.jsonl", ".lock")
+
+
+def featurize(source: Path, output: Path, *options: object) -> int:
+    return call("pipelines.featurize", "--input", source, "--output", output, *options)
+
+
+def rows_of(folder: Path) -> list[tuple[str, str, bytes]]:
+    manifest = load_manifest(folder)
+    found = []
+    for shard in manifest.shards(PARTITIONS):
+        path = shard_path(folder, shard.name, manifest.storage_format)
+        content = read_shard(path, manifest.storage_format, shard, manifest.spec)
+        found += zip(content.paths, content.labels, [row.tobytes() for row in content.features], strict=True)
+    return found
+
+
+def test_every_clip_is_counted_once_in_the_partition_of_its_speaker(words, feature_set):
+    manifest = load_manifest(feature_set)
+    clips = clips_table(feature_set, manifest).to_pylist()
+    assert manifest.classes == ["high", "low", "middle"]
+    assert sorted(clip["path"] for clip in clips) == sorted(str(p.relative_to(words)) for p in words.rglob("*.wav"))
+    for clip in clips:
+        speaker = clip["path"].split("/")[1].split("_nohash_")[0]
+        assert (clip["label"], clip["group"]) == (clip["path"].split("/")[0], speaker)
+        assert clip["partition"] == hash_partition(speaker)
+    for name in PARTITIONS:
+        assert manifest.rows([name]) == sum(clip["partition"] == name for clip in clips) > 0
+    assert manifest.counts["clips"] == manifest.rows(PARTITIONS) == len(clips) == 120
+    seconds = sum((path.stat().st_size - 44) / 32_000 for path in words.rglob("*.wav"))
+    assert manifest.counts["seconds"] == pytest.approx(seconds)
+
+
+def test_both_formats_hold_the_same_rows_in_the_same_order(feature_set, parquet_set):
+    rows = rows_of(feature_set)
+    assert len(rows) == 120
+    assert rows == rows_of(parquet_set)
+
+
+def test_a_row_is_the_spectrogram_of_its_clip(words, feature_set):
+    for path, label, row in rows_of(feature_set)[::17]:
+        assert path.startswith(f"{label}/")
+        with wave.open(str(words / path)) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / np.float32(32768)
+        fitted = np.pad(samples, (0, 16_000 - len(samples))).astype(np.float32)[None]
+        assert row == compute_features(fitted, preset("speech-commands"))[0].tobytes()
+
+
+def test_tensorflow_reads_the_tfrecords(feature_set):
+    files = sorted(str(path) for path in (feature_set / "shards").iterdir())
+    assert len(files) == 3
+    parsed = {}
+    for record in tf.data.TFRecordDataset(files):
+        example = tf.train.Example.FromString(record.numpy()).features.feature
+        parsed[example["path"].bytes_list.value[0].decode()] = example
+    for path, label, row in rows_of(feature_set):
+        assert parsed[path]["features"].bytes_list.value[0] == row
+        assert parsed[path]["label"].bytes_list.value[0].decode() == label
+    assert len(parsed) == 120
+
+
+def test_pyarrow_reads_the_parquet_shards(parquet_set):
+    tables = [pq.read_table(path).to_pylist() for path in sorted((parquet_set / "shards").iterdir())]
+    found = sorted((row["path"], row["label"], row["features"]) for table in tables for row in table)
+    assert found == sorted(rows_of(parquet_set))
+
+
+def test_the_summary_has_the_figures_of_the_run(old_words, tmp_path, capsys):
+    assert featurize(old_words, tmp_path / "set", "--summary", tmp_path / "run.json") == 0
+    figures = json.loads((tmp_path / "run.json").read_text())
+    expected = {"clips": 120, "computed": 120, "kept": 0, "rejected": 0, "state": 1, "left_out": {}}
+    assert expected.items() <= figures.items()
+    assert figures["clips_per_second"] == pytest.approx(120 / figures["seconds"])
+    said = capsys.readouterr().out
+    assert "120 clips in 3 classes (81 training, 30 validation, 9 testing)" in said
+    assert "No file was rejected." in said
+    (line,) = (tmp_path / "set" / "runs.jsonl").read_text().splitlines()
+    assert json.loads(line)["state"] == 1
+
+
+def test_a_dry_run_prints_counts_and_writes_nothing(old_words, tmp_path, capsys):
+    assert featurize(old_words, tmp_path / "set", "--dry-run") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:5] == [
+        ["class", "training", "validation", "testing"],
+        ["high", "27", "10", "3"],
+        ["low", "27", "10", "3"],
+        ["middle", "27", "10", "3"],
+        ["all", "81", "30", "9"],
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+IMPORTED = """
+import runpy, sys
+sys.argv = ["featurize", *sys.argv[1:]]
+try:
+    runpy.run_module("pipelines.featurize", run_name="__main__")
+finally:
+    print("IMPORTED", *(name for name in ("apache_beam", "tensorflow", "keras") if name in sys.modules))
+"""
+
+
+def test_a_second_run_computes_nothing_and_leaves_the_same_bytes_and_no_beam(old_words, tmp_path):
+    assert featurize(old_words, tmp_path / "set") == 0
+    before = files_of(tmp_path / "set")
+    arguments = ["--input", old_words, "--output", tmp_path / "set", "--summary", tmp_path / "run.json"]
+    command = [sys.executable, "-c", IMPORTED, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "IMPORTED"
+    figures = json.loads((tmp_path / "run.json").read_text())
+    assert (figures["computed"], figures["kept"], figures["state"]) == (0, 120, 1)
+    assert files_of(tmp_path / "set") == before
+
+
+def test_a_second_run_computes_nothing_where_clips_were_written_just_before_the_first(tmp_path):
+    written = time.time() - 1
+    for word in ("left", "right"):
+        for speaker in range(20):
+            path = write_wav(tmp_path / "clips" / word / f"{speaker}_nohash_0.wav", noise(16_000, seed=speaker))
+            os.utime(path, (written, written))
+    assert featurize(tmp_path / "clips", tmp_path / "set") == 0
+    before = files_of(tmp_path / "set")
+    time.sleep(max(0.0, written + 2.2 - time.time()))  # a file's time proves something when two seconds are over
+    assert featurize(tmp_path / "clips", tmp_path / "set", "--summary", tmp_path / "run.json") == 0
+    assert json.loads((tmp_path / "run.json").read_text())["computed"] == 0
+    assert files_of(tmp_path / "set") == before
+
+
+def test_importing_the_command_loads_neither_tensorflow_nor_beam():
+    script = "import pipelines.featurize, pipelines.score, sys; print(*(m.partition('.')[0] for m in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "numpy" in result.stdout.split()
+    assert not {"tensorflow", "keras", "apache_beam"} & set(result.stdout.split())
+
+
+def test_the_number_of_workers_changes_no_byte(old_words, tmp_path):
+    for workers in (1, 2):
+        assert featurize(old_words, tmp_path / str(workers), "--workers", workers) == 0
+    one, two = (files_of(tmp_path / workers, *NOT_STATE) for workers in ("1", "2"))
+    assert len([name for name in one if name.startswith("shards/")]) == 3
+    assert one == two
+
+
+def test_the_order_of_the_files_changes_no_byte(old_words, tmp_path):
+    """Written in another order, a folder lists its files in another order."""
+    copied = tmp_path / "words"
+    for path in sorted(old_words.rglob("*.wav"), key=lambda path: path.name[::-1], reverse=True):
+        (copied / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copied / path.parent.name / path.name)
+    make_old(copied)
+    for source, output in ((old_words, "one"), (copied, "two")):
+        assert featurize(source, tmp_path / output) == 0
+    one, two = (files_of(tmp_path / name, *NOT_STATE, "manifest.json") for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_changed_removed_or_added_clip_changes_its_shard_only(old_words, tmp_path):
+    source = make_old(shutil.copytree(old_words, tmp_path / "words"))
+    assert featurize(source, tmp_path / "set") == 0
+    before = {name: shards for name, shards in load_manifest(tmp_path / "set").partitions.items()}
+    speaker = next(f"{number:08x}" for number in range(40) if hash_partition(f"{number:08x}") == "testing")
+    write_wav(source / "high" / f"{speaker}_nohash_0.wav", sine(500, 12_000))
+    assert featurize(source, tmp_path / "set") == 0
+    manifest = load_manifest(tmp_path / "set")
+    assert manifest.state == 2
+    assert manifest.partitions["training"] == before["training"]
+    assert manifest.partitions["validation"] == before["validation"]
+    assert manifest.partitions["testing"] != before["testing"]
+    expected = tmp_path / "fresh"
+    assert featurize(source, expected) == 0
+    assert rows_of(tmp_path / "set") == rows_of(expected)
+    (source / "high" / f"{speaker}_nohash_0.wav").unlink()
+    assert featurize(source, tmp_path / "set") == 0
+    assert load_manifest(tmp_path / "set").rows(PARTITIONS) == 119
+
+
+def test_group_and_split_are_followed(old_words, tmp_path):
+    assert featurize(old_words, tmp_path / "set", "--group", "^(.)", "--split", "0/50/50", "--limit", 50) == 0
+    manifest = load_manifest(tmp_path / "set")
+    clips = clips_table(tmp_path / "set", manifest).to_pylist()
+    assert len(clips) == 50
+    assert {clip["group"] for clip in clips} == {"h", "l", "m"}
+    for clip in clips:
+        assert clip["partition"] == hash_partition(clip["group"], (0, 50, 50))
+    assert manifest.rows(["training"]) == 0
+    assert manifest.options == {"group": "^(.)", "split": [0, 50, 50], "limit": 50}
+
+
+@pytest.fixture
+def mixed(tmp_path) -> Path:
+    """Four clips that can be used, and six that cannot."""
+    root = tmp_path / "mixed"
+    for word in ("left", "right"):
+        for speaker in range(2):
+            write_wav(root / word / f"{speaker}_nohash_0.wav", noise(16_000, seed=speaker))
+    whole = (root / "left" / "0_nohash_0.wav").read_bytes()
+    (root / "left" / "empty.wav").write_bytes(b"")
+    (root / "left" / "text.wav").write_bytes(b"this is no sound\n" * 10)
+    (root / "left" / "header.wav").write_bytes(whole[:30])
+    (root / "right" / "no samples.wav").write_bytes(write_wav(tmp_path / "n.wav", noise(0)).read_bytes())
+    (root / "right" / "film.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    os.symlink("nowhere.wav", root / "right" / "gone.wav")
+    write_wav(root / "loose.wav", noise(16_000))
+    return make_existing_old(root)
+
+
+def make_existing_old(root: Path) -> Path:
+    for path in root.rglob("*"):
+        if path.exists():
+            os.utime(path, (1_600_000_000, 1_600_000_000))
+    return root
+
+
+REASONS = {
+    "left/empty.wav": "empty",
+    "left/header.wav": "damaged",
+    "left/text.wav": "not_audio",
+    "loose.wav": "bad_label",
+    "right/film.m4a": "unsupported_codec",
+    "right/gone.wav": "missing",
+    "right/no samples.wav": "empty",
+}
+
+
+def test_clips_that_cannot_be_used_are_named_with_their_reasons(mixed, tmp_path, capsys):
+    output = tmp_path / "set"
+    assert featurize(mixed, output, "--summary", tmp_path / "run.json") == 0
+    manifest = load_manifest(output)
+    with open(output / manifest.rejects_file, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["path"]: row["reason"] for row in rows} == REASONS
+    assert [row["path"] for row in rows] == sorted(REASONS, key=unescape_path)
+    assert all(row["message"] and row["stage"] in ("scan", "decode", "fit") for row in rows)
+    assert sorted(path for path, _, _ in rows_of(output)) == sorted(
+        f"{word}/{speaker}_nohash_0.wav" for word in ("left", "right") for speaker in range(2)
+    )
+    assert json.loads((tmp_path / "run.json").read_text())["rejected"] == 7
+    assert f"7 files were rejected (1 bad_label, 1 damaged, 2 empty, 1 missing, 1 not_audio, 1 unsupported_codec), " \
+           f"each with its reason in {output / manifest.rejects_file}" in capsys.readouterr().out  # fmt: skip
+    assert featurize(mixed, output, "--max-rejects", 7) == 0
+    assert featurize(mixed, output, "--max-rejects", 6) == 3
+
+
+def test_too_many_rejects_end_with_code_3_and_a_finished_set(mixed, tmp_path):
+    arguments = ("--input", mixed, "--output", tmp_path / "set", "--max-rejects", 6)
+    result = run_command("pipelines.featurize", *arguments, check=False)
+    assert result.returncode == 3
+    assert result.stderr.splitlines()[-1] == "error: 7 files were rejected, more than --max-rejects 6"
+    assert load_manifest(tmp_path / "set").rows(PARTITIONS) == 4
+
+
+def test_a_source_all_of_whose_clips_are_rejected_gives_no_set(mixed, tmp_path):
+    for path in mixed.glob("*/*_nohash_*"):
+        path.write_bytes(b"")
+    with pytest.raises(RunError, match=r"every clip was rejected, 11 in all; the first: left/0_nohash_0\.wav: empty"):
+        featurize(mixed, tmp_path / "set")
+    assert not (tmp_path / "set" / "manifest.json").exists()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("storage_format", ["tfrecord", "parquet"])
+def test_speech_commands_counts_in_both_formats(data, tmp_path, storage_format):
+    assert featurize(data / "speech_commands_8words", tmp_path / "set", "--format", storage_format) == 0
+    manifest = load_manifest(tmp_path / "set")
+    assert [manifest.rows([name]) for name in PARTITIONS] == [4_813, 671, 484]
+    assert manifest.counts["rejected"] == 0
+    assert manifest.spec.shape == (124, 129)
+    assert len(manifest.classes) == 8
+
+
+@pytest.mark.data
+def test_odd_recordings_become_clips_or_rejects_and_none_is_lost(data, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(data / "odd_audio", source / "odd", symlinks=True)
+    write_wav(source / "even" / "one.wav", noise(16_000))
+    assert featurize(source, tmp_path / "set", "--summary", tmp_path / "run.json") == 0
+    figures = json.loads((tmp_path / "run.json").read_text())
+    assert figures["clips"] > 50
+    assert figures["clips"] + figures["rejected"] + sum(figures["left_out"].values()) == sum(
+        path.is_file() for path in source.rglob("*")
+    )
+    assert all(np.isfinite(np.frombuffer(row, np.float32)).all() for _, _, row in rows_of(tmp_path / "set"))

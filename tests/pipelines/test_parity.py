@@ -1,0 +1,105 @@
+"""A clip has the same numbers wherever it is met: in its shard, in the data set, in evaluate and in score."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.fit import clip_waveform
+from features.manifest import load_manifest
+from features.partition import PARTITIONS
+from features.shards import read_shard, shard_path
+from features.spectrogram import compute_features
+from model.artifact import load_artifact
+from model.dataset import Rows, ordered_dataset
+from tests.conftest import call
+from tests.model.untrained import save_untrained
+from tests.pipelines.conftest import make_old
+from tests.signals import noise, sine, write_wav
+
+SPECS = {
+    "stft": 'preset = "speech-commands"\n',
+    "log_mel": 'preset = "log-mel"\n',
+    "mfcc": 'preset = "log-mel"\nfront_end = "mfcc"\ncoefficients = 20\n',
+    "float16": 'preset = "log-mel"\nstorage_dtype = "float16"\n',
+}
+
+
+@dataclass
+class Flow:
+    """Where the parts of a flow lie."""
+
+    source: Path
+    features: Path
+    run: Path
+    labels: Path
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """Short, exact and long clips, at other rates and with two channels, in three classes."""
+    root = tmp_path_factory.mktemp("parity") / "source"
+    for speaker in range(12):
+        hz = 200 * (speaker + 1)
+        rough = noise(16_000, seed=speaker, amplitude=0.05)
+        write_wav(root / "exact" / f"{speaker}_nohash_0.wav", sine(hz, 16_000) + rough)
+        write_wav(root / "short" / f"{speaker}_nohash_0.wav", sine(hz, 9_000 + speaker) + rough[: 9_000 + speaker])
+        stereo = np.stack([sine(hz, 44_000, 44_100), noise(44_000, seed=speaker)], axis=1)
+        write_wav(root / "stereo" / f"{speaker}_nohash_0.wav", stereo, 44_100)
+        write_wav(root / "long" / f"{speaker}_nohash_0.wav", sine(hz, 20_000, 8_000), 8_000)
+    return make_old(root)
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def flow(request, source, tmp_path_factory) -> Flow:
+    root = tmp_path_factory.mktemp(request.param)
+    (root / "spec.toml").write_text(SPECS[request.param])
+    found = Flow(source, root / "features", root / "run", root / "labels.csv")
+    arguments = ("--input", source, "--output", found.features, "--spec", root / "spec.toml")
+    storage_format = "parquet" if request.param == "mfcc" else "tfrecord"
+    assert call("pipelines.featurize", *arguments, "--format", storage_format) == 0
+    save_untrained(found.run, found.features)
+    partitions = ",".join(PARTITIONS)
+    evaluation = ("--model", found.run, "--features", found.features, "--test-on", partitions)
+    assert call("model.evaluate", *evaluation) == 0
+    scoring = ("--model", found.run, "--input", source, "--output", found.labels)
+    assert call("pipelines.score", *scoring) == 0
+    return found
+
+
+def test_the_shard_holds_what_the_front_end_gives_for_the_file(flow):
+    manifest = load_manifest(flow.features)
+    checked = 0
+    for shard in manifest.shards(PARTITIONS):
+        path = shard_path(flow.features, shard.name, manifest.storage_format)
+        rows = read_shard(path, manifest.storage_format, shard, manifest.spec)
+        for name, features in zip(rows.paths, rows.features, strict=True):
+            waveform = clip_waveform(str(flow.source / name), manifest.spec)[0]
+            np.testing.assert_array_equal(features, compute_features(waveform[None], manifest.spec)[0])
+            checked += 1
+    assert checked == 48
+
+
+def test_the_network_says_the_same_of_data_set_evaluate_and_score(flow):
+    artifact, manifest = load_artifact(flow.run), load_manifest(flow.features)
+    rows = Rows(flow.features, manifest, PARTITIONS, artifact.classes)
+    paths = [path for shard in rows.shards for path in rows.read(shard).paths]
+    logits = np.concatenate(
+        [artifact.network(features, training=False) for features, _ in ordered_dataset(rows, 7).as_numpy_iterator()]
+    ).astype(np.float64)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert probabilities.argmax(axis=1).std() > 0, "the network says the same of all clips"
+
+    with open(flow.run / "evaluation" / "+".join(PARTITIONS) / "predictions.csv", newline="") as file:
+        evaluated = {row["path"]: row for row in csv.DictReader(file)}
+    with open(flow.labels, newline="") as file:
+        scored = {row["path"]: row for row in csv.DictReader(file) if float(row["start_seconds"]) == 0}
+    assert set(paths) == set(evaluated) == set(scored)
+    for path, row in zip(paths, probabilities, strict=True):
+        label = artifact.classes[row.argmax()]
+        assert (evaluated[path]["predicted"], scored[path]["label"]) == (label, label)
+        assert float(evaluated[path]["probability"]) == pytest.approx(row.max(), abs=1e-5)
+        assert float(scored[path]["probability"]) == pytest.approx(row.max(), abs=1e-5)
+        assert scored[path]["probability"] == evaluated[path]["probability"]

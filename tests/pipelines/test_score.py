@@ -1,0 +1,322 @@
+import csv
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from features.errors import RunError, UsageError
+from features.presets import preset
+from features.sources import scan, unescape_path
+from model.artifact import load_artifact
+from model.labels import Labels
+from model.predict import Predictor
+from pipelines.parts import Parts, plan_batches
+from tests.conftest import call
+from tests.pipelines.conftest import files_of, make_old
+from tests.signals import noise, sine, write_wav
+
+COLUMNS = ["path", "start_seconds", "end_seconds", "label", "probability"]
+ODD_NAMES = [
+    b"comma, and more.wav",
+    b'quote".wav',
+    b"new\nline.wav",
+    b"both\r\nof them.wav",
+    b"=sum(A1).wav",
+    b"+plus.wav",
+    b"-minus.wav",
+    b"@at.wav",
+    b" space .wav",
+    b"back\\slash \\xff.wav",
+    b"latin \xe9\xff.wav",
+    "ünï ☃.wav".encode(),
+    b"sub folder/=x.wav",
+    b"=folder/x.wav",
+    b"B.WAV",
+]
+
+
+def score(run_folder: Path, source: Path, output: Path, *options: object) -> list[dict[str, str]]:
+    assert call("pipelines.score", "--model", run_folder, "--input", source, "--output", output, *options) == 0
+    return read(output)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def path_bytes(row: dict[str, str]) -> bytes:
+    return unescape_path(row["path"].removeprefix("./"))
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    """Good and bad files of many kinds."""
+    root = tmp_path_factory.mktemp("recordings")
+    write_wav(root / "long.wav", np.concatenate([sine(3000, 16_000), sine(300, 16_000), noise(8_000)]))
+    write_wav(root / "stereo 44k.wav", np.stack([sine(300, 66_150, 44_100), noise(66_150)], axis=1), 44_100)
+    write_wav(root / "telephone.wav", sine(300, 8_000, 8_000), 8_000)
+    soundfile.write(root / "lossless.flac", sine(1000, 20_000), 16_000)
+    (root / "empty.wav").write_bytes(b"")
+    (root / "text.wav").write_bytes(b"no sound " * 20)
+    for number, name in enumerate(ODD_NAMES):
+        path = os.path.join(os.fsencode(root), b"odd", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(write_wav(root.parent / "odd.wav", noise(16_000, seed=number)).read_bytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def labels(recordings, run_folder, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("labels") / "labels.csv"
+    score(run_folder, recordings, output, "--summary", output.with_suffix(".json"))
+    return output
+
+
+def test_a_line_has_five_columns_in_their_format(labels):
+    text = labels.read_bytes().decode("utf-8")
+    assert text.startswith("path,start_seconds,end_seconds,label,probability\n")
+    assert text.endswith("\n")
+    rows = read(labels)
+    assert list(rows[0]) == COLUMNS
+    for row in rows:
+        assert row["label"] in ("high", "low", "middle")
+        for name in COLUMNS[1:3] + COLUMNS[4:]:
+            assert re.fullmatch(r"\d+\.\d{6}", row[name])
+        assert 1 / 3 <= float(row["probability"]) <= 1
+
+
+def test_lines_are_sorted_by_the_bytes_of_the_path_and_the_start(labels):
+    keys = [(path_bytes(row), float(row["start_seconds"])) for row in read(labels)]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(keys)
+
+
+def test_every_file_is_scored_or_rejected(labels, recordings):
+    files = {os.path.relpath(os.path.join(folder, name), os.fsencode(recordings))
+             for folder, _, names in os.walk(os.fsencode(recordings)) for name in names}  # fmt: skip
+    scored = {path_bytes(row) for row in read(labels)}
+    rejected = {row["path"]: row["reason"] for row in read(labels.with_name("labels.rejects.csv"))}
+    assert rejected == {"empty.wav": "empty", "text.wav": "not_audio"}
+    assert scored | set(map(os.fsencode, rejected)) == files
+    figures = json.loads(labels.with_suffix(".json").read_text())
+    assert figures["files"] == len(files) == figures["scored"] + figures["rejected"]
+    assert (figures["scored"], figures["rejected"]) == (len(scored), 2)
+    assert figures["rejects"] == {"empty": 1, "not_audio": 1}
+    assert figures["clips"] == len(read(labels))
+    assert figures["clips_per_second"] == pytest.approx(figures["clips"] / figures["seconds"])
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_odd_paths_come_back_to_the_byte(labels, name):
+    path = b"odd/" + name
+    found = [row for row in read(labels) if path_bytes(row) == path]
+    assert len(found) == 1
+    assert found[0]["start_seconds"] == "0.000000"
+    assert found[0]["end_seconds"] == "1.000000"
+
+
+def test_a_carriage_return_in_a_path_does_not_end_the_line(run_folder, tmp_path):
+    write_wav(tmp_path / "source" / "return\rname.wav", noise(16_000))
+    write_wav(tmp_path / "source" / "z.wav", noise(16_000))
+    (tmp_path / "source" / "return\rempty.wav").write_bytes(b"")
+    rows = score(run_folder, tmp_path / "source", tmp_path / "labels.csv")
+    assert [row["path"] for row in rows] == ["return\rname.wav", "z.wav"]
+    assert [row["path"] for row in read(tmp_path / "labels.rejects.csv")] == ["return\rempty.wav"]
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@"])
+def test_no_path_looks_like_a_formula(run_folder, tmp_path, first):
+    write_wav(tmp_path / "source" / f"{first}1.wav", noise(16_000))
+    (row,) = score(run_folder, tmp_path / "source", tmp_path / "labels.csv")
+    assert row["path"] == f"./{first}1.wav"
+    assert (tmp_path / "source" / row["path"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "windows"),
+    [
+        ("long.wav", [("0.000000", "1.000000"), ("1.000000", "2.000000"), ("2.000000", "2.500000")]),
+        ("stereo 44k.wav", [("0.000000", "1.000000"), ("1.000000", "1.500000")]),
+        ("telephone.wav", [("0.000000", "1.000000")]),
+        ("lossless.flac", [("0.000000", "1.000000"), ("1.000000", "1.250000")]),
+    ],
+)
+def test_windows_follow_one_another_to_the_real_end(labels, name, windows):
+    found = [(row["start_seconds"], row["end_seconds"]) for row in read(labels) if row["path"] == name]
+    assert found == windows
+
+
+def test_each_window_is_labelled_by_its_own_samples(labels, run_folder):
+    predictor = Predictor(load_artifact(run_folder))
+    rows = [row for row in read(labels) if row["path"] == "long.wav"]
+    pieces = [sine(3000, 16_000), sine(300, 16_000), np.pad(noise(8_000), (0, 8_000))]
+    waveforms = (np.round(np.stack(pieces) * 32768) / 32768).astype(np.float32)
+    expected = predictor.probabilities_of_waveforms(waveforms)
+    for row, probabilities in zip(rows, expected, strict=True):
+        assert row["label"] == predictor.artifact.classes[probabilities.argmax()]
+        assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-6)
+
+
+def test_another_rate_and_two_channels_say_nearly_the_same(run_folder, tmp_path):
+    write_wav(tmp_path / "source" / "16k.wav", sine(1000, 16_000))
+    write_wav(tmp_path / "source" / "44k.wav", np.stack([sine(1000, 44_100, 44_100)] * 2, axis=1), 44_100)
+    one, other = score(run_folder, tmp_path / "source", tmp_path / "labels.csv")
+    assert one["label"] == other["label"]
+    assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=0.01)
+
+
+@pytest.mark.parametrize(("rate", "tail"), [(44_100, 1), (48_000, 1), (96_000, 2), (22_050, 1), (8_000, 1)])
+def test_a_recording_with_a_tiny_rest_after_its_last_window_is_still_labelled(run_folder, tmp_path, rate, tail):
+    write_wav(tmp_path / "source" / "a.wav", sine(300, rate + tail, rate), rate)
+    rows = score(run_folder, tmp_path / "source", tmp_path / "labels.csv")
+    assert (rows[0]["start_seconds"], rows[0]["end_seconds"]) == ("0.000000", "1.000000")
+    assert len(read(tmp_path / "labels.rejects.csv")) == 0
+
+
+def test_one_file_as_input(recordings, labels, run_folder, tmp_path):
+    rows = score(run_folder, recordings / "long.wav", tmp_path / "one.csv")
+    assert rows == [row for row in read(labels) if row["path"] == "long.wav"]
+
+
+def test_top_gives_a_rank_to_the_best_labels(recordings, labels, run_folder, tmp_path):
+    rows = score(run_folder, recordings, tmp_path / "top.csv", "--top", 2)
+    assert list(rows[0]) == [*COLUMNS, "rank"]
+    assert [row["rank"] for row in rows] == ["1", "2"] * (len(rows) // 2)
+    assert [{name: row[name] for name in COLUMNS} for row in rows[::2]] == read(labels)
+    for first, second in zip(rows[::2], rows[1::2], strict=True):
+        assert float(first["probability"]) >= float(second["probability"])
+        assert first["label"] != second["label"]
+        assert first["path"] == second["path"]
+
+
+def test_threshold_leaves_out_what_is_less_probable(recordings, labels, run_folder, tmp_path):
+    everything = read(labels)
+    middle = sorted(float(row["probability"]) for row in everything)[len(everything) // 2] - 5e-7
+    rows = score(run_folder, recordings, tmp_path / "sure.csv", "--threshold", middle, "--summary", tmp_path / "s.json")
+    assert rows == [row for row in everything if float(row["probability"]) > middle]
+    assert 0 < len(rows) < len(everything)
+    assert json.loads((tmp_path / "s.json").read_text())["clips"] == len(everything)
+
+
+@pytest.fixture(scope="module")
+def many_windows(tmp_path_factory) -> Path:
+    """A recording of 600 windows in three units, and short ones before and after it: four batches."""
+    root = tmp_path_factory.mktemp("windows") / "source"
+    write_wav(root / "m.wav", noise(600 * 4_000 - 1_000, amplitude=0.2), 4_000)
+    for number in range(10):
+        write_wav(root / f"{number}.wav", noise(16_000, seed=number))
+        write_wav(root / f"z{number}.wav", sine(100 * number + 100, 30_000))
+    return make_old(root)
+
+
+def test_the_number_of_workers_changes_no_byte(many_windows, run_folder, tmp_path):
+    for workers in ("1", "2"):
+        (tmp_path / workers).mkdir()
+        score(run_folder, many_windows, tmp_path / workers / "labels.csv", "--workers", workers)
+    one, two = (files_of(tmp_path / workers) for workers in ("1", "2"))
+    assert sorted(one) == ["labels.csv", "labels.rejects.csv"]
+    assert one == two
+
+
+def test_a_long_recording_is_labelled_to_its_end(many_windows, run_folder, tmp_path):
+    rows = score(run_folder, many_windows / "m.wav", tmp_path / "labels.csv")
+    assert [(float(row["start_seconds"]), float(row["end_seconds"])) for row in rows] == [
+        (second, min(second + 1, 599.75)) for second in range(600)
+    ]
+
+
+def test_a_recording_of_which_a_part_is_damaged_is_rejected_as_a_whole(run_folder, tmp_path):
+    source = tmp_path / "source"
+    write_wav(source / "a.wav", noise(16_000))
+    write_wav(source / "z.wav", noise(16_000))
+    soundfile.write(source / "m,m.flac", noise(600 * 4_000, amplitude=0.2), 4_000)
+    content = (source / "m,m.flac").read_bytes()
+    (source / "m,m.flac").write_bytes(content[: len(content) * 2 // 3])
+    rows = score(run_folder, source, tmp_path / "labels.csv", "--summary", tmp_path / "run.json")
+    assert [row["path"] for row in rows] == ["a.wav", "z.wav"]
+    assert [row["path"] for row in read(tmp_path / "labels.rejects.csv")] == ["m,m.flac"]
+    figures = json.loads((tmp_path / "run.json").read_text())
+    assert (figures["files"], figures["scored"], figures["rejected"]) == (3, 2, 1)
+
+
+def test_too_many_rejects_end_with_code_3(recordings, run_folder, tmp_path):
+    arguments = ("--model", run_folder, "--input", recordings / "odd", "--output", tmp_path / "labels.csv")
+    assert call("pipelines.score", *arguments, "--max-rejects", 0) == 0
+    arguments = ("--model", run_folder, "--input", recordings, "--output", tmp_path / "labels2.csv")
+    assert call("pipelines.score", *arguments, "--max-rejects", 1) == 3
+    assert len(read(tmp_path / "labels2.csv")) > 10
+
+
+def test_an_output_that_exists_is_replaced_only_when_asked(recordings, run_folder, tmp_path):
+    output = tmp_path / "labels.csv"
+    output.write_text("something of value")
+    with pytest.raises(UsageError, match="--overwrite"):
+        score(run_folder, recordings / "long.wav", output)
+    assert output.read_text() == "something of value"
+    assert len(score(run_folder, recordings / "long.wav", output, "--overwrite")) == 3
+
+
+def test_files_all_of_which_are_rejected_give_no_csv(run_folder, tmp_path):
+    (tmp_path / "source").mkdir()
+    for name in ("b.wav", "a.wav"):
+        (tmp_path / "source" / name).write_bytes(b"")
+    with pytest.raises(RunError, match=r"every file was rejected, 2 in all; the first: a\.wav: empty") as raised:
+        score(run_folder, tmp_path / "source", tmp_path / "labels.csv")
+    assert raised.value.exit_code == 1
+    assert not (tmp_path / "labels.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--top", 4), "--top is 1 to 3"),
+        (("--top", 0), "--top"),
+        (("--threshold", 1.5), "--threshold"),
+        (("--threshold", "nan"), "--threshold"),
+    ],
+)
+def test_options_without_a_meaning_are_refused(recordings, run_folder, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        score(run_folder, recordings, tmp_path / "labels.csv", *options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_parts_that_a_kill_left_before_it_was_complete_is_in_nobodys_way(recordings, run_folder, tmp_path):
+    """As it stands when a run is killed while it plans, which takes long for millions of files."""
+    source = scan(str(recordings / "long.wav"), labelled=False)
+    parts = Parts(str(tmp_path / "labels.csv.parts"))
+    parts.open(source, plan_batches(source, preset("speech-commands")), {})
+    (parts.folder / "job.json").unlink()
+    assert len(score(run_folder, recordings / "long.wav", tmp_path / "labels.csv")) == 3
+
+
+def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / "source" / name, noise(300 * 4_000), 4_000)
+    parts = Parts(str(tmp_path / "labels.csv.parts"))
+
+    def todo(**settings: object) -> list[int]:
+        source = scan(str(tmp_path / "source"), labelled=False)
+        return parts.open(source, plan_batches(source, preset("speech-commands")), settings)
+
+    assert todo(top=1) == [0, 1, 2, 3]
+    parts.write(1, Labels([], [], 1, 44), 1)
+    assert todo(top=1) == [0, 2, 3]
+    assert todo(top=2) == [0, 1, 2, 3]
+    parts.write(1, Labels([], [], 1, 44), 1)
+    write_wav(tmp_path / "source" / "b.wav", noise(301 * 4_000), 4_000)
+    assert todo(top=2) == [0, 1, 2, 3]
+
+
+def test_a_folder_of_somebody_else_in_the_place_of_the_parts_is_left_alone(recordings, run_folder, tmp_path):
+    (tmp_path / "labels.csv.parts").mkdir()
+    (tmp_path / "labels.csv.parts" / "thesis.txt").write_text("all of it")
+    with pytest.raises(UsageError, match=r"labels\.csv\.parts is in the way"):
+        score(run_folder, recordings / "long.wav", tmp_path / "labels.csv")
+    assert (tmp_path / "labels.csv.parts" / "thesis.txt").read_text() == "all of it"

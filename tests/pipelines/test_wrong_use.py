@@ -1,0 +1,157 @@
+"""What cannot be done is refused with exit code 2 and one line that names it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from features.errors import UsageError
+from pipelines.workers import check_beam_options
+from tests.conftest import call, run_command
+from tests.signals import noise, write_wav
+
+FEATURIZE, TRAIN, EVALUATE, SCORE = "pipelines.featurize", "model.train", "model.evaluate", "pipelines.score"
+BAD_SPECS = {
+    "window.toml": 'preset = "speech-commands"\nwindow_samples = 300\n',
+    "mel.toml": 'preset = "log-mel"\nmel_high_hz = 9000.0\n',
+    "short.toml": 'preset = "speech-commands"\nclip_seconds = 0.01\n',
+    "unknown.toml": 'preset = "speech-commands"\nwindow = 255\n',
+    "broken.toml": "preset = \n",
+    "hop.toml": 'preset = "speech-commands"\nhop_samples = 100\n',
+}
+
+
+@pytest.fixture(scope="module")
+def place(words, feature_set, run_folder, tmp_path_factory) -> Path:
+    """A folder with what the command lines below name."""
+    root = tmp_path_factory.mktemp("wrong")
+    shutil.copytree(words, root / "words")
+    shutil.copytree(words, root / "other words")
+    (root / "run").symlink_to(run_folder)
+    shutil.copytree(feature_set, root / "set")
+    write_wav(root / "one class" / "left" / "a.wav", noise(16_000))
+    write_wav(root / "one class" / "left" / "b.wav", noise(16_000, seed=1))
+    (root / "no audio").mkdir()
+    (root / "no audio" / "read me.txt").write_text("there is none")
+    write_wav(root / "no classes" / "a.wav", noise(16_000))
+    (root / "something else").mkdir()
+    (root / "something else" / "thesis.txt").write_text("all of it")
+    (root / "labels.csv").write_text("path\n")
+    for name, content in BAD_SPECS.items():
+        (root / name).write_text(content)
+    assert call(FEATURIZE, "--input", words, "--output", root / "untrainable", "--split", "0/50/50") == 0
+    assert call(FEATURIZE, "--input", root / "one class", "--output", root / "one class set") == 0
+    assert call(FEATURIZE, "--input", root / "words", "--output", root / "of words") == 0
+    assert call(FEATURIZE, "--input", words, "--output", root / "other spec", "--spec", root / "hop.toml") == 0
+    return root
+
+
+def featurize(arguments: str) -> tuple[str, str]:
+    return FEATURIZE, arguments if "--output" in arguments else f"{arguments}|--output|new"
+
+
+def train(arguments: str) -> tuple[str, str]:
+    return TRAIN, f"{arguments}|--output|new"
+
+
+def score(arguments: str) -> tuple[str, str]:
+    return SCORE, arguments if "--output" in arguments else f"{arguments}|--output|new.csv"
+
+
+# What is asked for, and what the line that refuses it names.
+IN_A_PROCESS = {
+    "no such folder": (featurize("--input|nowhere"), ["nowhere"]),
+    "no audio": (featurize("--input|no audio"), ["no audio in no audio", "1 not audio"]),
+    "no class folders": (featurize("--input|no classes"), ["no class folder in no classes"]),
+    "window longer than FFT": (
+        featurize("--input|words|--spec|window.toml"), ["window_samples=300", "fft_samples=256"]
+    ),
+    "mel above Nyquist": (featurize("--input|words|--spec|mel.toml"), ["mel_high_hz=9000", "8000 Hz"]),
+    "clip shorter than a window": (featurize("--input|words|--spec|short.toml"), ["clip_seconds=0.01", "255"]),
+    "output holds something else": (
+        featurize("--input|words|--output|something else"), ["something else", "thesis.txt"]
+    ),
+    "another spec": (featurize("--input|words|--output|set|--spec|hop.toml"), ["hop_samples: 128 against 100"]),
+    "another format": (featurize("--input|words|--output|set|--format|parquet"), ["set", "tfrecord"]),
+    "another source": (featurize("--input|other words|--output|set"), ["other words", "words0"]),
+    "unknown option": (featurize("--input|words|--wrokers|2"), ["--wrokers"]),
+    "workers 0": (featurize("--input|words|--workers|0"), ["--workers", "'0'"]),
+    "split of two": (featurize("--input|words|--split|50/50"), ["--split", "'50/50'"]),
+    "limit a word": (featurize("--input|words|--limit|few"), ["--limit", "few"]),
+    "train: one class": (train("--features|one class set"), ["'left'", "two classes"]),
+    "train: nothing to train on": (
+        train("--features|untrainable"), ["training", "--group", "--split", "untrainable"]
+    ),
+    "train: no set": (train("--features|something else"), ["something else", "manifest.json"]),
+    "train: output exists": ((TRAIN, "--features|set|--output|run"), ["run exists"]),
+    "train: unknown option": (train("--features|set|--epoch|3"), ["--epoch"]),
+    "train: no output": ((TRAIN, "--features|set"), ["--output"]),
+    "evaluate: another spec": ((EVALUATE, "--model|run|--features|other spec"), ["hop_samples: 100 against 128"]),
+    "evaluate: no run": ((EVALUATE, "--model|something else|--features|set"), ["something else", "model.train"]),
+    "score: no run": (score("--model|something else|--input|words"), ["something else", "model.train"]),
+    "score: output exists": (
+        score("--model|run|--input|words|--output|labels.csv"), ["labels.csv exists", "--overwrite"]
+    ),
+    "score: workers 0": (score("--model|run|--input|words|--workers|0"), ["--workers", "'0'"]),
+    "score: unknown option": (score("--model|run|--input|words|--wrokers|2"), ["--wrokers"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IN_A_PROCESS)
+def test_wrong_use_is_refused_with_one_line(place, case):
+    before = sorted(place.rglob("*"))
+    (command, arguments), names = IN_A_PROCESS[case]
+    result = run_command(command, *arguments.split("|"), check=False, cwd=place)
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    for name in names:
+        assert name in lines[0]
+    assert result.stdout == ""
+    assert sorted(place.rglob("*")) == before, "it left something behind"
+
+
+HERE = {
+    "a file without a label": (featurize("--input|no classes/a.wav"), ["no classes/a.wav"]),
+    "unknown field": (featurize("--input|words|--spec|unknown.toml"), ["'window'", "unknown.toml"]),
+    "no TOML": (featurize("--input|words|--spec|broken.toml"), ["broken.toml"]),
+    "no such spec": (featurize("--input|words|--spec|nothing.toml"), ["nothing.toml"]),
+    "output is a file": (featurize("--input|words|--output|labels.csv"), ["labels.csv"]),
+    "workers a word": (featurize("--input|words|--workers|many"), ["--workers", "'many'"]),
+    "split over 100": (featurize("--input|words|--split|50/50/50"), ["--split", "'50/50/50'"]),
+    "limit 0": (featurize("--input|words|--limit|0"), ["--limit", "0"]),
+    "group that is no expression": (featurize("--input|words|--group|("), ["--group", "'('"]),
+    "group without a match": (featurize("--input|words|--group|speaker(.)"), ["--group", "high/00000000_nohash_0.wav"]),
+    "no such runner": (featurize("--input|words|--runner|Nowhere"), ["--runner", "Nowhere"]),
+    "unknown option, nothing to do": (featurize("--input|words|--output|of words|--wrokers|2"), ["--wrokers"]),
+    "unknown option, dry run": (featurize("--input|words|--dry-run|--wrokers|2"), ["--wrokers"]),
+    "train: no such set": (train("--features|nowhere"), ["nowhere"]),
+    "train: epochs 0": (train("--features|set|--epochs|0"), ["--epochs", "0"]),
+    "train: no such network": (train("--features|set|--network|nothing"), ["'nothing'", "tutorial-cnn"]),
+    "evaluate: no such run": ((EVALUATE, "--model|nowhere|--features|set"), ["nowhere"]),
+    "evaluate: no such partition": (
+        (EVALUATE, "--model|run|--features|set|--test-on|fold-3"), ["'fold-3'", "testing"]
+    ),
+    "score: no such folder": (score("--model|run|--input|nowhere"), ["nowhere"]),
+    "score: no audio": (score("--model|run|--input|no audio"), ["no audio in no audio"]),
+    "score: no folder for the output": (score("--model|run|--input|words|--output|new/a/b.csv"), ["new/a"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HERE)
+def test_wrong_use_is_refused_before_anything_is_done(place, case, monkeypatch):
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    (command, arguments), names = HERE[case]
+    with pytest.raises(UsageError) as raised:
+        call(command, *arguments.split("|"))
+    assert raised.value.exit_code == 2
+    for name in names:
+        assert name in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+    assert sorted(place.rglob("*")) == before, "it left something behind"
+
+
+@pytest.mark.parametrize("option", ["--extra_package=a.tar.gz", "--experiment=use_fast", "--direct_num_workers=2"])
+def test_options_that_beam_knows_are_not_refused(option):
+    check_beam_options([option])
