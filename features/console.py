@@ -1,6 +1,7 @@
 """How every command behaves: common options, messages, progress, exit codes, the figures of a run."""
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from features.atomic import write_file
 from features.errors import SoundmillError
@@ -22,9 +23,17 @@ _TERMINAL_SECONDS = 0.2
 _LOG_SECONDS = 10.0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that answers wrong options in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see python -m {self.prog} --help\n")
+
+
 def parser(description: str, example: str) -> argparse.ArgumentParser:
     """Returns a command's parser with the options that all commands share, and an example at the end of its help."""
-    result = argparse.ArgumentParser(
+    result = _Parser(
+        prog=example.split()[2],
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -58,16 +67,23 @@ def run(
         code = error.exit_code
     except KeyboardInterrupt:
         LOG.error("interrupted; nothing half-written stands under its final name")
-        # Threads and worker processes of a pipeline may still be at work, and none of it is wanted any more.
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(_INTERRUPTED)
+        code = _INTERRUPTED
     except BrokenPipeError:
-        os._exit(1)
+        code = 1
     except OSError as error:
         LOG.error("error: %s", error, exc_info=options.verbose)
         code = 1
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """Ends the process; threads of a pipeline that failed may wait for ever and must not keep it."""
+    if code:
+        logging.shutdown()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(0)
 
 
 def finish(options: argparse.Namespace, paragraph: str, figures: dict[str, Any]) -> None:
@@ -97,6 +113,11 @@ def exit_code(rejected: int, max_rejects: int | None) -> int:
         return 0
     LOG.error("error: %s files were rejected, more than --max-rejects %s", f"{rejected:,}", f"{max_rejects:,}")
     return 3
+
+
+def is_verbose() -> bool:
+    """Tells whether `--verbose` was given."""
+    return any(logging.INFO > handler.level > _FILE_ONLY for handler in LOG.handlers)
 
 
 class Progress:

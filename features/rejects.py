@@ -1,9 +1,8 @@
 """The table of files that could not be used."""
 
-import csv
-import io
 from collections.abc import Iterable
 
+from features.csv_lines import csv_lines
 from features.errors import Reject
 from features.sources import csv_path, unescape_path
 
@@ -17,8 +16,5 @@ def in_order(rejects: Iterable[Reject]) -> list[Reject]:
 
 def to_csv(rejects: Iterable[Reject]) -> str:
     """Returns the table as CSV, one line a file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((csv_path(reject.path), reject.stage, reject.reason, reject.message) for reject in rejects)
-    return text.getvalue()
+    rows = [(csv_path(reject.path), reject.stage, reject.reason, reject.message) for reject in rejects]
+    return csv_lines([COLUMNS, *rows])

@@ -1,8 +1,6 @@
 """Measures a trained network on a partition that it was not trained on: python -m model.evaluate."""
 
 import argparse
-import csv
-import io
 import json
 import time
 from collections import Counter
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from features import console
 from features.atomic import atomic_folder, write_file
 from features.console import LOG
+from features.csv_lines import csv_lines
 from features.errors import UsageError
 from features.manifest import Manifest, load_manifest
 from features.partition import parse_partitions
@@ -160,8 +159,8 @@ def _write(
     labels = list(metrics["classes"])
     write_file(folder / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
     matrix = [("true \\ predicted", *labels), *((name, *row) for name, row in zip(labels, metrics["confusion"]))]  # noqa: B905
-    write_file(folder / "confusion.csv", _csv(iter(matrix)))
-    write_file(folder / "predictions.csv", _csv(_prediction_rows(predictions, classes)))
+    write_file(folder / "confusion.csv", csv_lines(matrix))
+    write_file(folder / "predictions.csv", csv_lines(_prediction_rows(predictions, classes)))
     low, high = metrics["interval_95"]
     title = f"accuracy {metrics['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on {metrics['clips']:,} clips"
     draw_confusion(np.array(metrics["confusion"]), labels, title, folder / "confusion.png")
@@ -212,12 +211,6 @@ def _prediction_rows(predictions: Predictions, classes: list[str]) -> Iterator[t
         guess = predicted[row]
         probability = f"{predictions.probabilities[row, guess]:.6f}"
         yield csv_path(predictions.paths[row]), predictions.true[row], classes[guess], probability
-
-
-def _csv(rows: Iterator[tuple[Any, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def parser() -> argparse.ArgumentParser:

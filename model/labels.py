@@ -1,10 +1,9 @@
 """What scoring takes and gives: units of windows, and the lines of the labelled CSV."""
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from features.csv_lines import csv_lines
 from features.errors import Reject
 from features.sources import csv_path
 
@@ -70,17 +69,16 @@ def csv_header(top: int) -> str:
     return "path,start_seconds,end_seconds,label,probability" + (",rank" if top > 1 else "") + "\n"
 
 
-def csv_lines(scores: Iterable[Score], top: int) -> str:
+def score_lines(scores: Iterable[Score], top: int) -> str:
     """Returns the lines of scores: seconds and probabilities with six digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for score in scores:
-        row = (
+    return csv_lines(
+        (
             csv_path(score.path),
             f"{score.start_seconds:.6f}",
             f"{score.end_seconds:.6f}",
             score.label,
             f"{score.probability:.6f}",
+            *([score.rank] if top > 1 else []),
         )
-        writer.writerow((*row, score.rank) if top > 1 else row)
-    return text.getvalue()
+        for score in scores
+    )

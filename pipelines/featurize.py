@@ -66,6 +66,7 @@ class Request:
 
 def find_clips(request: Request) -> tuple[Source, pa.Table]:
     """Lists the clips of the input with their groups and partitions, and says what is odd about them."""
+    check_beam_options(request.beam_options)
     source = scan(request.input, labelled=True)
     clips, notes = partition.assign(source.clips, source.root, request.group, request.split)
     clips = limit(clips, request.limit)
@@ -93,7 +94,6 @@ def featurize(request: Request) -> tuple[Manifest, dict[str, Any]]:
         RunError: the run failed; shards that it finished are kept for the next one.
     """
     started, scan_started_ns = time.monotonic(), time.time_ns()
-    check_beam_options(request.beam_options)
     base = existing_manifest(request.output)
     source, clips = find_clips(request)
     check_base(base, source, request)

@@ -8,9 +8,9 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,13 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.atomic import AtomicFile, write_file
+from features.csv_lines import csv_lines
 from features.decode import probe
 from features.errors import ClipError, Reject, RunError, UsageError
 from features.fit import num_windows
 from features.rejects import in_order, to_csv
 from features.sources import Source, clip_file, csv_path
 from features.spec import FeatureSpec
-from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, csv_lines
+from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, score_lines
+
+_OWN_FILE = re.compile(r"(job\.json|batches\.parquet|\d{8}\.(csv|json))")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Parts:
         job = self.folder / "job.json"
         content = json.dumps({"job": digest.hexdigest()})
         if not job.is_file() or job.read_text(encoding="utf-8") != content:
-            if self.folder.exists() and not job.is_file() and any(self.folder.iterdir()):
+            if self.folder.exists() and not all(_OWN_FILE.match(file.name) for file in self.folder.iterdir()):
                 raise UsageError(f"{self.folder} is in the way: scoring keeps its parts there; move it or remove it")
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
@@ -126,7 +129,7 @@ class Parts:
 
     def write(self, number: int, labels: Labels, top: int) -> None:
         """Writes the part of a batch, its note last."""
-        write_file(self._lines(number), csv_lines(labels.scores, top))
+        write_file(self._lines(number), score_lines(labels.scores, top))
         note = {
             "scored": labels.scored,
             "windows": labels.windows,
@@ -174,7 +177,5 @@ class Parts:
 def _without(lines: bytes, paths: set[str]) -> bytes:
     if not paths:
         return lines
-    text = io.StringIO()
-    rows: Iterator[list[str]] = csv.reader(io.StringIO(lines.decode(), newline=""))
-    csv.writer(text, lineterminator="\n").writerows(row for row in rows if row[0] not in paths)
-    return text.getvalue().encode()
+    rows = csv.reader(io.StringIO(lines.decode(), newline=""))
+    return csv_lines(row for row in rows if row[0] not in paths).encode()

@@ -1,12 +1,11 @@
 """Where a pipeline runs: in this process, in worker processes of this machine, or on the runner that was named."""
 
-import contextlib
+import argparse
 import os
 import shlex
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -14,19 +13,24 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from features.console import LOG
+from features.console import LOG, is_verbose
 from features.errors import RunError, UsageError
 from pipelines.worker_main import DRIVER_VARIABLE
+
+_BEAMS_WORKER_THREAD = "run_worker"  # Beam's name of the thread that waits for a worker process
+_CHECK_SECONDS = 0.1
 
 
 def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
     """Reads Beam's options; raises `UsageError` for an option or a runner that Beam does not know."""
-    known = PipelineOptions([]).get_all_options()
+    known = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    for kind in PipelineOptions.__subclasses__():
+        kind._add_argparse_args(known)
+    names = {name for action in known._actions for name in action.option_strings}
     for option in beam_options:
-        name = option.partition("=")[0].removeprefix("--")
         # Beam itself only warns: a typing error shall not pass for an option of some runner.
-        if option.startswith("--") and name not in known and name.removeprefix("no_") not in known:
-            raise UsageError(f"unrecognized option --{name}: neither soundmill nor Beam knows it; see --help")
+        if option.startswith("--") and option.partition("=")[0] not in names:
+            raise UsageError(f"unrecognized option {option}: neither soundmill nor Beam knows it; see --help")
     options = PipelineOptions(list(beam_options))
     runner = options.view_as(StandardOptions).runner
     try:
@@ -57,16 +61,44 @@ def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: Se
     else:
         # Never Beam's default: that one looks for another runner on the network first.
         runner = _local_runner(options, workers)
-    try:
-        with _watched_workers():
-            pipeline = beam.Pipeline(runner=runner, options=options)
-            _ = pipeline | beam.Create(units) | beam.Reshuffle() | transform
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    _ = pipeline | beam.Create(units) | beam.Reshuffle() | transform
+    _wait(pipeline)
+
+
+def _wait(pipeline: beam.Pipeline) -> None:
+    """Runs a pipeline in a thread of its own, so that Ctrl-C and the death of a worker end the wait for it.
+
+    Beam alone would wait for ever for a worker process that died, and takes an interrupt for an error of the pipeline.
+    """
+    failures: list[BaseException] = []
+    deaths: list[str] = []
+
+    def run() -> None:
+        try:
             pipeline.run().wait_until_finish()
-    except (RunError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        LOG.debug("the pipeline failed", exc_info=True)
-        raise RunError(f"the pipeline failed: {_root(error)}; finished units are kept, run it again") from error
+        except BaseException as error:  # it is raised again where the command waits
+            failures.append(error)
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        LOG.debug("exception in thread %s: %r", arguments.thread, arguments.exc_value)
+        if arguments.thread is not None and arguments.thread.name == _BEAMS_WORKER_THREAD:
+            deaths.append(str(arguments.exc_value))
+
+    previous, threading.excepthook = threading.excepthook, hook
+    thread = threading.Thread(target=run, name="pipeline", daemon=True)
+    thread.start()
+    while thread.is_alive() and not deaths:
+        thread.join(_CHECK_SECONDS)
+    if deaths:
+        # The hook stays: what the other threads still say is of no use.
+        raise RunError(
+            f"a worker process died ({deaths[0]}); finished units are kept, run it again; --verbose shows what it said"
+        )
+    threading.excepthook = previous
+    if failures:
+        LOG.debug("the pipeline failed", exc_info=failures[0])
+        raise RunError(f"the pipeline failed: {_root(failures[0])}; finished units are kept, run it again")
 
 
 def _local_runner(options: PipelineOptions, workers: int) -> FnApiRunner:
@@ -78,32 +110,11 @@ def _local_runner(options: PipelineOptions, workers: int) -> FnApiRunner:
     LOG.info("running in %d worker processes", workers)
     direct.direct_running_mode = "own_processes"  # none of Beam's modes: the environment below says how
     os.environ[DRIVER_VARIABLE] = str(os.getpid())
-    command = f"exec {shlex.quote(sys.executable)} -m pipelines.worker_main"
+    # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
+    # exceptions; the rest is Beam's diary, and what decoders print of files that are none of their liking.
+    silence = "" if is_verbose() else " 2>/dev/null"
+    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pipelines.worker_main{silence}"
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
-
-
-@contextlib.contextmanager
-def _watched_workers() -> Iterator[None]:
-    """Ends the wait for a pipeline when one of its worker processes dies; Beam alone would wait for ever."""
-    deaths: list[BaseException] = []
-    previous = threading.excepthook
-
-    def hook(arguments: threading.ExceptHookArgs) -> None:
-        if arguments.thread is not None and arguments.thread.name == "run_worker" and arguments.exc_value is not None:
-            deaths.append(arguments.exc_value)
-            os.kill(os.getpid(), signal.SIGINT)  # the main thread waits, and only a signal wakes it
-        else:
-            previous(arguments)
-
-    threading.excepthook = hook
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        if not deaths:
-            raise
-        raise RunError(f"a worker process died ({deaths[0]}); finished units are kept, run it again") from interrupt
-    finally:
-        threading.excepthook = previous
 
 
 def _root(error: BaseException) -> str:

@@ -1,11 +1,9 @@
 """A Beam worker process of a local run: python -m pipelines.worker_main, started by `pipelines.runners`.
 
-It is Beam's own worker, which besides ends when its driver does, however that died, and leaves Ctrl-C to the driver.
+It is Beam's own worker, which besides ends when its driver does, however that died.
 """
 
-import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -21,10 +19,7 @@ def _end_with(driver: int) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(int(os.environ[DRIVER_VARIABLE]),), daemon=True).start()
-    # What a worker has to say reaches the driver as exceptions; Beam's own diary stays out of the terminal.
-    logging.getLogger().addHandler(logging.NullHandler())
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)
