@@ -104,7 +104,10 @@ def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
     if not rejects:
         return " No file was rejected."
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejects.items()))
-    return f" {sum(rejects.values()):,} files were rejected ({reasons}), each with its reason in {table}."
+    total = sum(rejects.values())
+    return (
+        f" {total:,} {'files were' if total > 1 else 'file was'} rejected ({reasons}), each with its reason in {table}."
+    )
 
 
 def exit_code(rejected: int, max_rejects: int | None) -> int:

@@ -25,7 +25,7 @@ from features.spec import FeatureSpec
 from pipelines.progress import follow
 from pipelines.workers import check_beam_options, choose_workers, parse_workers
 
-EXAMPLE = "python -m pipelines.featurize --input speech/ --output features/ --preset speech-commands"
+EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
 # What is done with odd clips: they are used, and the clips table says so.
 POLICIES = {"silent": "keep", "truncated": "keep"}
 # From so many clips on, two processes are sooner done than one, their start included.

@@ -33,8 +33,8 @@ def test_every_command_of_the_flow_is_shown():
 @pytest.mark.parametrize("block", BLOCKS)
 def test_code_reads_the_shards_without_soundmill(block, tmp_path, feature_set, parquet_set):
     assert "soundmill" not in block and "from features" not in block
-    (tmp_path / "features").symlink_to(feature_set)
-    (tmp_path / "features-parquet").symlink_to(parquet_set)
+    (tmp_path / "speech-features").symlink_to(feature_set)
+    (tmp_path / "speech-parquet").symlink_to(parquet_set)
     result = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("_nohash_0.wav") == 3
@@ -52,3 +52,11 @@ def test_the_spec_of_the_readme_is_a_spec(text, tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(text, encoding="utf-8")
     assert load_spec(str(path)).front_end == "mfcc"
+
+
+@pytest.mark.parametrize("module", ["pipelines.featurize", "model.train", "pipelines.score"])
+def test_folders_with_our_names_hide_nothing(module, tmp_path):
+    for folder in ("features/shards", "model/logs", "pipelines/parts"):
+        (tmp_path / folder).mkdir(parents=True)
+    result = subprocess.run([sys.executable, "-m", module, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
