@@ -4,7 +4,7 @@ import pytest
 from features.presets import preset
 from features.spectrogram import compute_features
 from model.artifact import load_artifact
-from model.labels import BATCH_CLIPS, Labels, Score, WindowUnit, csv_header, csv_lines
+from model.labels import BATCH_CLIPS, Labels, Score, WindowUnit, csv_header, score_lines
 from model.predict import Predictor, label_windows
 from tests.signals import sine, write_wav
 
@@ -85,7 +85,7 @@ def test_only_bad_files_give_no_scores(predictor, tmp_path):
 def test_lines_of_scores():
     score = Score('=a,"b".wav', 0.0, 1 / 3, "left", 0.98765449, 1)
     assert csv_header(1) == "path,start_seconds,end_seconds,label,probability\n"
-    assert csv_lines([score], 1) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654\n'
+    assert score_lines([score], 1) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654\n'
     assert csv_header(2) == "path,start_seconds,end_seconds,label,probability,rank\n"
-    assert csv_lines([score], 2) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654,1\n'
-    assert csv_lines(Labels([], [], 0, 0).scores, 1) == ""
+    assert score_lines([score], 2) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654,1\n'
+    assert score_lines(Labels([], [], 0, 0).scores, 1) == ""

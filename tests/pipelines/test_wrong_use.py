@@ -75,6 +75,9 @@ IN_A_PROCESS = {
     "another format": (featurize("--input|words|--output|set|--format|parquet"), ["set", "tfrecord"]),
     "another source": (featurize("--input|other words|--output|set"), ["other words", "words0"]),
     "unknown option": (featurize("--input|words|--wrokers|2"), ["--wrokers"]),
+    "a value that Beam cannot read": (
+        featurize("--input|words|--direct_num_workers=few"), ["--direct_num_workers", "few"]
+    ),
     "workers 0": (featurize("--input|words|--workers|0"), ["--workers", "'0'"]),
     "split of two": (featurize("--input|words|--split|50/50"), ["--split", "'50/50'"]),
     "limit a word": (featurize("--input|words|--limit|few"), ["--limit", "few"]),
