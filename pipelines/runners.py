@@ -6,6 +6,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -21,16 +22,24 @@ _BEAMS_WORKER_THREAD = "run_worker"  # Beam's name of the thread that waits for 
 _CHECK_SECONDS = 0.1
 
 
+class _BeamParser(argparse.ArgumentParser):
+    """Knows all of Beam's options, and answers wrong ones as soundmill does."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+        for kind in PipelineOptions.__subclasses__():
+            kind._add_argparse_args(self)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"an option of Beam: {message}")
+
+
 def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
-    """Reads Beam's options; raises `UsageError` for an option or a runner that Beam does not know."""
-    known = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
-    for kind in PipelineOptions.__subclasses__():
-        kind._add_argparse_args(known)
-    names = {name for action in known._actions for name in action.option_strings}
-    for option in beam_options:
-        # Beam itself only warns: a typing error shall not pass for an option of some runner.
-        if option.startswith("--") and option.partition("=")[0] not in names:
-            raise UsageError(f"unrecognized option {option}: neither soundmill nor Beam knows it; see --help")
+    """Reads Beam's options; raises `UsageError` for an option, a value or a runner that Beam does not know."""
+    # Beam itself only warns of unknown options: a typing error shall not pass for an option of some runner.
+    _, unknown = _BeamParser().parse_known_args(list(beam_options))
+    if unknown:
+        raise UsageError(f"unrecognized option {unknown[0]}: neither soundmill nor Beam knows it; see --help")
     options = PipelineOptions(list(beam_options))
     runner = options.view_as(StandardOptions).runner
     try:
