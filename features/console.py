@@ -59,6 +59,8 @@ def run(
     options, others = arguments.parse_known_args()
     if others and not (beam and others[0].startswith("--")):
         arguments.error(f"unrecognized arguments: {' '.join(others)}")
+    if options.summary and not os.path.isdir(os.path.dirname(os.path.abspath(options.summary))):
+        arguments.error(f"no folder for --summary {options.summary}")
     _start_log(options.verbose, options.log_file)
     try:
         code = main(options, others)
