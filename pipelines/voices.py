@@ -17,12 +17,12 @@ TRAINING_ACCENTS = ("en-us", "en", "en-gb-scotland", "en-029")
 TESTING_ACCENTS = (*TRAINING_ACCENTS, "en-gb-x-rp", "en-us-nyc")
 TAKES = 1  # how often a speaker of labelled/ says each word
 UNSEEN_SPEAKERS = 10
-# Variants that whisper, growl or buzz: people do not make out their words either.
+# Variants that whisper, growl or buzz; networks trained on the other voices did worst on them.
 UNCLEAR_VARIANTS = frozenset(
     {"whisper", "whisperf", "Alicia", "Demonic", "kaukovalta", "UniRobot", "anikaRobot", "zac", "shelby", "robosoft"}
     | {f"robosoft{number}" for number in range(2, 9)}
 )
-# Their sound is not the same from one run to the next, whatever seed eSpeak NG is given.
+# Their breath comes from a generator that eSpeak NG's seed does not reach: the sound depends on who spoke before.
 UNREPEATABLE_VARIANTS = frozenset({"caleb", "Reed"})
 RATE_RANGE_WPM = (140, 200)
 PITCH_RANGE = (10, 90)  # eSpeak's own scale: 0 to 99, where 50 is the voice's normal pitch
