@@ -119,23 +119,24 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
     if is_finished(folder, unit.name, storage_format):
         return False
     table = np.empty((len(unit.clips), *spec.shape), dtype=spec.storage_dtype)
-    waveforms = np.empty((_BATCH_CLIPS, spec.clip_samples), dtype=np.float32)
+    # Waveforms of their own lengths gain nothing from a batch, and one may be long.
+    batch_clips = 1 if spec.clip_samples is None else _BATCH_CLIPS
     outcomes: list[dict[str, Any]] = []
     kept: list[Clip] = []
-    pending = 0
+    pending: list[NDArray[np.float32]] = []
     for clip in unit.clips:
         try:
-            waveforms[pending], outcome = _load(clip, root, spec)
+            waveform, outcome = _load(clip, root, spec)
         except ClipError as error:
             outcomes.append(_rejected(clip, error))
             continue
         outcomes.append({**vars(clip), **outcome, "row": len(kept)})
         kept.append(clip)
-        pending += 1
-        if pending == _BATCH_CLIPS:
-            table[len(kept) - pending : len(kept)] = compute_features(waveforms, spec)
-            pending = 0
-    table[len(kept) - pending : len(kept)] = compute_features(waveforms[:pending], spec)
+        pending.append(waveform)
+        if len(pending) == batch_clips:
+            table[len(kept) - len(pending) : len(kept)] = compute_features(pending, spec)
+            pending = []
+    table[len(kept) - len(pending) : len(kept)] = compute_features(pending, spec)
     table = table[: len(kept)]
     shard = None
     if kept:

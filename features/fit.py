@@ -1,7 +1,8 @@
 """From the samples of a file to the waveform that the front end hears: mono, resampled, of the clip length.
 
 A clip longer than `clip_seconds` is cut at its own rate before it is resampled, and a window of a recording is
-resampled by itself. So a window's values follow from its own samples, wherever the reading of the file began.
+resampled by itself. So a window's values follow from its own samples, wherever the reading of the file began. Where the
+spec has no clip length, a file is one window, whole.
 """
 
 from collections.abc import Iterator
@@ -47,16 +48,24 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
         spec: the front end.
 
     Returns:
-        float32 of shape (spec.clip_samples,).
+        float32 of shape (spec.clip_samples,); without a clip length, as many samples as the duration takes, rounded
+        up, which is how librosa counts them.
 
     Raises:
-        ClipError: nothing is left at the spec's rate.
+        ClipError: nothing is left at the spec's rate, or less than one frame where nothing is padded.
     """
     waveform = resample(to_mono(samples), rate_hz, spec.sample_rate_hz, spec.resample_quality)
     if waveform.size == 0:
         raise ClipError("fit", Reason.TOO_SHORT, f"{len(samples)} samples at {rate_hz} Hz leave nothing to hear")
-    fitted = np.zeros(spec.clip_samples, dtype=np.float32)
-    kept = min(waveform.size, spec.clip_samples)
+    length = spec.clip_samples
+    if length is None:
+        length = -(-len(samples) * spec.sample_rate_hz // rate_hz)
+        if length < spec.least_samples:
+            raise ClipError(
+                "fit", Reason.TOO_SHORT, f"{length} samples are less than one window of {spec.least_samples}"
+            )
+    fitted = np.zeros(length, dtype=np.float32)
+    kept = min(waveform.size, length)
     fitted[:kept] = waveform[:kept]
     return fitted
 
@@ -73,7 +82,7 @@ def clip_waveform(
         duration: frames of the clip, None for all that follow.
 
     Returns:
-        The waveform, float32 of shape (spec.clip_samples,); the seconds of the clip before it was fitted; and what
+        The waveform as `fit` gives it; the seconds of the clip before it was fitted; and what
         is odd about it although it is used: `truncated`, `silent`, or nothing.
 
     Raises:
@@ -85,7 +94,7 @@ def clip_waveform(
         frames = min(frames, duration)
     if frames == 0:
         raise ClipError("decode", Reason.EMPTY, "the file holds no samples" if start == 0 else "it begins past the end")
-    wanted = max(1, source_frames(spec.clip_samples, spec, info.rate_hz))
+    wanted = frames if spec.clip_samples is None else max(1, source_frames(spec.clip_samples, spec, info.rate_hz))
     if spec.crop == "centre" and frames > wanted:
         start += (frames - wanted) // 2
     samples = decode(source, info, start, min(frames, wanted))
@@ -99,8 +108,11 @@ def clip_waveform(
 def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
     """Returns how many windows of the clip length, one after the other, a file has; the last may be padded.
 
-    A remainder that is less than half a sample at the spec's rate is no window: nothing is left of it to hear.
+    A remainder that is less than half a sample at the spec's rate is no window: nothing is left of it to hear. Without
+    a clip length a file is one window.
     """
+    if spec.clip_samples is None:
+        return 1
     count = max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
     rest = info.frames - source_frames((count - 1) * spec.clip_samples, spec, info.rate_hz)
     return count - 1 if count > 1 and 2 * rest * spec.sample_rate_hz < info.rate_hz else count
@@ -119,13 +131,15 @@ def window_waveforms(
         count: number of windows.
 
     Yields:
-        The waveform, float32 of shape (spec.clip_samples,), and where the window begins and really ends in seconds.
+        The waveform as `fit` gives it, and where the window begins and really ends in seconds.
 
     Raises:
         ClipError: a window cannot be used.
     """
 
     def start_of(number: int) -> int:
+        if spec.clip_samples is None:
+            return number * info.frames
         return source_frames(number * spec.clip_samples, spec, info.rate_hz)
 
     # Reads begin at the same places of a file wherever a unit of windows does: a decoder may come to other last

@@ -32,6 +32,25 @@ PRESETS: dict[str, dict[str, Any]] = {
         "log_scale": "natural",
         "log_offset": 1e-3,
     },
+    # The mean of librosa's MFCCs over all frames of a file of any length: (40,).
+    "urbansound-mfcc": {
+        "front_end": "mfcc",
+        "sample_rate_hz": 22_050,
+        "window_samples": 2048,
+        "hop_samples": 512,
+        "fft_samples": 2048,
+        "centred": True,
+        "spectrum_power": 2,
+        "mel_filter_bank": "slaney",
+        "mel_bands": 128,
+        "mel_low_hz": 0.0,
+        "mel_high_hz": 11_025.0,
+        "log_scale": "decibel",
+        "log_offset": 1e-10,
+        "dynamic_range_db": 80.0,
+        "coefficients": 40,
+        "pool": "mean",
+    },
 }
 
 

@@ -27,6 +27,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "spectrum_power": (1, 2),
     "mel_filter_bank": (*FILTER_BANKS, None),
     "log_scale": ("natural", "decibel", None),
+    "pool": ("mean", None),
     "storage_dtype": ("float32", "float16"),
 }
 
@@ -38,7 +39,8 @@ class FeatureSpec:
     Attributes:
         front_end: `stft` (magnitude), `log_mel` or `mfcc`.
         sample_rate_hz: rate that every clip is brought to.
-        clip_seconds: length that every clip is fitted to; shorter clips get zeros at the end.
+        clip_seconds: length that every clip is fitted to; shorter clips get zeros at the end. It may be absent with
+            `pool`: then clips of any length are taken as they are, nothing is padded or cut.
         crop: where a longer clip is cut: its `start` or its `centre`.
         resample_quality: soxr's recipe, `QQ` to `VHQ`.
         window_samples: length of the Hann window (periodic; symmetric where the length is odd, as in `tf.signal`).
@@ -55,12 +57,13 @@ class FeatureSpec:
         log_offset: see log_scale.
         dynamic_range_db: values more than this below the clip's maximum are raised to it (decibel only).
         coefficients: number of MFCCs kept.
+        pool: `mean` leaves of each clip the mean over its frames.
         storage_dtype: `float32` or `float16`.
     """
 
     front_end: str
     sample_rate_hz: int
-    clip_seconds: float
+    clip_seconds: float | None = None
     crop: str = "start"
     resample_quality: str = "HQ"
     window_samples: int
@@ -76,6 +79,7 @@ class FeatureSpec:
     log_offset: float | None = None
     dynamic_range_db: float | None = None
     coefficients: int | None = None
+    pool: str | None = None
     storage_dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -85,19 +89,23 @@ class FeatureSpec:
         for name, choices in _CHOICES.items():
             _require(getattr(self, name) in choices, f"{name} is one of {choices}", name, getattr(self, name))
         for name in ("sample_rate_hz", "clip_seconds", "window_samples", "hop_samples", "fft_samples"):
-            _require(getattr(self, name) > 0, f"{name} is above 0", name, getattr(self, name))
+            value = getattr(self, name)
+            _require(value is None or value > 0, f"{name} is above 0", name, value)
         self._check_frames()
         self._check_mel()
 
     def _check_frames(self) -> None:
         window, fft, clip = self.window_samples, self.fft_samples, self.clip_samples
         _require(window <= fft, f"the window fits into the FFT (fft_samples={fft})", "window_samples", window)
-        _require(
-            clip >= (1 if self.centred else window),
-            f"the clip holds one window at least (window_samples={window})",
-            "clip_seconds",
-            f"{self.clip_seconds:g} ({clip} samples)",
-        )
+        if clip is None:
+            _require(self.pool is not None, "clips of any length need pool='mean'", "clip_seconds", None)
+        else:
+            _require(
+                clip >= self.least_samples,
+                f"the clip holds one window at least (window_samples={window})",
+                "clip_seconds",
+                f"{self.clip_seconds:g} ({clip} samples)",
+            )
         if self.centred:
             _require(window == fft, f"centred frames have fft_samples={fft} as window", "window_samples", window)
         if self.front_end == "stft":
@@ -171,24 +179,33 @@ class FeatureSpec:
         )
 
     @property
-    def clip_samples(self) -> int:
-        """Length of a fitted clip in samples."""
-        return round(self.clip_seconds * self.sample_rate_hz)
+    def clip_samples(self) -> int | None:
+        """Length of a fitted clip in samples, None where clips keep their own."""
+        return None if self.clip_seconds is None else round(self.clip_seconds * self.sample_rate_hz)
 
     @property
-    def num_frames(self) -> int:
-        """Number of frames of a fitted clip."""
-        if self.centred:
-            padded = self.clip_samples + 2 * (self.fft_samples // 2)
-            return 1 + (padded - self.window_samples) // self.hop_samples
-        return 1 + (self.clip_samples - self.window_samples) // self.hop_samples
+    def least_samples(self) -> int:
+        """Samples of the shortest waveform that has a frame."""
+        return 1 if self.centred else self.window_samples
+
+    def count_frames(self, samples: int) -> int:
+        """Returns the number of frames of a waveform of this many samples, `least_samples` at least."""
+        padding = 2 * (self.fft_samples // 2) if self.centred else 0
+        return 1 + (samples + padding - self.window_samples) // self.hop_samples
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the features of one clip: (frames, bins, bands or coefficients)."""
+    def num_bands(self) -> int:
+        """Values a frame: bins of the spectrum, mel bands or coefficients."""
         if self.front_end == "stft":
-            return self.num_frames, self.fft_samples // 2 + 1
-        return self.num_frames, (self.coefficients if self.front_end == "mfcc" else self.mel_bands) or 0
+            return self.fft_samples // 2 + 1
+        return (self.coefficients if self.front_end == "mfcc" else self.mel_bands) or 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the features of one clip: (frames, bands), or (bands,) with `pool`."""
+        if self.pool is not None or self.clip_samples is None:
+            return (self.num_bands,)
+        return self.count_frames(self.clip_samples), self.num_bands
 
     @property
     def row_bytes(self) -> int:

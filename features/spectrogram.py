@@ -3,9 +3,11 @@
 One sentence holds for every front end: float32 waveforms of shape (clips, spec.clip_samples) become features of shape
 (clips, *spec.shape), and a clip's values are the same to the bit whatever batch it came in. That is why spectra are
 taken of frames in a ready buffer, magnitudes by elementwise products instead of `abs`, and matrices are applied clip by
-clip (`matmul` in three dimensions) on one BLAS thread.
+clip (`matmul` in three dimensions) on one BLAS thread. A spec without a clip length takes waveforms of any lengths, one
+after the other.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -18,15 +20,15 @@ from features.spec import FeatureSpec
 
 Batch = NDArray[np.float32]
 
-# So many clips are worked on at a time: what is in work then stays in the cache of a core.
 _BLOCK_CLIPS = 8
 
 
-def compute_features(waveforms: Batch, spec: FeatureSpec) -> NDArray[np.floating]:
+def compute_features(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
     """Computes the features of a batch of fitted clips.
 
     Args:
-        waveforms: float32 of shape (clips, spec.clip_samples).
+        waveforms: float32 of shape (clips, spec.clip_samples); where the spec has no clip length, (samples,) of each
+            clip, `spec.least_samples` at least.
         spec: the front end.
 
     Returns:
@@ -35,19 +37,34 @@ def compute_features(waveforms: Batch, spec: FeatureSpec) -> NDArray[np.floating
     Raises:
         ValueError: the waveforms have another shape.
     """
-    if waveforms.ndim != 2 or waveforms.shape[1] != spec.clip_samples:
-        raise ValueError(f"waveforms have shape (clips, {spec.clip_samples}), not {waveforms.shape}")
     result = np.empty((len(waveforms), *spec.shape), dtype=spec.storage_dtype)
     with _blas().limit(limits=1, user_api="blas"):
-        for first in range(0, len(waveforms), _BLOCK_CLIPS):
-            block = slice(first, first + _BLOCK_CLIPS)
-            spectrum = _spectrum(np.asarray(waveforms[block], dtype=np.float32), spec)
-            if spec.front_end != "stft":
-                spectrum = _log(np.matmul(spectrum, _mel(spec)), spec)  # (clips, frames, bands)
-            if spec.front_end == "mfcc":
-                spectrum = np.matmul(spectrum, _cosine(spec))  # (clips, frames, coefficients)
-            result[block] = spectrum
+        # So many clips are worked on at a time: what is in work then stays in the cache of a core.
+        step = 1 if spec.clip_samples is None else _BLOCK_CLIPS
+        for first in range(0, len(waveforms), step):
+            result[first : first + step] = _features(_checked(waveforms[first : first + step], spec), spec)
     return result
+
+
+def _checked(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> Batch:
+    block = np.asarray(waveforms, dtype=np.float32)
+    if block.ndim != 2 or spec.clip_samples not in (None, block.shape[1]) or block.shape[1] < spec.least_samples:
+        length = spec.clip_samples or f"{spec.least_samples} or more"
+        raise ValueError(f"waveforms have shape (clips, {length}), not {block.shape}")
+    return block
+
+
+def _features(waveforms: Batch, spec: FeatureSpec) -> Batch:
+    bands = _spectrum(waveforms, spec)
+    if spec.front_end != "stft":
+        bands = _log(np.matmul(bands, _mel(spec)), spec)  # (clips, frames, bands)
+    if spec.front_end == "mfcc":
+        bands = np.matmul(bands, _cosine(spec))  # (clips, frames, coefficients)
+    if spec.pool is None:
+        return bands
+    # Clip by clip, so that the order of the sum never follows from the batch.
+    means = [clip.mean(axis=0, dtype=np.float64) for clip in bands]
+    return np.asarray(means, dtype=np.float32)  # (clips, bands)
 
 
 def _spectrum(waveforms: Batch, spec: FeatureSpec) -> Batch:
@@ -57,7 +74,7 @@ def _spectrum(waveforms: Batch, spec: FeatureSpec) -> Batch:
         waveforms = np.pad(waveforms, ((0, 0), (half, half)))
     frames = np.lib.stride_tricks.sliding_window_view(waveforms, spec.window_samples, axis=1)
     frames = frames[:, :: spec.hop_samples]  # (clips, frames, window)
-    buffer = np.zeros((len(waveforms), spec.num_frames, spec.fft_samples), dtype=np.float32)
+    buffer = np.zeros((*frames.shape[:2], spec.fft_samples), dtype=np.float32)
     np.multiply(frames, _window(spec), out=buffer[..., : spec.window_samples])
     spectrum = scipy.fft.rfft(buffer, axis=-1, workers=1)  # complex64 (clips, frames, bins)
     power: Batch = spectrum.real * spectrum.real

@@ -83,7 +83,7 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     artifact = load_artifact(run)
     # These load TensorFlow: after what can be refused was refused, and after load_artifact has kept it quiet.
     from model.dataset import Rows
-    from model.predict import Predictor
+    from model.predictor import Predictor
 
     predictor = Predictor(artifact)
     classes = predictor.artifact.classes

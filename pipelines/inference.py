@@ -45,7 +45,7 @@ class WindowHandler(ModelHandler[int, PredictionResult, Any]):
     def load_model(self) -> Any:
         """Loads the artifact, with one thread, so that no number depends on the cores of a worker."""
         artifact = load_artifact(self._job.run, threads=1)
-        from model.predict import Predictor
+        from model.predictor import Predictor
 
         return Predictor(artifact)
 
@@ -53,7 +53,7 @@ class WindowHandler(ModelHandler[int, PredictionResult, Any]):
         self, batch: Sequence[int], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
         """Decodes and labels the batches with these numbers."""
-        from model.predict import label_windows
+        from model.predictor import label_windows
 
         job = self._job
         for number in batch:

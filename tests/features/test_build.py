@@ -95,7 +95,7 @@ def test_rejects_stand_in_the_report_with_their_reasons(tmp_path, storage_format
     assert shard.paths == [row["path"] for row in kept]
     assert all(row["stage"] is row["reason"] is row["message"] is None for row in kept)
     assert report.shard.rows == 5
-    assert report.statistics.count == 5 * TINY.num_frames
+    assert report.statistics.count == 5 * TINY.shape[0]
 
 
 def test_the_report_says_of_each_clip_what_it_is(tmp_path):

@@ -120,7 +120,7 @@ def test_statistics_are_those_of_all_rows_of_a_partition(base):
         rows = [read_shard(shard_path(base / "set", s.name, "tfrecord"), "tfrecord", s, TINY).features for s in shards]
         expected = Statistics.merge(map(Statistics.of, rows))
         assert manifest.statistics[partition] == expected
-        assert expected.count == manifest.rows([partition]) * TINY.num_frames
+        assert expected.count == manifest.rows([partition]) * TINY.shape[0]
 
 
 def test_table_of_rejects(base):

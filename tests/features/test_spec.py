@@ -25,7 +25,7 @@ REQUIRED = ("front_end", "sample_rate_hz", "clip_seconds", "window_samples", "ho
 )
 def test_shape(spec, shape):
     assert spec.shape == shape
-    assert spec.num_frames == shape[0]
+    assert spec.count_frames(spec.clip_samples) == shape[0]
     assert spec.row_bytes == shape[0] * shape[1] * 4
     assert changed(spec, storage_dtype="float16").row_bytes == shape[0] * shape[1] * 2
 
@@ -39,6 +39,7 @@ def test_shape(spec, shape):
         (MFCC, {"window_samples": 2000}, "centred frames have fft_samples=2048", "window_samples=2000"),
         (STFT, {"spectrum_power": 2}, "magnitudes", "spectrum_power=2"),
         (STFT, {"front_end": "wavelet"}, "front_end is one of", "front_end=wavelet"),
+        (STFT, {"pool": "max"}, "pool is one of", "pool=max"),
         (STFT, {"crop": "end"}, "crop is one of", "crop=end"),
         (STFT, {"resample_quality": "best"}, "resample_quality is one of", "best"),
         (STFT, {"storage_dtype": "float64"}, "storage_dtype is one of", "float64"),
@@ -95,12 +96,22 @@ def test_coefficients_are_needed():
         FeatureSpec.from_dict({**LOG_MEL.to_dict(), "front_end": "mfcc"})
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", [name for name in REQUIRED if name != "clip_seconds"])
 def test_required_fields_are_named_when_missing(name):
     fields = STFT.to_dict()
     del fields[name]
     with pytest.raises(UsageError, match=rf"^there: {name} missing"):
         FeatureSpec.from_dict(fields, where="there")
+
+
+def test_clips_of_any_length_are_pooled():
+    fields = STFT.to_dict()
+    del fields["clip_seconds"]
+    with pytest.raises(UsageError, match="clips of any length need pool='mean', but clip_seconds=None"):
+        FeatureSpec.from_dict(fields)
+    pooled = FeatureSpec.from_dict({**fields, "pool": "mean"})
+    assert (pooled.clip_samples, pooled.shape, pooled.row_bytes) == (None, (129,), 129 * 4)
+    assert changed(STFT, pool="mean").shape == (129,)
 
 
 def test_unknown_field_is_named_with_those_that_are_known():
@@ -115,8 +126,9 @@ def test_unknown_field_is_named_with_those_that_are_known():
         (STFT, "0616e0f5e1ec71306d9f794744d0ed10f2343821d7a525ff35caf81065e267b5"),
         (LOG_MEL, "31f39925ef529daef2aa93528b60e4663856d961f89ce2f30d985e58433c74f5"),
         (MFCC, "3091b14ac4baf6afea87c763765a58da133dc6a888445f9fe04000a844d1a034"),
+        (preset("urbansound-mfcc"), "cd62e52ad210c92f368205f54292ee99f00b544225254615d9257d19b5f46395"),
     ],
-    ids=list(SPECS),
+    ids=[*SPECS, "urbansound-mfcc"],
 )
 def test_fingerprint_is_the_published_one(spec, digest):
     assert spec.fingerprint == digest
@@ -136,6 +148,7 @@ OTHER_VALUES = {
     "dynamic_range_db": 70.0,
     "coefficients": 13,
     "storage_dtype": "float16",
+    "pool": "mean",
     "centred": False,
 }
 
@@ -204,7 +217,7 @@ def test_toml_without_preset(tmp_path):
     ("content", "message"),
     [
         (b'preset = "speech"', "no preset 'speech'; there are log-mel, speech-commands"),
-        (b"hop_samples = 128", "front_end, sample_rate_hz, clip_seconds, window_samples, fft_samples missing"),
+        (b"hop_samples = 128", "front_end, sample_rate_hz, window_samples, fft_samples missing"),
         (b'preset = "log-mel"\nmel_band = 3', "unknown field 'mel_band'"),
         (b'preset = "log-mel"\nmel_bands = "many"', "mel_bands is int"),
         (b'preset = "log-mel"\n[log_mel]\nmel_bands = 3', "unknown field 'log_mel'"),

@@ -11,9 +11,10 @@ import soundfile
 from features.errors import RunError, UsageError
 from features.presets import preset
 from features.sources import scan, unescape_path
+from features.spectrogram import compute_features
 from model.artifact import load_artifact
 from model.labels import Labels
-from model.predict import Predictor
+from model.predictor import Predictor
 from pipelines.parts import Parts, plan_batches
 from tests.conftest import call
 from tests.pipelines.conftest import files_of, make_old
@@ -157,7 +158,7 @@ def test_each_window_is_labelled_by_its_own_samples(labels, run_folder):
     rows = [row for row in read(labels) if row["path"] == "long.wav"]
     pieces = [sine(3000, 16_000), sine(300, 16_000), np.pad(noise(8_000), (0, 8_000))]
     waveforms = (np.round(np.stack(pieces) * 32768) / 32768).astype(np.float32)
-    expected = predictor.probabilities_of_waveforms(waveforms)
+    expected = predictor.probabilities(compute_features(waveforms, predictor.artifact.spec))
     for row, probabilities in zip(rows, expected, strict=True):
         assert row["label"] == predictor.artifact.classes[probabilities.argmax()]
         assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-6)

@@ -5,7 +5,7 @@ from features.presets import preset
 from features.spectrogram import compute_features
 from model.artifact import load_artifact
 from model.labels import BATCH_CLIPS, Labels, Score, WindowUnit, csv_header, score_lines
-from model.predict import Predictor, label_windows
+from model.predictor import Predictor, label_windows
 from tests.signals import sine, write_wav
 
 
@@ -49,7 +49,10 @@ def test_probabilities_do_not_depend_on_the_place_in_the_batch_to_the_bit(predic
 
 
 def test_waveforms_go_through_the_front_end(predictor, waveforms, expected):
-    np.testing.assert_array_equal(predictor.probabilities_of_waveforms(waveforms[:5]), expected[:5])
+    features = compute_features(waveforms[:5], predictor.artifact.spec)
+    np.testing.assert_array_equal(predictor.probabilities(features), expected[:5])
+        predictor.probabilities(compute_features(waveforms[:5], predictor.artifact.spec)), expected[:5]
+    )
 
 
 def test_no_clips_give_no_probabilities(predictor):

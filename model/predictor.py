@@ -38,10 +38,6 @@ class Predictor:
             return np.zeros((0, len(self.artifact.classes)), dtype=np.float32)
         return np.concatenate(parts)
 
-    def probabilities_of_waveforms(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the probability of each class: (clips, spec.clip_samples) to (clips, classes)."""
-        return self.probabilities(compute_features(waveforms, self.artifact.spec))
-
     def _fixed(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         filled = np.zeros((BATCH_CLIPS, *self.artifact.spec.shape, 1), dtype=np.float32)
         filled[: len(batch), ..., 0] = batch
@@ -66,6 +62,7 @@ def label_windows(
         threshold: probabilities below it are left out.
     """
     spec, classes = predictor.artifact.spec, predictor.artifact.classes
+    features: list[NDArray[np.floating]] = []
     waveforms: list[NDArray[np.float32]] = []
     places: list[tuple[str, float, float]] = []
     rejects = []
@@ -77,9 +74,12 @@ def label_windows(
             continue
         waveforms += [waveform for waveform, _, _ in windows]
         places += [(unit.path, start, end) for _, start, end in windows]
-    stacked = np.stack(waveforms) if waveforms else np.empty((0, spec.clip_samples), dtype=np.float32)
+        if spec.clip_samples is None:  # one may be long: it is let go of before the next is read
+            features.append(compute_features(waveforms, spec))
+            waveforms = []
+    features.append(compute_features(waveforms, spec))
     scores = []
-    for place, row in zip(places, predictor.probabilities_of_waveforms(stacked), strict=True):
+    for place, row in zip(places, predictor.probabilities(np.concatenate(features)), strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         for rank, number in enumerate(best.tolist(), start=1):
             if row[number] >= threshold:
