@@ -17,7 +17,7 @@ from features.atomic import write_file
 from features.build import Report, library_versions
 from features.errors import Reject, RunError
 from features.manifest import MANIFEST, Manifest, load_manifest
-from features.partition import PARTITIONS, count
+from features.partition import count, partition_order
 from features.rejects import in_order, to_csv
 from features.shards import Shard
 from features.statistics import Statistics
@@ -135,14 +135,14 @@ def _partition(report: Report) -> str:
 def _shards(reports: list[Report]) -> dict[str, list[Shard]]:
     return {
         name: [report.shard for report in reports if report.shard is not None and _partition(report) == name]
-        for name in PARTITIONS
+        for name in partition_order(map(_partition, reports))
     }
 
 
 def _statistics(reports: list[Report]) -> dict[str, Statistics]:
     return {
         name: Statistics.merge(report.statistics for report in reports if _partition(report) == name)
-        for name in PARTITIONS
+        for name in partition_order(map(_partition, reports))
     }
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +17,8 @@ ALIASES = {"train": TRAINING, "val": VALIDATION, "dev": VALIDATION, "test": TEST
 OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
 DEFAULT_SPLIT = (80, 10, 10)
 
+_FOLD = "fold-"
+_FOLD_VALUE = re.compile(r"(?:fold[-_ ]?)?([0-9]{1,9})")
 _SPEAKER_MARK = "_nohash_"
 # Warden's MAX_NUM_WAVS_PER_CLASS: the number of buckets that the hash of a group falls into.
 _BUCKETS = 2**27 - 1
@@ -56,6 +58,29 @@ def parse_partitions(text: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"a list of partitions names one at least, e.g. training,validation; not {text!r}")
     return names
+
+
+def read_partition(value: str) -> str | None:
+    """Returns the partition that a value of a table or a part of a path means, None where it means none.
+
+    Case does not count: `Train` is training, `Dev` is validation; `1`, `01`, `fold1`, `fold_1`, `Fold 1` are `fold-1`.
+    """
+    name = value.strip().lower()
+    fold = _FOLD_VALUE.fullmatch(name)
+    if fold:
+        return f"{_FOLD}{int(fold[1])}"
+    name = ALIASES.get(name, name)
+    return name if name in PARTITIONS else None
+
+
+def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
+    """Returns the partitions of a set in their order: training, validation, testing, then folds by number.
+
+    Without folds these are always all three, with folds only those that are there.
+    """
+    present = set(partitions)
+    folds = sorted(present - set(PARTITIONS), key=lambda name: int(name.removeprefix(_FOLD)))
+    return (*(name for name in PARTITIONS if name in present), *folds) if folds else PARTITIONS
 
 
 def group_rule(rule: str | None, root: str) -> Callable[[str], str]:
@@ -104,35 +129,53 @@ def _content_group(root: str, path: str) -> str:
 
 
 def assign(
-    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None
+    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None, lists: bool = True
 ) -> tuple[pa.Table, list[str]]:
-    """Adds the columns group and partition.
+    """Gives each clip its group and its partition.
 
-    Official lists beside the classes decide unless `split` is given; without either the hash of the group does.
+    The group is what `group` says, else the table's column where it has a value, else what `group_rule` finds. The
+    partition is the hash of the group where `split` is given; else the table's column, official lists beside the
+    classes, or the hash of the group, whichever there is first.
 
     Args:
-        clips: table with a column path.
+        clips: table with a column path, and columns group and partition where the source told them.
         root: where paths begin.
         group: see `group_rule`.
         split: percentages, or None where none were asked for.
+        lists: whether official lists are looked for in the root.
 
     Returns:
-        The table, and what there is to say about the lists.
+        The table with the columns group and partition, and what there is to say about the lists.
 
     Raises:
-        UsageError: a clip is in both lists.
+        UsageError: a clip is in both lists, or its partition is none.
     """
     paths = clips["path"].to_pylist()
     rule = group_rule(group, root)
-    groups = [rule(path) for path in paths]
-    listed, notes = read_lists(root, set(paths)) if split is None else (None, [])
-    if listed is not None:
+    by_path = {path: rule(path) for path in dict.fromkeys(paths)}
+    groups = [by_path[path] for path in paths]
+    if group is None and "group" in clips.column_names:
+        groups = [told or found for told, found in zip(clips["group"].to_pylist(), groups, strict=True)]
+    told = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
+    listed, notes = read_lists(root, set(paths)) if split is None and told is None and lists else (None, [])
+    if told is not None:
+        partitions = [_told_partition(path, value) for path, value in zip(paths, told, strict=True)]
+    elif listed is not None:
         partitions = [listed.get(path, TRAINING) for path in paths]
     else:
         by_group = {name: hash_partition(name, split or DEFAULT_SPLIT) for name in set(groups)}
         partitions = [by_group[name] for name in groups]
+    clips = clips.drop_columns([name for name in ("group", "partition") if name in clips.column_names])
     clips = clips.append_column("group", pa.array(groups, pa.string()))
     return clips.append_column("partition", pa.array(partitions, pa.string())), notes
+
+
+def _told_partition(path: str, value: str | None) -> str:
+    partition = read_partition(value or "")
+    if partition is None:
+        raise UsageError(f"a partition is {', '.join(PARTITIONS)} or a fold such as fold-1, but --label-pattern finds "
+                         f"{value!r} in {path}; change it, or give --split")  # fmt: skip
+    return partition
 
 
 def read_lists(root: str, paths: set[str]) -> tuple[dict[str, str] | None, list[str]]:
@@ -169,9 +212,20 @@ def count(clips: pa.Table) -> dict[str, dict[str, int]]:
     """Counts clips by class and partition: {label: {partition: clips}}, both sorted."""
     table = clips.group_by(["label", "partition"]).aggregate([([], "count_all")])
     counts: dict[str, dict[str, int]] = {label: {} for label in sorted(pc.unique(clips["label"]).to_pylist())}
-    for row in sorted(table.to_pylist(), key=lambda row: PARTITIONS.index(row["partition"])):
+    order = partition_order(table["partition"].to_pylist())
+    for row in sorted(table.to_pylist(), key=lambda row: order.index(row["partition"])):
         counts[row["label"]][row["partition"]] = row["count_all"]
     return counts
+
+
+def count_table(clips: pa.Table) -> list[str]:
+    """Returns the lines of a table of clips by class and partition, with the sums below it."""
+    counts, names = count(clips), partition_order(clips["partition"].to_pylist())
+    totals = {name: sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in names}
+    width = max(len("class"), *map(len, counts))
+    rows = [f"{label:{width}}" + "".join(f"{numbers.get(name, 0):>12,}" for name in names)
+            for label, numbers in (*counts.items(), ("all", totals))]  # fmt: skip
+    return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
 
 
 def _some(names: list[str]) -> str:

@@ -4,6 +4,7 @@ The plan is columnar, one Arrow table with a row a clip, and travels as a Parque
 that a pipeline carries only the numbers of row groups.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.partition import PARTITIONS
+from features.decode import AudioInfo, probe
+from features.errors import ClipError
+from features.partition import partition_order
 from features.shards import rows_per_shard
 from features.sources import Clip, clip_file
 from features.spec import FeatureSpec
@@ -79,6 +82,27 @@ def limit(clips: pa.Table, number: int | None) -> pa.Table:
     return clips.take(pa.array(chosen, pa.int64()))
 
 
+def seconds_of(clips: pa.Table, root: str) -> tuple[float, int]:
+    """Returns how long clips are together by the headers of their files, and for how many no header can be read.
+
+    Args:
+        clips: table of path, start, duration.
+        root: where paths begin.
+    """
+    infos: dict[str, AudioInfo | None] = {}
+    seconds = 0.0
+    for path, start, duration in zip(*(clips[name].to_pylist() for name in ("path", "start", "duration")), strict=True):
+        if path not in infos:
+            infos[path] = None
+            with contextlib.suppress(ClipError):
+                infos[path] = probe(clip_file(root, path))
+        info = infos[path]
+        if info is not None:
+            frames = max(0, info.frames - start)
+            seconds += (frames if duration is None else min(frames, duration)) / info.rate_hz
+    return seconds, sum(infos[path] is None for path in clips["path"].to_pylist())
+
+
 def make_plan(
     clips: pa.Table, spec: FeatureSpec, storage_format: str, root: str | None = None, scan_started_ns: int = 0
 ) -> Plan:
@@ -96,11 +120,12 @@ def make_plan(
     """
     hashes = key_hashes(clips)
     partitions = clips["partition"].to_pylist()
-    order = sorted(range(len(clips)), key=lambda row: (PARTITIONS.index(partitions[row]), hashes[row]))
+    present = partition_order(partitions)
+    order = sorted(range(len(clips)), key=lambda row: (present.index(partitions[row]), hashes[row]))
     clips = clips.take(pa.array(order, pa.int64())).combine_chunks()
     clips = clips.append_column("content_hash", _racy_hashes(clips, root, scan_started_ns))
     names, first_rows, row = [], [0], 0
-    for partition in PARTITIONS:
+    for partition in present:
         end = row + pc.sum(pc.equal(clips["partition"], partition)).as_py() if len(clips) else 0
         while row < end:
             members = clips.slice(row, min(rows_per_shard(spec), end - row))
@@ -130,16 +155,15 @@ def read_unit(path: str | Path, row_group: int) -> ShardUnit:
 def _racy_hashes(clips: pa.Table, root: str | None, scan_started_ns: int) -> pa.Array:
     if root is None:
         return pa.nulls(len(clips), pa.string())
-    hashes: list[str | None] = []
+    hashes: dict[str, str | None] = {}  # by path: a long recording may have many clips
     for path, mtime_ns in zip(clips["path"].to_pylist(), clips["mtime_ns"].to_pylist(), strict=True):
-        digest = None
+        if path in hashes:
+            continue
+        hashes[path] = None
         if mtime_ns > scan_started_ns - RACY_NANOSECONDS:
-            try:
-                digest = file_hash(clip_file(root, path))
-            except OSError:
-                digest = None  # it cannot be read: its reject follows when it is decoded
-        hashes.append(digest)
-    return pa.array(hashes, pa.string())
+            with contextlib.suppress(OSError):  # it cannot be read: its reject follows when it is decoded
+                hashes[path] = file_hash(clip_file(root, path))
+    return pa.array([hashes[path] for path in clips["path"].to_pylist()], pa.string())
 
 
 def _digest(members: pa.Table, spec: FeatureSpec, storage_format: str) -> str:

@@ -1,4 +1,4 @@
-"""Lists the clips of a source: a folder with a folder per class, a folder without labels, or one file."""
+"""Lists the clips of a folder (labels from its folders, from its names, or none) or of one file."""
 
 import collections
 import os
@@ -17,7 +17,8 @@ AUDIO_EXTENSIONS = frozenset(
     | {".w64", ".rf64", ".sf", ".m4a", ".aac", ".wma"}
 )
 BACKGROUND_FOLDER = "_background_noise_"
-_FORMULA_STARTS = ("=", "+", "-", "@")
+FORMULA_STARTS = ("=", "+", "-", "@")
+_PATTERN_GROUPS = {"label", "group", "partition"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Clip:
         content_hash: hash of its content where the planner took it, else None.
         label: name of its class, None when scoring.
         group: clips of one group (a speaker, a recording) share a partition; None when scoring.
-        partition: `training`, `validation` or `testing`; None when scoring.
+        partition: `training`, `validation`, `testing` or a fold such as `fold-1`; None when scoring.
     """
 
     path: str
@@ -52,11 +53,15 @@ class Source:
     """What a scan found.
 
     Attributes:
-        kind: `folder` or `file`.
+        kind: `folder`, `file` or `table`.
         root: absolute path that clip paths are relative to.
-        clips: table of path, start, duration, size, mtime_ns, label in the order of the paths' bytes.
+        clips: what `clip_table` makes, in the order of the paths' bytes, then of the starts.
         left_out: how many files were passed over, by why.
         rejects: files that were seen and cannot be used.
+        table: absolute path of the table.
+        pattern: what found the labels in the paths.
+        columns: the table's columns that were used, by what was read from them.
+        notes: what there is to say about the source.
     """
 
     kind: str
@@ -64,6 +69,16 @@ class Source:
     clips: pa.Table
     left_out: dict[str, int]
     rejects: list[Reject]
+    table: str | None = None
+    pattern: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What the manifest says of the source."""
+        parts = {"kind": self.kind, "root": self.root, "table": self.table, "pattern": self.pattern}
+        return {name: value for name, value in parts.items() if value is not None}
 
 
 @dataclass
@@ -90,7 +105,7 @@ def unescape_path(text: str) -> bytes:
 
 def csv_path(text: str) -> str:
     """Returns an escaped path as CSV files hold it: no spreadsheet shall take it for a formula."""
-    return f"./{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"./{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def clip_file(root: str, path: str) -> str:
@@ -98,26 +113,59 @@ def clip_file(root: str, path: str) -> str:
     return os.path.join(root, os.fsdecode(unescape_path(path)))
 
 
-def scan(input_path: str, labelled: bool) -> Source:
+def clip_table(paths: list[str], stats: list[os.stat_result], **columns: list[Any]) -> pa.Table:
+    """Returns the table of clips.
+
+    Args:
+        paths: as `escape_path` writes them.
+        stats: of each file.
+        columns: start and duration (whole files without them), label (none without it), group and partition (no such
+            columns without them).
+
+    Returns:
+        Table of path, start, duration, size, mtime_ns, label, and group and partition where they were given.
+    """
+    number = len(paths)
+    values = {
+        "path": paths,
+        "start": [0] * number,
+        "duration": [None] * number,
+        "size": [status.st_size for status in stats],
+        "mtime_ns": [status.st_mtime_ns for status in stats],
+        "label": [None] * number,
+        **columns,
+    }
+    whole_numbers = ("start", "duration", "size", "mtime_ns")
+    return pa.table({name: pa.array(value, pa.int64() if name in whole_numbers else pa.string())
+                     for name, value in values.items()})  # fmt: skip
+
+
+def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
     """Lists the audio below a folder, or the one file.
 
     Args:
         input_path: folder or file.
-        labelled: whether the first folder under the root is the label of what lies below it.
+        labelled: whether clips have a label: the first folder under the root, or what `pattern` finds.
+        pattern: regular expression that is searched in the relative path; its named groups are label and, where it
+            has them, group and partition.
 
     Returns:
         The clips and what was left out.
 
     Raises:
-        UsageError: there is no such path, no audio in it, or no class folder where labels are asked for.
+        UsageError: there is no such path, no audio in it, no label where labels are asked for, or no use in the
+            pattern.
     """
     root = os.path.abspath(input_path)
+    searched = None if pattern is None else _label_pattern(pattern)
     if not os.path.exists(root):
         raise UsageError(f"no such file or folder: {input_path}")
     kind = "folder" if os.path.isdir(root) else "file"
     if kind == "file":
         if labelled:
-            raise UsageError(f"{input_path} is one file without a label; give a folder with one folder per class")
+            raise UsageError(
+                f"{input_path} is one file without a label; give a folder with one folder per class, or a table"
+            )
         if not _is_audio(os.fsencode(root)):
             raise UsageError(f"{input_path} is no audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}")
         found = _Found([os.fsencode(os.path.basename(root))], [os.stat(root)])
@@ -127,41 +175,62 @@ def scan(input_path: str, labelled: bool) -> Source:
     if not found.paths:
         left = ", ".join(f"{count} {why}" for why, count in sorted(found.left_out.items()))
         raise UsageError(f"no audio in {input_path}" + (f" (left out: {left})" if left else ""))
-    return _source(kind, root, found, input_path, labelled)
+    clips = _labelled_clips(found, input_path, searched) if labelled else _clips(found)
+    return Source(kind, root, clips, dict(sorted(found.left_out.items())), found.rejects, pattern=pattern)
 
 
-def _source(kind: str, root: str, found: _Found, input_path: str, labelled: bool) -> Source:
+def _label_pattern(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--label-pattern is a regular expression, and {text!r} is none: {error}") from error
+    names = set(pattern.groupindex)
+    if "label" not in names or not names <= _PATTERN_GROUPS:
+        raise UsageError("--label-pattern has a named group (?P<label>…), and (?P<group>…) and (?P<partition>…) where "
+                         f"names tell them, no others; not {text!r}")  # fmt: skip
+    return pattern
+
+
+def _clips(found: _Found) -> pa.Table:
     order = sorted(range(len(found.paths)), key=found.paths.__getitem__)
-    labels: list[str | None] = []
-    kept = []
-    for index in order:
-        first, slash, _ = found.paths[index].partition(b"/")
-        if labelled and not slash:
-            message = "it lies directly in the source folder; the label is the name of the first folder below that"
-            found.rejects.append(Reject(escape_path(found.paths[index]), "scan", Reason.BAD_LABEL, message))
+    return clip_table([escape_path(found.paths[index]) for index in order], [found.stats[index] for index in order])
+
+
+def _labelled_clips(found: _Found, input_path: str, pattern: re.Pattern[str] | None) -> pa.Table:
+    """Makes the table of clips whose path tells a label; the others become rejects."""
+    paths: list[str] = []
+    stats: list[os.stat_result] = []
+    columns: dict[str, list[str | None]] = {name: [] for name in (pattern.groupindex if pattern else ("label",))}
+    for index in sorted(range(len(found.paths)), key=found.paths.__getitem__):
+        path = escape_path(found.paths[index])
+        first, slash, _ = path.partition("/")
+        hit = pattern.search(path) if pattern else None
+        told = (hit.groupdict() if hit else {}) if pattern else {"label": first if slash else None}
+        if not told.get("label"):
+            message = (
+                "--label-pattern finds no label in it" if pattern else
+                "it lies directly in the source folder; the label is the name of the first folder below that"
+            )  # fmt: skip
+            found.rejects.append(Reject(path, "scan", Reason.BAD_LABEL, message))
             continue
-        kept.append(index)
-        labels.append(escape_path(first) if labelled else None)
-    if labelled and not kept:
+        paths.append(path)
+        stats.append(found.stats[index])
+        for name, values in columns.items():
+            values.append(told[name] or None)
+    if not paths and pattern:
+        raise UsageError(f"--label-pattern {pattern.pattern!r} finds no label in any of the {len(found.paths)} paths "
+                         f"below {input_path}, such as {escape_path(min(found.paths))}")  # fmt: skip
+    if not paths:
         raise UsageError(
-            f"no class folder in {input_path}: its {len(order)} audio files lie directly in it; "
-            "put each into a folder named after its class"
+            f"no class folder in {input_path}: its {len(found.paths)} audio files lie directly in it; "
+            "put each into a folder named after its class, or give --label-pattern"
         )
-    for label in {label for label in labels if label is not None}:
-        if label.startswith(_FORMULA_STARTS):
-            raise UsageError(f"a label begins with none of {' '.join(_FORMULA_STARTS)}, which spreadsheets take for "
-                             f"formulas, but a class folder in {input_path} is named {label!r}; rename it")  # fmt: skip
-    clips = pa.table(
-        {
-            "path": pa.array([escape_path(found.paths[i]) for i in kept], pa.string()),
-            "start": pa.array([0] * len(kept), pa.int64()),
-            "duration": pa.nulls(len(kept), pa.int64()),
-            "size": pa.array([found.stats[i].st_size for i in kept], pa.int64()),
-            "mtime_ns": pa.array([found.stats[i].st_mtime_ns for i in kept], pa.int64()),
-            "label": pa.array(labels, pa.string()),
-        }
-    )
-    return Source(kind, root, clips, dict(sorted(found.left_out.items())), found.rejects)
+    for label in sorted(set(filter(None, columns["label"]))):
+        if label.startswith(FORMULA_STARTS):
+            way_out = f"--label-pattern finds {label!r}" if pattern else f"a class folder is named {label!r}; rename it"
+            raise UsageError(f"a label begins with none of {' '.join(FORMULA_STARTS)}, which spreadsheets take for "
+                             f"formulas, but in {input_path} {way_out}")  # fmt: skip
+    return clip_table(paths, stats, **columns)
 
 
 def _is_audio(name: bytes) -> bool:

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ from features import console, partition
 from features.build import is_finished, read_report
 from features.commit import append_run, commit
 from features.console import LOG, Progress
-from features.decode import probe
-from features.errors import ClipError, UsageError
+from features.errors import UsageError
 from features.manifest import Manifest, existing_manifest
-from features.plan import Plan, limit, make_plan, write_work_list
+from features.plan import Plan, limit, make_plan, seconds_of, write_work_list
 from features.presets import PRESETS, load_spec, preset
+from features.rows import TABLE_ENDINGS
 from features.shards import FORMATS
-from features.sources import Source, clip_file, scan
+from features.sources import Source
 from features.spec import FeatureSpec
+from features.table import TableLayout, list_clips
 from pipelines.progress import follow
 from pipelines.workers import check_beam_options, choose_workers, parse_workers
 
@@ -37,13 +38,15 @@ class Request:
     """What a featurize is asked for.
 
     Attributes:
-        input: folder with one folder per class.
+        input: folder, or table that names recordings.
         output: folder of the feature set.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
         group: rule of the groups, see `features.partition.group_rule`.
-        split: percentages of training, validation and testing; None leaves it to the lists or 80/10/10.
+        split: percentages of training, validation and testing; None leaves it to the source or 80/10/10.
         limit: number of clips at most.
+        layout: where a table says what.
+        label_pattern: what finds the labels in the paths of a folder; None for the first folder below it.
         workers: worker processes of a local run, None to choose.
         beam_options: passed on to Beam.
     """
@@ -55,6 +58,8 @@ class Request:
     group: str | None = None
     split: tuple[int, int, int] | None = None
     limit: int | None = None
+    layout: TableLayout = field(default_factory=TableLayout)
+    label_pattern: str | None = None
     workers: int | None = None
     beam_options: tuple[str, ...] = ()
 
@@ -67,15 +72,19 @@ class Request:
 def find_clips(request: Request) -> tuple[Source, pa.Table]:
     """Lists the clips of the input with their groups and partitions, and says what is odd about them."""
     check_beam_options(request.beam_options)
-    source = scan(request.input, labelled=True)
-    clips, notes = partition.assign(source.clips, source.root, request.group, request.split)
+    source = list_clips(
+        request.input, request.layout, labelled=True, pattern=request.label_pattern, partitioned=request.split is None
+    )
+    lists = source.kind == "folder"
+    clips, notes = partition.assign(source.clips, source.root, request.group, request.split, lists)
     clips = limit(clips, request.limit)
-    for note in notes:
+    for note in (*source.notes, *notes):
         LOG.warning("warning: %s", note)
     counts = partition.count(clips)
     if len(counts) == 1:
         LOG.warning("warning: one class only, %s; training takes two", next(iter(counts)))
-    if not any(partition.TRAINING in by_partition for by_partition in counts.values()):
+    names = {name for by_partition in counts.values() for name in by_partition}
+    if partition.TRAINING not in names and names <= set(partition.PARTITIONS):
         LOG.warning("warning: the training partition is empty; --group and --split say who belongs to it")
     return source, clips
 
@@ -113,8 +122,8 @@ def featurize(request: Request) -> tuple[Manifest, dict[str, Any]]:
         spec=request.spec,
         storage_format=request.storage_format,
         policies=POLICIES,
-        source={"kind": source.kind, "root": source.root},
-        options=request.options,
+        source=source.described,
+        options={**request.options, **({"columns": source.columns} if source.columns else {})},
     )
     seconds = time.monotonic() - started
     figures = {
@@ -147,6 +156,9 @@ def check_base(base: Manifest | None, source: Source, request: Request) -> None:
         raise UsageError(f"{request.output} is stored as {base.storage_format}; ask for that or {way_out}")
     if base.source["root"] != source.root:
         raise UsageError(f"{request.output} was made from {base.source['root']}, not from {source.root}; {way_out}")
+    tables = [described.get("table", "a folder") for described in (base.source, source.described)]
+    if tables[0] != tables[1]:
+        raise UsageError(f"{request.output} was made from {tables[0]}, not from {tables[1]}; {way_out}")
 
 
 def _compute(request: Request, folder: Path, source: Source, plan: Plan, todo: list[int], clips: int) -> None:
@@ -173,24 +185,12 @@ def describe(request: Request) -> str:
     base = existing_manifest(request.output)
     source, clips = find_clips(request)
     check_base(base, source, request)
-    seconds, unusable = 0.0, 0
-    for path in clips["path"].to_pylist():
-        try:
-            info = probe(clip_file(source.root, path))
-            seconds += info.frames / info.rate_hz
-        except ClipError:
-            unusable += 1
-    counts = partition.count(clips)
-    width = max(len("class"), *(len(label) for label in counts))
-    lines = [f"{'class':{width}}" + "".join(f"{name:>12}" for name in partition.PARTITIONS)]
-    for label, by_partition in counts.items():
-        lines.append(f"{label:{width}}" + "".join(f"{by_partition.get(name, 0):>12,}" for name in partition.PARTITIONS))
-    totals = [sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in partition.PARTITIONS]
-    lines.append(f"{'all':{width}}" + "".join(f"{total:>12,}" for total in totals))
+    seconds, unusable = seconds_of(clips, source.root)
     left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())
     plan = make_plan(clips, request.spec, request.storage_format)
     gigabytes = len(clips) * request.spec.row_bytes / 1e9
-    lines += [
+    lines = [
+        *partition.count_table(clips),
         "",
         f"{len(clips):,} clips of {source.root}, {seconds / 3600:.2f} hours; headers that cannot be read: "
         f"{unusable:,}; other rejects: {len(source.rejects):,}; left out: {left_out or 'nothing'}",
@@ -202,9 +202,12 @@ def describe(request: Request) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Computes the features of a folder of recordings into shards.", EXAMPLE)
+    result = console.parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE)
     result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
-    result.add_argument("--input", required=True, metavar="DIR", help="folder with one folder per class")
+    result.add_argument(
+        "--input", required=True, metavar="DIR|TABLE",
+        help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)})",
+    )  # fmt: skip
     result.add_argument("--output", required=True, metavar="FEATURES", help="folder of the feature set")
     front_end = result.add_mutually_exclusive_group()
     front_end.add_argument("--preset", choices=sorted(PRESETS), default="speech-commands", help="(%(default)s)")
@@ -219,11 +222,38 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument(
         "--split", metavar="T/V/T",
-        help="percentages of training/validation/testing (the lists beside the classes, else 80/10/10)",
+        help="percentages of training/validation/testing (what the source says, else 80/10/10)",
     )  # fmt: skip
+    result.add_argument(
+        "--label-pattern", metavar="REGEX",
+        help="finds the label in the path of a file, as its named group label; groups named group and partition may "
+        "stand beside it, e.g. '(?P<label>\\d)_(?P<group>\\w+)_' (the first folder below the input)",
+    )  # fmt: skip
+    table = result.add_argument_group("where a table says what")
+    for name, metavar, text in (
+        ("--root", "DIR", "where its paths begin (its own folder)"),
+        ("--path-column", "NAME", "(path)"),
+        ("--path-template", "TEXT", "a path with columns in braces instead, e.g. 'audio/fold{fold}/{name}'"),
+        ("--label-column", "NAME", "(label)"),
+        ("--partition-column", "NAME", "(partition, where it has one)"),
+        ("--fold-column", "NAME", "its folds are the partitions (fold, where it has one and no partition)"),
+        ("--group-column", "NAME", "(group, where it has one)"),
+        ("--start-column", "NAME", "seconds at which clips begin within their files (none)"),
+        ("--duration-column", "NAME", "seconds that they last (none)"),
+    ):
+        table.add_argument(name, metavar=metavar, help=text)
     result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
     result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
     return result
+
+
+def _train_on(manifest: Manifest) -> str:
+    """Returns the options by which a set of folds is trained on: the last fold stays for testing."""
+    names = list(manifest.partitions)
+    trained = max(1, len(names) - 2)
+    if names[0] == partition.TRAINING or len(names) == 1:
+        return ""
+    return f" --train-on {','.join(names[:trained])} --validate-on {names[trained]}"
 
 
 def main(options: argparse.Namespace, beam_options: list[str]) -> int:
@@ -238,6 +268,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         group=options.group,
         split=partition.parse_split(options.split) if options.split else None,
         limit=options.limit,
+        layout=TableLayout(**{part.name: getattr(options, part.name) for part in fields(TableLayout)}),
+        label_pattern=options.label_pattern,
         workers=parse_workers(options.workers),
         beam_options=tuple(beam_options),
     )
@@ -252,7 +284,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         "second)."
     )
     paragraph += console.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
-    paragraph += f" Next: python -m model.train --features {options.output} --output RUN"
+    paragraph += f" Next: python -m model.train --features {options.output} --output RUN{_train_on(manifest)}"
     console.finish(options, paragraph, figures)
     return console.exit_code(figures["rejected"], options.max_rejects)
 

@@ -4,15 +4,17 @@ import argparse
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from features import console
 from features.console import LOG, Progress
 from features.errors import UsageError
-from features.sources import scan
+from features.rows import TABLE_ENDINGS
+from features.table import TableLayout, list_clips
 from model.artifact import read_description
+from model.labels import Labels, WindowUnit
 from pipelines.parts import Parts, plan_batches
 from pipelines.progress import follow
 from pipelines.workers import check_beam_options, choose_workers, parse_workers
@@ -28,10 +30,11 @@ class Request:
 
     Attributes:
         run: the run folder whose model labels.
-        input: folder of recordings, or one file.
+        input: folder of recordings, one file, or table that names files.
         output: the CSV.
         top: labels a window.
         threshold: probabilities below it are left out.
+        layout: where a table says which files; nothing else is read from it.
         overwrite: whether a CSV that is there may be replaced.
         workers: worker processes of a local run, None to choose.
         beam_options: passed on to Beam.
@@ -42,6 +45,7 @@ class Request:
     output: str
     top: int = 1
     threshold: float = 0.0
+    layout: TableLayout = field(default_factory=TableLayout)
     overwrite: bool = False
     workers: int | None = None
     beam_options: tuple[str, ...] = ()
@@ -80,7 +84,7 @@ def score(request: Request) -> dict[str, Any]:
     check_beam_options(request.beam_options)
     description = read_description(request.run)
     check(request, description["classes"])
-    source = scan(request.input, labelled=False)
+    source = list_clips(request.input, request.layout, labelled=False)
     batches = plan_batches(source, description["spec"])
     output = os.path.abspath(request.output)
     parts = Parts(f"{output}.parts")
@@ -89,12 +93,15 @@ def score(request: Request) -> dict[str, Any]:
     todo = parts.open(source, batches, settings)
     if todo:
         _label(request, parts, source.root, batches, todo)
+    if source.rejects:  # what could not even be listed counts as a batch too: no file gets lost
+        batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in source.rejects]]
+        parts.write(len(batches) - 1, Labels([], source.rejects, 0, 0), request.top)
     outcome = parts.join(batches, output, os.path.abspath(request.rejects_output), request.top)
     parts.remove()
     seconds = time.monotonic() - started
     return {
         "seconds": seconds,
-        "files": len(source.clips),
+        "files": outcome.files + len(outcome.rejects),
         "scored": outcome.files,
         "rejected": len(outcome.rejects),
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
@@ -122,10 +129,13 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Labels a folder of recordings, or one file, into a CSV.", EXAMPLE)
+    result = console.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE)
     result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
-    result.add_argument("--input", required=True, metavar="DIR|FILE", help="recordings; labels are not asked for")
+    result.add_argument(
+        "--input", required=True, metavar="DIR|FILE|TABLE",
+        help=f"recordings, or a table that names them ({' '.join(TABLE_ENDINGS)}); labels are not asked for",
+    )  # fmt: skip
     result.add_argument("--output", required=True, metavar="LABELS.csv", help="a line a window; rejects go beside it")
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
     result.add_argument(
@@ -134,6 +144,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
     result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
     result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
+    table = result.add_argument_group("where a table says which files")
+    table.add_argument("--root", metavar="DIR", help="where its paths begin (its own folder)")
+    table.add_argument("--path-column", metavar="NAME", help="(path)")
+    table.add_argument(
+        "--path-template", metavar="TEXT",
+        help="a path with columns in braces instead, e.g. 'audio/fold{fold}/{name}'",
+    )  # fmt: skip
     return result
 
 
@@ -145,6 +162,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         output=options.output,
         top=options.top,
         threshold=options.threshold,
+        layout=TableLayout(options.root, options.path_column, options.path_template),
         overwrite=options.overwrite,
         workers=parse_workers(options.workers),
         beam_options=tuple(beam_options),

@@ -6,16 +6,18 @@ import os
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from features.build import build_shard, library_versions, read_report
 from features.commit import append_run, commit
 from features.errors import Reject, RunError
 from features.manifest import existing_manifest, load_manifest
+from features.plan import make_plan
 from features.shards import FORMATS, read_shard, shard_path
 from features.statistics import Statistics
 from tests.conftest import clips_table
-from tests.features.examples import TINY, new_set, planned
+from tests.features.examples import TINY, found, new_set, planned, units_of
 from tests.signals import noise, write_wav
 
 POLICIES = {"silent": "keep", "truncated": "keep"}
@@ -267,3 +269,21 @@ def test_runs_are_lines_and_no_part_of_the_state(base):
     lines = (base / "set" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [{"state": 1, "clips": 3}, {"state": 2, "note": "ä\n"}]
     assert load_manifest(base / "set") == before
+
+
+def test_folds_stand_in_the_manifest_by_number(base):
+    """As a table of folds gives them; a fold all of whose clips were rejected stays."""
+    _, clips = found(base / "words")
+    folds = {"training": "fold-2", "validation": "fold-10", "testing": "fold-1"}
+    partitions = [folds[name] for name in clips["partition"].to_pylist()]
+    partitions[clips["path"].to_pylist().index("yes/ffffffff_nohash_0.wav")] = "fold-3"
+    clips = clips.set_column(clips.column_names.index("partition"), "partition", pa.array(partitions))
+    units = units_of(make_plan(clips, TINY, "tfrecord"), base)
+    for unit in units:
+        build_shard(unit, str(base / "set"), str(base / "words"), TINY, "tfrecord")
+    manifest, _ = committed(base, [read_report(base / "set", unit.name) for unit in units])
+    assert manifest == load_manifest(base / "set")
+    assert list(manifest.partitions) == list(manifest.statistics) == ["fold-1", "fold-2", "fold-3", "fold-10"]
+    assert manifest.rows(manifest.partitions) == 91
+    assert manifest.rows(["fold-3"]) == 0
+    assert all(list(counts) == ["fold-1", "fold-2", "fold-10"] for counts in manifest.counts["classes"].values())

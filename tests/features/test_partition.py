@@ -14,11 +14,14 @@ from features.partition import (
     VALIDATION,
     assign,
     count,
+    count_table,
     group_rule,
     hash_partition,
     parse_partitions,
     parse_split,
+    partition_order,
     read_lists,
+    read_partition,
 )
 from features.sources import scan
 from tests.features.examples import clip_rows
@@ -238,3 +241,82 @@ def test_counts_by_class_and_partition():
     assert list(count(clips)) == ["a", "b"]
     assert list(count(clips)["b"]) == ["training", "testing"]
     assert count(clip_rows(0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "partition"),
+    [
+        ("training", TRAINING),
+        ("TRAIN", TRAINING),
+        ("Val", VALIDATION),
+        ("dev", VALIDATION),
+        (" Test\n", TESTING),
+        *((value, "fold-1") for value in ("1", "01", "fold1", "fold-1", "fold_1", "fold 1", "FOLD1", "fold001")),
+        ("0", "fold-0"),
+        ("fold-10", "fold-10"),
+        *(
+            (value, None)
+            for value in ("", "trains", "1.0", "-1", "fold", "fold--1", "fold-1a", "1 2", "²", "9" * 5_000)
+        ),
+    ],
+)
+def test_what_a_value_means(value, partition):
+    assert read_partition(value) == partition
+
+
+def test_the_order_of_partitions():
+    assert partition_order([]) == PARTITIONS
+    assert partition_order(["testing"]) == PARTITIONS
+    assert partition_order(["fold-10", "fold-2", "fold-1", "fold-2"]) == ("fold-1", "fold-2", "fold-10")
+    assert partition_order(["fold-1", "testing", "training"]) == ("training", "testing", "fold-1")
+
+
+def test_counts_of_folds():
+    clips = clip_rows(4, label=["b", "a", "b", "b"], partition=["fold-10", "fold-2", "fold-2", "fold-10"])
+    assert count(clips) == {"a": {"fold-2": 1}, "b": {"fold-2": 1, "fold-10": 2}}
+    assert list(count(clips)["b"]) == ["fold-2", "fold-10"]
+    assert [line.split() for line in count_table(clips)] == [
+        ["class", "fold-2", "fold-10"], ["a", "1", "0"], ["b", "1", "2"], ["all", "2", "2"]
+    ]  # fmt: skip
+    assert count_table(clip_rows(1))[0].split() == ["class", *PARTITIONS]
+
+
+def told(*columns):
+    """Two clips of one speaker and one of another, with these columns of the source."""
+    paths = ["yes/0a_nohash_0.wav", "yes/0a_nohash_1.wav", "no/0b_nohash_0.wav"]
+    return clip_rows(3, path=paths, group=["x", None, "y"], partition=["fold-1", "train", "TEST"]).select(
+        ["path", "label", *columns]
+    )
+
+
+def test_groups_of_the_source_count_where_there_are_any():
+    clips, _ = assign(told("group"), "/nowhere", None, None)
+    assert clips["group"].to_pylist() == ["x", "0a", "y"]
+    assert clips["partition"].to_pylist() == [hash_partition(group) for group in ("x", "0a", "y")]
+    clips, _ = assign(told("group"), "/nowhere", "path", None)
+    assert clips["group"].to_pylist() == clips["path"].to_pylist()
+
+
+def test_partitions_of_the_source_count_unless_there_is_a_split(listed):
+    for lists in (True, False):
+        clips, notes = assign(told("group", "partition"), str(listed), None, None, lists)
+        assert clips["partition"].to_pylist() == ["fold-1", TRAINING, TESTING]
+        assert notes == []
+        clips, _ = assign(told("group", "partition"), str(listed), None, (0, 100, 0), lists)
+        assert clips["partition"].to_pylist() == [VALIDATION] * 3
+    assert clips.column_names == ["path", "label", "group", "partition"]
+
+
+def test_lists_are_looked_for_only_where_they_may_be(listed):
+    source = scan(str(listed), labelled=True)
+    clips, notes = assign(source.clips, source.root, None, None, lists=False)
+    assert clips["partition"].to_pylist() == [hash_partition(name) for name in "abcde"]
+    assert notes == []
+
+
+@pytest.mark.parametrize("value", [None, "some"])
+def test_a_partition_in_a_path_that_is_none(value):
+    clips = clip_rows(2, partition=["train", value])
+    with pytest.raises(UsageError, match=rf"--label-pattern finds {value!r} in yes/00001_nohash_0\.wav.*--split"):
+        assign(clips, "/nowhere", None, None)
+    assert len(assign(clips, "/nowhere", None, (80, 10, 10))[0]) == 2

@@ -5,7 +5,8 @@ import random
 import pyarrow as pa
 import pytest
 
-from features.plan import content_hash, file_hash, key_hashes, limit, make_plan, read_unit, write_work_list
+from features import plan as plan_module
+from features.plan import content_hash, file_hash, key_hashes, limit, make_plan, read_unit, seconds_of, write_work_list
 from features.shards import FORMATS
 from features.sources import scan
 from tests.features.examples import LOG_MEL, TINY, changed, clip_rows, found, planned, units_of
@@ -50,6 +51,14 @@ def test_partitions_do_not_mix_and_come_in_their_order():
     assert [name.split("-")[0] for name in plan.names] == ["training", "validation", "testing"]
     for name, first, end in zip(plan.names, plan.first_rows, plan.first_rows[1:], strict=False):
         assert set(plan.clips["partition"].to_pylist()[first:end]) == {name.split("-")[0]}
+
+
+def test_folds_come_by_number_after_the_partitions():
+    partitions = ["fold-10", "fold-2", "testing", "fold-1"] * 20
+    plan = make_plan(clip_rows(80, partition=partitions), LONG, "tfrecord")
+    assert [name.rpartition("-")[0] for name in plan.names] == ["testing", "fold-1", "fold-2", "fold-10"]
+    for name, first, end in zip(plan.names, plan.first_rows, plan.first_rows[1:], strict=False):
+        assert set(plan.clips["partition"].to_pylist()[first:end]) == {name.rpartition("-")[0]}
 
 
 def test_members_are_dealt_in_the_order_of_the_hash_of_their_key():
@@ -204,3 +213,23 @@ def test_a_scanned_folder_becomes_units(tmp_path):
             assert clip.label == clip.path.split("/")[0]
             assert clip.group == clip.path.split("/")[1][:8]
             assert clip.size == (tmp_path / "words" / clip.path).stat().st_size
+
+
+def test_a_file_of_many_clips_is_hashed_once(tmp_path, monkeypatch):
+    path = write_wav(tmp_path / "a.wav", sine(440, 16))
+    hashed = []
+    monkeypatch.setattr(plan_module, "file_hash", lambda file: hashed.append(file) or file_hash(file))
+    clips = clip_rows(3, path="a.wav", start=[0, 1, 2], mtime_ns=path.stat().st_mtime_ns)
+    hashes = make_plan(clips, TINY, "tfrecord", str(tmp_path), 0).clips["content_hash"].to_pylist()
+    assert hashes == [content_hash(path.read_bytes())] * 3
+    assert hashed == [str(path)]
+
+
+def test_seconds_are_those_of_the_clips(tmp_path):
+    write_wav(tmp_path / "a.wav", sine(440, 16_000, 8_000), 8_000)
+    (tmp_path / "b.wav").write_bytes(b"")
+    paths = ["a.wav", "a.wav", "a.wav", "a.wav", "b.wav", "b.wav", "none.wav"]
+    clips = clip_rows(
+        7, path=paths, start=[0, 4_000, 12_000, 20_000, 0, 1, 0], duration=[None, 4_000, 8_000, None] + [1] * 3
+    )
+    assert seconds_of(clips, str(tmp_path)) == (2.0 + 0.5 + 0.5, 3)

@@ -254,3 +254,61 @@ def test_relative_input_becomes_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert scan("words", labelled=True).root == str(tmp_path / "words")
     assert scan("words/../words/", labelled=True).root == str(tmp_path / "words")
+
+
+DIGITS = ("0_jackson_0.wav", "0_theo_12.wav", "7_jackson_3.wav", "deep/9_nicolas_1.wav")
+
+
+def test_labels_and_groups_in_names(tmp_path):
+    root = tree(tmp_path, *DIGITS)
+    pattern = r"(?P<label>\d)_(?P<group>\w+)_\d+"
+    source = scan(root, labelled=True, pattern=pattern)
+    assert paths_of(source) == list(DIGITS)
+    assert source.clips["label"].to_pylist() == ["0", "0", "7", "9"]
+    assert source.clips["group"].to_pylist() == ["jackson", "theo", "jackson", "nicolas"]
+    assert "partition" not in source.clips.column_names
+    assert source.described == {"kind": "folder", "root": root, "pattern": pattern}
+    assert scan(root, labelled=False).described == {"kind": "folder", "root": root}
+
+
+def test_a_pattern_is_searched_in_the_relative_path(tmp_path):
+    root = tree(tmp_path / "train" / "dog", "test/cat.0.wav", "train/dog.1.wav", "train/dog.2.wav")
+    pattern = r"(?P<partition>train|test)/(?P<label>\w+)\.((?P<group>1)|\d)"
+    rows = scan(root, labelled=True, pattern=pattern).clips.select(["label", "group", "partition"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("cat", None, "test"), ("dog", "1", "train"), ("dog", None, "train")
+    ]  # fmt: skip
+
+
+def test_paths_without_a_label_are_rejects(tmp_path):
+    root = tree(tmp_path, "0_jackson_0.wav", "readme.wav", "_theo_1.wav", "left/1_theo_1.wav")
+    source = scan(root, labelled=True, pattern=r"(?P<label>\d*)_")
+    assert paths_of(source) == ["0_jackson_0.wav", "left/1_theo_1.wav"]
+    assert rejects_of(source) == [
+        ("_theo_1.wav", "scan", Reason.BAD_LABEL), ("readme.wav", "scan", Reason.BAD_LABEL)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(?P<label>", r"a regular expression, and '\(\?P<label>' is none"),
+        ("(.)_", "named group"),
+        ("(?P<group>.)", "named group"),
+        ("(?P<label>.)(?P<speaker>.)", "no others"),
+        (
+            "(?P<label>x+)",
+            r"'\(\?P<label>x\+\)' finds no label in any of the 4 paths below .*, such as 0_jackson_0\.wav",
+        ),
+        ("(?P<label>x*)", "finds no label in any"),
+        ("(?P<label>-)?", "finds no label in any"),
+    ],
+)
+def test_patterns_that_cannot_be_used(tmp_path, pattern, message):
+    with pytest.raises(UsageError, match=message):
+        scan(tree(tmp_path, *DIGITS), labelled=True, pattern=pattern)
+
+
+def test_labels_of_a_pattern_that_spreadsheets_take_for_formulas(tmp_path):
+    with pytest.raises(UsageError, match=r"formulas, but in .* --label-pattern finds '-1'"):
+        scan(tree(tmp_path, "a-1.wav"), labelled=True, pattern="(?P<label>-1)")

@@ -37,6 +37,9 @@ def place(words, feature_set, run_folder, tmp_path_factory) -> Path:
     (root / "something else").mkdir()
     (root / "something else" / "thesis.txt").write_text("all of it")
     (root / "labels.csv").write_text("path\n")
+    clips = [f"words/{word}/00000000_nohash_0.wav" for word in ("high", "low")]
+    (root / "t.csv").write_text("path,label,fold\n" + "".join(f"{clip.removeprefix('words/')},x,1\n" for clip in clips))
+    (root / "twice.csv").write_text("path,label\n" + "".join(f"{clip},x\n" for clip in (*clips, clips[0])))
     for name, content in BAD_SPECS.items():
         (root / name).write_text(content)
     assert call(FEATURIZE, "--input", words, "--output", root / "untrainable", "--split", "0/50/50") == 0
@@ -81,6 +84,13 @@ IN_A_PROCESS = {
     "workers 0": (featurize("--input|words|--workers|0"), ["--workers", "'0'"]),
     "split of two": (featurize("--input|words|--split|50/50"), ["--split", "'50/50'"]),
     "limit a word": (featurize("--input|words|--limit|few"), ["--limit", "few"]),
+    "a column that is not there": (
+        featurize("--input|t.csv|--label-column|class"), ["t.csv has no column 'class'", "'path', 'label', 'fold'"]
+    ),
+    "a clip twice": (featurize("--input|twice.csv"), ["high/00000000_nohash_0.wav in lines 2 and 4"]),
+    "a pattern that finds nothing": (
+        featurize("--input|words|--label-pattern|(?P<label>x)"), ["no label in any of the 120", "high/00000000_nohash"]
+    ),
     "train: one class": (train("--features|one class set"), ["'left'", "two classes"]),
     "train: nothing to train on": (
         train("--features|untrainable"), ["training", "--group", "--split", "untrainable"]
@@ -125,6 +135,18 @@ HERE = {
     "limit 0": (featurize("--input|words|--limit|0"), ["--limit", "0"]),
     "group that is no expression": (featurize("--input|words|--group|("), ["--group", "'('"]),
     "group without a match": (featurize("--input|words|--group|speaker(.)"), ["--group", "high/00000000_nohash_0.wav"]),
+    "a table's option for a folder": (featurize("--input|words|--label-column|x"), ["--label-column", "words is none"]),
+    "a pattern for a table": (featurize("--input|t.csv|--label-pattern|(?P<label>.)"), ["--label-pattern", "t.csv"]),
+    "a pattern that is no expression": (featurize("--input|words|--label-pattern|("), ["--label-pattern", "'('"]),
+    "a template and a column": (
+        featurize("--input|t.csv|--path-column|path|--path-template|{path}"), ["--path-column or --path-template"]
+    ),
+    "a partition and a fold": (
+        featurize("--input|t.csv|--partition-column|fold|--fold-column|fold"), ["--partition-column or --fold-column"]
+    ),
+    "no such root": (featurize("--input|t.csv|--root|nowhere"), ["--root", "nowhere"]),
+    "no such table": (featurize("--input|none.csv"), ["no such file or folder: none.csv"]),
+    "a set of a folder": (featurize("--input|t.csv|--root|words|--output|of words"), ["of words", "t.csv"]),
     "no such runner": (featurize("--input|words|--runner|Nowhere"), ["--runner", "Nowhere"]),
     "unknown option, nothing to do": (featurize("--input|words|--output|of words|--wrokers|2"), ["--wrokers"]),
     "unknown option, dry run": (featurize("--input|words|--dry-run|--wrokers|2"), ["--wrokers"]),
@@ -137,6 +159,12 @@ HERE = {
     ),
     "score: no such folder": (score("--model|run|--input|nowhere"), ["nowhere"]),
     "score: no audio": (score("--model|run|--input|no audio"), ["no audio in no audio"]),
+    "score: a table's option for a folder": (
+        score("--model|run|--input|words|--path-column|x"), ["--path-column", "words is none"]
+    ),
+    "score: a table without such a column": (
+        score("--model|run|--input|t.csv|--root|words|--path-column|x"), ["t.csv has no column 'x'"]
+    ),
     "score: no folder for the output": (score("--model|run|--input|words|--output|new/a/b.csv"), ["new/a"]),
 }  # fmt: skip
 

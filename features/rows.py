@@ -1,0 +1,176 @@
+"""Reads columns of a metadata table as text, with the place of each row: CSV, TSV, Parquet or JSON lines."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import UsageError
+
+TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table in its order, column by column.
+
+    Attributes:
+        name: of the table's file.
+        unit: what `numbers` count: `line` of a text file, `row` of a Parquet file.
+        columns: names of all columns of the table.
+        values: text by row, by column; of those columns only that were asked for and are there.
+        numbers: where each row stands, from 1; a row of several lines stands where it begins.
+    """
+
+    name: str
+    unit: str
+    columns: list[str]
+    values: dict[str, list[str]]
+    numbers: Sequence[int]
+
+    def where(self, row: int) -> str:
+        """Names the place of a row in a message."""
+        return f"{self.name}, {self.unit} {self.numbers[row]}"
+
+    def require(self, column: str, option: str) -> None:
+        """Raises `UsageError`, which tells of the option that names columns, where there is not one such column."""
+        number = self.columns.count(column)
+        if number > 1:
+            raise UsageError(f"{self.name} has {number} columns named {column!r}; rename all but one")
+        if number == 0:
+            there = ", ".join(map(repr, self.columns))
+            raise UsageError(f"{self.name} has no column {column!r}; {option} names one of {there}")
+
+    def refusal(self, row: int, column: str, rule: str, way_out: str) -> UsageError:
+        """Returns the error that a value breaks a rule."""
+        return UsageError(f"{self.where(row)}: {rule}, but {column!r} is {self.values[column][row]!r}; {way_out}")
+
+
+def is_text(value: str) -> bool:
+    """Tells whether a value can be written as UTF-8: bytes that were not stand in it as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def read_rows(table: str, wanted: Iterable[str]) -> Rows:
+    """Reads columns of a table.
+
+    Every value becomes text as one would write it: the number 1.0 is `1`, what is true is `true`, what is missing is
+    empty. Blank lines are skipped. Bytes that are not UTF-8 become lone surrogates, as in the names of files.
+
+    Args:
+        table: CSV (RFC 4180), TSV (the same with tabs), Parquet, or one JSON object a line, by the ending of its name.
+        wanted: columns to read where they are there.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UsageError: the file cannot be read, or a row is not what a table of its kind holds.
+    """
+    name, columns = os.path.basename(table), list(dict.fromkeys(wanted))
+    ending = os.path.splitext(table)[1].lower()
+    try:
+        if ending == ".parquet":
+            return _read_parquet(table, name, columns)
+        with open(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            if ending in (".csv", ".tsv"):
+                return _read_csv(file, name, columns, "," if ending == ".csv" else "\t")
+            return _read_json_lines(file, name, columns)
+    except FileNotFoundError as error:
+        raise UsageError(f"no such file or folder: {table}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"cannot read {table}: {' '.join(str(error).split())}") from error
+
+
+def _read_csv(file: TextIO, name: str, wanted: list[str], delimiter: str) -> Rows:
+    lines = _csv_lines(file, name, delimiter)
+    first, header = next(lines, (1, []))
+    if not header:
+        raise UsageError(f"{name} is empty; a table has a line with the names of its columns")
+    if not is_text("".join(header)):
+        raise UsageError(f"{name}, line {first}: the names of the columns are not UTF-8; save the table as UTF-8")
+    values: dict[str, list[str]] = {column: [] for column in wanted if column in header}
+    places = [(header.index(column), found) for column, found in values.items()]
+    numbers = []
+    for line, fields in lines:
+        if len(fields) != len(header):
+            raise UsageError(f"{name}, line {line}: a row has a field for each of the {len(header)} columns, not "
+                             f"{len(fields)}; put fields that hold the separator into double quotes")  # fmt: skip
+        numbers.append(line)
+        for place, found in places:
+            found.append(fields[place])
+    return Rows(name, "line", header, values, numbers)
+
+
+def _csv_lines(file: TextIO, name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UsageError(f"{name}, line {line}: the row that begins here cannot be read: {error}") from error
+        if len(fields) > 1 or (fields and fields[0].strip()):
+            yield line, fields
+
+
+def _read_json_lines(file: TextIO, name: str, wanted: list[str]) -> Rows:
+    columns: dict[str, None] = {}
+    values: dict[str, list[str]] = {column: [] for column in wanted}
+    numbers = []
+    for line, content in enumerate(file, start=1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{name}, line {line}: a line is one JSON object, and this is none: {error}") from error
+        if not isinstance(row, dict):
+            raise UsageError(f"{name}, line {line}: a line is one JSON object, not {content.strip()[:40]!r}")
+        columns.update(dict.fromkeys(row))
+        numbers.append(line)
+        for column, found in values.items():
+            found.append(_text(row.get(column), name, "line", line))
+    return Rows(name, "line", list(columns), {c: found for c, found in values.items() if c in columns}, numbers)
+
+
+def _read_parquet(table: str, name: str, wanted: list[str]) -> Rows:
+    with pq.ParquetFile(table) as file:
+        columns = file.schema_arrow.names
+        once = [column for column in wanted if columns.count(column) == 1]
+        content = file.read(columns=once)
+        numbers = range(1, file.metadata.num_rows + 1)
+    values = {
+        column: [_text(value, name, "row", row) for row, value in enumerate(content[column].to_pylist(), start=1)]
+        for column in once
+    }
+    return Rows(name, "row", columns, values, numbers)
+
+
+def _text(value: object, name: str, unit: str, number: int) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
+    raise UsageError(f"{name}, {unit} {number}: a value is text or a number, not {value!r}")
