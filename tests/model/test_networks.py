@@ -3,11 +3,17 @@ import numpy as np
 import pytest
 
 from features.errors import UsageError
+from features.statistics import Statistics
 from model.networks import layer_table, network, normalization
 
 
+def statistics(mean: float, variance: float, bands: int = 1) -> Statistics:
+    """Of 100 values a band of this mean and variance."""
+    return Statistics(100, (100 * mean,) * bands, (100 * (variance + mean * mean),) * bands)
+
+
 def test_tutorial_cnn_has_the_parameters_of_the_tutorial():
-    model = network("tutorial-cnn").build((124, 129), 8, 0.0, 1.0)
+    model = network("tutorial-cnn", (124, 129)).build((124, 129), 8, statistics(0.0, 1.0))
     assert model.count_params() == 1_625_611
     assert model.output_shape == (None, 8)
     assert "1,625,611" in layer_table(model)
@@ -15,7 +21,7 @@ def test_tutorial_cnn_has_the_parameters_of_the_tutorial():
 
 @pytest.mark.parametrize("shape", [(124, 129), (98, 64), (98, 13), (3, 2)])
 def test_tutorial_cnn_takes_features_of_any_size(shape):
-    model = network("tutorial-cnn").build(shape, 3, 0.0, 1.0)
+    model = network("tutorial-cnn", shape).build(shape, 3, statistics(0.0, 1.0))
     assert model(np.zeros((2, *shape, 1), np.float32)).shape == (2, 3)
 
 
@@ -31,11 +37,11 @@ def test_normalization_gives_mean_0_and_variance_1(mean, deviation):
 
 
 def test_normalization_survives_save_and_load(tmp_path):
-    model = network("tutorial-cnn").build((20, 10), 3, 2.5, 9.0)
+    model = network("tutorial-cnn", (20, 10)).build((20, 10), 3, statistics(2.5, 9.0))
     model.save(tmp_path / "network.keras")
     model.save_weights(tmp_path / "network.weights.h5")
     loaded = keras.saving.load_model(tmp_path / "network.keras")
-    other = network("tutorial-cnn").build((20, 10), 3, 0.0, 1.0)
+    other = network("tutorial-cnn", (20, 10)).build((20, 10), 3, statistics(0.0, 1.0))
     other.load_weights(tmp_path / "network.weights.h5")
     features = np.random.default_rng(0).normal(2.5, 3.0, (4, 20, 10, 1)).astype(np.float32)
     for restored in (loaded, other):
@@ -50,4 +56,4 @@ def test_features_that_are_all_the_same_stay_finite():
 
 def test_a_name_that_is_no_network_is_refused():
     with pytest.raises(UsageError, match=r"'nothing'.*tutorial-cnn"):
-        network("nothing")
+        network("nothing", (124, 129))
