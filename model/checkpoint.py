@@ -9,6 +9,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -99,7 +100,7 @@ def _load(folder: Path, variables: list[keras.Variable]) -> None:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays: list[NDArray[np.generic]] = [file[name] for name in sorted(file.files)]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise UsageError(f"cannot read the checkpoint {path}: {error}; train into a new folder") from error
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise UsageError(f"the checkpoint {path} is of another network; train into a new folder")
