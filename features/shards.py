@@ -68,6 +68,13 @@ class ShardRows:
     paths: list[str]
     labels: list[str]
 
+    def take(self, rows: NDArray[np.int64]) -> "ShardRows":
+        """Returns the rows of these numbers."""
+        chosen = rows.tolist()
+        return ShardRows(
+            self.features[chosen], [self.paths[row] for row in chosen], [self.labels[row] for row in chosen]
+        )
+
 
 def rows_per_shard(spec: FeatureSpec) -> int:
     """Returns how many rows a shard holds at most; it follows from the spec alone."""

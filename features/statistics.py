@@ -52,6 +52,13 @@ class Statistics:
         mean = math.fsum(self.total) / values
         return mean, max(0.0, math.fsum(self.squares) / values - mean * mean)
 
+    def by_band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns mean and variance of each coefficient, (coefficients,) each; raises `ValueError` as `scalar` does."""
+        if not self.count:
+            raise ValueError("no values were counted")
+        mean = np.array(self.total) / self.count
+        return mean, np.maximum(0.0, np.array(self.squares) / self.count - mean * mean)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the sums ready for JSON."""
         return {"count": self.count, "total": list(self.total), "squares": list(self.squares)}

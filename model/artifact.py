@@ -33,6 +33,7 @@ class Artifact:
         network_name: its name among the networks.
         returns_logits: whether outputs go through a softmax to give probabilities.
         trained_on: partitions that it was trained on.
+        held_out: whether some of their groups were held out to validate on.
         digest: sha256 of the saved network, which names this very training.
     """
 
@@ -42,6 +43,7 @@ class Artifact:
     network_name: str
     returns_logits: bool
     trained_on: tuple[str, ...]
+    held_out: bool = False
     digest: str = ""
 
 
@@ -58,6 +60,7 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
             "network": artifact.network_name,
             "returns_logits": artifact.returns_logits,
             "trained_on": list(artifact.trained_on),
+            "held_out": artifact.held_out,
             "network_sha256": _sha256(folder / _NETWORK_FILE),
         }
         write_file(folder / _DESCRIPTION_FILE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
@@ -76,7 +79,8 @@ def read_description(run: str | Path) -> dict[str, Any]:
         raise UsageError(f"no such run folder: {run}; make one with python -m model.train")
     if not path.is_file():
         if (folder / "config.json").is_file():
-            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; train into a new folder")
+            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; "
+                             "go on with python -m model.train --resume, or train into a new folder")  # fmt: skip
         raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
                          "give the --output of python -m model.train")  # fmt: skip
     try:
@@ -85,7 +89,8 @@ def read_description(run: str | Path) -> dict[str, Any]:
             raise UsageError(
                 f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
             )
-        description = {name: description[name] for name in _FIELDS}
+        # held_out came later: without it, nothing was.
+        description = {"held_out": description.get("held_out", False)} | {name: description[name] for name in _FIELDS}
         description["spec"] = FeatureSpec.from_dict(description["spec"], where=str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: {error!r}; train again") from error
@@ -118,6 +123,7 @@ def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
         network_name=description["network"],
         returns_logits=description["returns_logits"],
         trained_on=tuple(description["trained_on"]),
+        held_out=description["held_out"],
         digest=description["network_sha256"],
     )
 

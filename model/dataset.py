@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from features.manifest import Manifest
 from features.shards import Shard, ShardRows, read_shard, rows_per_shard, shard_path
+from model.holdout import Selection
 
 _READER_THREADS = 2
 _BUFFER_SHARDS = 4
@@ -34,6 +35,8 @@ class Rows:
         partitions: which rows.
         classes: labels in the order of their ids; other labels are `UNKNOWN_CLASS`.
         in_memory: whether shards are kept in memory once they were read.
+        selection: numbers of the rows of each shard that count, by its name; None for all rows.
+        one_hot: whether batches have a row of zeros and a one for a class id; only zeros for `UNKNOWN_CLASS`.
     """
 
     folder: Path
@@ -41,29 +44,33 @@ class Rows:
     partitions: tuple[str, ...]
     classes: list[str]
     in_memory: bool = False
+    selection: Selection | None = None
+    one_hot: bool = False
     _kept: dict[str, ShardRows] = field(default_factory=dict, repr=False)
 
     @property
     def shards(self) -> list[Shard]:
-        """The shards, in manifest order."""
-        return self.manifest.shards(self.partitions)
+        """The shards that have rows, in manifest order."""
+        shards = self.manifest.shards(self.partitions)
+        return shards if self.selection is None else [shard for shard in shards if shard.name in self.selection]
+
+    def num_rows(self, shard: Shard) -> int:
+        """Returns how many rows of a shard count."""
+        return shard.rows if self.selection is None else len(self.selection[shard.name])
 
     def __len__(self) -> int:
         """Returns the number of rows."""
-        return self.manifest.rows(self.partitions)
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of the rows' shards."""
-        return sum(shard.bytes for shard in self.shards)
+        return sum(map(self.num_rows, self.shards))
 
     def read(self, shard: Shard) -> ShardRows:
-        """Reads a shard, or takes it from memory."""
+        """Reads the rows of a shard, or takes them from memory."""
         if shard.name in self._kept:
             return self._kept[shard.name]
         storage_format = self.manifest.storage_format
         path = shard_path(self.folder, shard.name, storage_format)
         rows = read_shard(path, storage_format, shard, self.manifest.spec)
+        if self.selection is not None:
+            rows = rows.take(self.selection[shard.name])
         if self.in_memory:
             self._kept[shard.name] = rows
         return rows
@@ -128,7 +135,9 @@ def batches(
         Features, float32 of shape (clips, *spec.shape, 1), and class ids, int32 of shape (clips,).
     """
     shards, spec = rows.shards, rows.manifest.spec
-    groups = epoch_order([s.rows for s in shards], buffer_rows or _BUFFER_SHARDS * rows_per_shard(spec), seed, epoch)
+    groups = epoch_order(
+        [rows.num_rows(s) for s in shards], buffer_rows or _BUFFER_SHARDS * rows_per_shard(spec), seed, epoch
+    )
     left = len(rows)
     filled = 0
     features, ids = _empty(min(batch_size, left), spec.shape)
@@ -183,7 +192,10 @@ def _dataset(generator, rows: Rows) -> tf.data.Dataset:
         tf.TensorSpec((None, *rows.manifest.spec.shape, 1), tf.float32),
         tf.TensorSpec((None,), tf.int32),
     )
-    return tf.data.Dataset.from_generator(generator, output_signature=signature).prefetch(2)
+    dataset = tf.data.Dataset.from_generator(generator, output_signature=signature)
+    if rows.one_hot:
+        dataset = dataset.map(lambda features, ids: (features, tf.one_hot(ids, len(rows.classes))))
+    return dataset.prefetch(2)
 
 
 def _empty(size: int, shape: tuple[int, ...]) -> Batch:

@@ -21,6 +21,7 @@ from features.manifest import Manifest, load_manifest
 from features.partition import parse_partitions
 from features.sources import csv_path, unescape_path
 from model.artifact import load_artifact, read_description
+from model.holdout import hold_out
 from model.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
 
 EXAMPLE = "python -m model.evaluate --model RUN --features FEATURES --test-on testing"
@@ -70,7 +71,8 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
         RunError: a shard is missing or damaged.
     """
     started = time.monotonic()
-    spec = read_description(run)["spec"]
+    description = read_description(run)
+    spec = description["spec"]
     manifest = load_manifest(features)
     if manifest.spec.fingerprint != spec.fingerprint:
         raise UsageError(
@@ -80,22 +82,26 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     if not manifest.rows(test_on):
         raise UsageError(f"nothing to test on: {', '.join(test_on)} of {features} is empty; choose with --test-on")
 
+    both = sorted(set(test_on) & set(description["trained_on"]))
+    if both:
+        LOG.warning("warning: the network was trained on %s: its accuracy there tells nothing of new clips", both[0])
     artifact = load_artifact(run)
     # These load TensorFlow: after what can be refused was refused, and after load_artifact has kept it quiet.
     from model.dataset import Rows
     from model.predictor import Predictor
 
     predictor = Predictor(artifact)
-    classes = predictor.artifact.classes
+    classes = artifact.classes
     tested = Rows(Path(features), manifest, test_on, classes)
     predictions = _predict(predictor, tested)
     metrics = measure(predictions, classes)
     # The partitions that it was trained on stand beside, since the distance of the two tells of overfitting.
-    trained_on = [name for name in predictor.artifact.trained_on if name in manifest.partitions]
+    trained_on = tuple(name for name in artifact.trained_on if name in manifest.partitions)
     if manifest.rows(trained_on):
-        trained = _predict(predictor, Rows(Path(features), manifest, tuple(trained_on), classes))
+        selection = hold_out(features, manifest, trained_on)[0] if artifact.held_out else None
+        trained = _predict(predictor, Rows(Path(features), manifest, trained_on, classes, selection=selection))
         metrics["training"] = _accuracy(trained, classes)
-    metrics |= {"tested_on": list(test_on), "seconds": time.monotonic() - started, "network": predictor.artifact.digest}
+    metrics |= {"tested_on": list(test_on), "seconds": time.monotonic() - started, "network": artifact.digest}
     with atomic_folder(Path(run) / "evaluation" / "+".join(test_on)) as folder:
         _write(folder, predictions, metrics, classes, manifest, tested)
     return metrics
@@ -196,11 +202,12 @@ def _tensors(rows: Any, wanted: list[int]) -> dict[int, NDArray[np.floating]]:
     """Reads the features of a few rows, counted in the order of the manifest."""
     found, first = {}, 0
     for shard in rows.shards:
-        inside = [row for row in wanted if first <= row < first + shard.rows]
+        num_rows = rows.num_rows(shard)
+        inside = [row for row in wanted if first <= row < first + num_rows]
         if inside:
             content = rows.read(shard)
             found.update({row: content.features[row - first] for row in inside})
-        first += shard.rows
+        first += num_rows
     return found
 
 

@@ -1,53 +1,95 @@
-"""The history of a training: a line of numbers an epoch."""
+"""The history of a training: a line of numbers an epoch, from which follow the best epoch and when to stop."""
 
 import csv
+import io
+import math
 import time
 from pathlib import Path
 
 import keras
 
+from features.atomic import write_file
 from features.console import LOG, Progress
 
-COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+Row = dict[str, float]
 
 
-def read_history(path: Path) -> list[dict[str, float]]:
+def read_history(path: Path) -> list[Row]:
     """Reads `history.csv`: a dictionary of numbers an epoch."""
     with open(path, encoding="utf-8", newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-class Recorder(keras.callbacks.Callback):
-    """Writes the history, a line when an epoch ends, and tells how the training goes."""
+def write_history(path: Path, rows: list[Row]) -> None:
+    """Writes `history.csv`; the numbers are written so that reading them gives the same ones."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(
+            int(value) if name == "epoch" else f"{value:.3f}" if name == "seconds" else repr(value)
+            for name, value in row.items()
+        )
+    write_file(path, text.getvalue())
 
-    def __init__(self, path: Path, epochs: int, batch_size: int, clips: int) -> None:
-        """Takes the file of the history and the numbers that progress is measured by."""
+
+def best_epoch(rows: list[Row]) -> int | None:
+    """Returns the epoch of the smallest validation loss, the first of equals; the last one without validation.
+
+    None where no epoch ended, or no validation loss was a number.
+    """
+    if rows and "val_loss" not in rows[0]:
+        return int(rows[-1]["epoch"])
+    numbers = [row for row in rows if not math.isnan(row["val_loss"])]
+    return int(min(numbers, key=lambda row: row["val_loss"])["epoch"]) if numbers else None
+
+
+def has_lost_patience(rows: list[Row], patience: int) -> bool:
+    """Tells whether so many epochs have passed since the best one; never with a patience of 0."""
+    return patience > 0 and len(rows) - (best_epoch(rows) or 0) >= patience
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes the history, a line when an epoch ends, and tells how the training goes.
+
+    Attributes:
+        rows: the history so far.
+    """
+
+    def __init__(self, path: Path, rows: list[Row], epochs: int, batch_size: int, clips: int) -> None:
+        """Takes the file of the history, its rows so far, and the numbers that progress is measured by."""
         super().__init__()
+        self.rows = list(rows)
         self._path, self._epochs, self._batch_size, self._clips = path, epochs, batch_size, clips
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
         """Starts the clock of an epoch."""
         self._started = time.monotonic()
         self._progress = Progress(f"epoch {epoch + 1} of {self._epochs}", self._clips, "clips")
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Row | None = None) -> None:
         """Shows the progress."""
         loss = f", loss {logs['loss']:.4f}" if logs else ""
         self._progress.update(min(self._clips, (batch + 1) * self._batch_size), loss)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         """Adds the line."""
         self._progress.close()
-        figures = logs or {}
         seconds = time.monotonic() - self._started
-        row = [epoch + 1, *(repr(float(figures[name])) for name in COLUMNS[1:-1]), f"{seconds:.3f}"]
-        with open(self._path, "a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if epoch == 0:
-                writer.writerow(COLUMNS)
-            writer.writerow(row)
+        # What Keras calls by the order of its callbacks is put in an order of its own: training, then validation.
+        figures = {name: float(value) for name, value in sorted((logs or {}).items(), key=_column)}
+        self.rows.append({"epoch": epoch + 1, **figures, "seconds": seconds})
+        write_history(self._path, self.rows)
+        training = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if not name.startswith("val_"))
+        validation = ", ".join(
+            f"{name.removeprefix('val_')} {value:.4f}" for name, value in figures.items() if name.startswith("val_")
+        )
         LOG.info(
-            "epoch %d of %d: loss %.4f, accuracy %.4f; validation loss %.4f, accuracy %.4f; %.1f s",
-            epoch + 1, self._epochs, figures["loss"], figures["accuracy"],
-            figures["val_loss"], figures["val_accuracy"], seconds,
+            "epoch %d of %d: %s%s; %.1f s",
+            epoch + 1, self._epochs, training, validation and f"; validation {validation}", seconds,
         )  # fmt: skip
+
+
+def _column(item: tuple[str, float]) -> tuple[bool, bool, str]:
+    name = item[0].removeprefix("val_")
+    return item[0] != name, name != "loss", name

@@ -7,6 +7,7 @@ import pytest
 
 from features.errors import UsageError
 from features.presets import preset
+from features.statistics import Statistics
 from model.artifact import Artifact, load_artifact, read_description, save_artifact
 from model.networks import network
 
@@ -22,7 +23,7 @@ def edit_description(run, **changes):
 
 
 def test_what_is_loaded_is_what_was_saved(tmp_path):
-    model = network("tutorial-cnn").build((124, 129), 3, 2.0, 5.0)
+    model = network("tutorial-cnn", (124, 129)).build((124, 129), 3, Statistics(100, (200.0,), (900.0,)))
     saved = Artifact(model, preset("speech-commands"), ["é", "a,b", "c"], "tutorial-cnn", True, ("fold-1", "training"))
     save_artifact(tmp_path / "run", saved)
     loaded = load_artifact(tmp_path / "run")
@@ -35,7 +36,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path):
 def test_saving_again_replaces_the_whole_artifact(tmp_path):
     for seed in (0, 1):
         keras.utils.set_random_seed(seed)
-        model = network("tutorial-cnn").build((124, 129), 3, 0.0, 1.0)
+        model = network("tutorial-cnn", (124, 129)).build((124, 129), 3, Statistics(100, (0.0,), (100.0,)))
         save_artifact(tmp_path, Artifact(model, preset("speech-commands"), ["a", "b", "c"], "tutorial-cnn", True, ()))
     np.testing.assert_array_equal(load_artifact(tmp_path).network.get_weights()[-2], model.get_weights()[-2])
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -51,8 +51,6 @@ def test_probabilities_do_not_depend_on_the_place_in_the_batch_to_the_bit(predic
 def test_waveforms_go_through_the_front_end(predictor, waveforms, expected):
     features = compute_features(waveforms[:5], predictor.artifact.spec)
     np.testing.assert_array_equal(predictor.probabilities(features), expected[:5])
-        predictor.probabilities(compute_features(waveforms[:5], predictor.artifact.spec)), expected[:5]
-    )
 
 
 def test_no_clips_give_no_probabilities(predictor):
