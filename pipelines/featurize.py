@@ -250,10 +250,9 @@ def parser() -> argparse.ArgumentParser:
 def _train_on(manifest: Manifest) -> str:
     """Returns the options by which a set of folds is trained on: the last fold stays for testing."""
     names = list(manifest.partitions)
-    trained = max(1, len(names) - 2)
     if names[0] == partition.TRAINING or len(names) == 1:
         return ""
-    return f" --train-on {','.join(names[:trained])} --validate-on {names[trained]}"
+    return f" --train-on {','.join(names[:-1])} --test-on {names[-1]}"
 
 
 def main(options: argparse.Namespace, beam_options: list[str]) -> int:

@@ -71,7 +71,7 @@ URBAN = (
 def test_urbansound8k_in_one_line(urban, tmp_path):
     result = run_command("pipelines.featurize", *URBAN.split(), tmp_path / "urban-features", cwd=urban)
     assert "30 clips in 3 classes (6 fold-1, 6 fold-2, 6 fold-3, 6 fold-4, 6 fold-5)" in result.stdout
-    assert "--train-on fold-1,fold-2,fold-3 --validate-on fold-4" in result.stdout
+    assert "--train-on fold-1,fold-2,fold-3,fold-4 --test-on fold-5" in result.stdout
     assert "warning" not in result.stderr, "a set of folds has no training to be empty"
     manifest = load_manifest(tmp_path / "urban-features")
     assert list(manifest.partitions) == FOLDS
