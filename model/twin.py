@@ -4,15 +4,22 @@ This is the twin of `features.spectrogram`, and of `features.fit` for WAV files 
 that a SavedModel carries along. The two agree to rounding: of a clip's values by less than 1e-4 of their range.
 """
 
+import json
 import math
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
+from features.atomic import write_file
 from features.mel import cosine_matrix, mel_matrix
 from features.spec import FeatureSpec
 from model.artifact import Artifact
 
+FORMAT_NAME = "soundmill-export"
+FORMAT_VERSION = 1
+# Where a SavedModel keeps what `describe` says.
+DESCRIPTION_ASSET = "assets/soundmill.json"
 # The header that tf.audio.decode_wav reads, to the bits a sample: `fmt ` is the first chunk, PCM is 1. `\C` is a byte.
 _PCM_HEADER = rb"RIFF\C{4}WAVEfmt \C{4}\x01\x00\C{12}\x10\x00"
 _PCM_HEADER_BYTES = 36
@@ -101,20 +108,18 @@ class WaveformModel(tf.Module):
     It is called with waveforms or with the path of a WAV file and returns a dict of `predictions` (the network's
     output, float32 of shape (clips, classes)), `probabilities` (the same shape), `class_ids` (int64 of shape (clips,))
     and `class_names` (strings of shape (clips,)). A path is a batch of one clip.
-
-    Attributes:
-        description: asset, the JSON file that tells rate, length, classes and the whole spec.
     """
 
-    def __init__(self, artifact: Artifact, description: Path) -> None:
-        """Keeps the network; its weights are saved with the module, and so is the file `description`."""
+    def __init__(self, artifact: Artifact) -> None:
+        """Keeps the network, whose weights are saved with the module."""
         super().__init__(name="soundmill")
+        self._description = describe(artifact)
         self._spec = artifact.spec
-        self._network = artifact.network
         self._returns_logits = artifact.returns_logits
-        self._classes = artifact.classes
+        self._classes = tuple(artifact.classes)
+        # The network stays behind a function, where saving does not see it: its weights would be written twice.
+        self._predict = lambda features: artifact.network(features, training=False)
         self._weights = [weight.value for weight in artifact.network.weights]
-        self.description = tf.saved_model.Asset(str(description))
 
     @tf.function(autograph=False)
     def __call__(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -125,7 +130,7 @@ class WaveformModel(tf.Module):
         # Not every operation of a network takes an empty batch: it gets a clip of zeros, which is dropped again.
         audio = tf.pad(audio, [[0, tf.cast(tf.equal(clips, 0), tf.int32)], [0, 0]])
         features = compute_features(audio, self._spec)
-        predictions = self._network(features[..., tf.newaxis], training=False)[:clips]
+        predictions = self._predict(features[..., tf.newaxis])[:clips]
         class_ids = tf.argmax(predictions, axis=-1)
         return {
             "predictions": predictions,
@@ -135,14 +140,38 @@ class WaveformModel(tf.Module):
         }
 
     def save(self, folder: Path) -> None:
-        """Writes the SavedModel, with the signatures `serving_default` (waveforms) and `from_path`."""
+        """Writes the SavedModel, with the signatures `serving_default` (waveforms) and `from_path`.
+
+        Its asset, the attribute `description` of what is loaded, is a JSON file: rate, length, classes and the spec.
+        """
         waveforms = tf.TensorSpec((None, self._spec.clip_samples), tf.float32, name="waveforms")
         path = tf.TensorSpec((), tf.string, name="path")
         signatures = {
             "serving_default": self.__call__.get_concrete_function(waveforms),
             "from_path": self.__call__.get_concrete_function(path),
         }
-        tf.saved_model.save(self, str(folder), signatures)
+        with tempfile.TemporaryDirectory() as scratch:
+            description = Path(scratch) / Path(DESCRIPTION_ASSET).name
+            write_file(description, self._description)
+            self.description = tf.saved_model.Asset(str(description))
+            tf.saved_model.save(self, str(folder), signatures)
+
+
+def describe(artifact: Artifact) -> str:
+    """Returns what a finder of a SavedModel has to know, as JSON."""
+    content = {
+        "format": FORMAT_NAME,
+        "format_version": FORMAT_VERSION,
+        "sample_rate_hz": artifact.spec.sample_rate_hz,
+        "clip_samples": artifact.spec.clip_samples,
+        "classes": artifact.classes,
+        "network": artifact.network_name,
+        "returns_logits": artifact.returns_logits,
+        "network_sha256": artifact.digest,
+        "spec": artifact.spec.to_dict(),
+        "fingerprint": artifact.spec.fingerprint,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _require(condition: tf.Tensor, *message: tf.Tensor | str) -> tf.Operation:
