@@ -1,0 +1,358 @@
+"""The exported model is the trained one, in a process that knows nothing of soundmill too, and agrees with librosa."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import librosa
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from features.errors import RunError, UsageError
+from features.fit import clip_waveform
+from features.manifest import load_manifest
+from features.mel import mel_matrix
+from features.presets import preset
+from features.spec import FeatureSpec
+from features.spectrogram import compute_features
+from model import twin
+from model.artifact import Artifact, load_artifact, save_artifact
+from model.export import TOLERANCE, export, real_signals
+from model.predictor import Predictor
+from tests.conftest import call, clips_table, run_command
+from tests.signals import noise, sine, write_wav
+
+LOG_MEL = preset("log-mel")
+MFCC = preset("urbansound-mfcc")
+RATE_HZ = MFCC.sample_rate_hz
+# Of the range of librosa's values over all clips compared.
+LIBROSA_TOLERANCE = 1e-3
+
+
+def save_dense(run: Path, spec: FeatureSpec, classes: list[str], weights=None, softmax: bool = False) -> Path:
+    """Writes a run folder with a network of one layer: random, or with the weights given."""
+    keras.utils.set_random_seed(0)
+    dense = keras.layers.Dense(len(classes), activation="softmax" if softmax else None)
+    network = keras.Sequential([keras.layers.Input((*spec.shape, 1)), keras.layers.Flatten(), dense])
+    if weights is not None:
+        dense.set_weights([weights, np.zeros(len(classes), np.float32)])
+    save_artifact(run, Artifact(network, spec, classes, "dense", not softmax, ("training",)))
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(untrained, feature_set, tmp_path_factory) -> Path:
+    """A run folder whose config.json names the features, as that of a training does."""
+    run = shutil.copytree(untrained, tmp_path_factory.mktemp("runs") / "run")
+    (run / "config.json").write_text(json.dumps({"features": str(feature_set)}))
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory) -> tuple[Path, dict, subprocess.CompletedProcess]:
+    """An export as the command writes it: the folder, the figures, what it said."""
+    folder = tmp_path_factory.mktemp("exports")
+    summary = folder / "summary.json"
+    result = run_command("model.export", "--model", run, "--output", folder / "model", "--summary", summary)
+    return folder / "model", json.loads(summary.read_text()), result
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    return tf.saved_model.load(str(exported[0]))
+
+
+@pytest.fixture(scope="module")
+def features_of(tmp_path_factory):
+    """An export whose predictions are the pooled MFCCs themselves: its one layer multiplies by the identity."""
+    root = tmp_path_factory.mktemp("mfcc")
+    save_dense(root / "run", MFCC, [f"coefficient {number}" for number in range(40)], np.eye(40, dtype=np.float32))
+    export(str(root / "run"), str(root / "model"))
+    model = tf.saved_model.load(str(root / "model"))
+    return lambda path: model(tf.constant(str(path)))["predictions"][0].numpy()
+
+
+def librosas(path) -> np.ndarray:
+    waveform, rate_hz = librosa.load(path)
+    return np.mean(librosa.feature.mfcc(y=waveform, sr=rate_hz, n_mfcc=40).T, axis=0)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_command_says_what_it_wrote(exported):
+    folder, figures, result = exported
+    assert result.stderr == ""
+    size = f"{figures['bytes'] / 1e6:.1f} MB"
+    for part in (
+        str(folder),
+        size,
+        "serving_default",
+        "float32 [n, 16000]",
+        "16,000 Hz",
+        "from_path",
+        "soundmill.json",
+    ):
+        assert part in result.stdout
+    assert f"{figures['largest_difference']:.1e}" in result.stdout
+    assert "6 made signals and 8 clips of its source" in result.stdout
+    assert "\n  model = tf.saved_model.load(" in result.stdout
+    assert files_in(folder) >= {"saved_model.pb", "assets/soundmill.json", "variables/variables.index"}
+    assert figures["bytes"] == sum((folder / name).stat().st_size for name in files_in(folder))
+    assert [path.name for path in sorted(folder.parent.iterdir())] == ["model", "summary.json"]
+
+
+def test_the_differences_are_in_the_figures(exported):
+    _, figures, _ = exported
+    differences = figures["differences"]
+    assert {"silence", "noise", "sine", "stereo", "short", "long"} < set(differences)
+    assert sum(name.endswith(".wav") for name in differences) == figures["real_clips"] == 8
+    assert figures["largest_difference"] == max(differences.values()) <= 1e-5 < figures["tolerance"]
+
+
+def test_the_description_is_inside(exported, loaded, run):
+    folder, _, _ = exported
+    path = loaded.description.asset_path.numpy().decode()
+    assert Path(path) == folder / "assets" / "soundmill.json"
+    description = json.loads(Path(path).read_text())
+    artifact = load_artifact(run)
+    assert description["format"] == "soundmill-export"
+    assert FeatureSpec.from_dict(description["spec"]) == artifact.spec
+    assert (description["sample_rate_hz"], description["clip_samples"]) == (16_000, 16_000)
+    assert description["classes"] == ["high", "low", "middle"]
+    assert description["network_sha256"] == artifact.digest
+
+
+def test_no_path_of_the_machine_is_inside(exported, run):
+    content = (exported[0] / "saved_model.pb").read_bytes()
+    assert not [part for part in (str(Path(__file__).parents[2]), str(run.parent), "/tmp/") if part.encode() in content]
+
+
+def test_the_signatures_are_as_promised(loaded):
+    assert set(loaded.signatures) == {"serving_default", "from_path"}
+    _, waveforms = loaded.signatures["serving_default"].structured_input_signature
+    _, path = loaded.signatures["from_path"].structured_input_signature
+    assert waveforms == {"waveforms": tf.TensorSpec((None, 16_000), tf.float32, name="waveforms")}
+    assert path == {"path": tf.TensorSpec((), tf.string, name="path")}
+    for signature in loaded.signatures.values():
+        outputs = signature.structured_outputs
+        assert {name: output.dtype for name, output in outputs.items()} == {
+            "predictions": tf.float32,
+            "probabilities": tf.float32,
+            "class_ids": tf.int64,
+            "class_names": tf.string,
+        }
+
+
+@pytest.mark.parametrize("clips", [0, 1, 2, 33])
+def test_waveforms_get_the_probabilities_of_the_live_network(loaded, run, clips):
+    waveforms = noise(33 * 16_000).reshape(33, 16_000) * np.logspace(0, -3, 33, dtype=np.float32)[:, None]
+    waveforms = waveforms[:clips]
+    artifact = load_artifact(run)
+    features = compute_features(waveforms, artifact.spec)
+    expected = Predictor(artifact).probabilities(features)
+    for output in (loaded(waveforms), loaded.signatures["serving_default"](waveforms=tf.constant(waveforms))):
+        np.testing.assert_allclose(output["probabilities"], expected, rtol=0, atol=1e-5)
+        assert output["predictions"].shape == output["probabilities"].shape == (clips, 3)
+        assert output["class_ids"].shape == output["class_names"].shape == (clips,)
+        ids = expected.argmax(axis=1)
+        assert output["class_ids"].numpy().tolist() == ids.tolist()
+        assert output["class_names"].numpy().tolist() == [artifact.classes[number].encode() for number in ids]
+        if clips:
+            logits = artifact.network(features[..., np.newaxis]).numpy()
+            np.testing.assert_allclose(output["predictions"], logits, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("frames", "channels"), [(1, 1), (9_000, 2), (16_000, 1), (50_000, 2)])
+def test_files_get_the_probabilities_of_the_live_network(loaded, run, tmp_path, frames, channels):
+    path = str(write_wav(tmp_path / "é ü.wav", noise(frames * channels).reshape(frames, channels)))
+    artifact = load_artifact(run)
+    expected = Predictor(artifact).probabilities(
+        compute_features([clip_waveform(path, artifact.spec)[0]], artifact.spec)
+    )
+    for output in (loaded(tf.constant(path)), loaded(path), loaded.signatures["from_path"](path=tf.constant(path))):
+        np.testing.assert_allclose(output["probabilities"], expected, rtol=0, atol=1e-5)
+        assert output["class_names"].shape == (1,)
+
+
+def test_another_rate_is_an_error_that_names_both(loaded, tmp_path):
+    path = write_wav(tmp_path / "sound.wav", noise(8_000), 8_000)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"sound\.wav has a sample rate of 8000 Hz.*16000 Hz; res"):
+        loaded(tf.constant(str(path)))
+
+
+def test_a_process_that_knows_nothing_of_soundmill_runs_it(exported, tmp_path):
+    shutil.copytree(exported[0], tmp_path / "elsewhere" / "model")
+    write_wav(tmp_path / "clip.wav", sine(440.0, 12_000))
+    program = (
+        "import json, sys\nimport tensorflow as tf\n"
+        "model = tf.saved_model.load('elsewhere/model')\n"
+        "by_path = model(tf.constant('clip.wav'))\n"
+        "samples, _ = tf.audio.decode_wav(tf.io.read_file('clip.wav'), desired_samples=16_000)\n"
+        "by_waveform = model(samples[tf.newaxis, :, 0])\n"
+        "description = json.load(open(model.description.asset_path.numpy()))\n"
+        "known = [name for name in sys.modules if name.split('.')[0] in ('features', 'model', 'pipelines')]\n"
+        "print(json.dumps([known, description['classes'], by_path['class_names'].numpy()[0].decode(), "
+        "by_path['probabilities'].numpy().tolist(), by_waveform['probabilities'].numpy().tolist()]))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    known, classes, name, by_path, by_waveform = json.loads(result.stdout)
+    assert known == []
+    assert classes == ["high", "low", "middle"]
+    assert name == classes[int(np.argmax(by_path))]
+    np.testing.assert_allclose(by_path, by_waveform, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("storage_dtype", ["float32", "float16"])
+def test_a_network_with_a_softmax_of_its_own(tmp_path, storage_dtype):
+    spec = FeatureSpec.from_dict({**LOG_MEL.to_dict(), "crop": "centre", "storage_dtype": storage_dtype})
+    run = save_dense(tmp_path / "run", spec, ["a", "é", "c,d", "e"], softmax=True)
+    assert export(str(run), str(tmp_path / "model"))["largest_difference"] <= TOLERANCE
+    output = tf.saved_model.load(str(tmp_path / "model"))(noise(16_000)[np.newaxis])
+    np.testing.assert_array_equal(output["predictions"], output["probabilities"])
+    assert output["probabilities"].numpy().sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_waveforms_of_any_length(tmp_path, capsys):
+    run = save_dense(tmp_path / "run", MFCC, ["a", "b"], softmax=True)
+    assert call("model.export", "--model", run, "--output", tmp_path / "model") == 0
+    assert "float32 [n, samples] at 22,050 Hz" in capsys.readouterr().out
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    predictor = Predictor(load_artifact(run))
+    for samples in (1, 511, 2_049, 100_000):
+        waveforms = noise(2 * samples, seed=samples).reshape(2, samples)
+        expected = predictor.probabilities(compute_features(waveforms, MFCC))
+        np.testing.assert_allclose(model(waveforms)["probabilities"], expected, rtol=0, atol=1e-4)
+    assert model(np.zeros((0, 5), np.float32))["probabilities"].shape == (0, 2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="waveforms of 0 samples are too short"):
+        model(np.zeros((1, 0), np.float32))
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
+def test_the_pooled_features_are_librosas(features_of, tmp_path):
+    paths = [
+        write_wav(tmp_path / f"{number}.wav", samples, RATE_HZ)
+        for number, samples in enumerate(
+            [
+                np.zeros(RATE_HZ, np.float32),
+                noise(RATE_HZ),
+                noise(3 * RATE_HZ // 2, amplitude=1e-3),
+                sine(440.0, 2 * RATE_HZ, RATE_HZ),
+                noise(4_000).reshape(2_000, 2),
+                noise(2_049),
+            ]
+        )
+    ]
+    actual = np.stack([features_of(path) for path in paths])
+    expected = np.stack([librosas(path) for path in paths])
+    assert np.abs(actual - expected).max() <= LIBROSA_TOLERANCE * np.ptp(expected)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("pattern", ["esc10/audio/*.ogg", "fsdd/recordings/*.wav"])
+def test_the_pooled_features_of_real_clips_are_librosas(features_of, data, tmp_path, pattern):
+    paths = []
+    for path in sorted(data.glob(pattern))[::100]:
+        waveform, _ = librosa.load(path)
+        paths.append(write_wav(tmp_path / f"{path.stem}.wav", waveform, RATE_HZ))
+    assert len(paths) >= 4
+    actual = np.stack([features_of(path) for path in paths])
+    expected = np.stack([librosas(path) for path in paths])
+    assert np.abs(actual - expected).max() <= LIBROSA_TOLERANCE * np.ptp(expected)
+
+
+def test_an_output_that_exists_is_refused(exported, run, tmp_path):
+    folder = exported[0]
+    before = files_in(folder)
+    with pytest.raises(UsageError, match="exists already; give another --output, or --overwrite"):
+        call("model.export", "--model", run, "--output", folder)
+    assert files_in(folder) == before
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for other in ("notes", "file"):
+        with pytest.raises(UsageError, match=r"is no export: it has no saved_model\.pb; give another --output"):
+            call("model.export", "--model", run, "--output", tmp_path / other, "--overwrite")
+    assert files_in(tmp_path) == {"notes/mine.txt", "file"}
+
+
+def test_overwrite_replaces_an_export(tmp_path):
+    run = save_dense(tmp_path / "run", LOG_MEL, ["a", "b"])
+    export(str(run), str(tmp_path / "model"))
+    (tmp_path / "model" / "stray").write_text("of the old one")
+    (tmp_path / "link").symlink_to("model")
+    assert call("model.export", "--model", run, "--output", tmp_path / "link", "--overwrite") == 0
+    assert "stray" not in files_in(tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model", "run"]
+
+
+def test_no_run_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such run folder"):
+        call("model.export", "--model", tmp_path / "nothing", "--output", tmp_path / "model")
+
+
+def test_a_twin_that_drifted_leaves_nothing(tmp_path, monkeypatch):
+    run = save_dense(tmp_path / "run", LOG_MEL, ["a", "b"])
+    export(str(run), str(tmp_path / "old"))
+    before = (tmp_path / "old" / "saved_model.pb").read_bytes()
+    monkeypatch.setattr(twin, "mel_matrix", lambda _, *rest: mel_matrix("htk", *rest))
+    for output, options in (("new", ()), ("old", ("--overwrite",))):
+        with pytest.raises(RunError, match=r"by \d\.\de.\d\d on noise, where 0\.0001 is allowed; nothing was kept"):
+            call("model.export", "--model", run, "--output", tmp_path / output, *options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "run"]
+    assert (tmp_path / "old" / "saved_model.pb").read_bytes() == before
+
+
+def test_probabilities_that_are_no_numbers_are_no_agreement(tmp_path):
+    size = int(np.prod(LOG_MEL.shape))
+    run = save_dense(tmp_path / "run", LOG_MEL, ["a", "b"], np.full((size, 2), np.nan, np.float32))
+    with pytest.raises(RunError, match="by nan on silence"):
+        export(str(run), str(tmp_path / "model"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("config", [None, "", "{", "[]", "{}", '{"features": 1}', '{"features": "/nothing"}'])
+def test_features_that_are_gone_give_no_real_clips(tmp_path, config):
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    signals, reason = real_signals(tmp_path, LOG_MEL)
+    assert signals == []
+    assert "not where its config.json says" in reason
+
+
+def test_the_command_says_that_real_clips_are_missing(tmp_path, capsys):
+    run = save_dense(tmp_path / "run", LOG_MEL, ["a", "b"])
+    assert call("model.export", "--model", run, "--output", tmp_path / "model") == 0
+    output = capsys.readouterr().out
+    assert "on 6 made signals. It was not compared on real clips: the features that it was trained on are not" in output
+
+
+def test_clips_of_another_rate_go_in_as_waveforms(feature_set, tmp_path):
+    run = save_dense(tmp_path / "run", preset("speech-commands"), ["a", "b"])
+    features = shutil.copytree(feature_set, tmp_path / "features")
+    (run / "config.json").write_text(json.dumps({"features": str(features)}))
+    manifest = json.loads((features / "manifest.json").read_text())
+    manifest["source"]["root"] = str(tmp_path / "source")
+    (features / "manifest.json").write_text(json.dumps(manifest))
+    spec = preset("speech-commands")
+    assert real_signals(run, spec) == ([], f"no clip of its source, {tmp_path / 'source'}, is there any more")
+    for path in clips_table(features, load_manifest(features))["path"].to_pylist():
+        write_wav(tmp_path / "source" / path, noise(20_000), 22_050)
+    signals, reason = real_signals(run, spec)
+    assert (len(signals), {signal.path for signal in signals}, reason) == (8, {None}, "")
+    assert export(str(run), str(tmp_path / "model"))["real_clips"] == 8
