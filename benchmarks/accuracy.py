@@ -53,7 +53,7 @@ PRESETS = {"mlp": "urbansound-mfcc", "tutorial-cnn": "speech-commands", "raw-cnn
 SETTINGS = {
     "mlp": ("--epochs", "100", "--batch-size", "32", "--patience", "0"),
     "tutorial-cnn": ("--epochs", "10"),
-    "raw-cnn": ("--epochs", "10", "--batch-size", "32"),
+    "raw-cnn": ("--epochs", "10", "--batch-size", "16"),
 }
 # The convolutional networks on the few clips of a small set: more epochs of smaller batches.
 SMALL_SETTINGS = ("--epochs", "60", "--batch-size", "16", "--patience", "10")

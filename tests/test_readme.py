@@ -54,8 +54,8 @@ def test_code_uses_an_export_without_soundmill(tmp_path, trained, words):
     shutil.copy(sorted(words.glob("low/*.wav"))[0], tmp_path / "clip.wav")
     result = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("[b'high' b'low' b'middle'] ")
-    assert 1 / 3 < float(result.stdout.split()[-1]) <= 1
+    assert result.stdout.split()[0] in ("[b'high']", "[b'low']", "[b'middle']")
+    assert 1 / 3 < float(result.stdout.split()[-1].strip("[]")) <= 1
 
 
 def test_the_tensorflow_reader_takes_ten_lines_at_most():
