@@ -138,7 +138,7 @@ def main() -> None:
             print(lines[-1], file=sys.stderr, flush=True)
     print(f"Accuracy on testing clips, {os.cpu_count()} cores, Python {platform.python_version()}; the median of "
           f"{len(SEEDS)} seeds with its 95 % interval (Wilson).\n")  # fmt: skip
-    print("| recordings | network | preset | untrained | seeds 0, 1, 2 | median | clips | interval | on training clips | "
+    print("| recordings | network | preset | untrained | seeds 0, 1, 2 | median | clips | interval | training clips | "
           "training seconds |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     print("\n".join(lines))
     print(f"\n{time.monotonic() - started:,.0f} s in all.")

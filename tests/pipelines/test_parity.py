@@ -1,4 +1,4 @@
-"""A clip has the same numbers wherever it is met: in its shard, in the data set, in evaluate and in score."""
+"""A clip has the same numbers wherever it is met: in its shard, the data set, evaluate, score and the export."""
 
 import csv
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from features.decode import probe
 from features.fit import clip_waveform
 from features.manifest import load_manifest
 from features.partition import PARTITIONS
@@ -24,7 +26,10 @@ SPECS = {
     "log_mel": 'preset = "log-mel"\n',
     "mfcc": 'preset = "log-mel"\nfront_end = "mfcc"\ncoefficients = 20\n',
     "float16": 'preset = "log-mel"\nstorage_dtype = "float16"\n',
+    "pooled": 'preset = "urbansound-mfcc"\n',
+    "raw": 'preset = "speech-commands"\n',
 }
+NETWORKS = {"pooled": "mlp", "raw": "raw-cnn"}
 
 
 @dataclass
@@ -60,7 +65,7 @@ def flow(request, source, tmp_path_factory) -> Flow:
     arguments = ("--input", source, "--output", found.features, "--spec", root / "spec.toml")
     storage_format = "parquet" if request.param == "mfcc" else "tfrecord"
     assert call("pipelines.featurize", *arguments, "--format", storage_format) == 0
-    save_untrained(found.run, found.features)
+    save_untrained(found.run, found.features, name=NETWORKS.get(request.param, "tutorial-cnn"))
     partitions = ",".join(PARTITIONS)
     evaluation = ("--model", found.run, "--features", found.features, "--test-on", partitions)
     assert call("model.evaluate", *evaluation) == 0
@@ -77,7 +82,7 @@ def test_the_shard_holds_what_the_front_end_gives_for_the_file(flow):
         rows = read_shard(path, manifest.storage_format, shard, manifest.spec)
         for name, features in zip(rows.paths, rows.features, strict=True):
             waveform = clip_waveform(str(flow.source / name), manifest.spec)[0]
-            np.testing.assert_array_equal(features, compute_features(waveform[None], manifest.spec)[0])
+            np.testing.assert_array_equal(features, compute_features([waveform], manifest.spec)[0])
             checked += 1
     assert checked == 48
 
@@ -86,10 +91,11 @@ def test_the_network_says_the_same_of_data_set_evaluate_and_score(flow):
     artifact, manifest = load_artifact(flow.run), load_manifest(flow.features)
     rows = Rows(flow.features, manifest, PARTITIONS, artifact.classes)
     paths = [path for shard in rows.shards for path in rows.read(shard).paths]
-    logits = np.concatenate(
+    probabilities = np.concatenate(
         [artifact.network(features, training=False) for features, _ in ordered_dataset(rows, 7).as_numpy_iterator()]
     ).astype(np.float64)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    if artifact.returns_logits:
+        probabilities = np.exp(probabilities) / np.exp(probabilities).sum(axis=1, keepdims=True)
     assert probabilities.argmax(axis=1).std() > 0, "the network says the same of all clips"
 
     with open(flow.run / "evaluation" / "+".join(PARTITIONS) / "predictions.csv", newline="") as file:
@@ -103,3 +109,23 @@ def test_the_network_says_the_same_of_data_set_evaluate_and_score(flow):
         assert float(evaluated[path]["probability"]) == pytest.approx(row.max(), abs=1e-5)
         assert float(scored[path]["probability"]) == pytest.approx(row.max(), abs=1e-5)
         assert scored[path]["probability"] == evaluated[path]["probability"]
+
+
+def test_the_export_says_the_same(flow, tmp_path):
+    assert call("model.export", "--model", flow.run, "--output", tmp_path / "export") == 0
+    exported = tf.saved_model.load(str(tmp_path / "export"))
+    spec = load_manifest(flow.features).spec
+    with open(flow.labels, newline="") as file:
+        scored = [row for row in csv.DictReader(file) if float(row["start_seconds"]) == 0]
+    by_path = 0
+    for row in scored:
+        path = str(flow.source / row["path"])
+        waveform = clip_waveform(path, spec)[0]
+        answers = [exported(tf.constant(waveform[None]))]
+        if probe(path).rate_hz == spec.sample_rate_hz:
+            answers.append(exported(tf.constant(path)))
+            by_path += 1
+        for answer in answers:
+            assert answer["class_names"].numpy().tolist() == [row["label"].encode()]
+            assert float(answer["probabilities"].numpy().max()) == pytest.approx(float(row["probability"]), abs=1e-4)
+    assert by_path == (24 if spec.sample_rate_hz == 16_000 else 0)
