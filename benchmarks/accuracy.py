@@ -28,7 +28,7 @@ class Recordings:
     Attributes:
         source: options of featurize, paths relative to the folder of all recordings.
         tests: for each training, the options that divide it.
-        small: whether a network goes through it often.
+        small: whether it has a few hundred clips.
     """
 
     source: tuple[str, ...]
@@ -55,8 +55,12 @@ SETTINGS = {
     "tutorial-cnn": ("--epochs", "10"),
     "raw-cnn": ("--epochs", "10", "--batch-size", "16"),
 }
-# The convolutional networks on the few clips of a small set: more epochs of smaller batches.
-SMALL_SETTINGS = ("--epochs", "60", "--batch-size", "16", "--patience", "10")
+# On the few clips of a small set an epoch is short and its validation uncertain: more epochs, more patience.
+SMALL_SETTINGS = {
+    "mlp": SETTINGS["mlp"],
+    "tutorial-cnn": ("--epochs", "60", "--batch-size", "16", "--patience", "10"),
+    "raw-cnn": ("--epochs", "20", "--batch-size", "16", "--patience", "5"),
+}
 SEEDS = (0, 1, 2)
 
 
@@ -80,7 +84,7 @@ def features_of(data: Path, output: Path, name: str, preset: str) -> Path:
 def trainings(data: Path, output: Path, name: str, network: str, seed: int) -> list[dict[str, Any]]:
     """Trains a network on a set with one seed, a training a test, and returns the figures of each."""
     features = features_of(data, output, name, PRESETS[network])
-    settings = SMALL_SETTINGS if RECORDINGS[name].small and network != "mlp" else SETTINGS[network]
+    settings = (SMALL_SETTINGS if RECORDINGS[name].small else SETTINGS)[network]
     results = []
     for number, test in enumerate(RECORDINGS[name].tests):
         run = output / "runs" / f"{name}-{network}-{seed}-{number}"
