@@ -1,5 +1,6 @@
 """The picture of a feature set: a few clips of each class, clips by class, and how long they are."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from features.description import Description, duration_text, preset_name
 from features.examples import MAX_CLASSES, Example, shown_classes
 from features.pictures import (
     BLUE,
+    CHARACTER,
     PALETTE,
+    POINT,
     TICK_POINTS,
     draw_features,
     draw_spectrogram,
@@ -24,10 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 6
-_LONGEST_NAME = 28
+_LONGEST_NAME = 24
 _LONGEST_FOLDER = 50
 _HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
-_BINS = 40
+_MIN_BINS, _MAX_BINS = 5, 40
 # Fewer bars would be wider than they are high.
 _LEAST_BARS = 8
 # Beyond this ratio of the largest to the smallest bar, the small ones are seen on a logarithmic axis only.
@@ -37,8 +40,7 @@ _LINEAR_RATIO = 100
 _LEFT, _RIGHT, _TOP = 0.85, 0.25, 0.75
 _WIDTH, _GAP, _ROW_GAP, _HEAD, _TICKS, _LABEL = 2.2, 0.3, 0.22, 0.42, 0.25, 0.2
 _WAVEFORM, _IMAGE, _BARS = 0.5, 1.15, 1.0
-_AXIS_LABEL, _CHARTS, _POINT = 0.45, 2.6, 1 / 72
-_CHARACTER = 0.62 * _POINT  # mean width of a character at a size of one point
+_AXIS_LABEL, _CHARTS = 0.45, 2.6
 
 
 def draw_overview(description: Description, examples: Sequence[Example]) -> "Figure":
@@ -52,7 +54,7 @@ def draw_overview(description: Description, examples: Sequence[Example]) -> "Fig
     names = [plain(label, _LONGEST_NAME) for label in labels]
     # Names stand upright where there are many, so their length is what the axis needs below it.
     name_points = 8 if len(labels) <= 30 else 7
-    room = 0.3 + max(map(len, names)) * name_points * _CHARACTER
+    room = 0.3 + max(map(len, names)) * name_points * CHARACTER
     width = _LEFT + _COLUMNS * (_WIDTH + _GAP) - _GAP + _RIGHT
     height = _TOP + grid_height + _HEAD + _CHARTS + room
     figure = new_figure(width, height)
@@ -118,7 +120,7 @@ def _draw_example(panels: dict[str, Any], example: Example, description: Descrip
             panel.text(0.5, 0.5, "the source is gone", transform=panel.transAxes, ha="center", va="center", fontsize=8)
     top = next(iter(panels.values()))
     head = top.get_position().y1
-    offset = _POINT / top.figure.get_figheight()
+    offset = POINT / top.figure.get_figheight()
     top.figure.text(
         top.get_position().x0, head + 15 * offset, plain(example.label, _LONGEST_NAME), fontsize=9, weight="bold"
     )
@@ -149,11 +151,12 @@ def _draw_counts(axes: Any, description: Description, labels: list[str], names: 
         )  # fmt: skip
         below += counts
     slot = axes.get_position().width * axes.figure.get_figwidth() / max(len(labels), _LEAST_BARS)
-    upright = max(map(len, names)) * points * _CHARACTER > 0.9 * slot
+    upright = max(map(len, names)) * points * CHARACTER > 0.9 * slot
     axes.set_xticks(range(len(labels)), names, rotation=90 if upright else 0, fontsize=points)
     middle, span = (len(labels) - 1) / 2, max(len(labels), _LEAST_BARS)
     axes.set_xlim(middle - span / 2, middle + span / 2)
     axes.set_ylim(0, below.max() * 1.22)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("clips")
     axes.set_title(f"clips by class{_largest(description)}", fontsize=10)
     axes.legend(fontsize=8, ncols=min(len(partitions), 6), loc="upper center")
@@ -163,13 +166,15 @@ def _draw_counts(axes: Any, description: Description, labels: list[str], names: 
 
 def _draw_durations(axes: Any, description: Description) -> None:
     seconds = description.clips["seconds"].to_numpy()
-    counts, edges = np.histogram(seconds, bins=_BINS)
+    counts, edges = np.histogram(seconds, bins=min(_MAX_BINS, max(_MIN_BINS, 2 * math.isqrt(len(seconds)))))
     axes.stairs(counts, edges, fill=True, color=BLUE)
     filled = counts[counts > 0]
     logarithmic = filled.max() > _LINEAR_RATIO * filled.min()
     if logarithmic:
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.5)
+    else:
+        axes.yaxis.get_major_locator().set_params(integer=True)
     length = description.manifest.spec.clip_seconds
     if length is not None:
         axes.axvline(length, color="black", ls="--", lw=1, label=f"features take {length:g} s")

@@ -31,8 +31,11 @@ MAP = "cividis"
 EPSILON = 1e-6
 TICK_POINTS = 7
 LABEL_POINTS = 8
+POINT = 1 / 72  # in inches
+CHARACTER = 0.62 * POINT  # mean width of a character at a size of one point
 # Quieter than this below the loudest is drawn as silence, as the eye would otherwise see noise alone.
 DRAWN_DECIBELS = 80.0
+_SILENCE_DECIBELS = 20.0 * np.log10(EPSILON)
 
 _DOTS_PER_INCH = 110
 _MEL_TICKS_HZ = np.array([125, 250, 500, 1000, 2000, 4000, 8000, 16_000])
@@ -108,6 +111,7 @@ def draw_spectrogram(axes: Any, trace: Trace, loudest: float | None = None) -> A
     """
     image = decibels(trace.spectrum).T
     top = float(image.max()) if loudest is None else loudest
+    top = max(top, _SILENCE_DECIBELS + DRAWN_DECIBELS)  # silence is dark, not as bright as the loudest
     drawn = axes.imshow(
         image, origin="lower", aspect="auto", cmap=MAP, vmin=top - DRAWN_DECIBELS, vmax=top,
         extent=(0, len(trace.spectrum) * trace.spectrum_column_seconds, 0, trace.rate_hz / 2),
@@ -177,7 +181,7 @@ def _draw_bands(axes: Any, values: NDArray[np.floating], spec: FeatureSpec) -> N
 def _bands_label(spec: FeatureSpec) -> str:
     labels = {
         "stft": "frequency (Hz)",
-        "log_mel": f"frequency (Hz), {spec.num_bands} mel bands",
+        "log_mel": f"Hz, {spec.num_bands} mel bands",
         "mfcc": "MFCC (coefficient)",
     }
     return labels[spec.front_end]
