@@ -40,7 +40,7 @@ _LINEAR_RATIO = 100
 _LEFT, _RIGHT, _TOP = 0.85, 0.25, 0.75
 _WIDTH, _GAP, _ROW_GAP, _HEAD, _TICKS, _LABEL = 2.2, 0.3, 0.22, 0.42, 0.25, 0.2
 _WAVEFORM, _IMAGE, _BARS = 0.5, 1.15, 1.0
-_AXIS_LABEL, _CHARTS = 0.45, 2.6
+_AXIS_LABEL, _CHARTS, _LEAST_ROOM = 0.45, 2.6, 0.5
 
 
 def draw_overview(description: Description, examples: Sequence[Example]) -> "Figure":
@@ -54,7 +54,7 @@ def draw_overview(description: Description, examples: Sequence[Example]) -> "Fig
     names = [plain(label, _LONGEST_NAME) for label in labels]
     # Names stand upright where there are many, so their length is what the axis needs below it.
     name_points = 8 if len(labels) <= 30 else 7
-    room = 0.3 + max(map(len, names)) * name_points * CHARACTER
+    room = _LEAST_ROOM + max(map(len, names)) * name_points * CHARACTER
     width = _LEFT + _COLUMNS * (_WIDTH + _GAP) - _GAP + _RIGHT
     height = _TOP + grid_height + _HEAD + _CHARTS + room
     figure = new_figure(width, height)

@@ -103,9 +103,10 @@ def predict(request: Request) -> dict[str, Any]:
             _refuse(refused[0], rejects)
             continue
         if not scored:
-            _print(csv_header(request.top))
+            print(csv_header(request.top), end="")
         of_file = [score for label in labels for score in label.scores]
-        _print(score_lines((score for score in of_file if score.rank <= request.top), request.top))
+        asked_for = (score for score in of_file if score.rank <= request.top)
+        print(score_lines(asked_for, request.top), end="", flush=True)
         room = _MOST_ROWS * len(classes) - len(scores)
         scores += of_file[: room if request.plot else 0]
         windows += len(of_file) // len(classes)
@@ -123,11 +124,6 @@ def predict(request: Request) -> dict[str, Any]:
         "windows": windows,
         "drawn": len(scores) // len(classes),
     }
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _refuse(reject: Reject, rejects: list[Reject]) -> None:
