@@ -84,7 +84,7 @@ def test_a_confusion_matrix_has_room_for_its_names(classes, numbers, long_names)
     assert not misplaced(figure)
 
 
-@pytest.mark.parametrize("spec", [STFT, LOG_MEL, POOLED], ids=["stft", "log_mel", "pooled"])
+@pytest.mark.parametrize("spec", [LOG_MEL, POOLED], ids=["log_mel", "pooled"])
 def test_sixteen_examples_of_any_front_end(spec):
     labels = named(16)
     features = compute_features([noise(spec.clip_samples or 30_000)], spec)[0]
@@ -126,8 +126,7 @@ def test_a_window_says_whether_its_label_is_right(true, title):
     assert [patch.get_width() for patch in bars.patches] == pytest.approx([3 / 6, 2 / 6, 1 / 6])
 
 
-@pytest.mark.parametrize("classes", [2, 10, 50])
-@pytest.mark.parametrize("spec", [LOG_MEL, POOLED], ids=["log_mel", "pooled"])
+@pytest.mark.parametrize(("classes", "spec"), [(2, POOLED), (10, LOG_MEL), (50, POOLED)])
 def test_windows_with_any_number_of_classes_have_room(classes, spec):
     probabilities = {label: 1 / classes for label in named(classes)}
     windows = [window(spec, true=named(1)[0], probabilities=probabilities, path="p/" * 60 + "one.wav")] * 2
@@ -143,7 +142,7 @@ def test_windows_with_any_number_of_classes_have_room(classes, spec):
 def test_pictures_are_written_and_the_same_every_time(tmp_path):
     features = compute_features([noise(16_000)], STFT)[0]
     for number in "12":
-        draw_curves(HISTORY, tmp_path / f"curves{number}.png")
+        draw_curves(HISTORY[:1], tmp_path / f"curves{number}.png")
         draw_confusion(np.eye(3, dtype=np.int64), ["a", "b", "c"], "title", tmp_path / f"confusion{number}.png")
         draw_examples([(features, "a", "b", 0.5)], STFT, "title", tmp_path / f"examples{number}.png")
     for name in ("curves", "confusion", "examples"):
