@@ -1,0 +1,116 @@
+"""Shows what is in a feature set, and what the front end makes of a file: python -m features.show."""
+
+import argparse
+from typing import Any
+
+from features import console
+from features.comparison import compare, comparison_figures, comparison_lines
+from features.description import Description, describe, duration_text, figures_of, lines_of, preset_name
+from features.errors import UsageError
+from features.manifest import Manifest, load_manifest
+from features.pictures import check_picture, save
+
+EXAMPLE = "python -m features.show speech-features/ --output overview.png"
+COMPARE_EXAMPLE = "python -m features.show speech-features/ --compare recording.flac --output compare.png"
+
+
+def show_set(folder: str, manifest: Manifest, output: str | None) -> tuple[list[str], str, dict[str, Any]]:
+    """Describes a feature set and draws it where a picture is asked for.
+
+    Args:
+        folder: of the set.
+        manifest: its committed state.
+        output: the picture, or None.
+
+    Returns:
+        The lines of the description, the last paragraph and the figures.
+
+    Raises:
+        RunError: the clips table, or a shard that the picture needs, cannot be read.
+    """
+    description = describe(folder, manifest)
+    figures = figures_of(description)
+    if output:
+        from features.examples import load_examples
+        from features.overview import draw_overview
+
+        save(draw_overview(description, load_examples(description)), output)
+        figures["picture"] = output
+    return lines_of(description), _paragraph(description, output), figures
+
+
+def _paragraph(description: Description, output: str | None) -> str:
+    manifest = description.manifest
+    spec = preset_name(manifest.spec) or "a spec of its own"
+    paragraph = (
+        f"{description.folder} holds {manifest.counts['clips']:,} clips in {len(manifest.classes):,} classes, "
+        f"{duration_text(description.seconds)}, as features of shape {manifest.spec.shape} ({spec})."
+    )
+    paragraph += console.rejects_sentence(manifest.counts["rejects"], description.folder / manifest.rejects_file)
+    if output:
+        return f"{paragraph} Look at {output}."
+    return f"{paragraph} For a picture of it: python -m features.show {description.folder} --output overview.png"
+
+
+def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], str, dict[str, Any]]:
+    """Compares a file with what the front end of a set hears, and draws both.
+
+    Args:
+        path: of the file.
+        manifest: whose spec is the front end.
+        output: the picture.
+
+    Returns:
+        The lines of the comparison, the last paragraph and the figures.
+
+    Raises:
+        UsageError: the file cannot be used.
+    """
+    comparison = compare(path, manifest.spec)
+    # It loads matplotlib's parts: after what can be refused was refused.
+    from features.comparison_picture import draw_comparison
+
+    save(draw_comparison(comparison), output)
+    paragraph = f"Of {path} the front end hears {comparison.heard.seconds:,.3f} s at {comparison.heard.rate_hz:,} Hz. "
+    paragraph += f"Look at {output}, the original above what is heard."
+    return comparison_lines(comparison), paragraph, {**comparison_figures(comparison), "picture": output}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options of the command."""
+    result = console.parser("Shows what is in a feature set, and how one file sounds to its front end.", EXAMPLE)
+    result.epilog = (
+        f"{result.epilog}\n  python -m features.show speech-features/ --compare recording.flac --output compare.png"
+    )
+    result.add_argument("features", metavar="FEATURES", help="folder made by pipelines.featurize")
+    result.add_argument(
+        "--output",
+        metavar="PICTURE.png",
+        help="draw a few clips a class, clips by class and durations; replaced if there",
+    )
+    result.add_argument(
+        "--compare",
+        metavar="FILE",
+        help="instead: this file beside what the set's front end hears of it (with --output)",
+    )
+    return result
+
+
+def main(options: argparse.Namespace, _: list[str]) -> int:
+    """Shows a set or a file."""
+    if options.compare is not None and options.output is None:
+        raise UsageError("--compare draws a picture; name it, e.g. --output compare.png")
+    if options.output is not None:
+        check_picture("--output", options.output)
+    manifest = load_manifest(options.features)
+    if options.compare is not None:
+        lines, paragraph, figures = show_file(options.compare, manifest, options.output)
+    else:
+        lines, paragraph, figures = show_set(options.features, manifest, options.output)
+    print(*lines, sep="\n", end="\n\n")
+    console.finish(options, paragraph, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    console.run(main, parser())
