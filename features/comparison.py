@@ -148,7 +148,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
 
 def level_text(peak: float) -> str:
     """Returns an amplitude in decibels of full scale."""
-    return f"{20 * math.log10(peak):.1f} dBFS" if peak else "silence"
+    return f"{round(20 * math.log10(peak), 1) + 0.0:.1f} dBFS" if peak else "silence"  # + 0.0 makes -0.0 to 0.0
 
 
 def mixing_text(comparison: Comparison) -> str:

@@ -182,7 +182,12 @@ def _spec_name(spec: FeatureSpec) -> str:
 
 
 def _pairs(content: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in content.items() if value is not None) or "defaults"
+    texts = [
+        f"{name} {_pairs(value) if isinstance(value, dict) else value}"
+        for name, value in content.items()
+        if value is not None
+    ]
+    return ", ".join(texts) or "defaults"
 
 
 def _counted(content: dict[str, int]) -> str:

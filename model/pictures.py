@@ -96,8 +96,8 @@ def curves_figure(history: list[dict[str, float]]) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
-    also = ", validation accuracy without" if validated else "; there was no validation"
-    figure.suptitle(f"Training accuracy is measured with dropout{also}", fontsize=9)
+    also = "validation after each epoch" if validated else "there was no validation"
+    figure.suptitle(f"Training is measured while the network learns, with its dropout; {also}", fontsize=9)
     return figure
 
 
