@@ -47,7 +47,7 @@ def test_curves_show_training_and_validation():
     assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "loss (cross-entropy)")
     assert accuracy.get_ylabel() == "accuracy"
     assert lines_of(loss) == {"training": [2, 1, 2 / 3], "validation": [1, 0.5, 1 / 3]}
-    assert "validation accuracy without" in figure.get_suptitle()
+    assert "validation after each epoch" in figure.get_suptitle()
 
 
 def test_curves_without_validation_say_so():
