@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.decode import AudioInfo, probe
+from features.decode import probe
 from features.errors import ClipError, UsageError
-from features.fit import clip_waveform, source_frames
+from features.fit import clip_waveform, heard_part
 from features.spec import FeatureSpec
 from features.spectrogram import compute_features
 from features.trace import Trace, trace_file, trace_waveform
@@ -71,19 +71,10 @@ def compare(path: str, spec: FeatureSpec) -> Comparison:
     except ClipError as error:
         raise UsageError(f"--compare takes a file that can be heard, but {path} is rejected: {error.reason}, "
                          f"{error.message}; give another") from error  # fmt: skip
-    start, end = heard_part(info, spec)
+    start, taken = heard_part(info.frames, info.rate_hz, spec)
     heard = trace_waveform(waveform, spec.sample_rate_hz)
     features = compute_features([waveform], spec)[0]
-    return Comparison(path, spec, original, heard, features, start, end, warning)
-
-
-def heard_part(info: AudioInfo, spec: FeatureSpec) -> tuple[int, int]:
-    """Returns the first frame of a file that `clip_waveform` takes, and the one after the last."""
-    if spec.clip_samples is None:
-        return 0, info.frames
-    wanted = min(info.frames, max(1, source_frames(spec.clip_samples, spec, info.rate_hz)))
-    start = (info.frames - wanted) // 2 if spec.crop == "centre" else 0
-    return start, start + wanted
+    return Comparison(path, spec, original, heard, features, start, start + taken, warning)
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Any]:

@@ -70,6 +70,14 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
     return fitted
 
 
+def heard_part(frames: int, rate_hz: int, spec: FeatureSpec) -> tuple[int, int]:
+    """Returns which part of a clip of this many frames is heard: how many are skipped, and how many then taken."""
+    if spec.clip_samples is None:
+        return 0, frames
+    wanted = min(frames, max(1, source_frames(spec.clip_samples, spec, rate_hz)))
+    return ((frames - wanted) // 2 if spec.crop == "centre" else 0), wanted
+
+
 def clip_waveform(
     source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None
 ) -> tuple[NDArray[np.float32], float, str]:
@@ -94,10 +102,8 @@ def clip_waveform(
         frames = min(frames, duration)
     if frames == 0:
         raise ClipError("decode", Reason.EMPTY, "the file holds no samples" if start == 0 else "it begins past the end")
-    wanted = frames if spec.clip_samples is None else max(1, source_frames(spec.clip_samples, spec, info.rate_hz))
-    if spec.crop == "centre" and frames > wanted:
-        start += (frames - wanted) // 2
-    samples = decode(source, info, start, min(frames, wanted))
+    skipped, wanted = heard_part(frames, info.rate_hz, spec)
+    samples = decode(source, info, start + skipped, wanted)
     if len(samples) == 0:
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
     waveform = fit(samples, info.rate_hz, spec)

@@ -57,9 +57,9 @@ def _checked(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec
 def _features(waveforms: Batch, spec: FeatureSpec) -> Batch:
     bands = _spectrum(waveforms, spec)
     if spec.front_end != "stft":
-        bands = _log(np.matmul(bands, _mel(spec)), spec)  # (clips, frames, bands)
+        bands = _log(np.matmul(bands, mel_weights(spec)), spec)  # (clips, frames, bands)
     if spec.front_end == "mfcc":
-        bands = np.matmul(bands, _cosine(spec))  # (clips, frames, coefficients)
+        bands = np.matmul(bands, cosine_weights(spec))  # (clips, frames, coefficients)
     if spec.pool is None:
         return bands
     # Clip by clip, so that the order of the sum never follows from the batch.
@@ -116,7 +116,8 @@ def _window(spec: FeatureSpec) -> NDArray[np.float32]:
 
 
 @cache
-def _mel(spec: FeatureSpec) -> NDArray[np.float32]:
+def mel_weights(spec: FeatureSpec) -> NDArray[np.float32]:
+    """Returns the weights from the bins of a spectrum to the mel bands of a spec: (bins, bands)."""
     return mel_matrix(
         spec.mel_filter_bank or "",
         spec.mel_bands or 0,
@@ -128,5 +129,6 @@ def _mel(spec: FeatureSpec) -> NDArray[np.float32]:
 
 
 @cache
-def _cosine(spec: FeatureSpec) -> NDArray[np.float32]:
+def cosine_weights(spec: FeatureSpec) -> NDArray[np.float32]:
+    """Returns the weights from log mel bands to the coefficients of a spec: (bands, coefficients)."""
     return cosine_matrix(spec.mel_bands or 0, spec.coefficients or 0)

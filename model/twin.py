@@ -13,8 +13,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from features.atomic import write_file
-from features.mel import cosine_matrix, mel_matrix
 from features.spec import FeatureSpec
+from features.spectrogram import cosine_weights, mel_weights
 from model.artifact import Artifact
 
 FORMAT_NAME = "soundmill-export"
@@ -52,9 +52,9 @@ def compute_features(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
         waveforms = tf.identity(waveforms)
     bands = _spectrum(waveforms, spec)
     if spec.front_end != "stft":
-        bands = _log(tf.matmul(bands, _mel(spec)), spec)  # (clips, frames, bands)
+        bands = _log(tf.matmul(bands, mel_weights(spec)), spec)  # (clips, frames, bands)
     if spec.front_end == "mfcc":
-        bands = tf.matmul(bands, cosine_matrix(spec.mel_bands or 0, spec.coefficients or 0))
+        bands = tf.matmul(bands, cosine_weights(spec))
     if spec.pool is not None:
         # In float64, since a float32 sum over the frames of an hour would lose what the front end keeps.
         bands = tf.cast(tf.reduce_mean(tf.cast(bands, tf.float64), axis=1), tf.float32)  # (clips, bands)
@@ -188,19 +188,6 @@ def _spectrum(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
     spectrum = tf.signal.stft(waveforms, spec.window_samples, spec.hop_samples, spec.fft_samples)  # complex64
     power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
     return power if spec.spectrum_power == 2 else tf.sqrt(power)
-
-
-def _mel(spec: FeatureSpec) -> tf.Tensor:
-    return tf.constant(
-        mel_matrix(
-            spec.mel_filter_bank or "",
-            spec.mel_bands or 0,
-            spec.fft_samples,
-            spec.sample_rate_hz,
-            spec.mel_low_hz or 0.0,
-            spec.mel_high_hz or 0.0,
-        )
-    )
 
 
 def _log(bands: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:

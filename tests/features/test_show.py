@@ -10,7 +10,7 @@ import soundfile
 
 from features.build import build_shard, read_report
 from features.commit import commit
-from features.comparison import compare, heard_part
+from features.comparison import compare
 from features.comparison_picture import draw_comparison
 from features.decode import decode, probe
 from features.description import describe, duration_text, figures_of, lines_of
@@ -295,8 +295,8 @@ def test_the_part_that_is_called_heard_is_the_one_that_is(tmp_path, crop, frames
     spec = changed(SMALL, crop=crop)
     path = str(write_wav(tmp_path / "sound.wav", noise(frames), rate_hz))
     info = probe(path)
-    start, end = heard_part(info, spec)
-    waveform = fit(decode(path, info, start, end - start), rate_hz, spec)
+    comparison = compare(path, spec)
+    waveform = fit(decode(path, info, comparison.start, comparison.end - comparison.start), rate_hz, spec)
     assert waveform.tobytes() == clip_waveform(path, spec)[0].tobytes()
 
 
