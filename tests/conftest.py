@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,24 @@ from features.manifest import Manifest
 from tests.signals import write_words
 
 DATA = os.environ.get("SOUNDMILL_DATA")
+STARTED: list[subprocess.Popen] = []
+
+
+def pytest_configure():
+    # A shell starts what runs in its background with Ctrl-C ignored, and all that this starts would inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_running():
+    """Ends what a test has started and, as it failed, did not wait for."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def pytest_collection_modifyitems(items):
@@ -60,7 +79,10 @@ def call(module: str, *arguments: object) -> int:
 def start_command(module: str, *arguments: object) -> subprocess.Popen:
     """Starts a command as the leader of a group of processes, which a terminal's Ctrl-C reaches as a whole."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    STARTED.append(
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    )
+    return STARTED[-1]
 
 
 def clips_table(folder: Path, manifest: Manifest) -> pa.Table:
