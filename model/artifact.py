@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,11 @@ class Artifact:
 
 def save_artifact(run: Path, artifact: Artifact) -> Path:
     """Writes the artifact into a run folder and returns where it lies."""
+    # A copy that was never compiled: the optimizer's state, twice the size of the weights, stays in the checkpoint.
+    network = type(artifact.network).from_config(artifact.network.get_config())
+    network.set_weights(artifact.network.get_weights())
     with atomic_folder(run / FOLDER) as folder:
-        artifact.network.save(folder / _NETWORK_FILE)
+        network.save(folder / _NETWORK_FILE)
         description = {
             "format": FORMAT_NAME,
             "format_version": FORMAT_VERSION,
@@ -65,6 +69,12 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
         }
         write_file(folder / _DESCRIPTION_FILE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
     return run / FOLDER
+
+
+def remove_artifact(run: Path) -> None:
+    """Removes the artifact of a run folder; its description first, so that what is left is not taken for one."""
+    (run / FOLDER / _DESCRIPTION_FILE).unlink(missing_ok=True)
+    shutil.rmtree(run / FOLDER, ignore_errors=True)
 
 
 def read_description(run: str | Path) -> dict[str, Any]:

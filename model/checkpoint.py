@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features.atomic import atomic_folder, write_file
 from features.errors import UsageError
-from model.history import Recorder, Row, best_epoch, has_lost_patience
+from model.history import Recorder, Row, best_epoch, has_ended
 
 FOLDER = "checkpoints"
 _VARIABLES, _STATE = "variables.npz", "state.json"
@@ -56,10 +56,10 @@ class Keeper(keras.callbacks.Callback):
         last = self._folder / f"last-{epoch + 1:06d}"
         _save(last, [*self.model.variables, *self.model.optimizer.variables], rows)
         kept = {last.name, _best(self._folder, best).name}
-        for other in self._folder.iterdir():
+        for other in [*self._folder.glob("best-*"), *self._folder.glob("last-*")]:
             if other.name not in kept:
                 shutil.rmtree(other)
-        if has_lost_patience(rows, self._patience):
+        if has_ended(rows, self._patience):
             self.model.stop_training = True
 
 

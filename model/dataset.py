@@ -5,6 +5,7 @@ shuffled among themselves. One group is held while the next is read, so memory f
 order is computed from the manifest, before anything is read: it is the same from either format and from memory.
 """
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from features.errors import SoundmillError
 from features.manifest import Manifest
 from features.shards import Shard, ShardRows, read_shard, rows_per_shard, shard_path
 from model.holdout import Selection
@@ -37,6 +39,7 @@ class Rows:
         in_memory: whether shards are kept in memory once they were read.
         selection: numbers of the rows of each shard that count, by its name; None for all rows.
         one_hot: whether batches have a row of zeros and a one for a class id; only zeros for `UNKNOWN_CLASS`.
+        failure: the error that ended a data set of these rows, None while there was none.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Rows:
     in_memory: bool = False
     selection: Selection | None = None
     one_hot: bool = False
+    failure: SoundmillError | None = None
     _kept: dict[str, ShardRows] = field(default_factory=dict, repr=False)
 
     @property
@@ -187,12 +191,30 @@ def steps(rows: Rows, batch_size: int) -> int:
     return -(-len(rows) // batch_size)
 
 
+@contextlib.contextmanager
+def own_errors(*rows: Rows) -> Iterator[None]:
+    """Raises what ended a data set of these rows as it was, where TensorFlow raises an error of its own about it."""
+    try:
+        yield
+    except tf.errors.OpError:
+        for failure in [part.failure for part in rows if part.failure]:
+            raise failure from None
+        raise
+
+
 def _dataset(generator, rows: Rows) -> tf.data.Dataset:
+    def remembered() -> Iterator[Batch]:
+        try:
+            yield from generator()
+        except SoundmillError as error:
+            rows.failure = error
+            raise
+
     signature = (
         tf.TensorSpec((None, *rows.manifest.spec.shape, 1), tf.float32),
         tf.TensorSpec((None,), tf.int32),
     )
-    dataset = tf.data.Dataset.from_generator(generator, output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(remembered, output_signature=signature)
     if rows.one_hot:
         dataset = dataset.map(lambda features, ids: (features, tf.one_hot(ids, len(rows.classes))))
     return dataset.prefetch(2)

@@ -23,6 +23,8 @@ from features.sources import csv_path, unescape_path
 from model.artifact import load_artifact, read_description
 from model.holdout import hold_out
 from model.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
+from model.run_folder import settings_of
+from model.settings import warn_of_choice
 
 EXAMPLE = "python -m model.evaluate --model RUN --features FEATURES --test-on testing"
 PREDICTIONS_HEADER = ("path", "true", "predicted", "probability")
@@ -82,9 +84,15 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     if not manifest.rows(test_on):
         raise UsageError(f"nothing to test on: {', '.join(test_on)} of {features} is empty; choose with --test-on")
 
-    both = sorted(set(test_on) & set(description["trained_on"]))
-    if both:
-        LOG.warning("warning: the network was trained on %s: its accuracy there tells nothing of new clips", both[0])
+    # Of a set with other rows nothing was learnt, whatever its partitions are called.
+    settings = settings_of(Path(run), manifest)
+    if settings:
+        both = sorted(set(test_on) & set(description["trained_on"]))
+        if both:
+            LOG.warning(
+                "warning: the network was trained on %s: its accuracy there tells nothing of new clips", both[0]
+            )
+        warn_of_choice(manifest, settings, test_on)
     artifact = load_artifact(run)
     # These load TensorFlow: after what can be refused was refused, and after load_artifact has kept it quiet.
     from model.dataset import Rows
@@ -95,11 +103,10 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     tested = Rows(Path(features), manifest, test_on, classes)
     predictions = _predict(predictor, tested)
     metrics = measure(predictions, classes)
-    # The partitions that it was trained on stand beside, since the distance of the two tells of overfitting.
-    trained_on = tuple(name for name in artifact.trained_on if name in manifest.partitions)
-    if manifest.rows(trained_on):
-        selection = hold_out(features, manifest, trained_on)[0] if artifact.held_out else None
-        trained = _predict(predictor, Rows(Path(features), manifest, trained_on, classes, selection=selection))
+    # The clips that it was trained on stand beside, since the distance of the two tells of overfitting.
+    if settings:
+        selection = hold_out(features, manifest, artifact.trained_on)[0] if artifact.held_out else None
+        trained = _predict(predictor, Rows(Path(features), manifest, artifact.trained_on, classes, selection=selection))
         metrics["training"] = _accuracy(trained, classes)
     metrics |= {"tested_on": list(test_on), "seconds": time.monotonic() - started, "network": artifact.digest}
     with atomic_folder(Path(run) / "evaluation" / "+".join(test_on)) as folder:

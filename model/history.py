@@ -36,17 +36,24 @@ def write_history(path: Path, rows: list[Row]) -> None:
 def best_epoch(rows: list[Row]) -> int | None:
     """Returns the epoch of the smallest validation loss, the first of equals; the last one without validation.
 
-    None where no epoch ended, or no validation loss was a number.
+    None where no epoch ended, no validation loss was finite, or, without validation, the last loss was not.
     """
     if rows and "val_loss" not in rows[0]:
-        return int(rows[-1]["epoch"])
-    numbers = [row for row in rows if not math.isnan(row["val_loss"])]
+        return int(rows[-1]["epoch"]) if math.isfinite(rows[-1]["loss"]) else None
+    numbers = [row for row in rows if math.isfinite(row["val_loss"])]
     return int(min(numbers, key=lambda row: row["val_loss"])["epoch"]) if numbers else None
 
 
-def has_lost_patience(rows: list[Row], patience: int) -> bool:
-    """Tells whether so many epochs have passed since the best one; never with a patience of 0."""
-    return patience > 0 and len(rows) - (best_epoch(rows) or 0) >= patience
+def has_ended(rows: list[Row], patience: int) -> bool:
+    """Tells whether a training has nothing to win from another epoch.
+
+    So it is where so many epochs as the patience, if that is not 0, have passed since the best one; and after a loss
+    that is not finite, since the weights are then lost.
+    """
+    if not rows:
+        return False
+    lost_patience = patience > 0 and len(rows) - (best_epoch(rows) or 0) >= patience
+    return lost_patience or not math.isfinite(rows[-1]["loss"])
 
 
 class Recorder(keras.callbacks.Callback):

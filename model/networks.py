@@ -25,12 +25,14 @@ class Network:
         is_binary: whether each class is learnt as a yes or no of its own (binary cross-entropy on one-hot labels,
             recall watched), instead of one class out of all (cross-entropy on class ids).
         needs_frames: whether features have to be (frames, bands).
+        least_size: frames and bands that they have at least.
     """
 
     build: Callable[[Shape, int, Statistics], keras.Model]
     returns_logits: bool = False
     is_binary: bool = False
     needs_frames: bool = True
+    least_size: int = 1
 
     def compile(self, model: keras.Model, learning_rate: float) -> None:
         """Gives the network its loss, Adam, and the metrics that are watched."""
@@ -115,7 +117,7 @@ def mlp(shape: Shape, num_classes: int, statistics: Statistics) -> keras.Model:
 
 NETWORKS = {
     "mlp": Network(mlp, needs_frames=False),
-    "raw-cnn": Network(raw_cnn, is_binary=True),
+    "raw-cnn": Network(raw_cnn, is_binary=True, least_size=5),
     "tutorial-cnn": Network(tutorial_cnn, returns_logits=True),
 }
 
@@ -130,6 +132,11 @@ def network(name: str, shape: Shape) -> Network:
         raise UsageError(
             f"{name} takes features of shape (frames, bands), not {shape}, which is a mean over all frames; train "
             f"{others}, or featurize with a preset that has frames"
+        )
+    if min(shape) < chosen.least_size:
+        raise UsageError(
+            f"{name} takes at least {chosen.least_size} frames and bands, not features of shape {shape}; train another "
+            "network, or featurize with a preset that has more of them"
         )
     return chosen
 

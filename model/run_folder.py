@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from features.atomic import write_file
+from features.atomic import PARTIAL_SUFFIX, write_file
 from features.build import library_versions
 from features.console import LOG
 from features.errors import UsageError
@@ -24,7 +24,7 @@ def read_config(run: Path) -> dict[str, Any] | None:
     Raises:
         UsageError: the folder holds something else, or the record is damaged.
     """
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+    if _is_new(run):
         return None
     path = run / CONFIG
     if not path.is_file():
@@ -61,7 +61,7 @@ def training_statistics(manifest: Manifest, settings: Settings) -> Statistics:
 
 def check_new(run: Path) -> None:
     """Raises `UsageError` where there is something already that a new run would mix with."""
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if not _is_new(run):
         if (run / CONFIG).is_file() and not (run / "model").is_dir():
             raise UsageError(f"the training in {run} did not end; add --resume to go on, or give another --output")
         raise UsageError(f"{run} exists already; give another --output, or remove it")
@@ -72,8 +72,8 @@ def check_resume(run: Path, config: dict[str, Any], manifest: Manifest, settings
     difference = settings.difference(config["settings"])
     if difference:
         raise UsageError(f"{run} was begun with {difference}; leave that out, or give another --output")
-    same = (config.get("fingerprint"), config.get("classes"), config.get("rows_sha256"))
-    if same != (manifest.spec.fingerprint, manifest.classes, _rows_digest(manifest, settings)):
+    same = (config.get("fingerprint"), config.get("classes")) == (manifest.spec.fingerprint, manifest.classes)
+    if not same or not _is_made_from(config, manifest):
         raise UsageError(
             f"{run} was begun with other features: the spec, the classes or the rows trained and validated on have "
             "changed since; train into a new folder"
@@ -86,6 +86,25 @@ def warn_of_versions(config: dict[str, Any], versions: dict[str, str]) -> None:
     changed = [name for name, value in (library_versions() | versions).items() if earlier.get(name) != value]
     if changed:
         LOG.warning("warning: %s changed since this run was begun; its last digits may differ", ", ".join(changed))
+
+
+def settings_of(run: Path, manifest: Manifest) -> Settings | None:
+    """Returns the settings of a run; None where no record tells them, or the set has other rows than it learnt from."""
+    try:
+        config = read_config(run)
+    except UsageError:  # a run folder takes no more than its model to be used
+        return None
+    return config["settings"] if config and _is_made_from(config, manifest) else None
+
+
+def _is_made_from(config: dict[str, Any], manifest: Manifest) -> bool:
+    digest: str | None = config.get("rows_sha256")
+    return digest == _rows_digest(manifest, config["settings"])
+
+
+def _is_new(run: Path) -> bool:
+    # A run that was killed as it wrote its first record leaves a part of that.
+    return not run.exists() or (run.is_dir() and all(path.name.endswith(PARTIAL_SUFFIX) for path in run.iterdir()))
 
 
 def _rows_digest(manifest: Manifest, settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from features.console import LOG
 from features.errors import UsageError
 from features.manifest import Manifest
 from features.partition import TRAINING, VALIDATION
@@ -40,6 +41,8 @@ class Settings:
         for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"--{name.replace('_', '-')} is at least {least}, not {getattr(self, name)}")
+        if self.seed >= 2**32:
+            raise UsageError(f"--seed is below 2^32, not {self.seed}")
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(f"--learning-rate is above 0, not {self.learning_rate}")
 
@@ -100,6 +103,14 @@ def check(manifest: Manifest, settings: Settings, features: str) -> None:
         if both:
             raise UsageError(f"{purpose} on other clips than those trained on, but --train-on and --{purpose}-on both "
                              f"name {both[0]!r}")  # fmt: skip
+
+
+def warn_of_choice(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:
+    """Says where a test is on the clips by which the epoch is chosen: such an accuracy is a little too good."""
+    both = sorted(set(validation_partitions(manifest, settings)) & set(test_on))
+    if both:
+        LOG.warning("warning: the best epoch is chosen on %s: the accuracy there is a little too high for new clips",
+                    both[0])  # fmt: skip
 
 
 def _shown(value: Any) -> str:

@@ -8,9 +8,10 @@ from features import console
 from features.console import LOG
 from features.manifest import load_manifest
 from features.partition import parse_partitions
+from model.artifact import remove_artifact
 from model.backend import load_tensorflow
 from model.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
-from model.settings import Settings, check
+from model.settings import Settings, check, warn_of_choice
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --network tutorial-cnn --epochs 10 --seed 0"
 _NONE = "none"
@@ -27,7 +28,7 @@ def train(
         options: settings that differ from the defaults; on resuming, from those that the run was begun with.
         keep_in_memory: `on`, `off`, or `auto` for where the set fits; it changes the speed alone.
         resume: whether a run folder that is there goes on after its last whole epoch, to the same bits as a run that
-            was never interrupted. Its number of epochs alone may change.
+            was never interrupted. Its number of epochs alone may change, to a larger one.
 
     Returns:
         The figures of the run.
@@ -42,6 +43,7 @@ def train(
     begun = vars(config["settings"]) if config else {}
     settings = Settings(**(begun | options))
     check(manifest, settings, features)
+    warn_of_choice(manifest, settings, settings.test_on)
     if config:
         check_resume(run, config, manifest, settings)
     elif resume:
@@ -55,8 +57,10 @@ def train(
     training = Training(run, features, manifest, settings, keep_in_memory)
     if config:
         warn_of_versions(config, VERSIONS)
-    run.mkdir(parents=True, exist_ok=True)
-    write_config(run, features, manifest, settings, VERSIONS)
+    if not training.has_ended:
+        run.mkdir(parents=True, exist_ok=True)
+        remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
+        write_config(run, features, manifest, settings, VERSIONS)
     return {"network": settings.network, **run_training(training, settings)}
 
 
@@ -137,9 +141,8 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         f" The run is in {options.output}: curves.png shows it. Next: python -m model.evaluate --model "
         f"{options.output} --features {options.features}"
     )
-    test_on = vars(options).get("test_on")
-    if test_on:
-        paragraph += f" --test-on {test_on}"
+    if figures["test_on"]:
+        paragraph += f" --test-on {','.join(figures['test_on'])}"
     console.finish(options, paragraph, figures)
     return 0
 

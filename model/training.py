@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 
 from features.console import LOG
-from features.errors import RunError
+from features.errors import RunError, UsageError
 from features.manifest import Manifest
-from model.artifact import Artifact, save_artifact
+from model.artifact import FOLDER, Artifact, save_artifact
 from model.checkpoint import Keeper, last_checkpoint, restore, restore_best
-from model.dataset import Rows, ordered_dataset, steps, training_dataset
-from model.history import Recorder, Row, best_epoch, has_lost_patience, write_history
+from model.dataset import Rows, ordered_dataset, own_errors, steps, training_dataset
+from model.history import Recorder, Row, best_epoch, has_ended, write_history
 from model.holdout import hold_out
 from model.networks import layer_table, network
 from model.pictures import draw_curves
@@ -49,7 +49,8 @@ class Training:
             keep_in_memory: `on`, `off`, or `auto` for where the set fits.
 
         Raises:
-            UsageError: there is no such network, or nothing can be held out to validate on.
+            UsageError: there is no such network, nothing can be held out to validate on, or more epochs have ended in
+                the run folder than are asked for.
         """
         self._run, self._manifest, self._settings = run, manifest, settings
         self._network = network(settings.network, manifest.spec.shape)
@@ -74,6 +75,17 @@ class Training:
             manifest.spec.shape, len(manifest.classes), training_statistics(manifest, settings)
         )
         self._network.compile(self.model, settings.learning_rate)
+        self._checkpoint = last_checkpoint(run)
+        self._history = self._checkpoint.history if self._checkpoint else []
+        if len(self._history) > settings.epochs:
+            raise UsageError(
+                f"--epochs is at least the {len(self._history)} that have ended in {run}, not {settings.epochs}"
+            )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no epoch is left to train."""
+        return len(self._history) == self._settings.epochs or has_ended(self._history, self._settings.patience)
 
     def describe(self) -> None:
         """Shows the layers and says what is trained on."""
@@ -89,7 +101,8 @@ class Training:
     def accuracy(self, rows: Rows) -> float:
         """Returns the accuracy on some rows, with the network as it is used, without dropout."""
         dataset = ordered_dataset(rows, self._settings.batch_size)
-        return float(self.model.evaluate(dataset, verbose=0, return_dict=True)["accuracy"])
+        with own_errors(rows):
+            return float(self.model.evaluate(dataset, verbose=0, return_dict=True)["accuracy"])
 
     def fit(self) -> list[Row]:
         """Trains from the last checkpoint, or from the start, to the end, and returns the history.
@@ -97,40 +110,45 @@ class Training:
         The network has the weights of the best epoch afterwards.
 
         Raises:
-            RunError: the training diverged.
+            RunError: a shard is missing or damaged, or the training diverged.
         """
-        run, settings = self._run, self._settings
-        checkpoint = last_checkpoint(run)
-        history = checkpoint.history if checkpoint else []
-        if checkpoint:
-            restore(self.model, checkpoint)
+        run, settings, history = self._run, self._settings, self._history
+        if self._checkpoint:
+            restore(self.model, self._checkpoint)
             write_history(run / "history.csv", history)
-            LOG.info("going on after epoch %d", len(history))
-        if len(history) < settings.epochs and not has_lost_patience(history, settings.patience):
+        if not self.has_ended:
+            if history:
+                LOG.info("going on after epoch %d", len(history))
             recorder = Recorder(run / "history.csv", history, settings.epochs, settings.batch_size, len(self.training))
-            self.model.fit(
-                training_dataset(self.training, settings.batch_size, settings.seed, first_epoch=len(history)),
-                steps_per_epoch=steps(self.training, settings.batch_size),
-                validation_data=ordered_dataset(self.validation, settings.batch_size) if self.validation else None,
-                initial_epoch=len(history),
-                epochs=settings.epochs,
-                callbacks=[
-                    keras.callbacks.TensorBoard(run / "logs", write_graph=False),
-                    recorder,
-                    Keeper(run, recorder, settings.patience),
-                ],
-                shuffle=False,  # the data set has shuffled already
-                verbose=0,
-            )
+            with own_errors(self.training, self.validation):
+                self.model.fit(
+                    training_dataset(self.training, settings.batch_size, settings.seed, first_epoch=len(history)),
+                    steps_per_epoch=steps(self.training, settings.batch_size),
+                    validation_data=ordered_dataset(self.validation, settings.batch_size) if self.validation else None,
+                    initial_epoch=len(history),
+                    epochs=settings.epochs,
+                    callbacks=[
+                        keras.callbacks.TensorBoard(run / "logs", write_graph=False),
+                        recorder,
+                        Keeper(run, recorder, settings.patience),
+                    ],
+                    shuffle=False,  # the data set has shuffled already
+                    verbose=0,
+                )
             history = recorder.rows
         best = best_epoch(history)
         if best is None:
-            raise RunError("the validation loss was never a number: the training diverged; lower --learning-rate")
+            raise RunError(
+                f"the loss was {history[-1]['loss']} in epoch {len(history)}: the training diverged; train into a new "
+                "folder with a lower --learning-rate"
+            )
         restore_best(self.model, run, best)
         return history
 
     def save(self, history: list[Row]) -> None:
-        """Draws the curves and saves the artifact, last."""
+        """Draws the curves and saves the artifact, last; one that is there is of this very training, and stays."""
+        if (self._run / FOLDER).is_dir():
+            return
         draw_curves(history, self._run / "curves.png")
         settings, manifest = self._settings, self._manifest
         artifact = Artifact(
@@ -148,7 +166,10 @@ class Training:
 def run_training(training: Training, settings: Settings) -> dict[str, Any]:
     """Trains, saves, and returns the figures of the run."""
     started = time.monotonic()
-    training.describe()
+    if training.has_ended:
+        LOG.info("the training has ended already; more --epochs go on with it")
+    else:
+        training.describe()
     before = training.accuracy(training.testing) if training.testing else None
     history = training.fit()
     training.save(history)
@@ -166,6 +187,7 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
         "loss": row.get("val_loss"),
         "training_accuracy": row["accuracy"],
         "parameters": training.model.count_params(),
+        "test_on": list(settings.test_on),
         "seed": settings.seed,
     }
     if training.testing:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -31,6 +32,14 @@ def test_what_is_loaded_is_what_was_saved(tmp_path):
         assert getattr(loaded, name) == getattr(saved, name)
     features = np.random.default_rng(0).random((3, 124, 129, 1), np.float32)
     np.testing.assert_array_equal(loaded.network(features), model(features))
+
+
+def test_the_state_of_the_optimizer_is_not_saved(trained):
+    with zipfile.ZipFile(trained / "model" / "network.keras") as archive:
+        assert not json.loads(archive.read("config.json"))["compile_config"]
+        num_bytes = archive.getinfo("model.weights.h5").file_size
+    weights = load_artifact(trained).network.get_weights()
+    assert num_bytes < 1.1 * sum(weight.nbytes for weight in weights)
 
 
 def test_saving_again_replaces_the_whole_artifact(tmp_path):

@@ -93,7 +93,24 @@ def test_metrics_name_the_network_that_was_measured(evaluated, untrained):
     metrics = json.loads((evaluated / "metrics.json").read_text())
     assert metrics["network"] == load_artifact(untrained).digest
     assert metrics["tested_on"] == list(PARTITIONS)
-    assert metrics["training"]["clips"] == 81
+    assert "training" not in metrics, "no record tells what it was trained on"
+
+
+def test_clips_that_a_training_never_saw_are_not_called_its_own(
+    trained, parquet_set, feature_set, tmp_path, capsys, caplog
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+
+    def output(features) -> str:
+        assert call("model.evaluate", "--model", run, "--features", features, "--test-on", "training,validation") == 0
+        written = capsys.readouterr().out + caplog.text
+        caplog.clear()
+        return written
+
+    own, other = output(feature_set), output(parquet_set)
+    for told in ("was trained on training", "epoch is chosen on validation", "On the clips that it was trained on: "):
+        assert told in own
+        assert told not in other
 
 
 def test_an_evaluation_again_takes_the_place_of_the_first(evaluated, feature_set):

@@ -355,4 +355,9 @@ def test_clips_of_another_rate_go_in_as_waveforms(feature_set, tmp_path):
         write_wav(tmp_path / "source" / path, noise(20_000), 22_050)
     signals, reason = real_signals(run, spec)
     assert (len(signals), {signal.path for signal in signals}, reason) == (8, {None}, "")
+    for path in clips_table(features, load_manifest(features))["path"].to_pylist():
+        content = bytearray(write_wav(tmp_path / "source" / path, noise(20_000), 16_000).read_bytes())
+        content[28] ^= 1  # bytes a second, which TensorFlow checks and soundfile does not
+        (tmp_path / "source" / path).write_bytes(content)
+    assert {signal.path for signal in real_signals(run, spec)[0]} == {None}
     assert export(str(run), str(tmp_path / "model"))["real_clips"] == 8

@@ -94,6 +94,13 @@ def test_a_mean_over_frames_is_refused_where_frames_are_needed(name):
         network(name, (40,))
 
 
+@pytest.mark.parametrize("shape", [(4, 129), (124, 4)])
+def test_fewer_values_than_the_convolutions_take_are_refused(shape):
+    assert network("raw-cnn", (5, 5)).build((5, 5), 2, statistics(0.0, 1.0)).output_shape == (None, 2)
+    with pytest.raises(UsageError, match="at least 5 frames and bands"):
+        network("raw-cnn", shape)
+
+
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_learns_from_labels_in_its_form(name):
     shape = (12, 10)

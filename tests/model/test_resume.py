@@ -2,12 +2,13 @@
 
 import csv
 import json
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
-from features.errors import UsageError
+from features.errors import RunError, UsageError
 from model.artifact import load_artifact
 from model.checkpoint import FOLDER
 from model.train import train
@@ -81,18 +82,38 @@ def test_the_last_and_the_best_state_are_kept(unbroken):
 def test_more_epochs_are_those_of_a_longer_training(unbroken, feature_set, tmp_path):
     run = tmp_path / "run"
     train(str(feature_set), str(run), SETTINGS | {"epochs": 2})
+    (run / FOLDER / ".DS_Store").write_bytes(b"of a file manager")
     train(str(feature_set), str(run), {"epochs": 5}, resume=True)
+    (run / FOLDER / ".DS_Store").unlink()
     assert without_times(run) == without_times(unbroken)
     assert network_bytes(run) == network_bytes(unbroken)
     assert json.loads((run / "config.json").read_text())["settings"]["epochs"] == 5
 
 
 def test_a_finished_training_is_left_as_it_is(unbroken, feature_set):
-    history, weights = (unbroken / "history.csv").read_bytes(), network_bytes(unbroken)
+    def content() -> dict:
+        return {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
+
+    before = content()
     figures = train(str(feature_set), str(unbroken), {}, resume=True)
     assert figures["epochs"] == 5
-    assert (unbroken / "history.csv").read_bytes() == history
-    assert network_bytes(unbroken) == weights
+    assert content() == before
+
+
+def test_a_training_that_goes_on_is_no_model_until_it_ends(feature_set, tmp_path):
+    features, run = shutil.copytree(feature_set, tmp_path / "set"), tmp_path / "run"
+    train(str(features), str(run), SETTINGS | {"epochs": 1})
+    for path in (features / "shards").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(RunError):
+        train(str(features), str(run), {"epochs": 2}, resume=True)
+    with pytest.raises(UsageError, match="did not end, there is no model in it; go on"):
+        load_artifact(run)
+
+
+def test_fewer_epochs_than_have_ended_are_refused(unbroken, feature_set):
+    with pytest.raises(UsageError, match="at least the 5 that have ended"):
+        train(str(feature_set), str(unbroken), {"epochs": 4}, resume=True)
 
 
 def test_a_training_that_lost_patience_does_not_go_on(feature_set, tmp_path):
@@ -102,9 +123,16 @@ def test_a_training_that_lost_patience_does_not_go_on(feature_set, tmp_path):
     assert train(str(feature_set), str(tmp_path / "run"), {}, resume=True)["epochs"] == ended
 
 
-def test_resume_without_a_run_begins_one(feature_set, tmp_path):
-    figures = train(str(feature_set), str(tmp_path / "run"), SETTINGS | {"epochs": 1}, resume=True)
-    assert figures["epochs"] == 1
+def test_resume_without_a_run_begins_one_and_names_what_comes_next(feature_set, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json.123.partial").write_text("{")  # of a run that was killed as it began
+    options = ("--features", feature_set, "--output", run, "--resume")
+    assert call("model.train", *options, "--epochs", 1, "--test-on", "testing") == 0
+    assert call("model.train", *options) == 0
+    assert [line.partition("Next: ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        f"python -m model.evaluate --model {run} --features {feature_set} --test-on testing"
+    ] * 2
 
 
 @pytest.mark.parametrize(

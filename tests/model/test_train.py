@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import shutil
 import signal
 
 import matplotlib.image
@@ -9,8 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from features.errors import UsageError
+from features.errors import RunError, UsageError
 from features.manifest import load_manifest
+from features.shards import shard_path
 from model.artifact import load_artifact
 from model.evaluate import evaluate
 from model.history import read_history
@@ -140,6 +142,39 @@ def test_tensorboard_reads_the_logs(trained):
             assert values == pytest.approx([row[prefix + name] for row in history], rel=1e-5)
 
 
+@pytest.mark.parametrize("validate_on", [(), ("validation",)])
+def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_path, validate_on):
+    settings = {
+        "network": "mlp",
+        "learning_rate": 1e30,
+        "epochs": 9,
+        "batch_size": 16,
+        "validate_on": validate_on,
+        "patience": 0,
+    }
+    for resume in (False, True):
+        with pytest.raises(RunError, match="diverged"):
+            train(str(feature_set), str(tmp_path / "run"), settings, resume=resume)
+    assert len(read_history(tmp_path / "run" / "history.csv")) < 9
+    assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("partition", ["training", "validation", "testing"])
+def test_a_damaged_shard_ends_a_training_and_is_named(feature_set, tmp_path, partition):
+    features = shutil.copytree(feature_set, tmp_path / "set")
+    shard = load_manifest(features).shards([partition])[0]
+    path = shard_path(features, shard.name, "tfrecord")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match=shard.name):
+        train(str(features), str(tmp_path / "run"), {"epochs": 1, "batch_size": 16, "test_on": ("testing",)})
+
+
+def test_testing_on_what_chooses_the_epoch_is_said(feature_set, tmp_path, caplog):
+    settings = {"validate_on": ("testing",), "test_on": ("testing",), "epochs": 1, "batch_size": 16}
+    train(str(feature_set), str(tmp_path / "run"), settings)
+    assert "the best epoch is chosen on testing" in caplog.text
+
+
 def test_nothing_half_done_is_left_in_a_finished_run(trained):
     assert not list(trained.rglob("*.partial"))
     assert not list(trained.rglob("*.weights.h5"))
@@ -153,6 +188,7 @@ def test_nothing_half_done_is_left_in_a_finished_run(trained):
         ({"batch_size": 0}, "--batch-size"),
         ({"patience": -1}, "--patience"),
         ({"seed": -1}, "--seed"),
+        ({"seed": 2**32}, "--seed"),
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"learning_rate": float("nan")}, "--learning-rate"),
         ({"learning_rate": float("inf")}, "--learning-rate"),
