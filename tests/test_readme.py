@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_command
+from tests.conftest import call
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^python -m (\S+) (.*)$", README, flags=re.MULTILINE)
@@ -50,7 +50,7 @@ def test_code_reads_the_shards_without_soundmill(block, tmp_path, feature_set, p
 
 def test_code_uses_an_export_without_soundmill(tmp_path, trained, words):
     [block] = [block for block in BLOCKS if "saved_model" in block]
-    run_command("model.export", "--model", trained, "--output", tmp_path / "exported")
+    assert call("model.export", "--model", trained, "--output", tmp_path / "exported") == 0
     shutil.copy(sorted(words.glob("low/*.wav"))[0], tmp_path / "clip.wav")
     result = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr

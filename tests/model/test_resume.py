@@ -58,7 +58,7 @@ def kill_inside_epoch(number: int, feature_set, run) -> None:
     assert not (run / "model").exists()
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.trial), 3])
 def test_a_killed_training_goes_on_to_the_same_bits(unbroken, feature_set, tmp_path, epoch):
     run = tmp_path / "run"
     kill_inside_epoch(epoch, feature_set, run)
