@@ -1,9 +1,11 @@
 """From a file to samples: soundfile for all that it reads, a direct path for plain 16-bit PCM WAV."""
 
+import contextlib
 import errno
 import io
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,10 @@ _MAX_CHANNELS = 1024  # libsndfile's
 # Chunks that do not change what the samples are.
 _HARMLESS_CHUNKS = (b"LIST", b"cue ", b"JUNK", b"bext", b"fact", b"id3 ")
 _PCM_SCALE = np.float32(1.0 / 32768.0)
+# What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.
+_UNKNOWN_FRAMES = 2**63 - 1
+# What has to be decoded although nobody wants it, is decoded by so many samples of all channels.
+_BLOCK_SAMPLES = 2**20
 # How files begin that are audio in a container that libsndfile does not open: (offset, bytes).
 _FOREIGN_AUDIO = ((4, b"ftyp"), (0, b"\x30\x26\xb2\x75"), (0, b"\x1a\x45\xdf\xa3"))
 _FAMILIAR_AUDIO = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"ID3")
@@ -46,11 +52,18 @@ class AudioInfo:
     pcm_offset: int | None = None
 
 
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    def seekable(self) -> bool:
+        """Tells whether a seek can be relied on: it fails at the end of a file whose length is not known."""
+        return bool(self.frames != _UNKNOWN_FRAMES and super().seekable())
+
+
 def probe(source: Source) -> AudioInfo:
-    """Reads the header of a file.
+    """Reads the header of a file, and counts its frames where the header does not.
 
     Raises:
-        ClipError: the file is missing, may not be read, is empty, or is not audio that soundfile reads.
+        ClipError: the file is missing, may not be read, is empty, is not audio that soundfile reads, or is damaged
+            where its frames are counted.
     """
     head, size = _head(source)
     if size == 0:
@@ -59,7 +72,8 @@ def probe(source: Source) -> AudioInfo:
     if plain is not None:
         return plain
     with _open(source, head) as audio:
-        return AudioInfo(audio.frames, audio.channels, audio.samplerate, truncated)
+        frames = audio.frames if audio.frames != _UNKNOWN_FRAMES else _pass_over(audio, _UNKNOWN_FRAMES)
+        return AudioInfo(frames, audio.channels, audio.samplerate, truncated)
 
 
 def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
@@ -82,12 +96,12 @@ def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None =
     if info.pcm_offset is not None:
         return _read_pcm(source, info, start, wanted)
     with _open(source, b"") as audio:
-        try:
-            if audio.seekable():
+        if audio.seekable():
+            with _damage_named():
                 audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
-            samples: NDArray[np.float32] = audio.read(wanted, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {error}") from error
+        else:
+            _pass_over(audio, start)
+        samples = _read(audio, wanted)
     # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
     with np.errstate(invalid="ignore"):
         total = samples.sum(dtype=np.float64)
@@ -181,9 +195,32 @@ def _read_pcm(source: Source, info: AudioInfo, start: int, frames: int) -> NDArr
     return samples.reshape(frames, info.channels)
 
 
-def _open(source: Source, head: bytes) -> soundfile.SoundFile:
+def _pass_over(audio: _SoundFile, frames: int) -> int:
+    """Decodes and forgets so many frames, fewer where the file ends; returns how many there were."""
+    block = max(1, _BLOCK_SAMPLES // audio.channels)
+    passed = 0
+    while passed < frames and (count := len(_read(audio, min(block, frames - passed)))):
+        passed += count
+    return passed
+
+
+def _read(audio: _SoundFile, frames: int) -> NDArray[np.float32]:
+    with _damage_named():
+        samples: NDArray[np.float32] = audio.read(frames, dtype="float32", always_2d=True)
+    return samples
+
+
+@contextlib.contextmanager
+def _damage_named() -> Iterator[None]:
     try:
-        return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else os.fsencode(source))
+        yield
+    except (soundfile.SoundFileError, OSError) as error:
+        raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {error}") from error
+
+
+def _open(source: Source, head: bytes) -> _SoundFile:
+    try:
+        return _SoundFile(io.BytesIO(source) if isinstance(source, bytes) else os.fsencode(source))
     except soundfile.LibsndfileError as error:
         foreign = any(head[at : at + len(mark)] == mark for at, mark in _FOREIGN_AUDIO)
         if foreign or error.code == _LIBSNDFILE_UNSUPPORTED_ENCODING:

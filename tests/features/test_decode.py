@@ -10,12 +10,13 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import features.decode
 from features.decode import decode, file_error, is_plain_wav, probe
 from features.errors import ClipError, Reason
 from features.fit import clip_waveform
 from tests.conftest import DATA
 from tests.features.examples import STFT
-from tests.signals import noise, sine, write_wav
+from tests.signals import chirp, noise, sine, write_wav
 
 SAMPLES = np.array([0, 1, -1, 32767, -32768, 12345, -12345, 256, -257, 2], "<i2")
 
@@ -42,6 +43,11 @@ def encoded(samples: np.ndarray, file_format: str, subtype: str, rate_hz: int = 
     content = io.BytesIO()
     soundfile.write(content, samples, rate_hz, format=file_format, subtype=subtype)
     return content.getvalue()
+
+
+def without_length(flac: bytes) -> bytes:
+    """A FLAC as one that was streamed: the 36 bits that hold the number of its samples are zero."""
+    return flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:]
 
 
 def soundfiles(content: bytes) -> tuple[np.ndarray, int]:
@@ -239,6 +245,44 @@ def test_a_file_is_read_as_its_content_is(tmp_path, content):
     assert probe(source) == probe(content)
     assert np.array_equal(decode(source, probe(source)), decode(content, probe(content)))
     assert np.array_equal(decode(source, probe(source), 7, 20), decode(content, probe(content), 7, 20))
+
+
+# Files that no seek works in.
+ONE_WAY = {
+    "gsm in wav": encoded(chirp(30_000, 8_000), "WAV", "GSM610", 8_000),
+    "g721 in au": encoded(chirp(30_000, 8_000), "AU", "G721_32", 8_000),
+    "adpcm of nms": encoded(chirp(30_000, 8_000), "WAV", "NMS_ADPCM_32", 8_000),
+    "flac of unknown length": without_length(encoded(chirp(30_000), "FLAC", "PCM_16")),
+}
+
+
+@pytest.mark.parametrize("content", ONE_WAY.values(), ids=ONE_WAY)
+@pytest.mark.parametrize("block_samples", [1_000, 2**20])
+def test_a_part_of_what_is_read_in_one_way_only_begins_at_its_start(monkeypatch, content, block_samples):
+    monkeypatch.setattr(features.decode, "_BLOCK_SAMPLES", block_samples)
+    info = probe(content)
+    whole = decode(content, info)
+    assert len(whole) == info.frames >= 30_000
+    for start in (0, 1, 999, 1_000, 20_000, info.frames - 1, info.frames, info.frames + 1):
+        assert np.array_equal(decode(content, info, start), whole[start:])
+        assert np.array_equal(decode(content, info, start, 500), whole[start : start + 500])
+
+
+@pytest.mark.parametrize("frames", [1, 4_095, 4_096, 100_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_flac_of_unknown_length_is_what_it_was_before_its_length_was_lost(tmp_path, frames, channels):
+    whole = encoded(noise(frames * channels).reshape(frames, channels), "FLAC", "PCM_16")
+    content = without_length(whole)
+    assert probe(content) == probe(whole)
+    assert np.array_equal(decode(content, probe(content)), decode(whole, probe(whole)))
+    path = tmp_path / "a.flac"
+    path.write_bytes(content)
+    assert probe(str(path)) == probe(whole)
+
+
+def test_a_flac_of_unknown_length_that_was_cut_is_damaged():
+    content = without_length(encoded(noise(100_000), "FLAC", "PCM_16"))
+    assert reason_of(content[:-5_000]) == ("decode", Reason.DAMAGED)
 
 
 TRUNCATED = {

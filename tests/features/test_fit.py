@@ -219,6 +219,21 @@ def test_a_window_never_changes_with_the_window_that_reading_began_at():
             assert np.array_equal(waveform, windows[window]), (first, window)
 
 
+def test_parts_of_a_file_that_no_seek_works_in_are_those_that_were_asked_for():
+    pitches = [200 + 20 * second for second in range(70)]
+    tones = np.concatenate([sine(pitch, 8_000, 8_000) for pitch in pitches])
+    content = encoded(tones, "WAV", "GSM610", 8_000)
+    info = probe(content)
+    whole = decode(content, info)
+    windows = window_waveforms(content, info, STFT, 0, 70)  # more than one read brings
+    for second, (waveform, start, _) in enumerate(windows):
+        assert start == second
+        assert np.array_equal(waveform, fit(whole[8_000 * second : 8_000 * (second + 1)], 8_000, STFT))
+        assert np.abs(np.fft.rfft(waveform)).argmax() == pitches[second]
+    assert np.array_equal(next(window_waveforms(content, info, STFT, 67, 1))[0],
+                          clip_waveform(content, STFT, 67 * 8_000, 8_000)[0])  # fmt: skip
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["birds_10s.wav", "soundscape_120s.flac", "soundscape_120s.mp3", "aru_1min.wav"])
 def test_a_window_of_a_real_recording_never_changes_either(data, name):

@@ -1,0 +1,29 @@
+"""A FLAC that was streamed, so that its header names no length, is as good as any other."""
+
+from features.manifest import load_manifest
+from features.presets import preset
+from features.shards import read_shard, shard_path
+from features.sources import scan
+from pipelines.parts import plan_batches
+from tests.conftest import call
+from tests.features.test_decode import encoded, without_length
+from tests.pipelines.conftest import make_old
+from tests.signals import noise
+
+
+def test_a_streamed_flac_is_featurized_and_planned_as_the_file_that_knows_its_length(tmp_path):
+    whole = encoded(noise(40_000), "FLAC", "PCM_16")
+    for name, content in (("whole", whole), ("streamed", without_length(whole))):
+        (tmp_path / "words" / name).mkdir(parents=True)
+        (tmp_path / "words" / name / "a.flac").write_bytes(content)
+    make_old(tmp_path / "words")
+    source = scan(str(tmp_path / "words"), labelled=True)
+    (batch,) = plan_batches(source, preset("speech-commands"))
+    assert [unit.num_windows for unit in batch] == [3, 3]
+    options = ("--input", tmp_path / "words", "--output", tmp_path / "set", "--split", "100/0/0")
+    assert call("pipelines.featurize", *options, "--preset", "urbansound-mfcc") == 0
+    manifest = load_manifest(tmp_path / "set")
+    assert manifest.counts["seconds"] == 2 * 40_000 / 16_000
+    (shard,) = manifest.shards(manifest.partitions)
+    content = read_shard(shard_path(tmp_path / "set", shard.name, "tfrecord"), "tfrecord", shard, manifest.spec)
+    assert content.features[0].tobytes() == content.features[1].tobytes()
