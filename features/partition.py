@@ -129,20 +129,21 @@ def _content_group(root: str, path: str) -> str:
 
 
 def assign(
-    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None, lists: bool = True
+    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None, complete: bool = True
 ) -> tuple[pa.Table, list[str]]:
     """Gives each clip its group and its partition.
 
     The group is what `group` says, else the table's column where it has a value, else what `group_rule` finds. The
-    partition is the hash of the group where `split` is given; else the table's column, official lists beside the
-    classes, or the hash of the group, whichever there is first.
+    partition is the hash of the group where `split` is given; else that of official lists in the root, of the table's
+    column or the names, or the hash of the group, whichever there is first.
 
     Args:
         clips: table with a column path, and columns group and partition where the source told them.
         root: where paths begin.
         group: see `group_rule`.
         split: percentages, or None where none were asked for.
-        lists: whether official lists are looked for in the root.
+        complete: whether the clips are all that the root holds. A table may name a few of them, and what official
+            lists name besides is not missing then.
 
     Returns:
         The table with the columns group and partition, and what there is to say about the lists.
@@ -157,11 +158,15 @@ def assign(
     if group is None and "group" in clips.column_names:
         groups = [told or found for told, found in zip(clips["group"].to_pylist(), groups, strict=True)]
     told = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
-    listed, notes = read_lists(root, set(paths)) if split is None and told is None and lists else (None, [])
-    if told is not None:
-        partitions = [_told_partition(path, value) for path, value in zip(paths, told, strict=True)]
-    elif listed is not None:
+    listed, notes = read_lists(root, set(paths), complete) if split is None else (None, [])
+    if listed is not None:
         partitions = [listed.get(path, TRAINING) for path in paths]
+        if any(told or ()):
+            names = " and ".join(official_lists(root).values())
+            notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
+                         f"names tell; move {names} away to have these")  # fmt: skip
+    elif told is not None:
+        partitions = [_told_partition(path, value) for path, value in zip(paths, told, strict=True)]
     else:
         by_group = {name: hash_partition(name, split or DEFAULT_SPLIT) for name in set(groups)}
         partitions = [by_group[name] for name in groups]
@@ -178,24 +183,31 @@ def _told_partition(path: str, value: str | None) -> str:
     return partition
 
 
-def read_lists(root: str, paths: set[str]) -> tuple[dict[str, str] | None, list[str]]:
+def official_lists(root: str) -> dict[str, str]:
+    """Returns the names of the official lists that lie in a root, by the partition that they list."""
+    return {partition: name for partition, name in OFFICIAL_LISTS.items() if (Path(root) / name).is_file()}
+
+
+def read_lists(root: str, paths: set[str], complete: bool = True) -> tuple[dict[str, str] | None, list[str]]:
     """Reads `validation_list.txt` and `testing_list.txt`.
+
+    Args:
+        root: where they lie, and where their entries begin.
+        paths: of the clips.
+        complete: whether an entry without a clip is missing.
 
     Returns:
         Partition by path, None where neither list is there; and notes that name missing and double entries.
     """
     listed: dict[str, str] = {}
     notes: list[str] = []
-    any_list = False
-    for partition, name in OFFICIAL_LISTS.items():
-        file = Path(root) / name
-        if not file.is_file():
-            continue
-        any_list = True
-        entries = [escape_path(line.strip()) for line in file.read_bytes().splitlines() if line.strip()]
+    lists = official_lists(root)
+    for partition, name in lists.items():
+        content = (Path(root) / name).read_bytes()
+        entries = [escape_path(line.strip()) for line in content.splitlines() if line.strip()]
         entries = [entry for entry in entries if not entry.startswith(f"{BACKGROUND_FOLDER}/")]
         double = sorted(entry for entry, count in Counter(entries).items() if count > 1)
-        missing = sorted(set(entries) - paths)
+        missing = sorted(set(entries) - paths) if complete else []
         both = sorted(set(entries) & listed.keys())
         if both:
             raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(OFFICIAL_LISTS.values())}"
@@ -205,7 +217,7 @@ def read_lists(root: str, paths: set[str]) -> tuple[dict[str, str] | None, list[
         if missing:
             notes.append(f"{name} names {len(missing)} files that are not there: {_some(missing)}")
         listed.update(dict.fromkeys(entries, partition))
-    return (listed if any_list else None), notes
+    return (listed if lists else None), notes
 
 
 def count(clips: pa.Table) -> dict[str, dict[str, int]]:

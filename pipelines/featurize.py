@@ -75,8 +75,10 @@ def find_clips(request: Request) -> tuple[Source, pa.Table]:
     source = list_clips(
         request.input, request.layout, labelled=True, pattern=request.label_pattern, partitioned=request.split is None
     )
-    lists = source.kind == "folder"
-    clips, notes = partition.assign(source.clips, source.root, request.group, request.split, lists)
+    complete = source.kind == "folder"
+    clips, notes = partition.assign(source.clips, source.root, request.group, request.split, complete)
+    if partition.official_lists(source.root):  # they decide, or --split does
+        source.columns = {role: name for role, name in source.columns.items() if role not in ("partition", "fold")}
     clips = limit(clips, request.limit)
     for note in (*source.notes, *notes):
         LOG.warning("warning: %s", note)

@@ -297,21 +297,32 @@ def test_groups_of_the_source_count_where_there_are_any():
     assert clips["group"].to_pylist() == clips["path"].to_pylist()
 
 
-def test_partitions_of_the_source_count_unless_there_is_a_split(listed):
-    for lists in (True, False):
-        clips, notes = assign(told("group", "partition"), str(listed), None, None, lists)
-        assert clips["partition"].to_pylist() == ["fold-1", TRAINING, TESTING]
-        assert notes == []
-        clips, _ = assign(told("group", "partition"), str(listed), None, (0, 100, 0), lists)
-        assert clips["partition"].to_pylist() == [VALIDATION] * 3
+def test_partitions_of_the_source_count_unless_there_is_a_split(tmp_path):
+    clips, notes = assign(told("group", "partition"), str(tmp_path), None, None)
+    assert clips["partition"].to_pylist() == ["fold-1", TRAINING, TESTING]
+    assert notes == []
+    clips, _ = assign(told("group", "partition"), str(tmp_path), None, (0, 100, 0))
+    assert clips["partition"].to_pylist() == [VALIDATION] * 3
     assert clips.column_names == ["path", "label", "group", "partition"]
 
 
-def test_lists_are_looked_for_only_where_they_may_be(listed):
+def test_lists_win_over_partitions_of_the_source_and_say_so(listed):
+    source = scan(str(listed), labelled=True, pattern=r"(?P<label>\w+)/(?P<partition>.)_")  # a is no partition
+    clips, (note,) = assign(source.clips, source.root, None, None)
+    assert clips["partition"].to_pylist() == [VALIDATION, TESTING, TESTING, TRAINING, TRAINING]
+    assert str(listed) in note
+    assert "move validation_list.txt and testing_list.txt away" in note
+    assert assign(source.clips, source.root, None, (0, 0, 100))[1] == []
+    (listed / "testing_list.txt").unlink()
+    assert "move validation_list.txt away" in assign(source.clips, source.root, None, None)[1][0]
+
+
+def test_of_a_selection_lists_may_name_more(listed):
     source = scan(str(listed), labelled=True)
-    clips, notes = assign(source.clips, source.root, None, None, lists=False)
-    assert clips["partition"].to_pylist() == [hash_partition(name) for name in "abcde"]
+    clips, notes = assign(source.clips.slice(1, 3), source.root, None, None, complete=False)
+    assert clips["partition"].to_pylist() == [TESTING, TESTING, TRAINING]
     assert notes == []
+    assert "names 1 files that are not there" in assign(source.clips.slice(1, 3), source.root, None, None)[1][0]
 
 
 @pytest.mark.parametrize("value", [None, "some"])

@@ -12,7 +12,10 @@ import pytest
 from features.errors import RunError, UsageError
 from features.manifest import load_manifest
 from features.partition import hash_partition
+from features.presets import preset
 from features.shards import read_shard, shard_path
+from features.table import TableLayout
+from pipelines.featurize import Request, find_clips
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import make_old
 from tests.signals import noise, sine, write_wav
@@ -123,6 +126,25 @@ def test_split_and_group_win_over_the_table(urban, tmp_path, monkeypatch):
     for clip in clips_table(tmp_path / "set", manifest).to_pylist():
         assert clip["group"] == clip["path"].split("/")[2].split("-")[0]
         assert clip["partition"] == hash_partition(clip["group"], (50, 25, 25))
+
+
+def test_lists_where_the_paths_of_a_table_begin_win_over_its_column(tmp_path, caplog):
+    for name in ("a", "b", "c"):
+        write_wav(tmp_path / "root" / "yes" / f"{name}.wav", noise(800))
+    (tmp_path / "root" / "testing_list.txt").write_text("yes/b.wav\nyes/c.wav\nno/z.wav\n")
+    (tmp_path / "t.csv").write_text("path,label,fold\nyes/a.wav,yes,1\nyes/b.wav,no,1\n")
+    spec = preset("speech-commands")
+    request = Request(str(tmp_path / "t.csv"), "set", spec, layout=TableLayout(root=str(tmp_path / "root")))
+    source, clips = find_clips(request)
+    assert clips["partition"].to_pylist() == ["training", "testing"]
+    assert source.columns == {"path": "path", "label": "label"}
+    (message,) = caplog.messages
+    assert message.startswith(f"warning: the partitions are those of the lists in {tmp_path / 'root'}, not those")
+    assert message.endswith("move testing_list.txt away to have these")
+    (tmp_path / "root" / "testing_list.txt").unlink()
+    source, clips = find_clips(request)
+    assert clips["partition"].to_pylist() == ["fold-1", "fold-1"]
+    assert source.columns["fold"] == "fold"
 
 
 @pytest.mark.data
