@@ -29,6 +29,8 @@ _BATCH_CLIPS = 64
 # A file up to this size is read once and hashed and decoded from memory.
 _IN_MEMORY_BYTES = 8 * 2**20
 _METADATA_KEY = b"soundmill"
+# Path, size and modification time: as long as they are the same, so is the content.
+_FileState = tuple[str, int, int]
 _ROW_SCHEMA = pa.schema(
     {
         "path": pa.string(),
@@ -124,9 +126,10 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
     outcomes: list[dict[str, Any]] = []
     kept: list[Clip] = []
     pending: list[NDArray[np.float32]] = []
+    digests: dict[_FileState, str] = {}
     for clip in unit.clips:
         try:
-            waveform, outcome = _load(clip, root, spec)
+            waveform, outcome = _load(clip, root, spec, digests)
         except ClipError as error:
             outcomes.append(_rejected(clip, error))
             continue
@@ -147,22 +150,29 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
     return True
 
 
-def _load(clip: Clip, root: str, spec: FeatureSpec) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Returns the waveform of a clip and what the report says of it; raises `ClipError` where there is none."""
+def _load(
+    clip: Clip, root: str, spec: FeatureSpec, digests: dict[_FileState, str]
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Returns the waveform of a clip and what the report says of it; raises `ClipError` where there is none.
+
+    What is hashed is remembered in `digests`: a recording that has many clips is hashed once.
+    """
     path = clip_file(root, clip.path)
     source: Source = path
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            if status.st_size <= _IN_MEMORY_BYTES:
+            state = (clip.path, status.st_size, status.st_mtime_ns)
+            if state not in digests and status.st_size > _IN_MEMORY_BYTES:
+                digests[state] = file_hash(path)
+            elif state not in digests:
                 content = file.read()
-                digest = content_hash(content)
+                digests[state] = content_hash(content)
                 # soundfile is three times as fast from a path as from memory.
                 source = content if is_plain_wav(content) else path
-            else:
-                digest = file_hash(path)
     except OSError as error:
         raise file_error(error) from error
+    digest = digests[state]
     waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration)
     try:
         after = os.stat(path) if source is path else status

@@ -324,6 +324,29 @@ def test_clips_within_one_file(tmp_path):
     assert np.array_equal(shard.features, compute_features(waveforms, TINY))
 
 
+@pytest.mark.parametrize("in_memory_bytes", [0, 8 * 2**20])
+def test_a_file_with_many_clips_is_hashed_once_unless_it_changes(tmp_path, monkeypatch, in_memory_bytes):
+    path = write_wav(tmp_path / "words" / "yes" / "long.wav", noise(1_000))
+    unit = all_in_one(tmp_path / "words", tmp_path)
+    clips = [replace(unit.clips[0], start=start, duration=80, content_hash=None) for start in (0, 80, 500, 600)]
+    digest, hashed = content_hash(path.read_bytes()), []
+
+    def load_and_change(*arguments):
+        if arguments[2] == 500:
+            path.write_bytes(path.read_bytes()[:-2])
+        return clip_waveform(*arguments)
+
+    for name in ("content_hash", "file_hash"):
+        counted = getattr(build, name)
+        monkeypatch.setattr(build, name, lambda source, of=counted: hashed.append(source) or of(source))
+    monkeypatch.setattr(build, "clip_waveform", load_and_change)
+    monkeypatch.setattr(build, "_IN_MEMORY_BYTES", in_memory_bytes)
+    report, _ = run(replace(unit, clips=tuple(clips)), new_set(tmp_path / "set"), tmp_path / "words")
+    assert report.rows["content_hash"].to_pylist()[:2] == [digest, digest]
+    assert report.rows["reason"].to_pylist() == [None, None, "vanished", "vanished"]
+    assert len(hashed) == 2  # as it was, and after it was cut
+
+
 def test_versions_are_those_that_are_installed(finished):
     unit, folder, _ = finished
     versions = read_report(folder, unit.name).versions
