@@ -90,24 +90,26 @@ def clip_waveform(
         duration: frames of the clip, None for all that follow.
 
     Returns:
-        The waveform as `fit` gives it; the seconds of the clip before it was fitted; and what
-        is odd about it although it is used: `truncated`, `silent`, or nothing.
+        The waveform as `fit` gives it; the seconds of the clip before it was fitted; and what is odd about it although
+        it is used: `truncated` where its file was cut off or ends before the clip does, `silent`, or nothing.
 
     Raises:
         ClipError: the clip cannot be used.
     """
     info = probe(source)
-    frames = max(0, info.frames - start)
-    if duration is not None:
-        frames = min(frames, duration)
+    left = max(0, info.frames - start)
+    frames = left if duration is None else min(left, duration)
     if frames == 0:
-        raise ClipError("decode", Reason.EMPTY, "the file holds no samples" if start == 0 else "it begins past the end")
+        past = f"it begins at {start / info.rate_hz:.3f} s, past the end at {info.frames / info.rate_hz:.3f} s"
+        raise ClipError("decode", Reason.EMPTY, "the file holds no samples" if start == 0 else past)
     skipped, wanted = heard_part(frames, info.rate_hz, spec)
     samples = decode(source, info, start + skipped, wanted)
     if len(samples) == 0:
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
     waveform = fit(samples, info.rate_hz, spec)
-    warning = "truncated" if info.truncated else "" if waveform.any() else "silent"
+    # One frame is what rounding start and duration from seconds may add.
+    truncated = info.truncated or (duration is not None and duration - left > 1)
+    warning = "truncated" if truncated else "" if waveform.any() else "silent"
     return waveform, frames / info.rate_hz, warning
 
 

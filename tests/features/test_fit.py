@@ -122,6 +122,32 @@ def test_a_clip_beyond_its_file_is_empty(start, duration):
     assert (error.value.stage, error.value.reason) == ("decode", Reason.EMPTY)
 
 
+@pytest.mark.parametrize(("start", "frames"), [(1_000, 1_000), (1_500, 1_000), (8, 0)])
+def test_a_clip_beyond_its_file_says_where_both_are(start, frames):
+    with pytest.raises(ClipError) as error:
+        clip_waveform(ramp(frames, 8_000), TINY, start, 80)
+    assert error.value.message == f"it begins at {start / 8_000:.3f} s, past the end at {frames / 8_000:.3f} s"
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "warning"),
+    [
+        (0, 1_000, ""),
+        (0, 1_001, ""),  # a frame of rounding
+        (0, 1_002, "truncated"),
+        (900, 101, ""),
+        (900, 102, "truncated"),
+        (0, 1_000_000, "truncated"),  # milliseconds named as seconds
+        (900, None, ""),
+    ],
+)
+def test_a_clip_that_its_file_ends_before_is_truncated(start, duration, warning):
+    waveform, seconds, said = clip_waveform(ramp(1_000), TINY, start, duration)
+    assert waveform.any()
+    assert seconds == min(1_000 - start, duration or 1_000) / 16_000
+    assert said == warning
+
+
 def test_silence_is_used_and_named():
     waveform, _, warning = clip_waveform(wav(samples=np.zeros(100, "<i2")), TINY)
     assert not waveform.any()

@@ -217,23 +217,30 @@ def test_parts_of_a_recording_are_as_if_they_had_been_cut_out(tmp_path, rate_hz,
         part = of_parts["day.wav", round(start * rate_hz)]
         assert part.tobytes() == of_cuts[f"{'ab'[number % 2]}/{number}.wav", 0].tobytes()
         assert part.any()
-    seconds = clips_table(tmp_path / "of parts", load_manifest(tmp_path / "of parts"))["seconds"].to_pylist()
-    assert sorted(seconds) == pytest.approx([0.25, 0.3, 1.0, 1.0], abs=1e-4)
+    clips = clips_table(tmp_path / "of parts", load_manifest(tmp_path / "of parts"))
+    assert sorted(clips["seconds"].to_pylist()) == pytest.approx([0.25, 0.3, 1.0, 1.0], abs=1e-4)
+    assert {round(clip["start"] / rate_hz, 2): clip["warning"] for clip in clips.to_pylist() if clip["warning"]} == {
+        5.75: "truncated"
+    }
 
 
 def test_a_part_that_begins_past_the_end_is_a_reject(tmp_path, capsys):
     write_wav(tmp_path / "day.wav", noise(32_000))
-    (tmp_path / "t.csv").write_text("path,label,s\nday.wav,a,0\nday.wav,b,1\nday.wav,b,2\nnone.wav,b,0\n")
+    (tmp_path / "t.csv").write_text(
+        "path,label,s\nday.wav,a,0\nday.wav,b,1\nday.wav,b,2\nday.wav,b,2.5\nnone.wav,b,0\n"
+    )
     make_old(tmp_path)
     assert featurize(tmp_path / "t.csv", tmp_path / "set", "--start-column", "s", "--dry-run") == 0
-    assert "3 clips" in capsys.readouterr().out
+    assert "4 clips" in capsys.readouterr().out
     assert featurize(tmp_path / "t.csv", tmp_path / "set", "--start-column", "s") == 0
     manifest = load_manifest(tmp_path / "set")
-    assert manifest.counts["rejects"] == {"empty": 1, "missing": 1}
-    rejects = {row["path"]: row["message"] for row in read(tmp_path / "set" / manifest.rejects_file)}
-    assert rejects == {
-        "day.wav": "it begins past the end", "none.wav": "t.csv, line 5: No such file or directory"
-    }  # fmt: skip
+    assert manifest.counts["rejects"] == {"empty": 2, "missing": 1}
+    rejects = [(row["path"], row["message"]) for row in read(tmp_path / "set" / manifest.rejects_file)]
+    assert sorted(rejects) == [
+        ("day.wav", "it begins at 2.000 s, past the end at 2.000 s"),
+        ("day.wav", "it begins at 2.500 s, past the end at 2.000 s"),
+        ("none.wav", "t.csv, line 6: No such file or directory"),
+    ]
 
 
 def test_equal_files_stay_together_and_paths_are_split_at_random(tmp_path):
