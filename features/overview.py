@@ -145,9 +145,10 @@ def _draw_counts(axes: Any, description: Description, labels: list[str], names: 
     below = np.zeros(len(labels))
     for place, name in enumerate(partitions):
         counts = np.array([description.cell([label], [name])[0] for label in labels])
+        colour, hatch = _bar_style(place)
         axes.bar(
             range(len(labels)), counts, bottom=below, width=0.8, label=name, lw=0.4, edgecolor="white",
-            color=PALETTE[place % len(PALETTE)], hatch=_HATCHES[place % len(_HATCHES)],
+            color=colour, hatch=hatch,
         )  # fmt: skip
         below += counts
     slot = axes.get_position().width * axes.figure.get_figwidth() / max(len(labels), _LEAST_BARS)
@@ -162,6 +163,12 @@ def _draw_counts(axes: Any, description: Description, labels: list[str], names: 
     axes.legend(fontsize=8, ncols=min(len(partitions), 6), loc="upper center")
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
+
+
+def _bar_style(place: int) -> tuple[str, str]:
+    """Returns colour and hatch of a partition; each round of the colours has the hatches one further on."""
+    rounds = place // len(PALETTE)
+    return PALETTE[place % len(PALETTE)], _HATCHES[(place + rounds) % len(_HATCHES)]
 
 
 def _draw_durations(axes: Any, description: Description) -> None:

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,18 @@ def test_the_overview_shows_three_clips_a_class(words_set):
     assert sum(patch.get_height() for patch in counts.patches) == 61
     assert "features take 0.25 s" in [text.get_text() for text in durations.get_legend().get_texts()]
     assert any("61 clips in 3 classes" in title for title in titles(figure))
+
+
+def test_ten_folds_are_told_apart(words_set):
+    description, examples, _ = shown(words_set)
+    folds = [f"fold-{number}" for number in range(1, 11)]
+    shards = description.manifest.partitions["training"]
+    manifest = replace(description.manifest, partitions=dict.fromkeys(folds, shards))
+    cells = {(label, fold): (3, 1.0) for label in manifest.classes for fold in folds}
+    figure = draw_overview(replace(description, manifest=manifest, cells=cells), examples[:1])
+    (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_title() == "clips by class"]
+    assert [text.get_text() for text in legend.get_texts()] == folds
+    assert len({(patch.get_facecolor(), patch.get_hatch()) for patch in legend.legend_handles}) == 10
 
 
 def test_the_overview_is_the_same_every_time(tmp_path, capsys):
