@@ -27,7 +27,8 @@ def download(archive: Archive, output: Path, patience: Patience = PATIENCE) -> d
     """Fetches an archive, verifies it and unpacks it into `archive.folder` below `output`.
 
     Where the folder is there and not empty, it is complete, and nothing is done. An archive that was put by hand into
-    `output` under its own name is taken instead of fetching it. What an interrupted run has fetched is used.
+    `output` under its own name is taken instead of fetching it, and stays. What an interrupted run has fetched is used;
+    what was fetched is removed when it is unpacked.
 
     Args:
         archive: what to fetch.
@@ -99,8 +100,7 @@ def _fetch_and_unpack(archive: Archive, output: Path, patience: Patience) -> tup
         )
     _verify(archive, path, output)
     files = unpack(archive, path, output / archive.folder)
-    for done in (by_hand, partial):
-        done.unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)  # what was put there by hand is not this command's to remove
     return files, fetched
 
 

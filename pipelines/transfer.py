@@ -56,7 +56,7 @@ def fetch(archive: Archive, file: BinaryIO, way_out: str, patience: Patience) ->
     """Completes the file of an archive with what its server has of it.
 
     A connection that breaks off is made anew after growing pauses. A server that knows no ranges is asked for the
-    whole again.
+    whole again; what was there is given up only for an answer that announces as many bytes as the archive has.
 
     Args:
         archive: says where it lies and how many bytes it has; never more are written.
@@ -175,6 +175,11 @@ def _first_byte(response: http.client.HTTPResponse, archive: Archive, done: int)
     """Returns where in the file the bytes belong that the server sends."""
     if response.status == _WHOLE:
         first, length = 0, archive.bytes
+        if done and response.length is None:  # a login page, as likely as the archive
+            raise _WrongAnswerError(
+                f"{archive.host} sends something of unknown length for {archive.url}, where bytes "
+                f"{done}-{archive.bytes - 1}/{archive.bytes} were asked for; what was fetched before is kept"
+            )
     elif response.status == _PART and done:
         header = response.headers.get("Content-Range", "")
         match = _RANGE.fullmatch(header.strip())

@@ -250,6 +250,22 @@ def test_a_server_without_ranges_is_asked_for_the_whole_again(start, tmp_path):
     assert server.ranges == ["bytes=1000-"]
 
 
+@pytest.mark.parametrize("length", [None, "19"])
+def test_a_page_in_place_of_the_rest_leaves_what_was_fetched(start, tmp_path, length):
+    archive, server = serve_zip(start)
+    whole, partial = server.content, tmp_path / "words.zip.partial"
+    partial.write_bytes(whole[:2_000_000])
+    server.content, server.knows_ranges = b"<html>log in</html>", False
+    server.headers = {"Content-Length": length, "Content-Type": "text/html"}
+    message = refusal(archive, tmp_path)
+    assert f"for {archive.url}, where bytes 2000000-" in message or "sends 19 bytes" in message
+    assert partial.read_bytes() == whole[:2_000_000]
+    assert server.ranges == ["bytes=2000000-"]
+
+    server.content, server.knows_ranges, server.headers = whole, True, {}
+    assert download(archive, tmp_path, IMPATIENT)["fetched_bytes"] == archive.bytes - 2_000_000
+
+
 def test_a_range_that_is_not_satisfiable_starts_over_once(start, tmp_path):
     archive, server = serve_zip(start)
     shorter = archive.bytes - 10
@@ -350,8 +366,10 @@ def test_without_a_server_the_file_can_be_fetched_by_hand(tmp_path):
     assert names(tmp_path) == [".words.lock", "words.zip.wrong"]
 
     (tmp_path / "words.zip").write_bytes(content)
+    (tmp_path / "words.zip.partial").write_bytes(content[:1000])
     assert download(archive, tmp_path, IMPATIENT)["fetched_bytes"] == 0
-    assert names(tmp_path) == [".words.lock", "words", "words.zip.wrong"]
+    assert names(tmp_path) == [".words.lock", "words", "words.zip", "words.zip.wrong"]
+    assert (tmp_path / "words.zip").read_bytes() == content
 
 
 def test_too_little_room_is_refused_before_the_server_is_asked(start, tmp_path):
