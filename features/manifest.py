@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
+from features.rows import is_text
 from features.shards import Shard
+from features.sources import escape_path
 from features.spec import FeatureSpec
 from features.statistics import Statistics
 
@@ -105,6 +107,15 @@ class Manifest:
                 f"the features of {where} come from another version of the front end; featurize into a new folder"
             )
         return manifest
+
+
+def check_text(values: Iterable[str]) -> None:
+    """Raises `UsageError` for the name of a source or an option that no manifest can hold."""
+    for value in values:
+        if not is_text(value):
+            shown = escape_path(os.fsencode(value))
+            raise UsageError(f"what a manifest names is UTF-8, and {shown} is not; rename it, or give a link to it "
+                             "that has another name")  # fmt: skip
 
 
 def load_manifest(folder: str | Path) -> Manifest:

@@ -240,6 +240,24 @@ def count_table(clips: pa.Table) -> list[str]:
     return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
 
 
+def remarks(clips: pa.Table) -> list[str]:
+    """Returns what there is to say about clips that no network can be trained on as they are."""
+    counts, said = count(clips), []
+    if len(counts) == 1:
+        said.append(f"one class only, {next(iter(counts))}; training takes two")
+    names = {name for by_partition in counts.values() for name in by_partition}
+    if TRAINING not in names and names <= set(PARTITIONS):
+        said.append("the training partition is empty; --group and --split say who belongs to it")
+    return said
+
+
+def train_options(names: list[str]) -> str:
+    """Returns the options by which a set of folds is trained on, the last fold left for testing; else nothing."""
+    if names[0] == TRAINING or len(names) == 1:
+        return ""
+    return f" --train-on {','.join(names[:-1])} --test-on {names[-1]}"
+
+
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:5])
     return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

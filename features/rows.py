@@ -154,10 +154,19 @@ def _read_parquet(table: str, name: str, wanted: list[str]) -> Rows:
         content = file.read(columns=once)
         numbers = range(1, file.metadata.num_rows + 1)
     values = {
-        column: [_text(value, name, "row", row) for row, value in enumerate(content[column].to_pylist(), start=1)]
+        column: [_text(value, name, "row", row) for row, value in enumerate(_values(content[column]), start=1)]
         for column in once
     }
     return Rows(name, "row", columns, values, numbers)
+
+
+def _values(column: pa.ChunkedArray) -> list[object]:
+    """Returns the values of a column, texts as their bytes: nothing proves that those of a file are UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    return list(column.to_pylist())
 
 
 def _text(value: object, name: str, unit: str, number: int) -> str:

@@ -15,7 +15,7 @@ from features.build import is_finished, read_report
 from features.commit import append_run, commit
 from features.console import LOG, Progress
 from features.errors import UsageError
-from features.manifest import Manifest, existing_manifest
+from features.manifest import Manifest, check_text, existing_manifest
 from features.plan import Plan, limit, make_plan, seconds_of, write_work_list
 from features.presets import PRESETS, load_spec, preset
 from features.rows import TABLE_ENDINGS
@@ -75,20 +75,22 @@ def find_clips(request: Request) -> tuple[Source, pa.Table]:
     source = list_clips(
         request.input, request.layout, labelled=True, pattern=request.label_pattern, partitioned=request.split is None
     )
+    source.columns = _used_columns(source, request)
+    check_text({**source.described, **source.columns, "group": request.group or ""}.values())
     complete = source.kind == "folder"
     clips, notes = partition.assign(source.clips, source.root, request.group, request.split, complete)
-    if partition.official_lists(source.root):  # they decide, or --split does
-        source.columns = {role: name for role, name in source.columns.items() if role not in ("partition", "fold")}
     clips = limit(clips, request.limit)
-    for note in (*source.notes, *notes):
+    for note in (*source.notes, *notes, *partition.remarks(clips)):
         LOG.warning("warning: %s", note)
-    counts = partition.count(clips)
-    if len(counts) == 1:
-        LOG.warning("warning: one class only, %s; training takes two", next(iter(counts)))
-    names = {name for by_partition in counts.values() for name in by_partition}
-    if partition.TRAINING not in names and names <= set(partition.PARTITIONS):
-        LOG.warning("warning: the training partition is empty; --group and --split say who belongs to it")
     return source, clips
+
+
+def _used_columns(source: Source, request: Request) -> dict[str, str]:
+    """Returns the columns of a table less those that --group or official lists overrule."""
+    overruled = {"group"} if request.group is not None else set()
+    if partition.official_lists(source.root):
+        overruled |= {"partition", "fold"}
+    return {role: name for role, name in source.columns.items() if role not in overruled}
 
 
 def featurize(request: Request) -> tuple[Manifest, dict[str, Any]]:
@@ -182,24 +184,33 @@ def _compute(request: Request, folder: Path, source: Source, plan: Plan, todo: l
             work_list.parent.rmdir()
 
 
-def describe(request: Request) -> str:
-    """Returns what `--dry-run` prints: counts a class and partition, hours, and what would be written."""
+def describe(request: Request) -> tuple[str, dict[str, Any]]:
+    """Returns what `--dry-run` prints and its figures: clips a class and partition, hours, what would be written."""
+    started = time.monotonic()
     base = existing_manifest(request.output)
     source, clips = find_clips(request)
     check_base(base, source, request)
-    seconds, unusable = seconds_of(clips, source.root)
+    audio_seconds, unreadable = seconds_of(clips, source.root)
     left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())
     plan = make_plan(clips, request.spec, request.storage_format)
-    gigabytes = len(clips) * request.spec.row_bytes / 1e9
+    figures = {
+        "clips": len(clips),
+        "rejected": unreadable + len(source.rejects),
+        "left_out": source.left_out,
+        "audio_seconds": audio_seconds,
+        "shards": len(plan.names),
+        "bytes": len(clips) * request.spec.row_bytes,
+        "seconds": time.monotonic() - started,
+    }
     lines = [
         *partition.count_table(clips),
         "",
-        f"{len(clips):,} clips of {source.root}, {seconds / 3600:.2f} hours; headers that cannot be read: "
-        f"{unusable:,}; other rejects: {len(source.rejects):,}; left out: {left_out or 'nothing'}",
+        f"{len(clips):,} clips of {source.root}, {audio_seconds / 3600:.2f} hours; headers that cannot be read: "
+        f"{unreadable:,}; other rejects: {len(source.rejects):,}; left out: {left_out or 'nothing'}",
         f"would write {len(plan.names):,} {request.storage_format} shards of {request.spec.front_end} features "
-        f"{request.spec.shape}, about {gigabytes:.2f} GB, to {request.output}; nothing was written",
+        f"{request.spec.shape}, about {figures['bytes'] / 1e9:.2f} GB, to {request.output}; nothing was written",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines), figures
 
 
 def parser() -> argparse.ArgumentParser:
@@ -249,14 +260,6 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def _train_on(manifest: Manifest) -> str:
-    """Returns the options by which a set of folds is trained on: the last fold stays for testing."""
-    names = list(manifest.partitions)
-    if names[0] == partition.TRAINING or len(names) == 1:
-        return ""
-    return f" --train-on {','.join(names[:-1])} --test-on {names[-1]}"
-
-
 def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     """Featurizes and prints what came of it."""
     if options.limit is not None and options.limit < 1:
@@ -275,8 +278,9 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         beam_options=tuple(beam_options),
     )
     if options.dry_run:
-        print(describe(request))
-        return 0
+        text, figures = describe(request)
+        console.finish(options, text, figures)
+        return console.exit_code(figures["rejected"], options.max_rejects)
     manifest, figures = featurize(request)
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
@@ -285,7 +289,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         "second)."
     )
     paragraph += console.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
-    paragraph += f" Next: python -m model.train --features {options.output} --output RUN{_train_on(manifest)}"
+    folds = partition.train_options(list(manifest.partitions))
+    paragraph += f" Next: python -m model.train --features {options.output} --output RUN{folds}"
     console.finish(options, paragraph, figures)
     return console.exit_code(figures["rejected"], options.max_rejects)
 

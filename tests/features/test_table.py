@@ -114,6 +114,26 @@ def test_lines_are_those_that_an_editor_shows(root, newline, encoding):
     ]
 
 
+@pytest.mark.parametrize("kind", [(pa.binary(), pa.string()), (pa.large_binary(), pa.large_string())], ids=str)
+def test_texts_of_parquet_that_are_not_utf8(root, kind):
+    def text(*values):
+        array = pa.array(values, kind[0])
+        return pa.Array.from_buffers(kind[1], len(values), array.buffers())
+
+    os.rename(root / "a.wav", os.fsencode(root) + b"/\xff.wav")
+    paths, table = text(b"\xff.wav", b"b.wav"), root / "t.parquet"
+    pq.write_table(pa.table({"path": paths, "label": text(b"a", b"\xc3\xa4")}), table)
+    source = scan_table(str(table), DEFAULT)
+    assert (column(source, "path"), column(source, "label")) == (["b.wav", "\\xff.wav"], ["ä", "a"])
+    labels = text(b"a", b"a\xff")
+    pq.write_table(pa.table({"path": paths, "label": labels}), table)
+    with pytest.raises(UsageError, match=r"t\.parquet, row 2: a label is UTF-8, but 'label' is 'a\\udcff'"):
+        scan_table(str(table), DEFAULT)
+    pq.write_table(pa.table({"path": paths, "label": pa.DictionaryArray.from_arrays(pa.array([0, 1]), labels)}), table)
+    with pytest.raises(UsageError, match=r"cannot read .*t\.parquet: .*UTF8"):
+        scan_table(str(table), DEFAULT)
+
+
 def test_rows_of_parquet_and_lines_of_json_are_named(root):
     columns = {"path": ["a.wav", "none.wav"], "label": ["x", "y"]}
     source = scan_table(str(write_table(root / "t.parquet", columns)), DEFAULT)
@@ -478,12 +498,12 @@ def test_the_real_tables(data):
     layout = TableLayout(root=str(data / "esc10/audio"), path_column="filename", label_column="category",
                          group_column="src_file")  # fmt: skip
     source = list_clips(str(data / "esc10/esc10.csv"), layout, labelled=True)
-    clips, notes = assign(source.clips, source.root, None, None, lists=False)
+    clips, notes = assign(source.clips, source.root, None, None, complete=False)
     assert (len(clips), notes, source.notes, source.rejects) == (400, [], [], [])
     assert collections.Counter(clips["partition"].to_pylist()) == {f"fold-{number}": 80 for number in range(1, 6)}
     assert len(set(clips["group"].to_pylist())) == 304
     source = list_clips(str(data / "fsdd/fsdd.csv"), TableLayout(label_column="digit"), labelled=True)
-    clips, _ = assign(source.clips, source.root, None, None, lists=False)
+    clips, _ = assign(source.clips, source.root, None, None, complete=False)
     assert collections.Counter(clips["partition"].to_pylist()) == {"training": 2_700, "testing": 300}
     assert sorted(set(clips["label"].to_pylist())) == list("0123456789")
     assert np.all(np.array(clips["size"].to_pylist()) > 44)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from features.errors import RunError
+from features.errors import RunError, UsageError
 from features.manifest import load_manifest
 from features.partition import PARTITIONS, hash_partition
 from features.presets import preset
@@ -115,6 +115,35 @@ def test_a_dry_run_prints_counts_and_writes_nothing(old_words, tmp_path, capsys)
         ["all", "81", "30", "9"],
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_has_figures_and_counts_rejects(mixed, tmp_path, capsys):
+    summary = tmp_path / "run.json"
+    for most, code in ((6, 0), (5, 3)):
+        options = ("--dry-run", "--summary", summary, "--max-rejects", most)
+        assert featurize(mixed, tmp_path / "set", *options) == code
+        figures = json.loads(summary.read_text())
+        # What has no samples is seen when it is decoded, and not before.
+        expected = {"clips": 9, "rejected": 6, "left_out": {}, "shards": 2, "audio_seconds": 4.0}
+        assert expected.items() <= figures.items()
+        summary.unlink()
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_source_whose_name_no_manifest_can_hold_is_refused_before_anything_is_computed(tmp_path):
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xff"))
+    for word in ("left", "right"):
+        write_wav(root / word / "0_nohash_0.wav", noise(800))
+    (root / "t.csv").write_text("path,label\nleft/0_nohash_0.wav,left\n")
+    for source in (root, root / "t.csv"):
+        with pytest.raises(UsageError, match=r"UTF-8, and /.*/r\\xff is not; rename it") as error:
+            featurize(source, tmp_path / "set")
+        assert str(error.value).isprintable()
+    (tmp_path / "link").symlink_to(root)
+    with pytest.raises(UsageError, match=r"x\\xff is not"):
+        featurize(tmp_path / "link", tmp_path / "set", "--group", os.fsdecode(b".|x\xff"))
+    assert featurize(tmp_path / "link", tmp_path / "set", "--dry-run") == 0
+    assert not (tmp_path / "set").exists()
 
 
 IMPORTED = """
