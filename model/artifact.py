@@ -34,7 +34,6 @@ class Artifact:
         network_name: its name among the networks.
         returns_logits: whether outputs go through a softmax to give probabilities.
         trained_on: partitions that it was trained on.
-        held_out: whether some of their groups were held out to validate on.
         digest: sha256 of the saved network, which names this very training.
     """
 
@@ -44,7 +43,6 @@ class Artifact:
     network_name: str
     returns_logits: bool
     trained_on: tuple[str, ...]
-    held_out: bool = False
     digest: str = ""
 
 
@@ -64,17 +62,22 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
             "network": artifact.network_name,
             "returns_logits": artifact.returns_logits,
             "trained_on": list(artifact.trained_on),
-            "held_out": artifact.held_out,
             "network_sha256": _sha256(folder / _NETWORK_FILE),
         }
         write_file(folder / _DESCRIPTION_FILE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
     return run / FOLDER
 
 
+def has_artifact(run: Path) -> bool:
+    """Tells whether a run folder has an artifact, which it has when its training has ended."""
+    return (run / FOLDER / _DESCRIPTION_FILE).is_file()
+
+
 def remove_artifact(run: Path) -> None:
     """Removes the artifact of a run folder; its description first, so that what is left is not taken for one."""
-    (run / FOLDER / _DESCRIPTION_FILE).unlink(missing_ok=True)
-    shutil.rmtree(run / FOLDER, ignore_errors=True)
+    if (run / FOLDER).is_dir():
+        (run / FOLDER / _DESCRIPTION_FILE).unlink(missing_ok=True)
+        shutil.rmtree(run / FOLDER)
 
 
 def read_description(run: str | Path) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def read_description(run: str | Path) -> dict[str, Any]:
     path = folder / FOLDER / _DESCRIPTION_FILE
     if not folder.is_dir():
         raise UsageError(f"no such run folder: {run}; make one with python -m model.train")
-    if not path.is_file():
+    if not has_artifact(folder):
         if (folder / "config.json").is_file():
             raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; "
                              "go on with python -m model.train --resume, or train into a new folder")  # fmt: skip
@@ -99,8 +102,7 @@ def read_description(run: str | Path) -> dict[str, Any]:
             raise UsageError(
                 f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
             )
-        # held_out came later: without it, nothing was.
-        description = {"held_out": description.get("held_out", False)} | {name: description[name] for name in _FIELDS}
+        description = {name: description[name] for name in _FIELDS}
         description["spec"] = FeatureSpec.from_dict(description["spec"], where=str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: {error!r}; train again") from error
@@ -133,7 +135,6 @@ def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
         network_name=description["network"],
         returns_logits=description["returns_logits"],
         trained_on=tuple(description["trained_on"]),
-        held_out=description["held_out"],
         digest=description["network_sha256"],
     )
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features.atomic import atomic_folder, write_file
 from features.errors import UsageError
-from model.history import Recorder, Row, best_epoch, has_ended
+from model.history import Recorder, Row, best_epoch, should_stop
 
 FOLDER = "checkpoints"
 _VARIABLES, _STATE = "variables.npz", "state.json"
@@ -59,7 +59,7 @@ class Keeper(keras.callbacks.Callback):
         for other in [*self._folder.glob("best-*"), *self._folder.glob("last-*")]:
             if other.name not in kept:
                 shutil.rmtree(other)
-        if has_ended(rows, self._patience):
+        if should_stop(rows, self._patience):
             self.model.stop_training = True
 
 

@@ -197,9 +197,10 @@ def own_errors(*rows: Rows) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError:
-        for failure in [part.failure for part in rows if part.failure]:
-            raise failure from None
-        raise
+        failure = next((part.failure for part in rows if part.failure), None)
+        if failure is None:
+            raise
+        raise failure from None
 
 
 def _dataset(generator, rows: Rows) -> tf.data.Dataset:

@@ -24,7 +24,7 @@ from model.artifact import load_artifact, read_description
 from model.holdout import hold_out
 from model.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
 from model.run_folder import settings_of
-from model.settings import warn_of_choice
+from model.settings import holds_out, warn_of_test
 
 EXAMPLE = "python -m model.evaluate --model RUN --features FEATURES --test-on testing"
 PREDICTIONS_HEADER = ("path", "true", "predicted", "probability")
@@ -73,8 +73,7 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
         RunError: a shard is missing or damaged.
     """
     started = time.monotonic()
-    description = read_description(run)
-    spec = description["spec"]
+    spec = read_description(run)["spec"]
     manifest = load_manifest(features)
     if manifest.spec.fingerprint != spec.fingerprint:
         raise UsageError(
@@ -87,12 +86,7 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     # Of a set with other rows nothing was learnt, whatever its partitions are called.
     settings = settings_of(Path(run), manifest)
     if settings:
-        both = sorted(set(test_on) & set(description["trained_on"]))
-        if both:
-            LOG.warning(
-                "warning: the network was trained on %s: its accuracy there tells nothing of new clips", both[0]
-            )
-        warn_of_choice(manifest, settings, test_on)
+        warn_of_test(manifest, settings, test_on)
     artifact = load_artifact(run)
     # These load TensorFlow: after what can be refused was refused, and after load_artifact has kept it quiet.
     from model.dataset import Rows
@@ -105,8 +99,8 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     metrics = measure(predictions, classes)
     # The clips that it was trained on stand beside, since the distance of the two tells of overfitting.
     if settings:
-        selection = hold_out(features, manifest, artifact.trained_on)[0] if artifact.held_out else None
-        trained = _predict(predictor, Rows(Path(features), manifest, artifact.trained_on, classes, selection=selection))
+        kept = hold_out(features, manifest, settings.train_on)[0] if holds_out(manifest, settings) else None
+        trained = _predict(predictor, Rows(Path(features), manifest, settings.train_on, classes, selection=kept))
         metrics["training"] = _accuracy(trained, classes)
     metrics |= {"tested_on": list(test_on), "seconds": time.monotonic() - started, "network": artifact.digest}
     with atomic_folder(Path(run) / "evaluation" / "+".join(test_on)) as folder:

@@ -44,7 +44,7 @@ def best_epoch(rows: list[Row]) -> int | None:
     return int(min(numbers, key=lambda row: row["val_loss"])["epoch"]) if numbers else None
 
 
-def has_ended(rows: list[Row], patience: int) -> bool:
+def should_stop(rows: list[Row], patience: int) -> bool:
     """Tells whether a training has nothing to win from another epoch.
 
     So it is where so many epochs as the patience, if that is not 0, have passed since the best one; and after a loss

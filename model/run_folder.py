@@ -13,6 +13,7 @@ from features.console import LOG
 from features.errors import UsageError
 from features.manifest import Manifest
 from features.statistics import Statistics
+from model.artifact import has_artifact
 from model.settings import Settings, validation_partitions
 
 CONFIG = "config.json"
@@ -62,7 +63,7 @@ def training_statistics(manifest: Manifest, settings: Settings) -> Statistics:
 def check_new(run: Path) -> None:
     """Raises `UsageError` where there is something already that a new run would mix with."""
     if not _is_new(run):
-        if (run / CONFIG).is_file() and not (run / "model").is_dir():
+        if (run / CONFIG).is_file() and not has_artifact(run):
             raise UsageError(f"the training in {run} did not end; add --resume to go on, or give another --output")
         raise UsageError(f"{run} exists already; give another --output, or remove it")
 

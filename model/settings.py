@@ -105,12 +105,14 @@ def check(manifest: Manifest, settings: Settings, features: str) -> None:
                              f"name {both[0]!r}")  # fmt: skip
 
 
-def warn_of_choice(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:
-    """Says where a test is on the clips by which the epoch is chosen: such an accuracy is a little too good."""
-    both = sorted(set(validation_partitions(manifest, settings)) & set(test_on))
-    if both:
-        LOG.warning("warning: the best epoch is chosen on %s: the accuracy there is a little too high for new clips",
-                    both[0])  # fmt: skip
+def warn_of_test(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:
+    """Says where a test is on clips that the network learns from, or by which its best epoch is chosen."""
+    for name in test_on:
+        if name in settings.train_on:
+            LOG.warning("warning: the network is trained on %s: the accuracy there tells nothing of new clips", name)
+        if name in validation_partitions(manifest, settings):
+            LOG.warning("warning: the best epoch is chosen on %s: its accuracy is a little too high for new clips",
+                        name)  # fmt: skip
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from features.partition import parse_partitions
 from model.artifact import remove_artifact
 from model.backend import load_tensorflow
 from model.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
-from model.settings import Settings, check, warn_of_choice
+from model.settings import Settings, check, warn_of_test
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --network tutorial-cnn --epochs 10 --seed 0"
 _NONE = "none"
@@ -43,7 +43,7 @@ def train(
     begun = vars(config["settings"]) if config else {}
     settings = Settings(**(begun | options))
     check(manifest, settings, features)
-    warn_of_choice(manifest, settings, settings.test_on)
+    warn_of_test(manifest, settings, settings.test_on)
     if config:
         check_resume(run, config, manifest, settings)
     elif resume:

@@ -11,10 +11,10 @@ import tensorflow as tf
 from features.console import LOG
 from features.errors import RunError, UsageError
 from features.manifest import Manifest
-from model.artifact import FOLDER, Artifact, save_artifact
+from model.artifact import Artifact, has_artifact, save_artifact
 from model.checkpoint import Keeper, last_checkpoint, restore, restore_best
 from model.dataset import Rows, ordered_dataset, own_errors, steps, training_dataset
-from model.history import Recorder, Row, best_epoch, has_ended, write_history
+from model.history import Recorder, Row, best_epoch, should_stop, write_history
 from model.holdout import hold_out
 from model.networks import layer_table, network
 from model.pictures import draw_curves
@@ -85,7 +85,7 @@ class Training:
     @property
     def has_ended(self) -> bool:
         """Whether no epoch is left to train."""
-        return len(self._history) == self._settings.epochs or has_ended(self._history, self._settings.patience)
+        return len(self._history) == self._settings.epochs or should_stop(self._history, self._settings.patience)
 
     def describe(self) -> None:
         """Shows the layers and says what is trained on."""
@@ -147,7 +147,7 @@ class Training:
 
     def save(self, history: list[Row]) -> None:
         """Draws the curves and saves the artifact, last; one that is there is of this very training, and stays."""
-        if (self._run / FOLDER).is_dir():
+        if has_artifact(self._run):
             return
         draw_curves(history, self._run / "curves.png")
         settings, manifest = self._settings, self._manifest
@@ -158,7 +158,6 @@ class Training:
             network_name=settings.network,
             returns_logits=self._network.returns_logits,
             trained_on=settings.train_on,
-            held_out=self.is_held_out,
         )
         save_artifact(self._run, artifact)
 
@@ -167,7 +166,7 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
     """Trains, saves, and returns the figures of the run."""
     started = time.monotonic()
     if training.has_ended:
-        LOG.info("the training has ended already; more --epochs go on with it")
+        LOG.info("the training has ended already: no epoch is left")
     else:
         training.describe()
     before = training.accuracy(training.testing) if training.testing else None

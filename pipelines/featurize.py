@@ -76,7 +76,7 @@ def find_clips(request: Request) -> tuple[Source, pa.Table]:
         request.input, request.layout, labelled=True, pattern=request.label_pattern, partitioned=request.split is None
     )
     source.columns = _used_columns(source, request)
-    check_text({**source.described, **source.columns, "group": request.group or ""}.values())
+    check_text([*source.described.values(), *source.columns.values(), request.group or ""])
     complete = source.kind == "folder"
     clips, notes = partition.assign(source.clips, source.root, request.group, request.split, complete)
     clips = limit(clips, request.limit)

@@ -5,7 +5,6 @@ import pytest
 
 from features.errors import UsageError
 from features.manifest import load_manifest
-from model.artifact import load_artifact
 from model.dataset import Rows, batches, ordered_dataset
 from model.evaluate import evaluate
 from model.holdout import hold_out
@@ -100,7 +99,6 @@ def test_training_says_what_it_held_out(without_validation, tmp_path, capsys, ca
     manifest = load_manifest(without_validation)
     kept, held_out = hold_out(without_validation, manifest, ["training"])
     assert f"on {sum(map(len, held_out.values()))} validation clips" in paragraph
-    assert load_artifact(tmp_path / "run").held_out
     metrics = evaluate(str(tmp_path / "run"), str(without_validation), ("testing",))
     assert metrics["training"]["clips"] == sum(map(len, kept.values()))
     assert f"{metrics['accuracy']:.4f} after it" in paragraph

@@ -142,6 +142,9 @@ def test_a_source_whose_name_no_manifest_can_hold_is_refused_before_anything_is_
     (tmp_path / "link").symlink_to(root)
     with pytest.raises(UsageError, match=r"x\\xff is not"):
         featurize(tmp_path / "link", tmp_path / "set", "--group", os.fsdecode(b".|x\xff"))
+    (root / "t.jsonl").write_text('{"path": "left/0_nohash_0.wav", "label": "left", "x\\udcff": "1"}\n')
+    with pytest.raises(UsageError, match=r"x\\xff is not"):
+        featurize(tmp_path / "link" / "t.jsonl", tmp_path / "set", "--group-column", "x\udcff")
     assert featurize(tmp_path / "link", tmp_path / "set", "--dry-run") == 0
     assert not (tmp_path / "set").exists()
 
