@@ -48,6 +48,7 @@ def test_code_reads_the_shards_without_soundmill(block, tmp_path, feature_set, p
     assert "124, 129)" in result.stdout
 
 
+@pytest.mark.trial
 def test_code_uses_an_export_without_soundmill(tmp_path, trained, words):
     [block] = [block for block in BLOCKS if "saved_model" in block]
     assert call("model.export", "--model", trained, "--output", tmp_path / "exported") == 0

@@ -75,6 +75,7 @@ def test_the_lines_are_those_of_score(run, files, tmp_path, capsys, name, top):
     assert len(found) == (269 if name == "long.wav" else 3) * top
 
 
+@pytest.mark.trial
 def test_a_process_of_its_own_gives_the_digits_of_score(run, files, tmp_path):
     """In one process the threads of whoever computed first would serve both."""
     output = tmp_path / "labels.csv"

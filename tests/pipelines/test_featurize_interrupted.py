@@ -92,7 +92,7 @@ def goes_on_to_the_bytes_of(unbroken: Path, run: Run) -> None:
         assert mine[name] == theirs[name], name
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.trial), 2])
 def test_a_run_that_was_killed_leaves_no_set_and_the_next_one_goes_on(start, unbroken, tmp_path, workers):
     run = start(workers)
     run.wait_for_a_shard()
