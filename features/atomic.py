@@ -1,6 +1,7 @@
 """Files and folders that appear under their name when complete, and not before."""
 
 import contextlib
+import mmap
 import os
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,11 @@ class AtomicFile:
         self.num_bytes += written
         self.crc32c = google_crc32c.extend(self.crc32c, array)
         return written
+
+    def view(self) -> mmap.mmap:
+        """Returns what was written so far, read-only; the caller closes it."""
+        with open(self._partial, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     @property
     def closed(self) -> bool:

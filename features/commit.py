@@ -1,11 +1,8 @@
 """The one function that changes a feature set, by an atomic rename after all else is on disk."""
 
-import contextlib
-import fcntl
 import hashlib
-import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +10,110 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.atomic import write_file
-from features.build import Report, library_versions
+from features.atomic import fsync_folder, write_file
+from features.cache import CLIPS_COLUMNS
 from features.errors import Reject, RunError
+from features.locks import committing
 from features.manifest import MANIFEST, Manifest, load_manifest
-from features.partition import count, partition_order
-from features.rejects import in_order, to_csv
-from features.shards import Shard
+from features.partition import count
+from features.rejects import COLUMNS, STATE_COLUMNS, in_order, to_csv
+from features.report import is_whole, read_report, read_statistics
+from features.shards import Shard, read_shard, shard_path
+from features.spec import FeatureSpec
 from features.statistics import Statistics
+from features.versions import library_versions
 
-# Versions say who computed the set, and these names hold the number of the state: neither is its content.
+# Versions say who computed the set, and the state is a number: neither is its content.
 _NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file")
 
 
-def commit(
+@dataclass(frozen=True)
+class Contents:
+    """What a state shall hold.
+
+    Attributes:
+        shards: by partition, in the manifest's order.
+        statistics: sums by partition.
+        clips: table of `features.cache.CLIPS_COLUMNS`, shard after shard, row after row.
+        rejects: files that could not be used.
+    """
+
+    shards: dict[str, list[Shard]]
+    statistics: dict[str, Statistics]
+    clips: pa.Table
+    rejects: list[Reject]
+
+
+def gather(
     folder: str | Path,
-    reports: list[Report],
-    base: Manifest | None,
-    scan_rejects: list[Reject],
-    **described: Any,
+    partitions: Mapping[str, Sequence[str]],
+    staying: Mapping[str, tuple[Shard, pa.Table]],
+    rejects: Sequence[Reject],
+    spec: FeatureSpec,
+    storage_format: str,
+    base: Manifest | None = None,
+) -> Contents:
+    """Puts together what a state shall hold.
+
+    Args:
+        folder: the feature set.
+        partitions: names of the shards of each partition: those that stay, and finished units.
+        staying: shards that stay, and their lines of the clips table, by name.
+        rejects: files that were refused before there were units.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        base: the committed state, whose sums are taken where the shards are its own.
+    """
+    summed = base is not None and {name: list(held) for name, held in partitions.items()} == {
+        name: [shard.name for shard in held] for name, held in base.partitions.items()
+    }
+    shards: dict[str, list[Shard]] = {}
+    statistics: dict[str, Statistics] = {}
+    tables: list[pa.Table] = []
+    refused = list(rejects)
+    for partition, names in partitions.items():
+        shards[partition], sums = [], []
+        for name in names:
+            if name in staying:
+                shard, lines = staying[name]
+                if not summed:
+                    sums.append(_statistics(folder, shard, spec, storage_format))
+            else:
+                report = read_report(folder, name)
+                sums.append(report.statistics)
+                refused += _rejects(report.rows)
+                lines = report.rows.filter(pc.is_valid(report.rows["row"]))
+                lines = lines.append_column("shard", pa.array([name] * len(lines), pa.string()))
+                if report.shard is None:
+                    continue
+                shard = report.shard
+            shards[partition].append(shard)
+            tables.append(lines.select(CLIPS_COLUMNS))
+        statistics[partition] = base.statistics[partition] if base and summed else Statistics.merge(sums)
+    clips = pa.concat_tables(tables).combine_chunks() if tables else pa.table({"label": pa.array([], pa.string())})
+    return Contents(shards, statistics, clips, in_order(refused))
+
+
+def commit(
+    folder: str | Path, contents: Contents, base: Manifest | None, storage_format: str, **described: Any
 ) -> tuple[Manifest, bool]:
-    """Makes the shards of the reports the committed state of a set, by one atomic rename, last.
+    """Makes contents the committed state of a set, by one atomic rename, last.
 
     Args:
         folder: the set.
-        reports: of all its units, in planned order.
+        contents: whose shards are all there.
         base: the state that the run began with.
-        scan_rejects: files that were left out before there were units.
-        described: spec, storage_format, policies, source and options of the manifest.
+        storage_format: `tfrecord` or `parquet`.
+        described: spec, policies, source and options of the manifest.
 
     Returns:
         The committed state, and whether anything was committed: a state equal to `base` is `base`.
 
     Raises:
-        RunError: another run has committed since this one began, or no clip was usable.
+        RunError: another run has committed since this one began, a shard is no longer there, or no clip was usable.
     """
     folder = Path(folder)
-    clips = _clips(reports)
-    rejects = in_order(scan_rejects + _rejects(reports))
+    clips, rejects = contents.clips, contents.rejects
     if not len(clips):
         first = rejects[0]
         raise RunError(
@@ -58,108 +121,91 @@ def commit(
         )
     sink = pa.BufferOutputStream()
     pq.write_table(clips, sink)
-    # Parquet's bytes tell pyarrow's version, which is not content: the name comes from the rows.
-    rows = json.dumps({name: clips[name].to_pylist() for name in clips.column_names}).encode()
     tables = {
-        "clips": (sink.getvalue().to_pybytes(), rows, "parquet"),
-        "rejects": (to_csv(rejects).encode(), to_csv(rejects).encode(), "csv"),
+        "clips": (sink.getvalue().to_pybytes(), "parquet"),
+        "rejects": (to_csv(rejects, (*COLUMNS, *STATE_COLUMNS)).encode(), "csv"),
     }
-    with _lock(folder):
+    with committing(folder):
         now = load_manifest(folder) if (folder / MANIFEST).exists() else None
         if (now.state if now else 0) != (base.state if base else 0):
             raise RunError(
                 f"another featurize committed into {folder} while this one ran; run it again, finished shards are kept"
             )
         state = (base.state if base else 0) + 1
-        names = {
-            name: f"{name}-{state:06d}-{hashlib.sha256(hashed).hexdigest()[:16]}.{ending}"
-            for name, (_, hashed, ending) in tables.items()
-        }
         manifest = Manifest(
             state=state,
+            storage_format=storage_format,
             classes=sorted(pc.unique(clips["label"]).to_pylist()),
-            partitions=_shards(reports),
-            statistics=_statistics(reports),
+            partitions=contents.shards,
+            statistics=contents.statistics,
             counts=_counts(clips, rejects),
-            clips_file=names["clips"],
-            rejects_file=names["rejects"],
+            clips_file=_table_name("clips", state, *tables["clips"]),
+            rejects_file=_table_name("rejects", state, *tables["rejects"]),
             versions=library_versions(),
             **described,
         )
-        if base is not None and _content(manifest) == _content(base):
+        if base is not None and _content(manifest) == _content(base) and _equal_tables(folder, base, contents):
             return base, False
-        for name, (content, _, _) in tables.items():
-            write_file(folder / names[name], content)
+        for shard in manifest.shards(manifest.partitions):
+            if not is_whole(folder, shard, storage_format):
+                path = shard_path(folder, shard.name, storage_format)
+                raise RunError(f"the shard {path} went away before it was committed; run featurize again")
+        write_file(folder / manifest.clips_file, tables["clips"][0])
+        write_file(folder / manifest.rejects_file, tables["rejects"][0])
         if base is not None:
             (folder / "states").mkdir(exist_ok=True)
-            write_file(folder / "states" / f"manifest-{base.state:06d}.json", base.to_json())
+            fsync_folder(folder)
+            # As it stands there: one of an earlier format version keeps it.
+            write_file(folder / "states" / f"manifest-{base.state:06d}.json", (folder / MANIFEST).read_bytes())
         write_file(folder / MANIFEST, manifest.to_json())
     return manifest, True
 
 
-def append_run(folder: str | Path, run: dict[str, Any]) -> None:
-    """Adds a line to `runs.jsonl`, the diary of a set; it is no part of the state."""
-    with open(Path(folder) / "runs.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(run, sort_keys=True) + "\n")
+def table_hash(content: bytes) -> str:
+    """Returns what the name of a table holds of its content."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Holds the lock of a set; the system lets go of the locks of dead processes."""
-    with open(folder / ".lock", "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _table_name(table: str, state: int, content: bytes, ending: str) -> str:
+    return f"{table}-{state:06d}-{table_hash(content)}.{ending}"
 
 
-def _clips(reports: list[Report]) -> pa.Table:
-    tables = []
-    for report in reports:
-        kept = report.rows.filter(pc.is_valid(report.rows["row"]))
-        shard = pa.array([report.name] * len(kept), pa.string())
-        tables.append(kept.append_column("shard", shard).drop_columns(["stage", "reason", "message"]))
-    return pa.concat_tables(tables).combine_chunks() if tables else pa.table({"label": pa.array([], pa.string())})
+def _statistics(folder: str | Path, shard: Shard, spec: FeatureSpec, storage_format: str) -> Statistics:
+    try:
+        return read_statistics(folder, shard.name)
+    except (OSError, ValueError, KeyError, TypeError):  # the report is gone: its sums follow from the shard
+        path = shard_path(folder, shard.name, storage_format)
+        return Statistics.of(read_shard(path, storage_format, shard, spec).features)
 
 
-def _rejects(reports: list[Report]) -> list[Reject]:
-    return [
-        Reject(row["path"], row["stage"], row["reason"], row["message"])
-        for report in reports
-        for row in report.rows.filter(pc.is_null(report.rows["row"])).to_pylist()
-    ]
-
-
-def _partition(report: Report) -> str:
-    return report.name.rpartition("-")[0]
-
-
-def _shards(reports: list[Report]) -> dict[str, list[Shard]]:
-    return {
-        name: [report.shard for report in reports if report.shard is not None and _partition(report) == name]
-        for name in partition_order(map(_partition, reports))
-    }
-
-
-def _statistics(reports: list[Report]) -> dict[str, Statistics]:
-    return {
-        name: Statistics.merge(report.statistics for report in reports if _partition(report) == name)
-        for name in partition_order(map(_partition, reports))
-    }
+def _rejects(rows: pa.Table) -> list[Reject]:
+    names = [*COLUMNS, *STATE_COLUMNS]
+    return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(names).to_pylist()]
 
 
 def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:
     reasons = [reject.reason for reject in rejects]
-    warnings = [warning for warning in clips["warning"].to_pylist() if warning]
+    warnings = pc.value_counts(clips["warning"].drop_null()).to_pylist()
     return {
         "clips": len(clips),
         "rejected": len(rejects),
         "seconds": pc.sum(clips["seconds"]).as_py(),
         "classes": count(clips),
         "rejects": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        "warnings": {warning: warnings.count(warning) for warning in sorted(set(warnings))},
+        "warnings": {row["values"]: row["counts"] for row in sorted(warnings, key=lambda row: row["values"])},
     }
 
 
-def _content(manifest: Manifest) -> tuple[str, list[str]]:
-    hashes = [name.rpartition("-")[2] for name in (manifest.clips_file, manifest.rejects_file)]
+def _content(manifest: Manifest) -> str:
     blank: dict[str, Any] = dict.fromkeys(_NOT_CONTENT, "")
-    return replace(manifest, **blank).to_json(), hashes
+    return replace(manifest, **blank).to_json()
+
+
+def _equal_tables(folder: Path, base: Manifest, contents: Contents) -> bool:
+    """Compares rows and not bytes, which tell the version of pyarrow."""
+    try:
+        rejects = (folder / base.rejects_file).read_text(encoding="utf-8")
+        clips = pq.read_table(folder / base.clips_file)
+    except (OSError, pa.ArrowInvalid):
+        return False  # a table is gone or damaged: it is written anew
+    return rejects == to_csv(contents.rejects, (*COLUMNS, *STATE_COLUMNS)) and clips.equals(contents.clips)

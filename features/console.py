@@ -112,6 +112,16 @@ def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
     )
 
 
+def size_text(count: int) -> str:
+    """Returns a number of bytes in the unit that people would take."""
+    value, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{count:,} bytes" if unit == "bytes" else f"{value:,.1f} {unit}"
+
+
 def exit_code(rejected: int, max_rejects: int | None) -> int:
     """Returns 3 where more files were rejected than `--max-rejects` allows, else 0."""
     if max_rejects is None or rejected <= max_rejects:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.console import size_text
 from features.errors import RunError
 from features.manifest import Manifest
 from features.presets import PRESETS, preset
@@ -132,8 +133,8 @@ def lines_of(description: Description) -> list[str]:
         f"chosen by   {_pairs(manifest.options)}",
         f"policies    {_pairs(manifest.policies)}",
         f"state       {manifest.state}, format {manifest.storage_format}",
-        f"shards      {len(shards):,} ({counts}), {_size(sum(shard.bytes for shard in shards))}; "
-        f"the whole folder {_size(description.disk_bytes)}",
+        f"shards      {len(shards):,} ({counts}), {size_text(sum(shard.bytes for shard in shards))}; "
+        f"the whole folder {size_text(description.disk_bytes)}",
         f"versions    {_pairs(manifest.versions)}",
         "",
         f"spec        {_spec_name(spec)}; a clip has shape {spec.shape}, {spec.storage_dtype}",
@@ -196,12 +197,3 @@ def _counted(content: dict[str, int]) -> str:
 
 def _toml(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _size(count: int) -> str:
-    value, unit = float(count), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{count:,} bytes" if unit == "bytes" else f"{value:,.1f} {unit}"

@@ -41,6 +41,13 @@ class Reason(enum.StrEnum):
     OUT_OF_MEMORY_GUARD = "out_of_memory_guard"
 
 
+# What time may heal: such a file is tried again although it has not changed.
+HEALABLE = frozenset(
+    {Reason.MISSING, Reason.PERMISSION, Reason.VANISHED, Reason.TIMEOUT, Reason.OUT_OF_MEMORY_GUARD}
+    | {Reason.DECODER_DIED}
+)
+
+
 class ClipError(Exception):
     """One clip cannot be used; the run goes on and the clip becomes a `Reject`.
 
@@ -60,9 +67,26 @@ class ClipError(Exception):
 
 @dataclass(frozen=True)
 class Reject:
-    """A file that could not be used, as it stands in the tables of rejects."""
+    """A file, or a clip of one, that could not be used, as it stands in the tables of rejects.
+
+    Attributes:
+        path: relative to the root, as `features.sources.escape_path` writes it.
+        stage: where it happened.
+        reason: reason code.
+        message: what was met, for people.
+        start: first frame of the clip within the file.
+        duration: frames of the clip, None for all that follow.
+        size: bytes of the file when it was listed, None where it was not known.
+        mtime_ns: its modification time then.
+        content_hash: hash of its content, None where it was not read.
+    """
 
     path: str
     stage: str
     reason: str
     message: str
+    start: int = 0
+    duration: int | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    content_hash: str | None = None

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from features.description import Description, read_clips
 from features.errors import ClipError
 from features.fit import clip_waveform
+from features.keys import key_order
 from features.manifest import Manifest
-from features.plan import key_hashes
 from features.shards import read_shard, shard_path
 from features.sources import clip_file
 from features.spectrogram import compute_features
@@ -86,11 +86,10 @@ def load_examples(description: Description) -> list[Example]:
 
 def choose(clips: Any, labels: Sequence[str], number: int) -> list[dict[str, Any]]:
     """Returns rows of a clips table: of each class so many, the first by the hashes of their keys, of many groups."""
-    order = sorted(zip(key_hashes(clips), range(len(clips)), strict=True))
     table_labels, groups = clips["label"].to_pylist(), clips["group"].to_pylist()
     by_label: dict[str, list[int]] = {label: [] for label in labels}
     spare: dict[str, list[int]] = {label: [] for label in labels}
-    for _, row in order:
+    for row in key_order(clips).tolist():
         chosen = by_label.get(table_labels[row])
         if chosen is None or len(chosen) == number:
             continue

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from features.diary import RUNS
 from features.errors import UsageError
+from features.locks import LOCKS
 from features.rows import is_text
 from features.shards import Shard
 from features.sources import escape_path
@@ -15,11 +17,13 @@ from features.spec import FeatureSpec
 from features.statistics import Statistics
 
 FORMAT_NAME = "soundmill-features"
-FORMAT_VERSION = 1
+# Version 1: offsets in the clips table are those of records, and rejects tell nothing of the files.
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
 MANIFEST = "manifest.json"
 # The folders of a set; one that holds nothing else is a set whose first run did not end.
 FOLDERS = ("shards", "reports", "states", "work")
-_OWN_FILES = (".lock", "runs.jsonl")
+_OWN_FILES = (*LOCKS, RUNS)
 _OWN_PREFIXES = ("clips-", "rejects-", MANIFEST)
 
 
@@ -92,8 +96,9 @@ class Manifest:
                 raise ValueError("another format")
             version, fingerprint = content.pop("format_version"), content.pop("fingerprint")
             del content["shape"]
-            if version != FORMAT_VERSION:
-                raise UsageError(f"{where} has format version {version}; this soundmill reads version {FORMAT_VERSION}")
+            if version not in _READABLE:
+                known = " and ".join(map(str, _READABLE))
+                raise UsageError(f"{where} has format version {version}; this soundmill reads versions {known}")
             content["spec"] = FeatureSpec.from_dict(content["spec"], where=where)
             content["partitions"] = {
                 name: [Shard(**shard) for shard in shards] for name, shards in content["partitions"].items()

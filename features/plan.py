@@ -1,174 +1,194 @@
-"""What is to be computed: clips dealt into the shards that shall hold them.
+"""Which shards a set shall have: those that stay, and units of those that are to be built.
 
-The plan is columnar, one Arrow table with a row a clip, and travels as a Parquet file with one row group a shard, so
-that a pipeline carries only the numbers of row groups.
+A shard stays while no row of it changes. One that loses or changes a row is built anew from its other rows. Clips that
+are new to a partition, and the rows of small shards that have piled up, are dealt out in the order of their keys'
+hashes. All is columnar: a plan of a million clips is a few arrays.
 """
 
-import contextlib
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from features.decode import AudioInfo, probe
-from features.errors import ClipError
+from features.changes import NOTHING, Changes
+from features.keys import key_order
 from features.partition import partition_order
-from features.shards import rows_per_shard
-from features.sources import Clip, clip_file
+from features.shards import Shard, rows_per_shard
 from features.spec import FeatureSpec
+from features.units import members
 
-# A modification time this close to the scan proves nothing: the file may change again without a new time.
-RACY_NANOSECONDS = 2_000_000_000
+# So many shards of one tier are merged into one, of a higher tier: a tier ends at so many times the rows it begins at.
+MERGED_SHARDS = 8
 _NAME_DIGITS = 24
-_HASH_BYTES = 16
-
-
-@dataclass(frozen=True)
-class ShardUnit:
-    """One element of the pipeline: a shard to build.
-
-    Attributes:
-        name: name of the shard and of its report, a hash of what it shall hold.
-        clips: its members, in the order of their rows.
-    """
-
-    name: str
-    clips: tuple[Clip, ...]
+_LARGE_TIER = 99
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All shards of a set, in the order of the manifest.
+    """The shards of the next state.
 
     Attributes:
-        names: of the shards.
-        clips: table of the members, shard after shard.
-        first_rows: where each shard begins in the table, and the end.
+        partitions: names of the shards of each partition in the manifest's order: those that stay, and units.
+        staying: shards of the committed state that stay, by name.
+        rows: for each shard that stays, the numbers of its clips in the order of its rows.
+        units: for each unit, the numbers of its clips in the order of their keys.
     """
 
-    names: list[str]
-    clips: pa.Table
-    first_rows: list[int]
+    partitions: dict[str, list[str]]
+    staying: dict[str, Shard]
+    rows: dict[str, NDArray[np.int64]]
+    units: dict[str, NDArray[np.int64]]
 
 
-def content_hash(content: bytes) -> str:
-    """Returns the hash by which contents are compared: BLAKE2b (RFC 7693) of 128 bits, in hexadecimal."""
-    return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
+@dataclass(eq=False)
+class _Segment:
+    """Clips that make a shard: one that stays or is built anew (`shard`), or several that are to be dealt out."""
 
-
-def file_hash(path: str) -> str:
-    """Returns `content_hash` of a file without holding it in memory."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_HASH_BYTES)).hexdigest()
-
-
-def key_hashes(clips: pa.Table) -> list[bytes]:
-    """Returns the sha256 of each clip's key (path, start), by which clips are ordered and dealt."""
-    pairs = zip(clips["path"].to_pylist(), clips["start"].to_pylist(), strict=True)
-    return [hashlib.sha256(f"{path}\0{start}".encode()).digest() for path, start in pairs]
-
-
-def limit(clips: pa.Table, number: int | None) -> pa.Table:
-    """Takes the first `number` clips in the order of their keys' hashes, all where it is None; keeps table order."""
-    if number is None or number >= len(clips):
-        return clips
-    hashes = key_hashes(clips)
-    chosen = sorted(sorted(range(len(clips)), key=hashes.__getitem__)[:number])
-    return clips.take(pa.array(chosen, pa.int64()))
-
-
-def seconds_of(clips: pa.Table, root: str) -> tuple[float, int]:
-    """Returns how long clips are together by the headers of their files, and for how many no header can be read.
-
-    Args:
-        clips: table of path, start, duration.
-        root: where paths begin.
-    """
-    infos: dict[str, AudioInfo | None] = {}
-    seconds = 0.0
-    for path, start, duration in zip(*(clips[name].to_pylist() for name in ("path", "start", "duration")), strict=True):
-        if path not in infos:
-            infos[path] = None
-            with contextlib.suppress(ClipError):
-                infos[path] = probe(clip_file(root, path))
-        info = infos[path]
-        if info is not None:
-            frames = max(0, info.frames - start)
-            seconds += (frames if duration is None else min(frames, duration)) / info.rate_hz
-    return seconds, sum(infos[path] is None for path in clips["path"].to_pylist())
+    clips: NDArray[np.int64]
+    shard: Shard | None = None
+    stays: bool = False
 
 
 def make_plan(
-    clips: pa.Table, spec: FeatureSpec, storage_format: str, root: str | None = None, scan_started_ns: int = 0
+    changes: Changes,
+    shards: dict[str, list[Shard]],
+    spec: FeatureSpec,
+    storage_format: str,
+    is_there: Callable[[Shard], bool] = lambda shard: True,
 ) -> Plan:
     """Deals clips into shards.
 
     Args:
-        clips: table of path, start, duration, size, mtime_ns, label, group, partition.
+        changes: the clips, and what the committed state knows of them.
+        shards: of the committed state, by partition.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        root: where paths begin; files whose time is too close to the scan are hashed there. None hashes nothing.
-        scan_started_ns: when the scan began, in nanoseconds since the epoch.
+        is_there: tells whether a shard's file is there; one that is not is built anew.
 
     Returns:
-        The plan; it depends on the set of clips and not on their order.
+        The plan; it depends on the set of clips and on the committed state, and not on the clips' order.
     """
-    hashes = key_hashes(clips)
-    partitions = clips["partition"].to_pylist()
-    present = partition_order(partitions)
-    order = sorted(range(len(clips)), key=lambda row: (present.index(partitions[row]), hashes[row]))
-    clips = clips.take(pa.array(order, pa.int64())).combine_chunks()
-    clips = clips.append_column("content_hash", _racy_hashes(clips, root, scan_started_ns))
-    names, first_rows, row = [], [0], 0
-    for partition in present:
-        end = row + pc.sum(pc.equal(clips["partition"], partition)).as_py() if len(clips) else 0
-        while row < end:
-            members = clips.slice(row, min(rows_per_shard(spec), end - row))
-            names.append(f"{partition}-{_digest(members, spec, storage_format)}")
-            row += len(members)
-            first_rows.append(row)
-    return Plan(names, clips, first_rows)
+    clips = changes.clips
+    names = clips["partition"].dictionary_encode().combine_chunks()
+    present = partition_order([*names.dictionary.to_pylist(), *shards])
+    places = np.array([present.index(name) for name in names.dictionary.to_pylist()], np.int64)
+    places = places[names.indices.to_numpy()]
+    usable = np.flatnonzero(~changes.refused)
+    order = usable[key_order(clips.take(pa.array(usable)), places[usable])]
+    homes, listed = _homes(changes, shards, places, order, present)
+    partitions: dict[str, list[str]] = {name: [] for name in present}
+    staying: dict[str, Shard] = {}
+    rows: dict[str, NDArray[np.int64]] = {}
+    units: dict[str, NDArray[np.int64]] = {}
+    # Clips of one partition, and within it those of one shard, stand side by side.
+    order = order[np.lexsort((np.arange(len(order)), homes[order], places[order]))]
+    for place, name in enumerate(present):
+        begin, end = np.searchsorted(places[order], [place, place + 1])
+        for segment in _segments(changes, order[begin:end], homes, listed, rows_per_shard(spec), is_there):
+            if segment.shard is not None and segment.stays:
+                partitions[name].append(segment.shard.name)
+                staying[segment.shard.name], rows[segment.shard.name] = segment.shard, segment.clips
+                continue
+            for first in range(0, len(segment.clips), rows_per_shard(spec)):
+                dealt = segment.clips[first : first + rows_per_shard(spec)]
+                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), spec, storage_format)}"
+                partitions[name].append(unit)
+                units[unit] = dealt
+    return Plan(partitions, staying, rows, units)
 
 
-def write_work_list(plan: Plan, units: list[int], path: str | Path) -> None:
-    """Writes the units with these numbers as a Parquet file, one row group each."""
-    clips = plan.clips.append_column("unit", pa.array(np.repeat(plan.names, np.diff(plan.first_rows)), pa.string()))
-    with pq.ParquetWriter(path, clips.schema) as writer:
-        for unit in units:
-            members = clips.slice(plan.first_rows[unit], plan.first_rows[unit + 1] - plan.first_rows[unit])
-            writer.write_table(members, row_group_size=len(members))
+def unit_members(changes: Changes, clips: NDArray[np.int64]) -> pa.Table:
+    """Returns the members of a unit as a work list takes them: the clips, and the rows that are copied."""
+    lines = changes.known[clips]
+    cached = changes.cache.take(pa.array(lines, mask=lines == NOTHING))
+    cached = cached.append_column("proven", cached["shard"].is_valid())
+    # A row of format version 1 cannot be copied: where its tensor lies is not known.
+    there = pc.and_(cached["offset"].is_valid(), cached["crc32c"].is_valid())
+    cached = cached.set_column(cached.column_names.index("shard"), "shard", pc.if_else(there, cached["shard"], None))
+    return members(changes.clips.take(pa.array(clips)), cached)
 
 
-def read_unit(path: str | Path, row_group: int) -> ShardUnit:
-    """Reads one unit of a work list."""
-    with pq.ParquetFile(path) as file:
-        rows = file.read_row_group(row_group).to_pylist()
-    names = {row.pop("unit") for row in rows}
-    return ShardUnit(names.pop(), tuple(Clip(**row) for row in rows))
+def _homes(
+    changes: Changes,
+    shards: dict[str, list[Shard]],
+    places: NDArray[np.int64],
+    order: NDArray[np.int64],
+    present: tuple[str, ...],
+) -> tuple[NDArray[np.int64], list[Shard]]:
+    """Returns for each clip the number of the shard that has its row and is of its partition, and these shards."""
+    listed = [shard for name in shards for shard in shards[name]]
+    homes = np.full(len(places), NOTHING)
+    if not listed:
+        return homes, listed
+    numbers = pc.index_in(changes.cache["shard"], value_set=pa.array([shard.name for shard in listed]))
+    of_row = numbers.fill_null(NOTHING).to_numpy().astype(np.int64)
+    place_of_shard = np.repeat([present.index(name) for name in shards], [len(held) for held in shards.values()])
+    has_row = order[changes.known[order] != NOTHING]
+    # Of several clips with the content of one row the first stays where the row is.
+    _, firsts = np.unique(changes.known[has_row], return_index=True)
+    stays = has_row[firsts]
+    home = of_row[changes.known[stays]]
+    same = (home != NOTHING) & (place_of_shard[home] == places[stays])
+    homes[stays[same]] = home[same]
+    return homes, listed
 
 
-def _racy_hashes(clips: pa.Table, root: str | None, scan_started_ns: int) -> pa.Array:
-    if root is None:
-        return pa.nulls(len(clips), pa.string())
-    hashes: dict[str, str | None] = {}  # by path: a long recording may have many clips
-    for path, mtime_ns in zip(clips["path"].to_pylist(), clips["mtime_ns"].to_pylist(), strict=True):
-        if path in hashes:
+def _segments(
+    changes: Changes,
+    order: NDArray[np.int64],
+    homes: NDArray[np.int64],
+    listed: list[Shard],
+    full: int,
+    is_there: Callable[[Shard], bool],
+) -> Iterator[_Segment]:
+    """Yields the segments of a partition, small ones merged.
+
+    Args:
+        changes: the clips.
+        order: numbers of the partition's clips: those without a home first, then shard by shard, by their keys.
+        homes: of each clip.
+        listed: shards by number.
+        full: rows a shard.
+        is_there: whether a shard's file is there.
+    """
+    numbers, firsts = np.unique(homes[order], return_index=True)
+    parts = np.split(order, firsts[1:])
+    segments = []
+    loose = order[:0]
+    for number, clips in zip(numbers.tolist(), parts, strict=True):
+        if number == NOTHING:
+            loose = clips
             continue
-        hashes[path] = None
-        if mtime_ns > scan_started_ns - RACY_NANOSECONDS:
-            with contextlib.suppress(OSError):  # it cannot be read: its reject follows when it is decoded
-                hashes[path] = file_hash(clip_file(root, path))
-    return pa.array([hashes[path] for path in clips["path"].to_pylist()], pa.string())
+        shard = listed[number]
+        lines = changes.known[clips]
+        stays = len(clips) == shard.rows and bool(changes.kept[clips].all()) and is_there(shard)
+        if stays:
+            clips = clips[np.argsort(changes.cache["row"].take(pa.array(lines)).to_numpy())]
+        segments.append(_Segment(clips, shard, stays))
+    if len(loose):
+        segments.append(_Segment(loose))
+    for tier in range(_tier(full, full)):
+        small = [segment for segment in segments if _tier(len(segment.clips), full) == tier]
+        if len(small) >= MERGED_SHARDS:
+            merged = np.concatenate([segment.clips for segment in small])
+            segments = [segment for segment in segments if segment not in small]
+            segments.append(_Segment(merged[key_order(changes.clips.take(pa.array(merged)))]))
+    yield from segments
 
 
-def _digest(members: pa.Table, spec: FeatureSpec, storage_format: str) -> str:
+def _tier(rows: int, full: int) -> int:
+    """Returns the tier of a shard: the logarithm of its rows; from half a full shard on it is large enough to stay."""
+    return _LARGE_TIER if 2 * rows >= full else int(np.log(rows) / np.log(MERGED_SHARDS) + 1e-9)
+
+
+def _digest(clips: pa.Table, spec: FeatureSpec, storage_format: str) -> str:
     digest = hashlib.sha256(f"{spec.fingerprint}\n{storage_format}\n".encode())
     names = ("path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash")
-    for row in zip(*(members[name].to_pylist() for name in names), strict=True):
+    for row in zip(*(clips[name].to_pylist() for name in names), strict=True):
         digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
     return digest.hexdigest()[:_NAME_DIGITS]

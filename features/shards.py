@@ -4,9 +4,12 @@ A row is the tensor as raw little-endian bytes (`features`) with `path`, `start`
 written whole or not at all, uncompressed.
 """
 
+import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -24,6 +27,8 @@ FORMATS = ("tfrecord", "parquet")
 MAX_ROWS = 1024
 MAX_BYTES = 64 * 2**20
 
+_MAX_OPEN_FILES = 256
+_SEARCHED_BYTES = 64
 # Small enough that a reader of single rows does not read the whole shard.
 _ROW_GROUP_ROWS = 128
 _SCHEMA = pa.schema(
@@ -51,6 +56,18 @@ class Shard:
     name: str
     rows: int
     bytes: int
+    crc32c: int
+
+
+class Place(NamedTuple):
+    """Where the tensor of a row lies in the file of its shard.
+
+    Attributes:
+        offset: of its first byte.
+        crc32c: CRC-32C of its bytes.
+    """
+
+    offset: int
     crc32c: int
 
 
@@ -88,7 +105,7 @@ def shard_path(folder: str | Path, name: str, storage_format: str) -> Path:
 
 def write_shard(
     path: str | Path, storage_format: str, features: NDArray[np.floating], clips: Sequence[Clip]
-) -> tuple[Shard, list[int | None]]:
+) -> tuple[Shard, list[Place]]:
     """Writes a shard.
 
     Args:
@@ -98,23 +115,67 @@ def write_shard(
         clips: the clip of each row.
 
     Returns:
-        What the manifest shall know of it, and the byte offset of each row's record (None in Parquet).
+        What the manifest shall know of it, and where the tensor of each row lies.
     """
     features = np.ascontiguousarray(features, dtype=features.dtype.newbyteorder("<"))
-    offsets: list[int | None] = [None] * len(clips)
+    places: list[Place] = []
     with AtomicFile(path) as file:
         if storage_format == "tfrecord":
-            for row, clip in enumerate(clips):
+            for tensor, clip in zip(features, clips, strict=True):
                 fields: dict[str, bytes | int] = {
                     "path": clip.path.encode(),
                     "start": clip.start,
                     "label": (clip.label or "").encode(),
                     "group": (clip.group or "").encode(),
                 }
-                offsets[row] = write_record(file, fields, "features", features[row])
+                places.append(Place(*write_record(file, fields, "features", tensor)))
         else:
             _write_parquet(file, features, clips)
-    return Shard(Path(path).stem, len(clips), file.num_bytes, file.crc32c), offsets
+            places = _places(file, features)
+    return Shard(Path(path).stem, len(clips), file.num_bytes, file.crc32c), places
+
+
+class RowReader:
+    """Reads the tensors of single rows of a set's shards by their places, and proves them."""
+
+    def __init__(self, folder: str | Path, storage_format: str, spec: FeatureSpec) -> None:
+        """Takes the folder of the set; shards are opened when a row of theirs is asked for."""
+        self._folder, self._storage_format = folder, storage_format
+        self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
+        self._shape = spec.shape
+        self._row_bytes = spec.row_bytes
+        self._files: dict[str, BinaryIO] = {}
+
+    def read(self, shard: str, place: Place) -> NDArray[np.floating] | None:
+        """Returns the tensor of a row, shape spec.shape, or None where the bytes that were written are not there."""
+        try:
+            content = os.pread(self._file(shard).fileno(), self._row_bytes, place.offset)
+        except OSError:
+            return None
+        if len(content) != self._row_bytes or google_crc32c.value(content) != place.crc32c:
+            return None
+        return np.frombuffer(content, self._dtype).reshape(self._shape)
+
+    def __enter__(self) -> "RowReader":
+        """Returns the reader itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the shards."""
+        self._close()
+
+    def _file(self, shard: str) -> BinaryIO:
+        if shard not in self._files:
+            if len(self._files) == _MAX_OPEN_FILES:
+                self._close()
+            path = shard_path(self._folder, shard, self._storage_format)
+            self._files[shard] = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in __exit__
+        return self._files[shard]
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
 
 
 def read_shard(path: Path, storage_format: str, expected: Shard, spec: FeatureSpec) -> ShardRows:
@@ -123,7 +184,7 @@ def read_shard(path: Path, storage_format: str, expected: Shard, spec: FeatureSp
     Raises:
         RunError: the file is missing, or is not what the manifest says, with its name and the way out.
     """
-    way_out = "run featurize into a new folder from the same source"
+    way_out = f"python -m features.verify {path.parent.parent} --repair computes it again from the source"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -177,6 +238,30 @@ def _write_parquet(file: AtomicFile, features: NDArray[np.floating], clips: Sequ
         write_statistics=False,
         store_schema=False,
     )
+
+
+def _places(file: AtomicFile, features: NDArray[np.floating]) -> list[Place]:
+    """Finds the rows in a Parquet file, where each stands in its length and its bytes, one after the other."""
+    places: list[Place] = []
+    with file.view() as content:
+        written = np.frombuffer(content, np.uint8)
+        end = 0
+        for tensor in features:
+            row = tensor.reshape(-1).view(np.uint8)
+            length = struct.pack("<I", len(row))
+            start = length + row[:_SEARCHED_BYTES].tobytes()
+            offset = -1
+            while offset < 0:
+                found = content.find(start, end)
+                if found < 0:
+                    raise ValueError("a row is not in its shard as it was written")
+                if np.array_equal(written[found + len(length) : found + len(length) + len(row)], row):
+                    offset = found + len(length)
+                end = found + 1
+            places.append(Place(offset, google_crc32c.value(row)))
+            end = offset + len(row)
+        del written  # it holds the mapping
+    return places
 
 
 def _tensor(chunk: pa.BinaryArray, dtype: np.dtype[np.floating], spec: FeatureSpec) -> NDArray[np.floating]:

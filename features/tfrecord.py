@@ -25,7 +25,9 @@ def masked_crc32c(crc: int) -> int:
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def write_record(file: AtomicFile, fields: dict[str, bytes | int], name: str, tensor: NDArray[np.generic]) -> int:
+def write_record(
+    file: AtomicFile, fields: dict[str, bytes | int], name: str, tensor: NDArray[np.generic]
+) -> tuple[int, int]:
     """Appends one example.
 
     Args:
@@ -35,16 +37,16 @@ def write_record(file: AtomicFile, fields: dict[str, bytes | int], name: str, te
         tensor: contiguous; its bytes are written as they stand in memory.
 
     Returns:
-        Offset of the record's frame in the file.
+        Offset of the tensor's first byte in the file, and the CRC-32C of its bytes.
     """
-    offset = file.num_bytes
     head = _example_head(fields, name, tensor.nbytes)
     length = struct.pack("<Q", len(head) + tensor.nbytes)
     crc = google_crc32c.extend(google_crc32c.value(head), tensor)
     file.write(length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head)
+    offset = file.num_bytes
     file.write(tensor)
     file.write(struct.pack("<I", masked_crc32c(crc)))
-    return offset
+    return offset, google_crc32c.value(tensor)
 
 
 def records(content: memoryview) -> Iterator[dict[str, Any]]:

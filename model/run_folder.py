@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from features.atomic import PARTIAL_SUFFIX, write_file
-from features.build import library_versions
 from features.console import LOG
 from features.errors import UsageError
 from features.manifest import Manifest
 from features.statistics import Statistics
+from features.versions import library_versions
 from model.artifact import has_artifact
 from model.settings import Settings, validation_partitions
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import apache_beam as beam
 
 from features.build import build_shard
-from features.plan import read_unit
 from features.spec import FeatureSpec
+from features.units import read_unit
 
 
 @dataclass(frozen=True)

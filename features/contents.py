@@ -1,0 +1,52 @@
+"""What is in a file, by hashes: what has the same hash has the same features."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from features.console import Progress
+from features.sources import clip_file
+
+_HASH_BYTES = 16
+# Files between two looks at the progress line.
+_BLOCK_FILES = 256
+
+
+def content_hash(content: bytes) -> str:
+    """Returns the hash by which contents are compared: BLAKE2b (RFC 7693) of 128 bits, in hexadecimal."""
+    return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
+
+
+def file_hash(path: str) -> str:
+    """Returns `content_hash` of a file without holding it in memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_HASH_BYTES)).hexdigest()
+
+
+def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:
+    """Hashes files in threads, with a progress line.
+
+    Args:
+        root: where paths begin.
+        paths: of the files; each is read once however often it is named.
+
+    Returns:
+        Hash by path; a file that cannot be read has none, and its reject follows when it is decoded.
+    """
+    listed = list(dict.fromkeys(paths))
+    hashes: dict[str, str] = {}
+
+    def take(path: str) -> None:
+        with contextlib.suppress(OSError):
+            hashes[path] = file_hash(clip_file(root, path))
+
+    progress = Progress("hash", len(listed), "files")
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for first in range(0, len(listed), _BLOCK_FILES):
+            for _ in pool.map(take, listed[first : first + _BLOCK_FILES]):
+                pass
+            progress.update(len(hashes))
+    progress.close()
+    return hashes

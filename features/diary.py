@@ -1,0 +1,32 @@
+"""The diary of a feature set, `runs.jsonl`: a line a run. It is no part of the state and may be missing."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+RUNS = "runs.jsonl"
+
+
+def append_run(folder: str | Path, run: dict[str, Any]) -> None:
+    """Adds a line."""
+    with open(Path(folder) / RUNS, "a", encoding="utf-8") as file:
+        file.write(json.dumps(run, sort_keys=True) + "\n")
+
+
+def read_runs(folder: str | Path) -> list[dict[str, Any]]:
+    """Returns all runs, the earliest first; lines that were cut off are left out."""
+    runs = []
+    with contextlib.suppress(FileNotFoundError), open(Path(folder) / RUNS, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                run = json.loads(line)
+                if isinstance(run, dict):
+                    runs.append(run)
+    return runs
+
+
+def last_scan_ns(folder: str | Path, state: int) -> int | None:
+    """Returns when the last scan that found a state began, None where the diary does not tell."""
+    scans = [run.get("scan_started_ns") for run in read_runs(folder) if run.get("state") == state]
+    return next((scan for scan in reversed(scans) if isinstance(scan, int)), None)

@@ -1,0 +1,43 @@
+"""Locks of a feature set. The system lets go of those of dead processes, so that they block nobody."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from features.errors import RunError
+
+COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """Says that a run has finished shards here that no state names yet; any number of runs may say so at once."""
+    with open(folder / RUNNING_LOCK, "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@contextlib.contextmanager
+def committing(folder: Path) -> Iterator[None]:
+    """Holds the lock under which a set changes its state."""
+    with open(folder / COMMIT_LOCK, "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Holds both locks; a run that begins waits for their end.
+
+    Raises:
+        RunError: a run is going on.
+    """
+    with committing(folder), open(folder / RUNNING_LOCK, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"a featurize is running into {folder}, and its finished shards are in no state yet; wait for its end"
+            ) from error
+        yield

@@ -1,0 +1,203 @@
+"""Brings a feature set up to date with its source: what is to be done, and the commit of what was done."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from features.cache import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache
+from features.changes import Changes, Evidence, compare
+from features.commit import commit, gather
+from features.console import LOG, size_text
+from features.diary import last_scan_ns
+from features.errors import Reason, Reject, RunError, UsageError
+from features.manifest import Manifest
+from features.plan import Plan, make_plan, unit_members
+from features.rejects import COLUMNS, STATE_COLUMNS
+from features.report import is_finished, is_whole, report_path
+from features.shards import Shard, shard_path
+from features.sources import Source
+from features.spec import FeatureSpec
+from features.units import write_work_list
+from features.versions import library_versions
+
+_DECODERS = ("soundfile", "libsndfile")
+# A row has a path and a label beside its tensor, in the shard and in the tables.
+_BYTES_BESIDE = 400
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a run is about to do.
+
+    Attributes:
+        folder: the feature set.
+        base: the committed state, None for a new set.
+        source: where the clips come from.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        changes: what has become of each clip.
+        plan: the shards of the next state.
+        todo: names of the units that no earlier run has finished.
+    """
+
+    folder: Path
+    base: Manifest | None
+    source: Source
+    spec: FeatureSpec
+    storage_format: str
+    changes: Changes
+    plan: Plan
+    todo: list[str]
+
+    @property
+    def computed(self) -> int:
+        """Number of clips that this run decodes."""
+        return sum(int(self.changes.computed[self.plan.units[name]].sum()) for name in self.todo)
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes this run writes: its shards and the tables."""
+        rows = sum(len(self.plan.units[name]) for name in self.todo)
+        return rows * (self.spec.row_bytes + _BYTES_BESIDE) + len(self.changes.clips) * _BYTES_BESIDE
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of the shards that this run was to build and that are there."""
+        paths = (shard_path(self.folder, name, self.storage_format) for name in self.todo)
+        return sum(path.stat().st_size for path in paths if path.exists())
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What becomes of how many clips."""
+        computed = self.computed
+        return {
+            "computed": computed,
+            "copied": self.changes.copied,
+            # What an earlier run has finished and not committed is not computed again.
+            "kept": int((~self.changes.refused).sum()) - computed - self.changes.copied,
+            "removed": self.changes.removed,
+        }
+
+    def write_work_list(self, path: Path) -> None:
+        """Writes the units that are to be done, one row group each."""
+        write_work_list(((name, unit_members(self.changes, self.plan.units[name])) for name in self.todo), path)
+
+    def commit(self, **described: Any) -> tuple[Manifest, bool]:
+        """Commits what was done; see `features.commit.commit`."""
+        contents = gather(
+            self.folder,
+            self.plan.partitions,
+            self._staying(),
+            self.source.rejects + self._refused(),
+            self.spec,
+            self.storage_format,
+            self.base,
+        )
+        result = commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
+        built = {shard.name for shards in contents.shards.values() for shard in shards}
+        for name in self.plan.units.keys() - built:
+            # Its rejects stand in the state now. Tried again, the unit shall not count as finished.
+            report_path(self.folder, name).unlink(missing_ok=True)
+        return result
+
+    def _staying(self) -> dict[str, tuple[Shard, pa.Table]]:
+        """Returns the shards that stay and their lines of the clips table."""
+        if not self.plan.rows:
+            return {}
+        clips = np.concatenate(list(self.plan.rows.values()))
+        lines = self.changes.cache.take(pa.array(self.changes.known[clips])).select(CLIPS_COLUMNS)
+        times = self.changes.clips["mtime_ns"].take(pa.array(clips))
+        lines = lines.set_column(lines.column_names.index("mtime_ns"), CACHE_SCHEMA.field("mtime_ns"), times)
+        staying, first = {}, 0
+        for name, shard in self.plan.staying.items():
+            staying[name] = shard, lines.slice(first, shard.rows)
+            first += shard.rows
+        return staying
+
+    def _refused(self) -> list[Reject]:
+        refused = np.flatnonzero(self.changes.refused)
+        lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
+        times = self.changes.clips["mtime_ns"].take(pa.array(refused)).to_pylist()
+        rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
+        return [Reject(**{**row, "mtime_ns": time}) for row, time in zip(rows, times, strict=True)]
+
+
+def prepare(
+    folder: Path,
+    base: Manifest | None,
+    source: Source,
+    clips: pa.Table,
+    spec: FeatureSpec,
+    storage_format: str,
+    scan_started_ns: int,
+    verify_content: bool = False,
+) -> Update:
+    """Finds out what there is to do.
+
+    Args:
+        folder: the feature set.
+        base: its committed state, None for a new one.
+        source: where the clips come from.
+        clips: table of path, start, duration, size, mtime_ns, label, group, partition.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        scan_started_ns: when the scan began, in nanoseconds since the epoch.
+        verify_content: whether contents are compared where times tell that nothing has changed.
+
+    Raises:
+        RunError: a table of the state cannot be read.
+    """
+    cache = empty_cache() if base is None else read_cache(folder, base)
+    same_root = base is not None and base.source.get("root") == source.root
+    last_scan = last_scan_ns(folder, base.state) if base is not None and same_root else None
+    evidence = Evidence(source.root, scan_started_ns, last_scan, verify_content, _other_decoder(base, cache))
+    changes = compare(clips, cache, evidence)
+    shards = {} if base is None else base.partitions
+    plan = make_plan(changes, shards, spec, storage_format, lambda shard: is_whole(folder, shard, storage_format))
+    todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
+    return Update(folder, base, source, spec, storage_format, changes, plan, todo)
+
+
+def check_space(update: Update) -> None:
+    """Says how much a run will write; raises `RunError` where the file system has no room for it."""
+    if not update.todo:
+        return
+    free = shutil.disk_usage(update.folder).free
+    LOG.info("%s to write in %s shards, %s are free", size_text(update.bytes), f"{len(update.todo):,}", size_text(free))
+    if update.bytes > free:
+        raise RunError(
+            f"{update.folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
+            f"make room (python -m features.prune {update.folder} removes what no state names any more), give an "
+            '--output on another disk, or storage_dtype = "float16" in a spec, which halves it'
+        )
+
+
+def check_removal(update: Update, limit: int | None) -> None:
+    """Raises `UsageError` where so much would leave the set that its source is rather not the one it came from.
+
+    Args:
+        update: what the run is about to do.
+        limit: number of clips at most that was asked for.
+    """
+    if update.base is None or not update.changes.removed:
+        return
+    committed, removed = update.base.counts["clips"], update.changes.removed
+    if limit is not None and limit < committed:
+        raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {update.folder}; where "
+                         "that is meant, give --allow-removal")  # fmt: skip
+    if 2 * removed > committed:
+        raise UsageError(
+            f"{removed:,} of the {committed:,} clips of {update.folder} are not in {update.source.root} any more; if "
+            "that is meant, and no disk is missing, give --allow-removal"
+        )
+
+
+def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:
+    if base is None or Reason.UNSUPPORTED_CODEC not in cache["reason"].unique().to_pylist():
+        return False
+    here = library_versions()
+    return any(base.versions.get(name) != here[name] for name in _DECODERS)
