@@ -157,7 +157,7 @@ def _segments(
         is_there: whether a shard's file is there.
     """
     numbers, firsts = np.unique(homes[order], return_index=True)
-    parts = np.split(order, firsts[1:])
+    parts = np.split(order, firsts[1:]) if len(order) else []
     segments = []
     loose = order[:0]
     for number, clips in zip(numbers.tolist(), parts, strict=True):

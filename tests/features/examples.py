@@ -1,17 +1,23 @@
 """Specs, clip tables and units that several tests of this folder begin with."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from features.build import build_shard
+from features.diary import append_run
+from features.manifest import Manifest, existing_manifest
 from features.partition import assign
-from features.plan import Plan, ShardUnit, make_plan, read_unit, write_work_list
 from features.presets import preset
+from features.request import POLICIES
 from features.sources import Source, scan
 from features.spec import FeatureSpec
+from features.units import ShardUnit, read_unit
+from features.update import Update, prepare
 from tests.signals import chirp, impulse, noise, sine
 
 STFT = preset("speech-commands")
@@ -93,21 +99,61 @@ def found(root: Path) -> tuple[Source, pa.Table]:
 def new_set(folder: Path) -> Path:
     """An empty feature set: the folders that the pipeline makes."""
     for name in ("shards", "reports"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def units_of(plan: Plan, scratch: Path) -> list[ShardUnit]:
-    """The units of a plan as a worker gets them, through a work list."""
-    work_list = scratch / f"work-{os.getpid()}.parquet"
-    numbers = list(range(len(plan.names)))
-    write_work_list(plan, numbers, work_list)
-    units = [read_unit(work_list, number) for number in numbers]
+def prepared(
+    root: Path,
+    folder: Path,
+    spec: FeatureSpec = TINY,
+    storage_format: str = "tfrecord",
+    scan_started_ns: int | None = None,
+    verify_content: bool = False,
+) -> Update:
+    """What a featurize of a labelled folder is about to do."""
+    scan_started_ns = time.time_ns() if scan_started_ns is None else scan_started_ns
+    source, clips = found(root)
+    base = existing_manifest(folder)
+    return prepare(folder, base, source, clips, spec, storage_format, scan_started_ns, verify_content)
+
+
+def units_of(update: Update) -> list[ShardUnit]:
+    """The units that are to be done, as a worker gets them, through a work list."""
+    update.folder.mkdir(parents=True, exist_ok=True)
+    work_list = update.folder.parent / f"work-{update.folder.name}-{os.getpid()}.parquet"
+    update.write_work_list(work_list)
+    units = [read_unit(work_list, number) for number in range(len(update.todo))]
     work_list.unlink()
     return units
 
 
-def planned(root: Path, scratch: Path, spec: FeatureSpec = TINY, storage_format: str = "tfrecord") -> list[ShardUnit]:
+def planned(root: Path, folder: Path, spec: FeatureSpec = TINY, storage_format: str = "tfrecord") -> list[ShardUnit]:
     """Scans, deals and plans a labelled folder."""
-    source, clips = found(root)
-    return units_of(make_plan(clips, spec, storage_format, source.root), scratch)
+    return units_of(prepared(root, folder, spec, storage_format))
+
+
+def build_units(update: Update) -> None:
+    """Does in this process what the pipeline does in workers."""
+    new_set(update.folder)
+    for unit in units_of(update):
+        build_shard(unit, str(update.folder), update.source.root, update.spec, update.storage_format)
+
+
+def committed(update: Update, **described: Any) -> tuple[Manifest, bool]:
+    """Commits what was built."""
+    options = {"group": None, "split": None, "limit": None}
+    described = {"policies": POLICIES, "source": update.source.described, "options": options, **described}
+    return update.commit(**described)
+
+
+def featurized(
+    root: Path, folder: Path, spec: FeatureSpec = TINY, storage_format: str = "tfrecord", **options: Any
+) -> tuple[Update, Manifest]:
+    """Featurizes a labelled folder as the command does, but for Beam."""
+    scan_started_ns = time.time_ns()
+    update = prepared(root, folder, spec, storage_format, scan_started_ns, **options)
+    build_units(update)
+    manifest, _ = committed(update)
+    append_run(folder, {**update.figures, "state": manifest.state, "scan_started_ns": scan_started_ns})
+    return update, manifest
