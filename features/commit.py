@@ -192,7 +192,9 @@ def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:
         "seconds": pc.sum(clips["seconds"]).as_py(),
         "classes": count(clips),
         "rejects": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        "warnings": {row["values"]: row["counts"] for row in sorted(warnings, key=lambda row: row["values"])},
+        "warnings": {
+            row["values"]: row["counts"] for row in sorted(warnings, key=lambda row: row["values"]) if row["values"]
+        },
     }
 
 

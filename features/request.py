@@ -79,7 +79,7 @@ class Request:
         scan_started_ns = time.time_ns()
         base = existing_manifest(self.output)
         self._check_spec(base)
-        source, clips = self._find_clips()
+        source, clips = self.find_clips()
         self._check_source(base, source)
         update = prepare(
             self.folder, base, source, clips, self.spec, self.storage_format, scan_started_ns, self.verify_content
@@ -88,7 +88,8 @@ class Request:
             check_removal(update, self.limit)
         return update, scan_started_ns
 
-    def _find_clips(self) -> tuple[Source, pa.Table]:
+    def find_clips(self) -> tuple[Source, pa.Table]:
+        """Lists the clips of the input with their groups and partitions, and says what is odd about them."""
         source = list_clips(
             self.input, self.layout, labelled=True, pattern=self.label_pattern, partitioned=self.split is None
         )

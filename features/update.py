@@ -187,7 +187,7 @@ def check_removal(update: Update, limit: int | None) -> None:
         return
     committed, removed = update.base.counts["clips"], update.changes.removed
     if limit is not None and limit < committed:
-        raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {update.folder}; where "
+        raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {update.folder}; if "
                          "that is meant, give --allow-removal")  # fmt: skip
     if 2 * removed > committed:
         raise UsageError(

@@ -79,7 +79,7 @@ def clip_rows(number: int, **columns: Any) -> pa.Table:
         "partition": "training",
         **columns,
     }
-    text = ("path", "label", "group", "partition")
+    text = ("path", "label", "group", "partition", "content_hash")
     return pa.table(
         {
             name: pa.array(
@@ -120,7 +120,6 @@ def prepared(
 
 def units_of(update: Update) -> list[ShardUnit]:
     """The units that are to be done, as a worker gets them, through a work list."""
-    update.folder.mkdir(parents=True, exist_ok=True)
     work_list = update.folder.parent / f"work-{update.folder.name}-{os.getpid()}.parquet"
     update.write_work_list(work_list)
     units = [read_unit(work_list, number) for number in range(len(update.todo))]
@@ -129,8 +128,8 @@ def units_of(update: Update) -> list[ShardUnit]:
 
 
 def planned(root: Path, folder: Path, spec: FeatureSpec = TINY, storage_format: str = "tfrecord") -> list[ShardUnit]:
-    """Scans, deals and plans a labelled folder."""
-    return units_of(prepared(root, folder, spec, storage_format))
+    """Scans, deals and plans a labelled folder; every file is hashed, so that the time of a test changes no name."""
+    return units_of(prepared(root, folder, spec, storage_format, scan_started_ns=0))
 
 
 def build_units(update: Update) -> None:

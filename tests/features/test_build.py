@@ -1,22 +1,26 @@
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import version
 
+import google_crc32c
 import numpy as np
 import pytest
 import soundfile
 
 from features import build
-from features.build import build_shard, is_finished, library_versions, read_report, report_path
+from features.build import build_shard
+from features.contents import content_hash
 from features.fit import clip_waveform
-from features.plan import content_hash
+from features.report import is_finished, read_report, report_path
 from features.shards import FORMATS, read_shard, shard_path
 from features.sources import clip_file
 from features.spectrogram import compute_features
 from features.statistics import Statistics
-from features.tfrecord import records
+from features.units import CachedRow
+from features.versions import library_versions
 from tests.features.examples import MFCC, SPECS, TINY, changed, new_set, planned
 from tests.signals import noise, sine, write_wav
 
@@ -64,7 +68,7 @@ REASONS = {
 
 def all_in_one(root, scratch, spec=TINY, storage_format="tfrecord"):
     """The clips of all partitions as one unit."""
-    units = planned(root, scratch, spec, storage_format)
+    units = planned(root, scratch / "planned", spec, storage_format)
     return replace(units[0], clips=tuple(clip for unit in units for clip in unit.clips))
 
 
@@ -127,16 +131,89 @@ def test_the_report_says_of_each_clip_what_it_is(tmp_path):
         assert all(row[name] == value for name, value in vars(clip).items() if name != "content_hash")
 
 
-def test_offsets_point_at_the_records(tmp_path):
+@pytest.mark.parametrize("storage_format", FORMATS)
+def test_the_report_says_where_each_tensor_lies(tmp_path, storage_format):
     make_clips(tmp_path / "words", 9)
     make_rejects(tmp_path / "words")
-    unit = all_in_one(tmp_path / "words", tmp_path)
-    report, _ = run(unit, new_set(tmp_path / "set"), tmp_path / "words")
-    content = memoryview(shard_path(tmp_path / "set", unit.name, "tfrecord").read_bytes())
+    unit = all_in_one(tmp_path / "words", tmp_path, storage_format=storage_format)
+    report, shard = run(unit, new_set(tmp_path / "set"), tmp_path / "words", storage_format=storage_format)
+    content = shard_path(tmp_path / "set", unit.name, storage_format).read_bytes()
     for row in report.rows.to_pylist():
-        assert (row["offset"] is None) == (row["row"] is None)
+        assert (row["offset"] is None) == (row["crc32c"] is None) == (row["row"] is None)
         if row["row"] is not None:
-            assert bytes(next(records(content[row["offset"] :]))["path"]).decode() == row["path"]
+            tensor = content[row["offset"] : row["offset"] + TINY.row_bytes]
+            assert tensor == shard.features[row["row"]].tobytes()
+            assert row["crc32c"] == google_crc32c.value(tensor)
+
+
+def cached_rows(unit, report, proven=True):
+    """The same unit under another name, whose rows are all to be copied."""
+    lines = {row["path"]: row for row in report.rows.to_pylist()}
+    names = ("offset", "crc32c", "content_hash", "seconds", "warning")
+    cached = {
+        number: CachedRow(shard=unit.name, proven=proven, **{name: lines[clip.path][name] for name in names})
+        for number, clip in enumerate(unit.clips)
+    }
+    return replace(unit, name=f"{unit.name[:-3]}abc", cached=cached)
+
+
+@pytest.mark.parametrize("storage_format", FORMATS)
+@pytest.mark.parametrize("copied", ["all", "some"])
+def test_a_copied_shard_has_the_bytes_of_a_computed_one(tmp_path, storage_format, copied):
+    make_clips(tmp_path / "words", 150)
+    unit = all_in_one(tmp_path / "words", tmp_path, storage_format=storage_format)
+    folder = new_set(tmp_path / "set")
+    report, _ = run(unit, folder, tmp_path / "words", storage_format=storage_format)
+    copy = cached_rows(unit, report)
+    if copied == "some":  # rows are computed in batches, and those that are copied stand between them
+        copy = replace(copy, cached={number: row for number, row in copy.cached.items() if number % 3})
+    else:
+        shutil.rmtree(tmp_path / "words")
+    again, _ = run(copy, folder, tmp_path / "words", storage_format=storage_format)
+    assert again.rows.equals(report.rows)
+    assert again.statistics == report.statistics
+    paths = [shard_path(folder, name, storage_format) for name in (unit.name, copy.name)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["a byte", "cut", "gone"])
+def test_a_row_that_is_not_there_as_it_was_written_is_computed(tmp_path, damage):
+    make_clips(tmp_path / "words", 20)
+    unit = all_in_one(tmp_path / "words", tmp_path)
+    folder = new_set(tmp_path / "set")
+    report, before = run(unit, folder, tmp_path / "words")
+    path = shard_path(folder, unit.name, "tfrecord")
+    content = bytearray(path.read_bytes())
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        content[report.rows["offset"][7].as_py() + 3] ^= 64
+        path.write_bytes(content)
+    again, after = run(cached_rows(unit, report), folder, tmp_path / "words")
+    assert np.array_equal(after.features, before.features)
+    assert again.rows.equals(report.rows)
+
+
+def test_a_row_is_taken_unproven_only_for_the_same_content(tmp_path):
+    make_clips(tmp_path / "words", 3)
+    unit = all_in_one(tmp_path / "words", tmp_path)
+    folder = new_set(tmp_path / "set")
+    report, before = run(unit, folder, tmp_path / "words")
+    path = tmp_path / "words" / unit.clips[1].path
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[50] ^= 64
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tmp_path / "words" / unit.clips[2].path).unlink()
+    copy = cached_rows(unit, report, proven=False)
+    copy = replace(copy, clips=tuple(replace(clip, content_hash=None) for clip in copy.clips))
+    again, after = run(copy, folder, tmp_path / "words")
+    assert again.rows["reason"].to_pylist() == [None, None, "missing"]
+    assert np.array_equal(after.features[0], before.features[0])
+    assert not np.array_equal(after.features[1], before.features[1])
 
 
 @pytest.mark.parametrize("storage_dtype", ["float32", "float16"])

@@ -11,7 +11,7 @@ from features.shards import Shard
 from features.statistics import Statistics
 from tests.features.examples import MFCC, changed
 
-GOLDEN = Path(__file__).parent / "golden" / "manifest-v1.json"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def golden_manifest() -> Manifest:
@@ -35,12 +35,14 @@ def golden_manifest() -> Manifest:
     )  # fmt: skip
 
 
-def test_a_manifest_of_format_version_1_stays_readable(tmp_path):
-    # SOUNDMILL_UPDATE_GOLDEN=1 writes it anew: only before a release, and never after a new format version.
-    if os.environ.get("SOUNDMILL_UPDATE_GOLDEN"):
-        GOLDEN.write_text(golden_manifest().to_json(), encoding="utf-8")
-    shutil.copy(GOLDEN, tmp_path / "manifest.json")
-    assert json.loads(GOLDEN.read_text(encoding="utf-8"))["format_version"] == 1
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
+    # SOUNDMILL_UPDATE_GOLDEN=1 writes that of the present version: only before a release of it.
+    golden = GOLDEN / f"manifest-v{version}.json"
+    if os.environ.get("SOUNDMILL_UPDATE_GOLDEN") and version == FORMAT_VERSION:
+        golden.write_text(golden_manifest().to_json(), encoding="utf-8")
+    shutil.copy(golden, tmp_path / "manifest.json")
+    assert json.loads(golden.read_text(encoding="utf-8"))["format_version"] == version
     assert load_manifest(tmp_path) == golden_manifest()
 
 
@@ -68,8 +70,8 @@ def edited(**changes):
         ("{}", "is not the manifest of a feature set"),
         (golden_manifest().to_json()[:-9], "is not the manifest of a feature set"),
         (edited(format="other"), "is not the manifest of a feature set"),
-        (edited(format_version=2), "has format version 2; this soundmill reads version 1"),
-        (edited(format_version=2, spec={"new": 1}), "has format version 2; this soundmill reads version 1"),
+        (edited(format_version=3), "has format version 3; this soundmill reads versions 1 and 2"),
+        (edited(format_version=3, spec={"new": 1}), "has format version 3; this soundmill reads versions 1 and 2"),
         (edited(classes=None), "is not the manifest of a feature set"),
         (edited(extra=1), "is not the manifest of a feature set"),
         (edited(partitions={"training": [{"name": "a"}]}), "is not the manifest of a feature set"),

@@ -65,9 +65,9 @@ def test_partition_is_wardens_formula():
 
 def test_partitions_are_the_same_in_every_process():
     code = (
-        "from features.partition import hash_partition as h; from features.plan import key_hashes;"
-        "from tests.features.examples import *; t = clip_rows(50);"
-        "print([h(str(n)) for n in range(200)], key_hashes(t), make_plan(t, TINY, 'parquet').names)"
+        "from features.partition import hash_partition as h; from features.keys import key_hashes;"
+        "from tests.features.examples import clip_rows; from tests.features.test_plan import names; t = clip_rows(50);"
+        "print([h(str(n)) for n in range(200)], key_hashes(t).tolist(), names(t))"
     )
     outputs = {
         subprocess.run(

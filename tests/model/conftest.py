@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from features.build import build_shard, read_report
-from features.commit import commit
-from features.partition import assign
-from features.plan import ShardUnit
+from features.build import build_shard
+from features.commit import commit, gather
+from features.partition import PARTITIONS, assign
 from features.sources import Clip, scan
 from features.spec import FeatureSpec
+from features.units import ShardUnit
 from tests.model.untrained import save_untrained
 
 SMALL_SPEC = FeatureSpec(
@@ -38,17 +38,10 @@ def make_small_shards(source: Path, folder: Path, storage_format: str) -> Path:
     units.append(ShardUnit(f"validation-{0:024d}", rest))
     for unit in units:
         build_shard(unit, str(folder), scanned.root, SMALL_SPEC, storage_format)
-    commit(
-        folder,
-        [read_report(folder, unit.name) for unit in units],
-        None,
-        [],
-        spec=SMALL_SPEC,
-        storage_format=storage_format,
-        policies={},
-        source={"kind": "folder", "root": scanned.root},
-        options={},
-    )
+    partitions = {name: [unit.name for unit in units if unit.name.startswith(name)] for name in PARTITIONS}
+    contents = gather(folder, partitions, {}, [], SMALL_SPEC, storage_format)
+    source = {"kind": "folder", "root": scanned.root}
+    commit(folder, contents, None, storage_format, spec=SMALL_SPEC, policies={}, source=source, options={})
     return folder
 
 

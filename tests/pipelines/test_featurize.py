@@ -23,8 +23,8 @@ from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav
 
-# The diary tells when each run was, and the lock is an empty file.
-NOT_STATE = ("runs.jsonl", ".lock")
+# The diary tells when each run was, and the locks are empty files.
+NOT_STATE = ("runs.jsonl", ".lock", ".running")
 
 
 def featurize(source: Path, output: Path, *options: object) -> int:
@@ -161,14 +161,14 @@ finally:
 
 def test_a_second_run_computes_nothing_and_leaves_the_same_bytes_and_no_beam(old_words, tmp_path):
     assert featurize(old_words, tmp_path / "set") == 0
-    before = files_of(tmp_path / "set")
+    before = files_of(tmp_path / "set", "runs.jsonl")
     arguments = ["--input", old_words, "--output", tmp_path / "set", "--summary", tmp_path / "run.json"]
     command = [sys.executable, "-c", IMPORTED, *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "IMPORTED"
     figures = json.loads((tmp_path / "run.json").read_text())
-    assert (figures["computed"], figures["kept"], figures["state"]) == (0, 120, 1)
-    assert files_of(tmp_path / "set") == before
+    assert (figures["computed"], figures["kept"], figures["state"], figures["hit_rate"]) == (0, 120, 1, 1.0)
+    assert files_of(tmp_path / "set", "runs.jsonl") == before
 
 
 def test_importing_the_command_loads_neither_tensorflow_nor_beam():
@@ -199,24 +199,89 @@ def test_the_order_of_the_files_changes_no_byte(old_words, tmp_path):
     assert one == two
 
 
-def test_a_changed_removed_or_added_clip_changes_its_shard_only(old_words, tmp_path):
-    source = make_old(shutil.copytree(old_words, tmp_path / "words"))
+CHANGE_FIGURES = ("computed", "copied", "kept", "removed", "rejected")
+
+
+def test_every_kind_of_change_in_one_run(old_words, tmp_path, capsys):
+    source, summary = make_old(shutil.copytree(old_words, tmp_path / "words")), tmp_path / "run.json"
     assert featurize(source, tmp_path / "set") == 0
-    before = {name: shards for name, shards in load_manifest(tmp_path / "set").partitions.items()}
-    speaker = next(f"{number:08x}" for number in range(40) if hash_partition(f"{number:08x}") == "testing")
-    write_wav(source / "high" / f"{speaker}_nohash_0.wav", sine(500, 12_000))
-    assert featurize(source, tmp_path / "set") == 0
+    before = load_manifest(tmp_path / "set")
+    tested = [f"{number:08x}" for number in range(40) if hash_partition(f"{number:08x}") == "testing"]
+    (source / "middle").rename(source / "medium")  # 40 rows with another path and label
+    write_wav(source / "high" / f"{tested[0]}_nohash_0.wav", sine(500, 12_000))  # other content
+    (source / "high" / f"{tested[1]}_nohash_0.wav").unlink()
+    os.utime(source / "low" / f"{tested[0]}_nohash_0.wav")  # another time only
+    write_wav(source / "low" / f"{tested[0]}_nohash_7.wav", sine(300, 12_000))
+    write_wav(source / "low" / f"{tested[0]}_nohash_8.wav", sine(300, 0))
+    assert featurize(source, tmp_path / "set", "--summary", summary) == 0
+    figures = json.loads(summary.read_text())
+    assert [figures[name] for name in CHANGE_FIGURES] == [3, 40, 78, 1, 1]
+    assert "3 computed, 78 kept, 40 copied and 1 removed" in capsys.readouterr().out
     manifest = load_manifest(tmp_path / "set")
-    assert manifest.state == 2
-    assert manifest.partitions["training"] == before["training"]
-    assert manifest.partitions["validation"] == before["validation"]
-    assert manifest.partitions["testing"] != before["testing"]
+    assert manifest.state == before.state + 1
+    assert manifest.classes == ["high", "low", "medium"]
     expected = tmp_path / "fresh"
     assert featurize(source, expected) == 0
-    assert rows_of(tmp_path / "set") == rows_of(expected)
-    (source / "high" / f"{speaker}_nohash_0.wav").unlink()
+    assert sorted(rows_of(tmp_path / "set")) == sorted(rows_of(expected))
+    assert featurize(source, tmp_path / "set", "--summary", summary) == 0
+    figures = json.loads(summary.read_text())
+    assert [figures[name] for name in (*CHANGE_FIGURES, "state")] == [0, 0, 120, 0, 1, manifest.state]
+
+
+def test_a_shard_stays_where_none_of_its_clips_has_changed(old_words, tmp_path):
+    source = make_old(shutil.copytree(old_words, tmp_path / "words"))
     assert featurize(source, tmp_path / "set") == 0
-    assert load_manifest(tmp_path / "set").rows(PARTITIONS) == 119
+    before = load_manifest(tmp_path / "set").partitions
+    speaker = next(f"{number:08x}" for number in range(40) if hash_partition(f"{number:08x}") == "testing")
+    (source / "high" / f"{speaker}_nohash_0.wav").unlink()
+    write_wav(source / "high" / f"{speaker}_nohash_1.wav", sine(300, 12_000))
+    assert featurize(source, tmp_path / "set") == 0
+    after = load_manifest(tmp_path / "set").partitions
+    assert after["training"] == before["training"]
+    assert after["validation"] == before["validation"]
+    # The rows that are left, and those that are new.
+    assert [shard.rows for shard in before["testing"]] == [9]
+    assert [shard.rows for shard in after["testing"]] == [8, 1]
+
+
+def test_a_source_that_lacks_most_clips_or_is_another_one_is_refused(old_words, tmp_path):
+    source = make_old(shutil.copytree(old_words, tmp_path / "words"))
+    assert featurize(source, tmp_path / "set") == 0
+    before = files_of(tmp_path / "set")
+    make_old(shutil.copytree(old_words, tmp_path / "other"))
+    with pytest.raises(UsageError, match=r"set was made from .*words, not from .*other; give another --output, or"):
+        featurize(tmp_path / "other", tmp_path / "set")
+    for label in ("high", "low"):
+        (source / label).rename(tmp_path / label)
+    refusal = r"80 of the 120 clips of .*set are not in .*words any more; if that is meant, and no disk is missing"
+    for dry in ((), ("--dry-run",)):
+        with pytest.raises(UsageError, match=refusal):
+            featurize(source, tmp_path / "set", *dry)
+    with pytest.raises(UsageError, match=r"--limit 30 takes 90 of the 120 clips out of .*; if that is meant"):
+        featurize(source, tmp_path / "set", "--limit", 30)
+    assert files_of(tmp_path / "set") == before
+    assert featurize(source, tmp_path / "set", "--allow-removal") == 0
+    assert load_manifest(tmp_path / "set").rows(PARTITIONS) == 40
+    # What is in the other place under the same names is known by its content.
+    summary = tmp_path / "run.json"
+    assert featurize(tmp_path / "other", tmp_path / "set", "--allow-removal", "--summary", summary) == 0
+    figures = json.loads(summary.read_text())
+    assert [figures[name] for name in CHANGE_FIGURES] == [80, 0, 40, 0, 0]
+
+
+def test_content_that_changed_under_its_old_time_is_found_when_contents_are_compared(old_words, tmp_path):
+    source, summary = make_old(shutil.copytree(old_words, tmp_path / "words")), tmp_path / "run.json"
+    assert featurize(source, tmp_path / "set") == 0
+    path = source / "high" / "00000001_nohash_0.wav"
+    content = bytearray(path.read_bytes())
+    content[1_000] ^= 1
+    path.write_bytes(content)
+    make_old(source)
+    for option, computed in (((), 0), (("--verify-content",), 1), ((), 0)):
+        assert featurize(source, tmp_path / "set", "--summary", summary, *option) == 0
+        assert json.loads(summary.read_text())["computed"] == computed
+    assert featurize(source, tmp_path / "fresh") == 0
+    assert sorted(rows_of(tmp_path / "set")) == sorted(rows_of(tmp_path / "fresh"))
 
 
 def test_group_and_split_are_followed(old_words, tmp_path):

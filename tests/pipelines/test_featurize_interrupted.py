@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -43,14 +44,16 @@ class Run:
         assert self.process.poll() is None, "the run was over before it could be stopped"
 
     def end(self) -> tuple[int, list[str]]:
-        """Waits for the end; returns the exit code and the lines on standard error, but those of the progress."""
+        """Waits for the end; returns the exit code and the lines on standard error, but those of size and progress."""
         try:
             errors = self.process.communicate(timeout=SECONDS)[1]
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             errors = self.process.communicate()[1]
             pytest.fail(f"the run has not ended {SECONDS} s after it was stopped; it said: {errors}")
-        return self.process.returncode, [line for line in errors.splitlines() if not line.startswith("featurize: ")]
+        lines = [line for line in errors.splitlines() if not line.startswith("featurize: ")]
+        assert re.fullmatch(r"[\d.]+ MB to write in \d+ shards, .* are free", lines[0])
+        return self.process.returncode, lines[1:]
 
     def workers_end(self) -> bool:
         try:

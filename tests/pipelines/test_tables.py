@@ -13,9 +13,9 @@ from features.errors import RunError, UsageError
 from features.manifest import load_manifest
 from features.partition import hash_partition
 from features.presets import preset
+from features.request import Request
 from features.shards import read_shard, shard_path
 from features.table import TableLayout
-from pipelines.featurize import Request, find_clips
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import make_old
 from tests.signals import noise, sine, write_wav
@@ -134,15 +134,17 @@ def test_lists_where_the_paths_of_a_table_begin_win_over_its_column(tmp_path, ca
     (tmp_path / "root" / "testing_list.txt").write_text("yes/b.wav\nyes/c.wav\nno/z.wav\n")
     (tmp_path / "t.csv").write_text("path,label,fold\nyes/a.wav,yes,1\nyes/b.wav,no,1\n")
     spec = preset("speech-commands")
-    request = Request(str(tmp_path / "t.csv"), "set", spec, layout=TableLayout(root=str(tmp_path / "root")))
-    source, clips = find_clips(request)
+    request = Request(
+        str(tmp_path / "t.csv"), str(tmp_path / "set"), spec, layout=TableLayout(root=str(tmp_path / "root"))
+    )
+    source, clips = request.find_clips()
     assert clips["partition"].to_pylist() == ["training", "testing"]
     assert source.columns == {"path": "path", "label": "label"}
     (message,) = caplog.messages
     assert message.startswith(f"warning: the partitions are those of the lists in {tmp_path / 'root'}, not those")
     assert message.endswith("move testing_list.txt away to have these")
     (tmp_path / "root" / "testing_list.txt").unlink()
-    source, clips = find_clips(request)
+    source, clips = request.find_clips()
     assert clips["partition"].to_pylist() == ["fold-1", "fold-1"]
     assert source.columns["fold"] == "fold"
 
