@@ -10,9 +10,10 @@ from features.contents import content_hash, file_hash
 from features.decode import Source, file_error, is_plain_wav
 from features.errors import ClipError, Reason
 from features.fit import clip_waveform
+from features.paths import clip_file
 from features.report import is_finished, write_report
 from features.shards import Place, RowReader, shard_path, write_shard
-from features.sources import Clip, clip_file
+from features.sources import Clip
 from features.spec import FeatureSpec
 from features.spectrogram import compute_features
 from features.statistics import Statistics

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from features.contents import hash_files
 from features.errors import HEALABLE, Reason
-from features.sources import clip_file, unescape_path
+from features.paths import clip_file, unescape_path
 
 # A modification time this close to the scan proves nothing: the file may change again without a new time.
 RACY_NANOSECONDS = 2_000_000_000

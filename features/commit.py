@@ -1,7 +1,7 @@
 """The one function that changes a feature set, by an atomic rename after all else is on disk."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def commit(
     pq.write_table(clips, sink)
     tables = {
         "clips": (sink.getvalue().to_pybytes(), "parquet"),
-        "rejects": (to_csv(rejects, (*COLUMNS, *STATE_COLUMNS)).encode(), "csv"),
+        "rejects": (rejects_table(rejects).encode(), "csv"),
     }
     with committing(folder):
         now = load_manifest(folder) if (folder / MANIFEST).exists() else None
@@ -159,6 +159,11 @@ def commit(
             write_file(folder / "states" / f"manifest-{base.state:06d}.json", (folder / MANIFEST).read_bytes())
         write_file(folder / MANIFEST, manifest.to_json())
     return manifest, True
+
+
+def rejects_table(rejects: Iterable[Reject]) -> str:
+    """Returns the table of rejects of a set as CSV."""
+    return to_csv(in_order(rejects), (*COLUMNS, *STATE_COLUMNS))
 
 
 def table_hash(content: bytes) -> str:
@@ -210,4 +215,4 @@ def _equal_tables(folder: Path, base: Manifest, contents: Contents) -> bool:
         clips = pq.read_table(folder / base.clips_file)
     except (OSError, pa.ArrowInvalid):
         return False  # a table is gone or damaged: it is written anew
-    return rejects == to_csv(contents.rejects, (*COLUMNS, *STATE_COLUMNS)) and clips.equals(contents.clips)
+    return rejects == rejects_table(contents.rejects) and clips.equals(contents.clips)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from features.console import Progress
-from features.sources import clip_file
+from features.paths import clip_file
 
 _HASH_BYTES = 16
 # Files between two looks at the progress line.

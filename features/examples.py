@@ -13,8 +13,8 @@ from features.errors import ClipError
 from features.fit import clip_waveform
 from features.keys import key_order
 from features.manifest import Manifest
+from features.paths import clip_file
 from features.shards import read_shard, shard_path
-from features.sources import clip_file
 from features.spectrogram import compute_features
 from features.trace import Trace, trace_waveform
 

@@ -10,9 +10,9 @@ from typing import Any
 from features.diary import RUNS
 from features.errors import UsageError
 from features.locks import LOCKS
+from features.paths import escape_path
 from features.rows import is_text
 from features.shards import Shard
-from features.sources import escape_path
 from features.spec import FeatureSpec
 from features.statistics import Statistics
 

@@ -1,16 +1,19 @@
 """Who is trained on and who is tested on: groups, and the partition that each belongs to."""
 
+import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.sources import BACKGROUND_FOLDER, clip_file, escape_path
+from features.paths import BACKGROUND_FOLDER, clip_file, escape_path
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
 ALIASES = {"train": TRAINING, "val": VALIDATION, "dev": VALIDATION, "test": TESTING}
@@ -34,13 +37,17 @@ def hash_partition(group: str, split: tuple[int, int, int] = DEFAULT_SPLIT) -> s
     Returns:
         `training`, `validation` or `testing`; the same whatever other groups there are.
     """
+    return str(hash_partitions([group], split)[0])
+
+
+def hash_partitions(groups: Sequence[str], split: tuple[int, int, int] = DEFAULT_SPLIT) -> NDArray[np.str_]:
+    """Returns `hash_partition` of each group."""
     # usedforsecurity: the digest spreads groups evenly, it protects nothing.
-    digest = int(hashlib.sha1(group.encode(), usedforsecurity=False).hexdigest(), 16)
-    percent = (digest % (_BUCKETS + 1)) * (100.0 / _BUCKETS)
+    ends = b"".join([hashlib.sha1(group.encode(), usedforsecurity=False).digest()[-4:] for group in groups])
+    # The buckets are a power of two, so the digest's last bits say which it is.
+    percent = (np.frombuffer(ends, ">u4") & _BUCKETS) * (100.0 / _BUCKETS)
     _, validation, testing = split
-    if percent < validation:
-        return VALIDATION
-    return TESTING if percent < validation + testing else TRAINING
+    return np.select([percent < validation, percent < validation + testing], [VALIDATION, TESTING], TRAINING)
 
 
 def parse_split(text: str) -> tuple[int, int, int]:
@@ -83,23 +90,37 @@ def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
     return (*(name for name in PARTITIONS if name in present), *folds) if folds else PARTITIONS
 
 
-def group_rule(rule: str | None, root: str) -> Callable[[str], str]:
-    """Returns the function from a clip's path to its group.
+def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
+    """Returns the group of each path.
 
     Args:
+        paths: as `features.paths.escape_path` writes them.
         rule: None for the speaker before `_nohash_` where names have it, else the path; `path`; `content` for the
             hash of the file's content; or a regular expression, whose first group (or whole match) counts.
         root: where paths begin.
 
     Raises:
-        UsageError: the regular expression is none. The function itself raises it for a path without a match.
+        UsageError: the regular expression is none, or finds nothing in a path.
     """
     if rule is None:
-        return _speaker
+        return _speakers(paths)
     if rule == "path":
-        return str
-    if rule == "content":
-        return lambda path: _content_group(root, path)
+        return paths
+    if rule == "content":  # a file may have many clips
+        find: Callable[[str], str] = functools.cache(lambda path: _content_group(root, path))
+    else:
+        find = _match_rule(rule)
+    return pa.array(map(find, paths.to_pylist()), pa.string())
+
+
+def _speakers(paths: pa.Array) -> pa.Array:
+    below_root = pc.binary_join_element_wise("", paths, "/")
+    names = pc.list_element(pc.split_pattern(below_root, "/", max_splits=1, reverse=True), 1)
+    parts = pc.split_pattern(names, _SPEAKER_MARK, max_splits=1)
+    return pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), paths)
+
+
+def _match_rule(rule: str) -> Callable[[str], str]:
     try:
         pattern = re.compile(rule)
     except re.error as error:
@@ -115,11 +136,6 @@ def group_rule(rule: str | None, root: str) -> Callable[[str], str]:
     return match
 
 
-def _speaker(path: str) -> str:
-    name = path.rpartition("/")[2]
-    return name.partition(_SPEAKER_MARK)[0] if _SPEAKER_MARK in name else path
-
-
 def _content_group(root: str, path: str) -> str:
     try:
         with open(clip_file(root, path), "rb") as file:
@@ -133,14 +149,14 @@ def assign(
 ) -> tuple[pa.Table, list[str]]:
     """Gives each clip its group and its partition.
 
-    The group is what `group` says, else the table's column where it has a value, else what `group_rule` finds. The
+    The group is what `group` says, else the table's column where it has a value, else what `groups_of` finds. The
     partition is the hash of the group where `split` is given; else that of official lists in the root, of the table's
     column or the names, or the hash of the group, whichever there is first.
 
     Args:
         clips: table with a column path, and columns group and partition where the source told them.
         root: where paths begin.
-        group: see `group_rule`.
+        group: see `groups_of`.
         split: percentages, or None where none were asked for.
         complete: whether the clips are all that the root holds. A table may name a few of them, and what official
             lists name besides is not missing then.
@@ -151,28 +167,30 @@ def assign(
     Raises:
         UsageError: a clip is in both lists, or its partition is none.
     """
-    paths = clips["path"].to_pylist()
-    rule = group_rule(group, root)
-    by_path = {path: rule(path) for path in dict.fromkeys(paths)}
-    groups = [by_path[path] for path in paths]
+    groups = groups_of(clips["path"].combine_chunks(), group, root)
     if group is None and "group" in clips.column_names:
-        groups = [told or found for told, found in zip(clips["group"].to_pylist(), groups, strict=True)]
+        groups = pc.coalesce(clips["group"].combine_chunks(), groups)
     told = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
-    listed, notes = read_lists(root, set(paths), complete) if split is None else (None, [])
+    listed, notes = _read_lists(clips, root, complete) if split is None else (None, [])
     if listed is not None:
-        partitions = [listed.get(path, TRAINING) for path in paths]
+        partitions = pa.array([listed.get(path, TRAINING) for path in clips["path"].to_pylist()], pa.string())
         if any(told or ()):
             names = " and ".join(official_lists(root).values())
             notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
                          f"names tell; move {names} away to have these")  # fmt: skip
     elif told is not None:
-        partitions = [_told_partition(path, value) for path, value in zip(paths, told, strict=True)]
+        pairs = zip(clips["path"].to_pylist(), told, strict=True)
+        partitions = pa.array([_told_partition(path, value) for path, value in pairs], pa.string())
     else:
-        by_group = {name: hash_partition(name, split or DEFAULT_SPLIT) for name in set(groups)}
-        partitions = [by_group[name] for name in groups]
+        by_group = groups.dictionary_encode()
+        hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
+        partitions = pa.array(hashed, pa.string()).take(by_group.indices)
     clips = clips.drop_columns([name for name in ("group", "partition") if name in clips.column_names])
-    clips = clips.append_column("group", pa.array(groups, pa.string()))
-    return clips.append_column("partition", pa.array(partitions, pa.string())), notes
+    return clips.append_column("group", groups).append_column("partition", partitions), notes
+
+
+def _read_lists(clips: pa.Table, root: str, complete: bool) -> tuple[dict[str, str] | None, list[str]]:
+    return read_lists(root, clips["path"].to_pylist(), complete) if official_lists(root) else (None, [])
 
 
 def _told_partition(path: str, value: str | None) -> str:
@@ -188,7 +206,7 @@ def official_lists(root: str) -> dict[str, str]:
     return {partition: name for partition, name in OFFICIAL_LISTS.items() if (Path(root) / name).is_file()}
 
 
-def read_lists(root: str, paths: set[str], complete: bool = True) -> tuple[dict[str, str] | None, list[str]]:
+def read_lists(root: str, paths: Iterable[str], complete: bool = True) -> tuple[dict[str, str] | None, list[str]]:
     """Reads `validation_list.txt` and `testing_list.txt`.
 
     Args:
@@ -207,7 +225,7 @@ def read_lists(root: str, paths: set[str], complete: bool = True) -> tuple[dict[
         entries = [escape_path(line.strip()) for line in content.splitlines() if line.strip()]
         entries = [entry for entry in entries if not entry.startswith(f"{BACKGROUND_FOLDER}/")]
         double = sorted(entry for entry, count in Counter(entries).items() if count > 1)
-        missing = sorted(set(entries) - paths) if complete else []
+        missing = sorted(set(entries).difference(paths)) if complete else []
         both = sorted(set(entries) & listed.keys())
         if both:
             raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(OFFICIAL_LISTS.values())}"

@@ -7,7 +7,7 @@ hashes. All is columnar: a plan of a million clips is a few arrays.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,10 +47,10 @@ class Plan:
 
 @dataclass(eq=False)
 class _Segment:
-    """Clips that make a shard: one that stays or is built anew (`shard`), or several that are to be dealt out."""
+    """Clips that make a shard: one that stays or is built anew (`shard`, its number), or that are to be dealt out."""
 
     clips: NDArray[np.int64]
-    shard: Shard | None = None
+    shard: int
     stays: bool = False
 
 
@@ -78,28 +78,35 @@ def make_plan(
     present = partition_order([*names.dictionary.to_pylist(), *shards])
     places = np.array([present.index(name) for name in names.dictionary.to_pylist()], np.int64)
     places = places[names.indices.to_numpy()]
-    usable = np.flatnonzero(~changes.refused)
-    order = usable[key_order(clips.take(pa.array(usable)), places[usable])]
-    homes, listed = _homes(changes, shards, places, order, present)
+    listed = [shard for name in shards for shard in shards[name]]
+    homes = _homes(changes, shards, listed, places, present)
+    held = np.bincount(homes[changes.kept & (homes != NOTHING)], minlength=len(listed))
+    whole = [held[number] == shard.rows and is_there(shard) for number, shard in enumerate(listed)]
+    stays = changes.kept & (np.array([*whole, False])[homes])
+    segments: dict[int, list[_Segment]] = {place: [] for place in range(len(present))}
+    for clips_of in _by_number(np.flatnonzero(stays), homes, _rows_of(changes)):
+        segments[int(places[clips_of[0]])].append(_Segment(clips_of, int(homes[clips_of[0]]), stays=True))
+    rest = np.flatnonzero(~stays & ~changes.refused)
+    rest = rest[key_order(clips.take(pa.array(rest)))]
+    for place in segments:
+        for clips_of in _by_number(rest[places[rest] == place], homes):
+            segments[place].append(_Segment(clips_of, int(homes[clips_of[0]])))
     partitions: dict[str, list[str]] = {name: [] for name in present}
-    staying: dict[str, Shard] = {}
-    rows: dict[str, NDArray[np.int64]] = {}
-    units: dict[str, NDArray[np.int64]] = {}
-    # Clips of one partition, and within it those of one shard, stand side by side.
-    order = order[np.lexsort((np.arange(len(order)), homes[order], places[order]))]
+    plan = Plan(partitions, {}, {}, {})
+    full = rows_per_shard(spec)
     for place, name in enumerate(present):
-        begin, end = np.searchsorted(places[order], [place, place + 1])
-        for segment in _segments(changes, order[begin:end], homes, listed, rows_per_shard(spec), is_there):
-            if segment.shard is not None and segment.stays:
-                partitions[name].append(segment.shard.name)
-                staying[segment.shard.name], rows[segment.shard.name] = segment.shard, segment.clips
+        for segment in _merged(changes, segments[place], full):
+            if segment.stays:
+                shard = listed[segment.shard]
+                partitions[name].append(shard.name)
+                plan.staying[shard.name], plan.rows[shard.name] = shard, segment.clips
                 continue
-            for first in range(0, len(segment.clips), rows_per_shard(spec)):
-                dealt = segment.clips[first : first + rows_per_shard(spec)]
+            for first in range(0, len(segment.clips), full):
+                dealt = segment.clips[first : first + full]
                 unit = f"{name}-{_digest(clips.take(pa.array(dealt)), spec, storage_format)}"
                 partitions[name].append(unit)
-                units[unit] = dealt
-    return Plan(partitions, staying, rows, units)
+                plan.units[unit] = dealt
+    return plan
 
 
 def unit_members(changes: Changes, clips: NDArray[np.int64]) -> pa.Table:
@@ -116,69 +123,54 @@ def unit_members(changes: Changes, clips: NDArray[np.int64]) -> pa.Table:
 def _homes(
     changes: Changes,
     shards: dict[str, list[Shard]],
+    listed: list[Shard],
     places: NDArray[np.int64],
-    order: NDArray[np.int64],
     present: tuple[str, ...],
-) -> tuple[NDArray[np.int64], list[Shard]]:
-    """Returns for each clip the number of the shard that has its row and is of its partition, and these shards."""
-    listed = [shard for name in shards for shard in shards[name]]
+) -> NDArray[np.int64]:
+    """Returns for each clip the number of the shard that has its row and is of its partition, else `NOTHING`."""
     homes = np.full(len(places), NOTHING)
     if not listed:
-        return homes, listed
+        return homes
     numbers = pc.index_in(changes.cache["shard"], value_set=pa.array([shard.name for shard in listed]))
     of_row = numbers.fill_null(NOTHING).to_numpy().astype(np.int64)
-    place_of_shard = np.repeat([present.index(name) for name in shards], [len(held) for held in shards.values()])
-    has_row = order[changes.known[order] != NOTHING]
+    homes[changes.kept] = of_row[changes.known[changes.kept]]
     # Of several clips with the content of one row the first stays where the row is.
-    _, firsts = np.unique(changes.known[has_row], return_index=True)
-    stays = has_row[firsts]
-    home = of_row[changes.known[stays]]
-    same = (home != NOTHING) & (place_of_shard[home] == places[stays])
-    homes[stays[same]] = home[same]
-    return homes, listed
+    moved = np.flatnonzero(~changes.kept & ~changes.refused & ~changes.computed)
+    moved = moved[key_order(changes.clips.take(pa.array(moved)))]
+    moved = moved[np.unique(changes.known[moved], return_index=True)[1]]
+    home = of_row[changes.known[moved]]
+    place_of_shard = np.repeat([present.index(name) for name in shards], [len(held) for held in shards.values()])
+    homes[moved] = np.where(place_of_shard[home] == places[moved], home, NOTHING)
+    return homes
 
 
-def _segments(
-    changes: Changes,
-    order: NDArray[np.int64],
-    homes: NDArray[np.int64],
-    listed: list[Shard],
-    full: int,
-    is_there: Callable[[Shard], bool],
-) -> Iterator[_Segment]:
-    """Yields the segments of a partition, small ones merged.
+def _rows_of(changes: Changes) -> NDArray[np.int64]:
+    """Returns for each clip the number of its row, any number where it has none."""
+    rows = changes.cache["row"].fill_null(NOTHING).to_numpy()
+    return rows[changes.known] if len(rows) else changes.known
 
-    Args:
-        changes: the clips.
-        order: numbers of the partition's clips: those without a home first, then shard by shard, by their keys.
-        homes: of each clip.
-        listed: shards by number.
-        full: rows a shard.
-        is_there: whether a shard's file is there.
-    """
-    numbers, firsts = np.unique(homes[order], return_index=True)
-    parts = np.split(order, firsts[1:]) if len(order) else []
-    segments = []
-    loose = order[:0]
-    for number, clips in zip(numbers.tolist(), parts, strict=True):
-        if number == NOTHING:
-            loose = clips
-            continue
-        shard = listed[number]
-        lines = changes.known[clips]
-        stays = len(clips) == shard.rows and bool(changes.kept[clips].all()) and is_there(shard)
-        if stays:
-            clips = clips[np.argsort(changes.cache["row"].take(pa.array(lines)).to_numpy())]
-        segments.append(_Segment(clips, shard, stays))
-    if len(loose):
-        segments.append(_Segment(loose))
-    for tier in range(_tier(full, full)):
+
+def _by_number(
+    clips: NDArray[np.int64], homes: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+) -> list[NDArray[np.int64]]:
+    """Returns the clips of each shard, shard after shard, and those without one last; in the order of their rows."""
+    numbers = np.where(homes[clips] == NOTHING, np.iinfo(np.int64).max, homes[clips])
+    within = np.arange(len(clips)) if rows is None else rows[clips]
+    order = np.lexsort((within, numbers))
+    _, firsts = np.unique(numbers[order], return_index=True)
+    return np.split(clips[order], firsts[1:]) if len(clips) else []
+
+
+def _merged(changes: Changes, segments: list[_Segment], full: int) -> list[_Segment]:
+    """Returns the segments of a partition in the order of their shards, small ones merged where they have piled up."""
+    segments = sorted(segments, key=lambda segment: segment.shard if segment.shard != NOTHING else np.inf)
+    for tier in range(_LARGE_TIER):
         small = [segment for segment in segments if _tier(len(segment.clips), full) == tier]
         if len(small) >= MERGED_SHARDS:
             merged = np.concatenate([segment.clips for segment in small])
-            segments = [segment for segment in segments if segment not in small]
-            segments.append(_Segment(merged[key_order(changes.clips.take(pa.array(merged)))]))
-    yield from segments
+            merged = merged[key_order(changes.clips.take(pa.array(merged)))]
+            segments = [segment for segment in segments if segment not in small] + [_Segment(merged, NOTHING)]
+    return segments
 
 
 def _tier(rows: int, full: int) -> int:

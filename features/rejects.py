@@ -6,7 +6,7 @@ from pathlib import Path
 
 from features.csv_lines import csv_lines
 from features.errors import Reject
-from features.sources import csv_path, unescape_path
+from features.paths import csv_path, unescape_path
 
 COLUMNS = ("path", "stage", "reason", "message")
 # By these a feature set knows a file again, and does not try it anew until it changes.

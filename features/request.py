@@ -16,7 +16,8 @@ from features.decode import AudioInfo, probe
 from features.errors import ClipError, UsageError
 from features.keys import limit
 from features.manifest import Manifest, check_text, existing_manifest
-from features.sources import Source, clip_file
+from features.paths import clip_file
+from features.sources import Source
 from features.spec import FeatureSpec
 from features.table import TableLayout, list_clips
 from features.update import Update, check_removal, prepare
@@ -34,7 +35,7 @@ class Request:
         output: folder of the feature set.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        group: rule of the groups, see `features.partition.group_rule`.
+        group: rule of the groups, see `features.partition.groups_of`.
         split: percentages of training, validation and testing; None leaves it to the source or 80/10/10.
         limit: number of clips at most.
         layout: where a table says what.

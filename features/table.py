@@ -8,11 +8,14 @@ import string
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from features.decode import file_error, probe
 from features.errors import ClipError, Reason, Reject, UsageError
 from features.partition import PARTITIONS, read_partition
+from features.paths import FORMULA_STARTS, escape_path, escape_paths
 from features.rows import TABLE_ENDINGS, Rows, is_text, read_rows
-from features.sources import FORMULA_STARTS, Source, clip_table, escape_path, scan
+from features.sources import Source, clip_table, scan
 
 _DEFAULT_PATH = "path"
 # What else is read, and from which column where no option names one; None: only where an option does.
@@ -174,7 +177,8 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     values: tuple[tuple[str, list[Any]], ...] = (*samples.items(), *columns.items())
     chosen = {name: [column[row] for row in kept] for name, column in values}
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
-    clips = clip_table([escape_path(paths[row]) for row in kept], stats, **chosen)
+    names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
+    clips = clip_table(names, [status.st_size for status in stats], [s.st_mtime_ns for s in stats], **chosen)
     return Source("table", root, clips, {}, rejects, os.path.abspath(table), columns=used, notes=notes)
 
 

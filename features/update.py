@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from features.cache import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache
 from features.changes import Changes, Evidence, compare
-from features.commit import commit, gather
+from features.commit import commit, gather, rejects_table
 from features.console import LOG, size_text
 from features.diary import last_scan_ns
 from features.errors import Reason, Reject, RunError, UsageError
@@ -88,11 +88,13 @@ class Update:
 
     def commit(self, **described: Any) -> tuple[Manifest, bool]:
         """Commits what was done; see `features.commit.commit`."""
+        if self.base is not None and self._is_base(self.base, described):
+            return self.base, False
         contents = gather(
             self.folder,
             self.plan.partitions,
             self._staying(),
-            self.source.rejects + self._refused(),
+            self._rejects(),
             self.spec,
             self.storage_format,
             self.base,
@@ -103,6 +105,17 @@ class Update:
             # Its rejects stand in the state now. Tried again, the unit shall not count as finished.
             report_path(self.folder, name).unlink(missing_ok=True)
         return result
+
+    def _is_base(self, base: Manifest, described: dict[str, Any]) -> bool:
+        """Tells whether the next state would be the committed one, to the times of the files."""
+        if self.plan.units or list(self.plan.staying.values()) != base.shards(base.partitions):
+            return False
+        times = self.changes.cache["mtime_ns"].take(pa.array(self.changes.known))
+        return (
+            all(getattr(base, name) == value for name, value in described.items())
+            and self.changes.clips["mtime_ns"].equals(times)
+            and (self.folder / base.rejects_file).read_text(encoding="utf-8") == rejects_table(self._rejects())
+        )
 
     def _staying(self) -> dict[str, tuple[Shard, pa.Table]]:
         """Returns the shards that stay and their lines of the clips table."""
@@ -118,12 +131,14 @@ class Update:
             first += shard.rows
         return staying
 
-    def _refused(self) -> list[Reject]:
+    def _rejects(self) -> list[Reject]:
+        """Returns the rejects of the scan, and known ones that need not be tried again."""
         refused = np.flatnonzero(self.changes.refused)
         lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
         times = self.changes.clips["mtime_ns"].take(pa.array(refused)).to_pylist()
         rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
-        return [Reject(**{**row, "mtime_ns": time}) for row, time in zip(rows, times, strict=True)]
+        known = [Reject(**{**row, "mtime_ns": time}) for row, time in zip(rows, times, strict=True)]
+        return self.source.rejects + known
 
 
 def prepare(

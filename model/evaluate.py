@@ -19,7 +19,7 @@ from features.csv_lines import csv_lines
 from features.errors import UsageError
 from features.manifest import Manifest, load_manifest
 from features.partition import parse_partitions
-from features.sources import csv_path, unescape_path
+from features.paths import csv_path, unescape_path
 from model.artifact import load_artifact, read_description
 from model.holdout import hold_out
 from model.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval

@@ -25,7 +25,7 @@ from features.decode import probe
 from features.errors import ClipError, RunError, UsageError
 from features.fit import clip_waveform
 from features.manifest import load_manifest
-from features.sources import clip_file
+from features.paths import clip_file
 from features.spec import FeatureSpec
 from features.spectrogram import compute_features
 from model.artifact import Artifact, load_artifact, read_description

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from features.csv_lines import csv_lines
 from features.errors import Reject
-from features.sources import csv_path
+from features.paths import csv_path
 
 # Windows that a network is given at a time, always.
 BATCH_CLIPS = 256

@@ -16,8 +16,8 @@ from features.console import LOG
 from features.decode import probe
 from features.errors import ClipError, Reject, RunError, UsageError
 from features.fit import num_windows, window_waveforms
+from features.paths import clip_file, csv_path, escape_path
 from features.pictures import check_picture
-from features.sources import clip_file, csv_path, escape_path
 from features.spec import FeatureSpec
 from model.artifact import load_artifact, read_description
 from model.labels import BATCH_CLIPS, Score, WindowUnit, csv_header, score_lines

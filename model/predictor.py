@@ -14,7 +14,7 @@ from scipy.special import softmax
 from features.decode import probe
 from features.errors import ClipError, Reject
 from features.fit import window_waveforms
-from features.sources import clip_file
+from features.paths import clip_file
 from features.spec import FeatureSpec
 from features.spectrogram import compute_features
 from model.artifact import Artifact

@@ -22,8 +22,9 @@ from features.csv_lines import csv_lines
 from features.decode import probe
 from features.errors import ClipError, Reject, RunError, UsageError
 from features.fit import num_windows
+from features.paths import clip_file, csv_path
 from features.rejects import in_order, to_csv
-from features.sources import Source, clip_file, csv_path
+from features.sources import Source
 from features.spec import FeatureSpec
 from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, score_lines
 

@@ -14,9 +14,9 @@ from features import build
 from features.build import build_shard
 from features.contents import content_hash
 from features.fit import clip_waveform
+from features.paths import clip_file
 from features.report import is_finished, read_report, report_path
 from features.shards import FORMATS, read_shard, shard_path
-from features.sources import clip_file
 from features.spectrogram import compute_features
 from features.statistics import Statistics
 from features.units import CachedRow

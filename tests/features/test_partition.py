@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 
 from features.errors import UsageError
@@ -15,7 +16,7 @@ from features.partition import (
     assign,
     count,
     count_table,
-    group_rule,
+    groups_of,
     hash_partition,
     parse_partitions,
     parse_split,
@@ -130,23 +131,24 @@ def test_list_of_no_partition(text):
     ],
 )
 def test_groups(rule, path, group):
-    assert group_rule(rule, "/nowhere")(path) == group
+    assert groups_of(pa.array([path, path]), rule, "/nowhere").to_pylist() == [group, group]
 
 
 def test_group_by_content(tmp_path):
     for name, hz in (("a/1.wav", 440), ("b/2.wav", 440), ("a/3.wav", 550)):
         write_wav(tmp_path / name, sine(hz, 100))
-    group = group_rule("content", str(tmp_path))
-    assert group("a/1.wav") == group("b/2.wav") == hashlib.sha256((tmp_path / "a/1.wav").read_bytes()).hexdigest()
-    assert group("a/3.wav") != group("a/1.wav")
-    assert group("a/gone.wav") == "a/gone.wav"
+    paths = pa.array(["a/1.wav", "b/2.wav", "a/3.wav", "a/gone.wav"])
+    one, two, three, gone = groups_of(paths, "content", str(tmp_path)).to_pylist()
+    assert one == two == hashlib.sha256((tmp_path / "a/1.wav").read_bytes()).hexdigest()
+    assert three != one
+    assert gone == "a/gone.wav"
 
 
 def test_group_rules_that_cannot_be_used():
     with pytest.raises(UsageError, match=r"regular expression, and '\(' is none"):
-        group_rule("(", "/nowhere")
+        groups_of(pa.array(["a"]), "(", "/nowhere")
     with pytest.raises(UsageError, match=r"'speaker-\\\\d' .*not in yes/a\.wav"):
-        group_rule(r"speaker-\d", "/nowhere")("yes/a.wav")
+        groups_of(pa.array(["yes/a.wav"]), r"speaker-\d", "/nowhere")
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import Reason, Reject, UsageError
+from features.paths import clip_file, csv_path, escape_path, unescape_path
 from features.rejects import in_order, to_csv
-from features.sources import clip_file, csv_path, escape_path, scan, unescape_path
+from features.sources import scan
 from tests.signals import sine, write_wav
 
 BEEP = sine(440, 16)

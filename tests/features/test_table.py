@@ -11,8 +11,8 @@ import soundfile
 from features import table as table_module
 from features.errors import Reason, UsageError
 from features.partition import assign
+from features.paths import clip_file, unescape_path
 from features.rows import TABLE_ENDINGS, read_rows
-from features.sources import clip_file, unescape_path
 from features.table import TableLayout, list_clips, scan_table
 from tests.signals import noise, sine, write_wav
 

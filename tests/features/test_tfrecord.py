@@ -83,11 +83,10 @@ def test_tensorflow_sees_every_flipped_byte(tf, tmp_path, at):
 
 def test_a_cut_is_seen(tmp_path):
     path = tmp_path / "a.tfrecord"
-    places = written(path, [({"path": b"a"}, TENSOR), ({"path": b"b"}, TENSOR)])
+    written(path, [({"path": b"a"}, TENSOR), ({"path": b"b"}, TENSOR)])
     content = path.read_bytes()
-    assert offsets == [0, len(content) // 2]
     for size in range(1, len(content)):
-        if size == offsets[1]:
+        if size == len(content) // 2:  # the second record begins there
             continue
         with pytest.raises(ValueError, match="cut off at byte"):
             list(records(memoryview(content[:size])))

@@ -10,8 +10,8 @@ import sklearn.metrics
 
 from features.errors import UsageError
 from features.manifest import load_manifest
+from features.paths import unescape_path
 from features.shards import read_shard, shard_path
-from features.sources import unescape_path
 from model.artifact import load_artifact
 from model.dataset import Rows, ordered_dataset
 from model.evaluate import Predictions, choose_examples, evaluate, measure

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from features.errors import RunError, UsageError
+from features.paths import unescape_path
 from features.presets import preset
-from features.sources import unescape_path
 from features.spec import FeatureSpec
 from model.artifact import Artifact, save_artifact
 from model.predict import Request, plan_files, predict, true_label

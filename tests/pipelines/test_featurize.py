@@ -15,9 +15,9 @@ import tensorflow as tf
 from features.errors import RunError, UsageError
 from features.manifest import load_manifest
 from features.partition import PARTITIONS, hash_partition
+from features.paths import unescape_path
 from features.presets import preset
 from features.shards import read_shard, shard_path
-from features.sources import unescape_path
 from features.spectrogram import compute_features
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import files_of, make_old

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from features.errors import RunError, UsageError
+from features.paths import unescape_path
 from features.presets import preset
-from features.sources import scan, unescape_path
+from features.sources import scan
 from features.spectrogram import compute_features
 from model.artifact import load_artifact
 from model.labels import Labels
