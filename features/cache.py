@@ -1,14 +1,16 @@
 """What a committed state knows of clips: which row of which shard holds the features of which file, and the rejects."""
 
+import contextlib
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import RunError
-from features.manifest import Manifest
+from features.manifest import MANIFEST, Manifest
 from features.rejects import read_csv
-from features.report import ROW_SCHEMA
+from features.report import ROW_SCHEMA, is_finished, read_report
 
 # A row a clip: the columns of a report, with the shard that holds it; of a reject that and the place in it are null.
 CACHE_SCHEMA = ROW_SCHEMA.append(pa.field("shard", pa.string()))
@@ -44,6 +46,34 @@ def read_clips(folder: str | Path, manifest: Manifest) -> pa.Table:
     for name in missing:
         clips = clips.append_column(name, pa.nulls(len(clips), CACHE_SCHEMA.field(name).type))
     return clips.select(CACHE_SCHEMA.names).cast(CACHE_SCHEMA)
+
+
+def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, storage_format: str) -> pa.Table:
+    """Reads the rows of shards that were finished after the committed state, by a run that did not come to its end.
+
+    Args:
+        folder: the feature set.
+        manifest: its committed state, None where there is none.
+        fingerprint: of the spec; shards of another are left out.
+        storage_format: `tfrecord` or `parquet`.
+
+    Returns:
+        Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not proven.
+    """
+    committed_ns = os.stat(Path(folder) / MANIFEST).st_mtime_ns if manifest is not None else 0
+    named = {shard.name for shard in manifest.shards(manifest.partitions)} if manifest is not None else set()
+    tables = [empty_cache()]
+    with contextlib.suppress(FileNotFoundError), os.scandir(Path(folder) / "reports") as entries:
+        names = [entry.name.removesuffix(".parquet") for entry in entries
+                 if entry.name.endswith(".parquet") and entry.stat().st_mtime_ns >= committed_ns]  # fmt: skip
+        for name in sorted(set(names) - named):
+            if not is_finished(folder, name, storage_format):
+                continue
+            report = read_report(folder, name)
+            if report.fingerprint == fingerprint and report.shard is not None:
+                rows = report.rows.filter(report.rows["row"].is_valid())
+                tables.append(rows.append_column("shard", pa.array([name] * len(rows), pa.string())))
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def _rejects(folder: str | Path, manifest: Manifest) -> pa.Table:

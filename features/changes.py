@@ -87,7 +87,7 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
     clips, cache = clips.combine_chunks(), cache.combine_chunks()
     hashes: dict[str, str] = {}
     keys, cached_keys = _keys(clips), _keys(cache)
-    same = pc.index_in(keys, value_set=cached_keys).fill_null(NOTHING).to_numpy().astype(np.int64)
+    same = _places(keys, cached_keys)
     here = same != NOTHING
     for name in ("duration", "size"):
         here &= _numbers(clips, name) == _taken(_numbers(cache, name), same)
@@ -125,8 +125,30 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
     return Changes(table, cache, known, kept, refused, int(lost_rows.sum()))
 
 
+def spare_lines(changes: Changes, spare: pa.Table) -> NDArray[np.int64]:
+    """Returns for each clip that is to be computed the line of a cache that may hold its features all the same.
+
+    Args:
+        changes: the clips.
+        spare: rows whose files had the same key, part, size and time, see `features.cache.read_spare`.
+    """
+    if not len(spare):
+        return np.full(len(changes.known), NOTHING)
+    clips = changes.clips
+    lines = _places(_keys(clips), _keys(spare))
+    for name in ("duration", "size", "mtime_ns"):
+        lines[_numbers(clips, name) != _taken(_numbers(spare, name), lines)] = NOTHING
+    lines[~changes.computed] = NOTHING
+    return lines
+
+
 def _keys(table: pa.Table) -> pa.ChunkedArray:
     return pc.binary_join_element_wise(table["path"], pc.cast(table["start"], pa.string()), "\0")
+
+
+def _places(keys: pa.ChunkedArray, among: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Returns where each key stands first among others, `NOTHING` where it does not."""
+    return np.asarray(pc.index_in(keys, value_set=among).fill_null(NOTHING), np.int64)
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:

@@ -109,15 +109,33 @@ def make_plan(
     return plan
 
 
-def unit_members(changes: Changes, clips: NDArray[np.int64]) -> pa.Table:
-    """Returns the members of a unit as a work list takes them: the clips, and the rows that are copied."""
-    lines = changes.known[clips]
-    cached = changes.cache.take(pa.array(lines, mask=lines == NOTHING))
-    cached = cached.append_column("proven", cached["shard"].is_valid())
+def unit_members(changes: Changes, clips: NDArray[np.int64], spare: pa.Table, spare_of: NDArray[np.int64]) -> pa.Table:
+    """Returns the members of a unit as a work list takes them: the clips, and the rows that are copied.
+
+    Args:
+        changes: the clips, and what the committed state knows of them.
+        clips: numbers of the members.
+        spare: rows of shards that no state names, see `features.cache.read_spare`.
+        spare_of: for each clip the line of `spare` that may hold its features, `NOTHING` where there is none.
+    """
+    table = changes.clips.take(pa.array(clips))
+    proven = _cached(changes.cache, changes.known[clips], proven=True)
+    if not (spare_of[clips] != NOTHING).any():
+        return members(table, proven)
+    # A file that the state does not know may be the one that an interrupted run has computed a row of.
+    unproven = _cached(spare, spare_of[clips], proven=False)
+    known = pa.array(changes.known[clips] != NOTHING)
+    columns = [pc.if_else(known, proven[name], unproven[name]) for name in proven.column_names]
+    return members(table, pa.table(columns, names=proven.column_names))
+
+
+def _cached(cache: pa.Table, lines: NDArray[np.int64], proven: bool) -> pa.Table:
+    """Returns lines of a cache for a work list, null for `NOTHING`."""
+    cached = cache.take(pa.array(lines, mask=lines == NOTHING))
+    cached = cached.append_column("proven", pa.array(np.full(len(lines), proven)))
     # A row of format version 1 cannot be copied: where its tensor lies is not known.
     there = pc.and_(cached["offset"].is_valid(), cached["crc32c"].is_valid())
-    cached = cached.set_column(cached.column_names.index("shard"), "shard", pc.if_else(there, cached["shard"], None))
-    return members(changes.clips.take(pa.array(clips)), cached)
+    return cached.set_column(cached.column_names.index("shard"), "shard", pc.if_else(there, cached["shard"], None))
 
 
 def _homes(

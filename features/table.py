@@ -23,8 +23,7 @@ _DEFAULTS = {"label": "label", "partition": "partition", "fold": "fold", "group"
              "duration": None}  # fmt: skip
 _LATEST_SAMPLE = 2.0**62  # past the end of every recording, and still a 64-bit number
 _SHOWN_PAIRS = 5
-# Zero, and the surrogates that do not stand for a byte.
-_NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+_NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # zero, and surrogates that do not stand for a byte
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     chosen = {name: [column[row] for row in kept] for name, column in values}
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
     names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
-    clips = clip_table(names, [status.st_size for status in stats], [s.st_mtime_ns for s in stats], **chosen)
+    clips = clip_table(names, [file.st_size for file in stats], [file.st_mtime_ns for file in stats], **chosen)
     return Source("table", root, clips, {}, rejects, os.path.abspath(table), columns=used, notes=notes)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from features.cache import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache
-from features.changes import Changes, Evidence, compare
+from features.cache import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache, read_spare
+from features.changes import NOTHING, Changes, Evidence, compare, spare_lines
 from features.commit import commit, gather, rejects_table
 from features.console import LOG, size_text
 from features.diary import last_scan_ns
@@ -42,6 +43,8 @@ class Update:
         changes: what has become of each clip.
         plan: the shards of the next state.
         todo: names of the units that no earlier run has finished.
+        spare: rows that an interrupted run has finished in other units.
+        spare_of: for each clip its line of `spare`.
     """
 
     folder: Path
@@ -52,11 +55,14 @@ class Update:
     changes: Changes
     plan: Plan
     todo: list[str]
+    spare: pa.Table
+    spare_of: NDArray[np.int64]
 
     @property
     def computed(self) -> int:
         """Number of clips that this run decodes."""
-        return sum(int(self.changes.computed[self.plan.units[name]].sum()) for name in self.todo)
+        clips = np.concatenate([self.plan.units[name] for name in self.todo] or [np.empty(0, np.int64)])
+        return int((self.changes.computed & (self.spare_of == NOTHING))[clips].sum())
 
     @property
     def bytes(self) -> int:
@@ -84,7 +90,10 @@ class Update:
 
     def write_work_list(self, path: Path) -> None:
         """Writes the units that are to be done, one row group each."""
-        write_work_list(((name, unit_members(self.changes, self.plan.units[name])) for name in self.todo), path)
+        units = self.plan.units
+        write_work_list(
+            ((name, unit_members(self.changes, units[name], self.spare, self.spare_of)) for name in self.todo), path
+        )
 
     def commit(self, **described: Any) -> tuple[Manifest, bool]:
         """Commits what was done; see `features.commit.commit`."""
@@ -174,7 +183,9 @@ def prepare(
     shards = {} if base is None else base.partitions
     plan = make_plan(changes, shards, spec, storage_format, lambda shard: is_whole(folder, shard, storage_format))
     todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
-    return Update(folder, base, source, spec, storage_format, changes, plan, todo)
+    new = any(changes.computed[plan.units[name]].any() for name in todo)
+    spare = read_spare(folder, base, spec.fingerprint, storage_format) if new else empty_cache()
+    return Update(folder, base, source, spec, storage_format, changes, plan, todo, spare, spare_lines(changes, spare))
 
 
 def check_space(update: Update) -> None:
