@@ -1,5 +1,6 @@
 """A feature set for people: what is in it, where it came from, and how it was made, as facts and as text."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.console import size_text
+from features.diary import read_runs
 from features.errors import RunError
+from features.history import LAST_RUNS, history_lines
+from features.inventory import SetFile, Unreferenced, total_bytes, unreferenced
 from features.manifest import Manifest
 from features.presets import PRESETS, preset
 from features.spec import FeatureSpec
@@ -29,6 +33,8 @@ class Description:
         cells: clips and seconds by class and partition.
         durations: the shortest, the median and the longest clip in seconds, before they were fitted.
         disk_bytes: size of all files of the folder.
+        unreferenced: the files that its committed state does not name.
+        runs: lines of its diary, the earliest first.
     """
 
     folder: Path
@@ -37,6 +43,8 @@ class Description:
     cells: dict[tuple[str, str], tuple[int, float]]
     durations: tuple[float, float, float]
     disk_bytes: int
+    unreferenced: Unreferenced
+    runs: list[dict[str, Any]]
 
     @property
     def seconds(self) -> float:
@@ -58,8 +66,18 @@ def describe(folder: str | Path, manifest: Manifest) -> Description:
     cells = {(row["label"], row["partition"]): (row["count_all"], row["seconds_sum"]) for row in grouped.to_pylist()}
     ends = pc.min_max(clips["seconds"]).as_py()
     median = pc.quantile(clips["seconds"], 0.5)[0].as_py()
-    disk = sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names)
-    return Description(folder, manifest, clips, cells, (ends["min"], median, ends["max"]), disk)
+    durations = (ends["min"], median, ends["max"])
+    others, runs = unreferenced(folder, manifest), read_runs(folder)
+    return Description(folder, manifest, clips, cells, durations, _disk_bytes(folder), others, runs)
+
+
+def _disk_bytes(folder: Path) -> int:
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # a run that goes on takes files away, or a link leads nowhere
+                size += os.path.getsize(os.path.join(place, name))
+    return size
 
 
 def read_clips(folder: Path, manifest: Manifest, columns: list[str]) -> pa.Table:
@@ -86,10 +104,11 @@ def duration_text(seconds: float) -> str:
 
 def figures_of(description: Description) -> dict[str, Any]:
     """Returns the facts ready for JSON."""
-    manifest = description.manifest
+    manifest, others = description.manifest, description.unreferenced
     shortest, median, longest = description.durations
     return {
         "state": manifest.state,
+        "earlier_states": others.states,
         "source": manifest.source,
         "preset": preset_name(manifest.spec),
         "spec": manifest.spec.to_dict(),
@@ -99,6 +118,11 @@ def figures_of(description: Description) -> dict[str, Any]:
         "shards": {name: len(shards) for name, shards in manifest.partitions.items()},
         "shard_bytes": sum(shard.bytes for shard in manifest.shards(manifest.partitions)),
         "disk_bytes": description.disk_bytes,
+        "unreferenced": {
+            name: {"files": len(files), "bytes": total_bytes(files)}
+            for name, files in (("by_none", others.by_none), ("by_earlier_states", others.by_earlier))
+        },
+        "unreadable_states": list(others.unreadable),
         "clips": manifest.counts["clips"],
         "seconds": description.seconds,
         "durations": {"min": shortest, "median": median, "max": longest},
@@ -117,6 +141,7 @@ def figures_of(description: Description) -> dict[str, Any]:
             name: {"mean": mean, "standard_deviation": deviation} for name, mean, deviation in _moments(manifest)
         },
         "versions": manifest.versions,
+        "runs": description.runs[-LAST_RUNS:],
     }
 
 
@@ -132,9 +157,10 @@ def lines_of(description: Description) -> list[str]:
         *(f"            {name}: {value}" for name, value in manifest.source.items() if name != "root"),
         f"chosen by   {_pairs(manifest.options)}",
         f"policies    {_pairs(manifest.policies)}",
-        f"state       {manifest.state}, format {manifest.storage_format}",
+        f"state       {manifest.state}, format {manifest.storage_format}; {_earlier(description.unreferenced.states)}",
         f"shards      {len(shards):,} ({counts}), {size_text(sum(shard.bytes for shard in shards))}; "
         f"the whole folder {size_text(description.disk_bytes)}",
+        *_unreferenced_lines(description),
         f"versions    {_pairs(manifest.versions)}",
         "",
         f"spec        {_spec_name(spec)}; a clip has shape {spec.shape}, {spec.storage_dtype}",
@@ -149,7 +175,39 @@ def lines_of(description: Description) -> list[str]:
     ]
     for place, (name, mean, deviation) in enumerate(_moments(manifest)):
         lines.append(f"{'' if place else 'values':12}{name}: mean {mean:.6g}, standard deviation {deviation:.6g}")
-    return lines
+    return [*lines, "", *history_lines(description.runs)]
+
+
+def _earlier(states: list[int]) -> str:
+    if not states:
+        return "no earlier ones there"
+    return f"{len(states):,} earlier {'one' if len(states) == 1 else 'ones'} there, {_range(states)}"
+
+
+def _range(numbers: list[int]) -> str:
+    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
+
+
+def _unreferenced_lines(description: Description) -> list[str]:
+    """Returns what a prune could remove."""
+    others = description.unreferenced
+    lines = [f"            {why}" for why in others.unreadable.values()]
+    if not (others.by_none or others.by_earlier):
+        return ["to prune    nothing", *lines]
+    held = ((others.by_earlier, "of earlier states only"), (others.by_none, "that no state names"))
+    texts = [f"{_files_text(files)} {which}" for files, which in held if files]
+    prune = "removes what of it is older than a day"
+    if others.unreadable:
+        prune = "refuses while it cannot tell what an earlier state names:"
+    return [
+        f"to prune    {', '.join(texts)};",
+        f"            python -m features.prune {description.folder} {prune}",
+        *lines,
+    ]
+
+
+def _files_text(files: list[SetFile]) -> str:
+    return f"{size_text(total_bytes(files))} in {len(files):,} {'file' if len(files) == 1 else 'files'}"
 
 
 def _table(description: Description) -> list[str]:

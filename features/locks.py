@@ -41,3 +41,15 @@ def alone(folder: Path) -> Iterator[None]:
                 f"a featurize is running into {folder}, and its finished shards are in no state yet; wait for its end"
             ) from error
         yield
+
+
+def is_running(folder: Path) -> bool:
+    """Tells whether a run is going on; writes nothing."""
+    try:
+        with open(folder / RUNNING_LOCK, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

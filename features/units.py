@@ -83,10 +83,9 @@ def write_work_list(units: Iterable[tuple[str, pa.Table]], path: str | Path) -> 
             writer.write_table(rows.append_column("unit", unit), row_group_size=len(rows))
 
 
-def read_unit(path: str | Path, row_group: int) -> ShardUnit:
-    """Reads one unit of a work list."""
-    with pq.ParquetFile(path) as file:
-        rows = file.read_row_group(row_group).to_pylist()
+def read_unit(work_list: pq.ParquetFile, row_group: int) -> ShardUnit:
+    """Reads one unit of an open work list; to open one takes as long as it has units."""
+    rows = work_list.read_row_group(row_group).to_pylist()
     clips = tuple(Clip(**{name: row[name] for name in CLIP_COLUMNS}) for row in rows)
     cached = {
         number: CachedRow(**{name: row[_PREFIX + name] for name in CACHED_COLUMNS})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apache_beam as beam
+import pyarrow.parquet as pq
 
 from features.build import build_shard
 from features.spec import FeatureSpec
@@ -50,6 +51,12 @@ class _BuildShard(beam.DoFn):
     def __init__(self, job: ShardJob) -> None:
         self._job = job
 
+    def setup(self) -> None:
+        self._work_list = pq.ParquetFile(self._job.work_list)
+
     def process(self, number: int) -> Iterator[bool]:
         job = self._job
-        yield build_shard(read_unit(job.work_list, number), job.folder, job.root, job.spec, job.storage_format)
+        yield build_shard(read_unit(self._work_list, number), job.folder, job.root, job.spec, job.storage_format)
+
+    def teardown(self) -> None:
+        self._work_list.close()

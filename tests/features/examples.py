@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features.build import build_shard
 from features.diary import append_run
@@ -122,7 +123,8 @@ def units_of(update: Update) -> list[ShardUnit]:
     """The units that are to be done, as a worker gets them, through a work list."""
     work_list = update.folder.parent / f"work-{update.folder.name}-{os.getpid()}.parquet"
     update.write_work_list(work_list)
-    units = [read_unit(work_list, number) for number in range(len(update.todo))]
+    with pq.ParquetFile(work_list) as file:
+        units = [read_unit(file, number) for number in range(len(update.todo))]
     work_list.unlink()
     return units
 

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.cache import empty_cache
@@ -165,7 +166,8 @@ def test_work_list_round_trip(tmp_path):
     )
     rows = members(clips, cached)
     write_work_list([("b", rows.slice(3)), ("a", rows), ("c", rows.slice(1, 2))], tmp_path / "list.parquet")
-    units = [read_unit(tmp_path / "list.parquet", number) for number in range(3)]
+    with pq.ParquetFile(tmp_path / "list.parquet") as file:
+        units = [read_unit(file, number) for number in range(3)]
     assert [unit.name for unit in units] == ["b", "a", "c"]
     assert [vars(clip) for clip in units[1].clips] == clips.to_pylist()
     assert {number: vars(row) for number, row in units[1].cached.items()} == {

@@ -1,4 +1,6 @@
+import datetime
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,21 +11,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from features.build import build_shard, read_report
-from features.commit import commit
 from features.comparison import compare
 from features.comparison_picture import draw_comparison
 from features.decode import decode, probe
 from features.description import describe, duration_text, figures_of, lines_of
+from features.diary import read_runs
 from features.errors import RunError, UsageError
 from features.examples import choose, load_examples, shown_classes
 from features.fit import clip_waveform, fit
+from features.history import history_lines
 from features.manifest import load_manifest
 from features.overview import draw_overview
 from features.presets import preset
+from features.removal import prune
 from features.spec import FeatureSpec
 from tests.conftest import call, clips_table, run_command
-from tests.features.examples import LOG_MEL, STFT, changed, clip_rows, new_set, planned
+from tests.features.examples import LOG_MEL, STFT, changed, clip_rows, featurized
 from tests.features.test_pictures import misplaced
 from tests.signals import noise, sine, write_wav, write_words
 
@@ -37,14 +40,7 @@ POOLED = preset("urbansound-mfcc")
 
 def make_set(source: Path, folder: Path, spec: FeatureSpec = SMALL) -> Path:
     """A feature set of a labelled folder, made without Beam."""
-    units = planned(source, folder.parent, spec)
-    new_set(folder)
-    for unit in units:
-        build_shard(unit, str(folder), str(source), spec, "tfrecord")
-    described = {"policies": {"silent": "keep"}, "source": {"kind": "folder", "root": str(source)},
-                 "options": {"group": None, "limit": None}}  # fmt: skip
-    reports = [read_report(folder, unit.name) for unit in units]
-    commit(folder, reports, None, [], spec=spec, storage_format="tfrecord", **described)
+    featurized(source, folder, spec)
     return folder
 
 
@@ -118,6 +114,129 @@ def test_a_preset_is_named(tmp_path):
     description = describe(folder, load_manifest(folder))
     assert figures_of(description)["preset"] == "speech-commands"
     assert any("preset speech-commands; a clip has shape (124, 129)" in line for line in lines_of(description))
+
+
+@pytest.fixture
+def grown_set(tmp_path) -> Path:
+    """A set after four runs: the second found nothing to do, the third more clips, the fourth another class."""
+    source, folder = tmp_path / "source", tmp_path / "set"
+    write_classes(source, ["a", "b"], 2)
+    for labels in ([], [], ["c", "d"], ["e"]):
+        write_classes(source, labels, 1)
+        make_set(source, folder)
+    return folder
+
+
+def line_with(start: str, folder: Path) -> str:
+    [line] = [line for line in lines_of(describe(folder, load_manifest(folder))) if line.startswith(start)]
+    return line
+
+
+def test_earlier_states_and_what_can_be_pruned_are_told(grown_set):
+    assert line_with("state  ", grown_set) == "state       3, format tfrecord; 2 earlier ones there, 1 to 2"
+    old = [path for path in grown_set.rglob("*") if path.is_file()]
+    lone = grown_set / "shards" / "training-0123456789abcdef01234567.tfrecord"
+    lone.write_bytes(b"x" * 2_500)
+    figures = figures_of(describe(grown_set, load_manifest(grown_set)))
+    assert figures["earlier_states"] == [1, 2]
+    assert figures["unreferenced"]["by_none"] == {"files": 1, "bytes": 2_500}
+    # Nothing but new shards was made: two tables of two states each, and the states.
+    names = ("clips-000001-", "clips-000002-", "rejects-000001-", "rejects-000002-", "manifest-00000")
+    sizes = [path.stat().st_size for path in old if path.name.startswith(names)]
+    assert figures["unreferenced"]["by_earlier_states"] == {"files": 6, "bytes": sum(sizes)}
+    kilobytes = f"{sum(sizes) / 1000:,.1f} kB"
+    assert line_with("to prune ", grown_set) == (
+        f"to prune    {kilobytes} in 6 files of earlier states only, 2.5 kB in 1 file that no state names;"
+    )
+    assert line_with(f"            python -m features.prune {grown_set} removes", grown_set)
+    prune(grown_set, 1, 0)
+    assert line_with("state  ", grown_set).endswith("; 1 earlier one there, 2")
+    assert " in 3 files of earlier states only;" in line_with("to prune ", grown_set)
+    prune(grown_set, 0, 0)
+    assert line_with("state  ", grown_set).endswith("; no earlier ones there")
+    assert line_with("to prune ", grown_set) == "to prune    nothing"
+    assert "features.prune" not in "".join(lines_of(describe(grown_set, load_manifest(grown_set))))
+
+
+def test_an_earlier_state_that_cannot_be_read_is_told(grown_set, capsys):
+    state = grown_set / "states" / "manifest-000001.json"
+    state.write_text("{")
+    assert call("features.show", grown_set) == 0
+    text = capsys.readouterr().out
+    assert f"{state} is not the manifest of a feature set" in text
+    assert f"features.prune {grown_set} refuses" in text
+    figures = figures_of(describe(grown_set, load_manifest(grown_set)))
+    assert figures["unreadable_states"] == ["states/manifest-000001.json"]
+    assert figures["earlier_states"] == [1, 2]
+
+
+def test_the_last_runs_are_told(grown_set):
+    table = [line.split() for line in history_lines(read_runs(grown_set))]
+    assert table[0] == ["runs", "4,", "the", "latest", "last"]
+    assert " ".join(table[1]) == "scan begun state clips computed copied kept removed rejected seconds hit rate"
+    # Of this helper's lines; those of the command tell all.
+    assert [row[2:] for row in table[2:]] == [
+        [state, "-", computed, "0", kept, "0", "-", "-", "-"]
+        for state, computed, kept in (("1", "4", "0"), ("1", "0", "4"), ("2", "2", "4"), ("3", "1", "6"))
+    ]
+    figures = figures_of(describe(grown_set, load_manifest(grown_set)))
+    assert [run["computed"] for run in figures["runs"]] == [4, 0, 2, 1]
+    assert figures["runs"] == read_runs(grown_set)
+
+
+def test_the_runs_of_the_command_are_told_in_full(feature_set, tmp_path, capsys):
+    assert call("features.show", feature_set, "--summary", tmp_path / "summary.json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("runs  "))
+    [run, *_] = json.loads((tmp_path / "summary.json").read_text())["runs"]
+    row = lines[first + 2].split()
+    assert row[2:8] == ["1", "120", "120", "0", "0", "0"]
+    assert row[8:] == ["0", f"{run['seconds']:.1f}", "0.0", "%"]
+    began = datetime.datetime.fromisoformat(f"{row[0]} {row[1]}").timestamp()
+    assert run["scan_started_ns"] / 1e9 - began < 1
+
+
+def test_of_many_runs_the_last_ten_are_shown():
+    runs = [{"state": number, "clips": 1_234_567, "seconds": 0.25} for number in range(1, 1_201)]
+    lines = history_lines(runs)
+    assert lines[0] == "runs        the last 10 of 1,200, the latest last"
+    assert [line.split()[1] for line in lines[2:]] == [f"1,{number:03d}" for number in range(191, 201)]
+    assert "1,234,567" in lines[2]
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0, "0.0 %"), (1, "100.0 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0.2567, "25.6 %")]
+)
+def test_a_hit_rate_of_100_percent_means_that_nothing_was_computed(rate, text):
+    assert history_lines([{"hit_rate": rate}])[-1].endswith(f" {text}")
+
+
+def test_the_lines_of_older_versions_and_of_other_hands_are_shown():
+    older = {"clips": 5, "computed": 2, "kept": 3, "rejected": 0, "state": 1, "seconds": 1.25, "hit_rate": 0.6}
+    strange = {"state": "first", "clips": None, "seconds": float("nan"), "hit_rate": float("inf"), "kept": True,
+               "scan_started_ns": 10**40, "removed": [], "copied": 10**400}  # fmt: skip
+    lines = history_lines([older, strange, {}])
+    assert lines[2].split() == ["-", "1", "5", "2", "-", "3", "-", "0", "1.2", "60.0", "%"]
+    assert [line.split() for line in lines[3:]] == [["-"] * 10] * 2
+    repair = {"state": 3, "clips": 5, "repaired": 2, "scan_started_ns": None}
+    told = " ".join(history_lines([repair])[-1].split())
+    assert told == "- 3 5 - - - - - - - a repair: 2 shards have other bytes"
+    assert history_lines([]) == ["runs        none is written down"]
+
+
+def test_a_file_that_goes_away_meanwhile_is_not_counted(grown_set, monkeypatch):
+    size = describe(grown_set, load_manifest(grown_set)).disk_bytes
+    getsize = os.path.getsize
+
+    def vanished(path):
+        if str(path).endswith("runs.jsonl"):
+            raise FileNotFoundError(path)
+        return getsize(path)
+
+    monkeypatch.setattr(os.path, "getsize", vanished)
+    lost = (grown_set / "runs.jsonl").stat().st_size
+    assert describe(grown_set, load_manifest(grown_set)).disk_bytes == size - lost
 
 
 @pytest.mark.parametrize(
