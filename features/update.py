@@ -76,6 +76,12 @@ class Update:
         paths = (shard_path(self.folder, name, self.storage_format) for name in self.todo)
         return sum(path.stat().st_size for path in paths if path.exists())
 
+    def superseded_bytes(self, manifest: Manifest) -> int:
+        """Returns the bytes of the shards that were in the committed state and are not in the next one."""
+        before = [] if self.base is None else self.base.shards(self.base.partitions)
+        now = {shard.name for shard in manifest.shards(manifest.partitions)}
+        return sum(shard.bytes for shard in before if shard.name not in now)
+
     @property
     def figures(self) -> dict[str, int]:
         """What becomes of how many clips."""
@@ -193,7 +199,8 @@ def check_space(update: Update) -> None:
     if not update.todo:
         return
     free = shutil.disk_usage(update.folder).free
-    LOG.info("%s to write in %s shards, %s are free", size_text(update.bytes), f"{len(update.todo):,}", size_text(free))
+    shards = f"{len(update.todo):,} {'shard' if len(update.todo) == 1 else 'shards'}"
+    LOG.info("%s to write in %s, %s are free", size_text(update.bytes), shards, size_text(free))
     if update.bytes > free:
         raise RunError(
             f"{update.folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "

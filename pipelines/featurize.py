@@ -62,6 +62,7 @@ def featurize(
             _compute(update, workers, beam_options)
         figures = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit(**request.described(update.source))
+        figures["superseded_bytes"] = update.superseded_bytes(manifest)
     seconds = time.monotonic() - started
     clips = len(update.changes.clips)
     figures |= {
@@ -183,8 +184,12 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph = (
         f"{figures['clips']:,} clips in {len(manifest.classes)} classes ({clips}); {figures['computed']:,} computed, "
         f"{figures['kept']:,} kept, {figures['copied']:,} copied and {figures['removed']:,} removed in "
-        f"{figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} computed a second)."
+        f"{figures['seconds']:.1f} s"
     )
+    paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
+    if figures["superseded_bytes"]:
+        size = console.size_text(figures["superseded_bytes"])
+        paragraph += f" {size} of shards are of earlier states only now: python -m features.prune {options.output}."
     paragraph += console.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
     folds = partition.train_options(list(manifest.partitions))
     paragraph += f" Next: python -m model.train --features {options.output} --output RUN{folds}"

@@ -31,7 +31,9 @@ def test_every_command_of_the_flow_is_shown():
         "model.evaluate",
         "model.predict",
         "model.export",
+        "features.prune",
         "features.show",
+        "features.verify",
         "pipelines.download",
         "pipelines.score",
     }
