@@ -199,6 +199,5 @@ def _tier(rows: int, full: int) -> int:
 def _digest(clips: pa.Table, spec: FeatureSpec, storage_format: str) -> str:
     digest = hashlib.sha256(f"{spec.fingerprint}\n{storage_format}\n".encode())
     names = ("path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash")
-    for row in zip(*(clips[name].to_pylist() for name in names), strict=True):
-        digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+    digest.update(json.dumps([clips[name].to_pylist() for name in names], separators=(",", ":")).encode())
     return digest.hexdigest()[:_NAME_DIGITS]

@@ -5,6 +5,7 @@ CRC-32C of the record. The record is a `tf.train.Example` in protocol buffer enc
 bytes of the tensor are written as they stand in memory.
 """
 
+import functools
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -81,10 +82,12 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
+@functools.lru_cache
 def _tag(field: int, length: int) -> bytes:
     return bytes([field << 3 | _DELIMITED]) + _varint(length)
 
 
+@functools.lru_cache
 def _entry_head(name: str, kind: int, inner: bytes, payload: int) -> bytes:
     """Returns the bytes of a map entry of Features up to a payload that follows `inner`."""
     key = name.encode()

@@ -25,8 +25,9 @@ from pipelines.progress import follow
 from pipelines.workers import check_beam_options, choose_workers, parse_workers
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
-# From so many clips on, two processes are sooner done than one, their start included.
+# From so many clips on, two processes are sooner done than one, their start included; to copy a row takes a third.
 _CLIPS_THAT_PAY = 8_000
+_COPIES_OF_A_CLIP = 3
 
 
 def featurize(
@@ -91,7 +92,8 @@ def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...])
     build = BuildShards(
         ShardJob(str(work_list), str(update.folder), update.source.root, update.spec, update.storage_format)
     )
-    processes = choose_workers(workers, len(update.todo), pays=clips >= _CLIPS_THAT_PAY)
+    work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
+    processes = choose_workers(workers, len(update.todo), pays=work >= _CLIPS_THAT_PAY)
     try:
         with follow(Progress("featurize", clips, "clips"), update.folder / "reports", weights):
             run_units(build, range(len(update.todo)), beam_options, processes)
