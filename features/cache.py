@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from features.console import LOG
 from features.errors import RunError
 from features.manifest import MANIFEST, Manifest
+from features.parquet import read_table
 from features.rejects import read_csv
 from features.report import ROW_SCHEMA, is_finished, read_report
 
@@ -35,7 +36,7 @@ def read_clips(folder: str | Path, manifest: Manifest) -> pa.Table:
     """Reads the table of a state's clips with the columns of `CACHE_SCHEMA`; raises `RunError` where it cannot."""
     path = Path(folder) / manifest.clips_file
     try:
-        clips = pq.read_table(path)
+        clips = read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise RunError(f"cannot read the clips table {path}: {str(error).splitlines()[0]}; featurize into a new folder"
                        ) from error  # fmt: skip
@@ -81,6 +82,7 @@ def _rejects(folder: str | Path, manifest: Manifest) -> pa.Table:
     try:
         rejects = read_csv(path)
     except (OSError, ValueError) as error:
-        raise RunError(f"cannot read the table of rejects {path}: {error}; featurize into a new folder") from error
+        LOG.warning("warning: cannot read the table of rejects %s (%s); its files are tried again", path, error)
+        rejects = []
     rows = [vars(reject) for reject in rejects if reject.size is not None]  # else it was met by the scan
     return pa.Table.from_pylist(rows, schema=CACHE_SCHEMA)

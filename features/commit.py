@@ -15,6 +15,7 @@ from features.cache import CLIPS_COLUMNS
 from features.errors import Reject, RunError
 from features.locks import committing
 from features.manifest import MANIFEST, Manifest, load_manifest
+from features.parquet import read_table
 from features.partition import count
 from features.rejects import COLUMNS, STATE_COLUMNS, in_order, to_csv
 from features.report import is_whole, read_report, read_statistics
@@ -166,6 +167,14 @@ def rejects_table(rejects: Iterable[Reject]) -> str:
     return to_csv(in_order(rejects), (*COLUMNS, *STATE_COLUMNS))
 
 
+def has_rejects(folder: Path, base: Manifest, rejects: Iterable[Reject]) -> bool:
+    """Tells whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
+    try:
+        return (folder / base.rejects_file).read_bytes() == rejects_table(rejects).encode()
+    except OSError:
+        return False
+
+
 def table_hash(content: bytes) -> str:
     """Returns what the name of a table holds of its content."""
     return hashlib.sha256(content).hexdigest()[:16]
@@ -211,8 +220,7 @@ def _content(manifest: Manifest) -> str:
 def _equal_tables(folder: Path, base: Manifest, contents: Contents) -> bool:
     """Compares rows and not bytes, which tell the version of pyarrow."""
     try:
-        rejects = (folder / base.rejects_file).read_text(encoding="utf-8")
-        clips = pq.read_table(folder / base.clips_file)
+        clips = read_table(folder / base.clips_file)
     except (OSError, pa.ArrowInvalid):
-        return False  # a table is gone or damaged: it is written anew
-    return rejects == rejects_table(contents.rejects) and clips.equals(contents.clips)
+        return False  # it is gone or damaged: it is written anew
+    return has_rejects(folder, base, contents.rejects) and bool(clips.equals(contents.clips))

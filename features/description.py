@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from features.console import size_text
 from features.diary import read_runs
@@ -17,6 +16,7 @@ from features.errors import RunError
 from features.history import LAST_RUNS, history_lines
 from features.inventory import SetFile, Unreferenced, total_bytes, unreferenced
 from features.manifest import Manifest
+from features.parquet import read_table
 from features.presets import PRESETS, preset
 from features.spec import FeatureSpec
 from features.statistics import Statistics
@@ -84,7 +84,7 @@ def read_clips(folder: Path, manifest: Manifest, columns: list[str]) -> pa.Table
     """Reads columns of the table of a set's clips; raises `RunError` where it cannot be read."""
     path = folder / manifest.clips_file
     try:
-        return pq.read_table(path, columns=columns)
+        return read_table(path, columns=columns)
     except (OSError, pa.ArrowInvalid) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error).splitlines()[0]
         raise RunError(f"cannot read the clips table {path}: {reason}; run featurize into a new folder") from error

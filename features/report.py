@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.atomic import AtomicFile
+from features.parquet import read_table
 from features.shards import Shard, shard_path
 from features.statistics import Statistics
 from features.versions import library_versions
@@ -84,7 +85,7 @@ def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
 
 def read_report(folder: str | Path, name: str) -> Report:
     """Reads the report of a finished unit."""
-    rows = pq.read_table(report_path(folder, name))
+    rows = read_table(report_path(folder, name))
     metadata = _metadata(rows.schema)
     statistics = Statistics.from_dict(metadata["statistics"])
     return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],

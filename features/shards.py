@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from features.atomic import AtomicFile
 from features.errors import RunError
+from features.parquet import read_table
 from features.sources import Clip
 from features.spec import FeatureSpec
 from features.tfrecord import records, write_record
@@ -205,7 +206,7 @@ def read_shard(path: Path, storage_format: str, expected: Shard, spec: FeatureSp
         paths = [str(example["path"], "utf-8") for example in rows]
         labels = [str(example["label"], "utf-8") for example in rows]
     else:
-        table = pq.read_table(pa.BufferReader(content), columns=["features", "path", "label"])
+        table = read_table(pa.BufferReader(content), columns=["features", "path", "label"])
         features = np.concatenate(
             [_tensor(chunk, dtype, spec) for chunk in table["features"].chunks] or [np.empty(shape, dtype=dtype)]
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from features.cache import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache, read_spare
 from features.changes import NOTHING, Changes, Evidence, compare, spare_lines
-from features.commit import commit, gather, rejects_table
+from features.commit import commit, gather, has_rejects
 from features.console import LOG, size_text
 from features.diary import last_scan_ns
 from features.errors import Reason, Reject, RunError, UsageError
@@ -129,7 +129,7 @@ class Update:
         return (
             all(getattr(base, name) == value for name, value in described.items())
             and self.changes.clips["mtime_ns"].equals(times)
-            and (self.folder / base.rejects_file).read_text(encoding="utf-8") == rejects_table(self._rejects())
+            and has_rejects(self.folder, base, self._rejects())
         )
 
     def _staying(self) -> dict[str, tuple[Shard, pa.Table]]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.manifest import Manifest
+from features.parquet import read_table
 
 # One group of so many is held out.
 _GROUPS_PER_HELD_OUT = 10
@@ -37,7 +37,7 @@ def hold_out(folder: str | Path, manifest: Manifest, partitions: Iterable[str]) 
         UsageError: there is one group only.
     """
     names = [shard.name for shard in manifest.shards(partitions)]
-    clips = pq.read_table(Path(folder) / manifest.clips_file, columns=["shard", "row", "group"])
+    clips = read_table(Path(folder) / manifest.clips_file, columns=["shard", "row", "group"])
     clips = clips.filter(pc.is_in(clips["shard"], value_set=pc.cast(names, "string")))
     groups = sorted(pc.unique(clips["group"]).to_pylist(), key=_hash)
     if len(groups) < 2:

@@ -16,13 +16,14 @@ from features.errors import UsageError
 from features.locks import running
 from features.manifest import Manifest
 from features.presets import PRESETS, load_spec, preset
+from features.processes import choose_workers, parse_workers
 from features.request import Request, describe
 from features.rows import TABLE_ENDINGS
 from features.shards import FORMATS
 from features.table import TableLayout
 from features.update import Update, check_space
 from pipelines.progress import follow
-from pipelines.workers import check_beam_options, choose_workers, parse_workers
+from pipelines.workers import check_beam_options
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
 # From so many clips on, two processes are sooner done than one, their start included; to copy a row takes a third.

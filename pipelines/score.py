@@ -11,13 +11,14 @@ from typing import Any
 from features import console
 from features.console import LOG, Progress
 from features.errors import UsageError
+from features.processes import choose_workers, parse_workers
 from features.rows import TABLE_ENDINGS
 from features.table import TableLayout, list_clips
 from model.artifact import read_description
 from model.labels import Labels, WindowUnit
 from pipelines.parts import Parts, plan_batches
 from pipelines.progress import follow
-from pipelines.workers import check_beam_options, choose_workers, parse_workers
+from pipelines.workers import check_beam_options
 
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.

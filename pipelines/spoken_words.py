@@ -27,8 +27,8 @@ import soxr
 from features import console
 from features.atomic import write_file
 from features.errors import RunError, UsageError
+from features.processes import choose_workers, parse_workers
 from pipelines.voices import WORDS, Speaker, clip_paths, plan_speakers
-from pipelines.workers import choose_workers, parse_workers
 
 EXAMPLE = "python -m pipelines.spoken_words --output words/"
 SAMPLE_RATE_HZ = 16_000

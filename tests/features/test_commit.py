@@ -255,7 +255,8 @@ def test_a_concurrent_commit_is_refused(base):
     outdated = update_of(base)
     bring_up(base, policies={"silent": "reject"})
     with pytest.raises(RunError, match=r"another featurize committed into .*run it again"):
-        committed(outdated)
+        committed(outdated, policies={"silent": "sometimes"})
+    assert committed(outdated) == (first, False), "what has nothing to commit is in nobody's way"
     after = tree(base / "set")
     assert {name: after[name] for name in before if name != "manifest.json"} == {
         name: content for name, content in before.items() if name != "manifest.json"
@@ -371,3 +372,16 @@ def test_folds_stand_in_the_manifest_by_number(base):
     assert manifest.rows(manifest.partitions) == 91
     assert manifest.rows(["fold-3"]) == 0
     assert all(list(counts) == ["fold-1", "fold-2", "fold-10"] for counts in manifest.counts["classes"].values())
+
+
+def test_a_table_of_rejects_that_is_gone_is_written_anew(base, caplog):
+    first, _ = bring_up(base)
+    (base / "set" / first.rejects_file).unlink()
+    second, new = bring_up(base)
+    assert new
+    assert caplog.messages == [
+        f"warning: cannot read the table of rejects {base / 'set' / first.rejects_file} ([Errno 2] No such file or "
+        f"directory: '{base / 'set' / first.rejects_file}'); its files are tried again"
+    ]
+    assert second.counts == first.counts
+    assert (base / "set" / second.rejects_file).is_file()

@@ -1,0 +1,96 @@
+"""Runs one function on many jobs, in worker processes where that pays."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from features.errors import RunError, UsageError
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+# Jobs that wait for a worker: enough that none is idle, and few, as each is held in memory.
+_WAITING_JOBS = 3
+_CHECK_SECONDS = 0.5
+
+
+def parse_workers(text: str) -> int | None:
+    """Reads `--workers`: a number of processes, or `auto` (None); raises `UsageError` for anything else."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--workers is auto or a number above 0, not {text!r}")
+    return int(text)
+
+
+def choose_workers(requested: int | None, jobs: int, pays: bool) -> int:
+    """Returns the number of worker processes; 1 means the command's own process.
+
+    Args:
+        requested: what `--workers` asks for, None for the cores that this process may use.
+        jobs: number of jobs; more workers than that have nothing to do.
+        pays: whether the work is long enough to pay for the start of processes.
+    """
+    if requested is None:
+        requested = len(os.sched_getaffinity(0)) if pays else 1
+    return max(1, min(requested, jobs))
+
+
+def run_jobs(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers: int) -> Iterator[_Result]:
+    """Yields what a function of a module returns for each job, in the order of the jobs.
+
+    Args:
+        function: of an importable module; it and its jobs and results can be pickled.
+        jobs: taken as they are needed.
+        workers: number of processes, 1 for this one.
+
+    Raises:
+        RunError: a worker died.
+    """
+    if workers == 1:
+        yield from map(function, jobs)
+        return
+    # A fork would copy the locks of pyarrow's threads, held or not.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_watch, initargs=(os.getpid(),))
+    pending: deque[Future[_Result]] = deque()
+    try:
+        for job in jobs:
+            with _no_ctrl_c():
+                pending.append(pool.submit(function, job))
+            if len(pending) > workers * (1 + _WAITING_JOBS):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise RunError("a worker process died, maybe for want of memory; try again with --workers 1") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Starts processes without Ctrl-C, which is the driver's alone: what they are started with they keep."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _watch(driver: int) -> None:
+    """Lets a worker end with its driver, however that died."""
+    threading.Thread(target=_end_with, args=(driver,), name="driver", daemon=True).start()
+
+
+def _end_with(driver: int) -> None:
+    while os.getppid() == driver:
+        time.sleep(_CHECK_SECONDS)
+    os._exit(1)
