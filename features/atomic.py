@@ -1,6 +1,7 @@
 """Files and folders that appear under their name when complete, and not before."""
 
 import contextlib
+import errno
 import mmap
 import os
 import shutil
@@ -13,7 +14,10 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from features.errors import RunError
+
 PARTIAL_SUFFIX = ".partial"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class AtomicFile:
@@ -30,16 +34,24 @@ class AtomicFile:
         self.num_bytes = 0
         self.crc32c = 0
         self._partial = f"{self.path}.{os.getpid()}{PARTIAL_SUFFIX}"
-        self._file: BinaryIO = open(self._partial, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+        try:
+            self._file: BinaryIO = open(self._partial, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
+        except OSError as error:
+            _check_space(error, self.path)
+            raise
 
     def write(self, data: bytes | memoryview | NDArray[np.generic]) -> int:
-        """Writes all of `data` and returns its length in bytes."""
+        """Writes all of `data` and returns its length in bytes; raises `RunError` where no space is left."""
         # google_crc32c takes no memoryview, and numpy wraps one without a copy.
         array = np.frombuffer(data, dtype=np.uint8)
         view = array.data
         written = 0
-        while written < len(view):
-            written += self._file.write(view[written:])
+        try:
+            while written < len(view):
+                written += self._file.write(view[written:])
+        except OSError as error:
+            _check_space(error, self.path)
+            raise
         self.num_bytes += written
         self.crc32c = google_crc32c.extend(self.crc32c, array)
         return written
@@ -67,6 +79,9 @@ class AtomicFile:
                 os.fsync(self._file.fileno())
                 os.replace(self._partial, self.path)
                 fsync_folder(os.path.dirname(self.path))
+        except OSError as failure:  # some file systems find out late that there was no room
+            _check_space(failure, self.path)
+            raise
         finally:
             self._file.close()
             with contextlib.suppress(OSError):  # it is there only where it did not get its name
@@ -91,8 +106,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         for file in partial.rglob("*"):
             _fsync(file)
         _fsync(partial)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        _check_space(error, final)
         raise
     if final.exists():
         # A folder cannot be replaced in one step: the old one steps aside, and is complete until it does.
@@ -109,6 +125,15 @@ def fsync_folder(path: str | os.PathLike[str]) -> None:
     """Makes the names in a folder last; file systems that have no such call are left alone."""
     with contextlib.suppress(OSError):
         _fsync(Path(path) if os.fspath(path) else Path("."))
+
+
+def _check_space(error: BaseException, path: str | os.PathLike[str]) -> None:
+    """Raises `RunError` in place of an error of the system that tells neither the file nor the way out."""
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        raise RunError(
+            f"no space is left on the device for {os.fspath(path)}; make room and run it again, what was finished is "
+            "kept"
+        ) from error
 
 
 def _fsync(path: Path) -> None:

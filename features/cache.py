@@ -11,7 +11,7 @@ from features.errors import RunError
 from features.manifest import MANIFEST, Manifest
 from features.parquet import read_table
 from features.rejects import read_csv
-from features.report import ROW_SCHEMA, is_finished, read_report
+from features.report import ROW_SCHEMA, Report, is_whole, read_report
 
 # A row a clip: the columns of a report, with the shard that holds it; of a reject that and the place in it are null.
 CACHE_SCHEMA = ROW_SCHEMA.append(pa.field("shard", pa.string()))
@@ -68,13 +68,20 @@ def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, 
         names = [entry.name.removesuffix(".parquet") for entry in entries
                  if entry.name.endswith(".parquet") and entry.stat().st_mtime_ns >= committed_ns]  # fmt: skip
         for name in sorted(set(names) - named):
-            if not is_finished(folder, name, storage_format):
+            report = _report(folder, name)
+            if report is None or report.shard is None or not is_whole(folder, report.shard, storage_format):
                 continue
-            report = read_report(folder, name)
-            if report.fingerprint == fingerprint and report.shard is not None:
+            if report.fingerprint == fingerprint:
                 rows = report.rows.filter(report.rows["row"].is_valid())
                 tables.append(rows.append_column("shard", pa.array([name] * len(rows), pa.string())))
     return pa.concat_tables(tables).combine_chunks()
+
+
+def _report(folder: str | Path, name: str) -> Report | None:
+    try:
+        return read_report(folder, name)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it went away, or is none
 
 
 def _rejects(folder: str | Path, manifest: Manifest) -> pa.Table:

@@ -112,7 +112,7 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
         known[asked] = found
         claimed[found[found != NOTHING]] = True
     # These may change again under the same time, and their shards' names shall tell.
-    racy = (known == NOTHING) & (mtimes > evidence.scan_started_ns - RACY_NANOSECONDS)
+    racy = (known == NOTHING) & ((mtimes > evidence.scan_started_ns - RACY_NANOSECONDS) | evidence.verify_content)
     _hash(clips, racy, evidence.root, hashes)
     refused = _refused(clips, cache, known, rows, evidence)
     known[(known != NOTHING) & ~_taken(rows, known) & ~refused] = NOTHING
@@ -193,7 +193,7 @@ def _equal_contents(
 def _moved(
     clips: pa.Table, cache: pa.Table, asked: NDArray[np.bool_], free: NDArray[np.bool_], hashes: dict[str, str]
 ) -> NDArray[np.int64]:
-    """Returns for each asked clip the first free row of the same content, part and kind of file."""
+    """Returns for each asked clip a free row of the same content, part and kind of file, its own while they last."""
 
     def traits(table: pa.Table, lines: NDArray[np.bool_], contents: list[str | None]) -> list[_Traits]:
         columns = (table[name].filter(pa.array(lines)).to_pylist() for name in ("path", "start", "duration"))
@@ -201,13 +201,17 @@ def _moved(
         return [(content, start, duration, os.path.splitext(unescape_path(path))[1].lower())
                 for content, path, start, duration in zip(contents, *columns, strict=True)]  # fmt: skip
 
-    rows: dict[_Traits, int] = {}
+    rows: dict[_Traits, list[int]] = {}
     lost = traits(cache, free, cache["content_hash"].filter(pa.array(free)).to_pylist())
     for line, trait in zip(np.flatnonzero(free).tolist(), lost, strict=True):
-        rows.setdefault(trait, line)
+        rows.setdefault(trait, []).append(line)
     contents = [hashes.get(path) for path in clips["path"].filter(pa.array(asked)).to_pylist()]
-    return np.array([NOTHING if trait[0] is None else rows.get(trait, NOTHING)
-                     for trait in traits(clips, asked, contents)], np.int64)  # fmt: skip
+    found = np.full(len(contents), NOTHING)
+    for place, trait in enumerate(traits(clips, asked, contents)):
+        lines = rows.get(trait, [])
+        if trait[0] is not None and lines:
+            found[place] = lines.pop(0) if len(lines) > 1 else lines[0]
+    return found
 
 
 def _refused(

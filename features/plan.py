@@ -7,7 +7,6 @@ hashes. All is columnar: a plan of a million clips is a few arrays.
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +58,7 @@ def make_plan(
     shards: dict[str, list[Shard]],
     spec: FeatureSpec,
     storage_format: str,
-    is_there: Callable[[Shard], bool] = lambda shard: True,
+    state: int = 0,
 ) -> Plan:
     """Deals clips into shards.
 
@@ -68,20 +67,21 @@ def make_plan(
         shards: of the committed state, by partition.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        is_there: tells whether a shard's file is there; one that is not is built anew.
+        state: number of the committed state, 0 for a new set. It is part of the names of units, so that none is taken
+            for one of an earlier state, when other files had the same names, sizes and times.
 
     Returns:
         The plan; it depends on the set of clips and on the committed state, and not on the clips' order.
     """
     clips = changes.clips
     names = clips["partition"].dictionary_encode().combine_chunks()
-    present = partition_order([*names.dictionary.to_pylist(), *shards])
+    present = partition_order(names.dictionary.to_pylist())
     places = np.array([present.index(name) for name in names.dictionary.to_pylist()], np.int64)
     places = places[names.indices.to_numpy()]
     listed = [shard for name in shards for shard in shards[name]]
     homes = _homes(changes, shards, listed, places, present)
     held = np.bincount(homes[changes.kept & (homes != NOTHING)], minlength=len(listed))
-    whole = [held[number] == shard.rows and is_there(shard) for number, shard in enumerate(listed)]
+    whole = [held[number] == shard.rows for number, shard in enumerate(listed)]
     stays = changes.kept & (np.array([*whole, False])[homes])
     segments: dict[int, list[_Segment]] = {place: [] for place in range(len(present))}
     for clips_of in _by_number(np.flatnonzero(stays), homes, _rows_of(changes)):
@@ -103,7 +103,7 @@ def make_plan(
                 continue
             for first in range(0, len(segment.clips), full):
                 dealt = segment.clips[first : first + full]
-                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), spec, storage_format)}"
+                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), spec, storage_format, state)}"
                 partitions[name].append(unit)
                 plan.units[unit] = dealt
     return plan
@@ -157,7 +157,8 @@ def _homes(
     moved = moved[key_order(changes.clips.take(pa.array(moved)))]
     moved = moved[np.unique(changes.known[moved], return_index=True)[1]]
     home = of_row[changes.known[moved]]
-    place_of_shard = np.repeat([present.index(name) for name in shards], [len(held) for held in shards.values()])
+    numbers_of = [present.index(name) if name in present else NOTHING for name in shards]
+    place_of_shard = np.repeat(numbers_of, [len(held) for held in shards.values()])
     homes[moved] = np.where(place_of_shard[home] == places[moved], home, NOTHING)
     return homes
 
@@ -181,6 +182,8 @@ def _by_number(
 
 def _merged(changes: Changes, segments: list[_Segment], full: int) -> list[_Segment]:
     """Returns the segments of a partition in the order of their shards, small ones merged where they have piled up."""
+    if all(segment.stays for segment in segments):
+        return sorted(segments, key=lambda segment: segment.shard)  # where nothing is to be done nothing is merged
     segments = sorted(segments, key=lambda segment: segment.shard if segment.shard != NOTHING else np.inf)
     for tier in range(_LARGE_TIER):
         small = [segment for segment in segments if _tier(len(segment.clips), full) == tier]
@@ -196,8 +199,8 @@ def _tier(rows: int, full: int) -> int:
     return _LARGE_TIER if 2 * rows >= full else int(np.log(rows) / np.log(MERGED_SHARDS) + 1e-9)
 
 
-def _digest(clips: pa.Table, spec: FeatureSpec, storage_format: str) -> str:
-    digest = hashlib.sha256(f"{spec.fingerprint}\n{storage_format}\n".encode())
+def _digest(clips: pa.Table, spec: FeatureSpec, storage_format: str, state: int) -> str:
+    digest = hashlib.sha256(f"{spec.fingerprint}\n{storage_format}\n{state}\n".encode())
     names = ("path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash")
     digest.update(json.dumps([clips[name].to_pylist() for name in names], separators=(",", ":")).encode())
     return digest.hexdigest()[:_NAME_DIGITS]

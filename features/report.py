@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.atomic import AtomicFile
+from features.errors import HEALABLE
 from features.parquet import read_table
 from features.shards import Shard, shard_path
 from features.statistics import Statistics
@@ -75,12 +76,16 @@ def is_whole(folder: str | Path, shard: Shard, storage_format: str) -> bool:
 
 
 def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
-    """Tells whether a unit's report exists and the shard that it names, if any, has its size."""
+    """Tells whether a unit's report exists and the shard that it names, if any, has its size.
+
+    A unit with rejects that time may have healed is not finished: its other rows are copied.
+    """
     try:
-        shard = _shard(_metadata(pq.read_schema(report_path(folder, name))))
+        metadata = _metadata(pq.read_schema(report_path(folder, name)))
+        shard = _shard(metadata)
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return False
-    return shard is None or is_whole(folder, shard, storage_format)
+    return metadata.get("final", True) and (shard is None or is_whole(folder, shard, storage_format))
 
 
 def read_report(folder: str | Path, name: str) -> Report:
@@ -117,6 +122,7 @@ def write_report(
     """
     metadata = {
         "fingerprint": fingerprint,
+        "final": not any(outcome["reason"] in HEALABLE for outcome in outcomes if outcome["row"] is None),
         "shard": asdict(shard) if shard else None,
         "statistics": statistics.to_dict(),
         "versions": library_versions(),

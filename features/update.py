@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.cache import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache, read_spare
@@ -181,13 +182,13 @@ def prepare(
     Raises:
         RunError: a table of the state cannot be read.
     """
-    cache = empty_cache() if base is None else read_cache(folder, base)
+    cache = empty_cache() if base is None else _without_lost(read_cache(folder, base), folder, base)
     same_root = base is not None and base.source.get("root") == source.root
     last_scan = last_scan_ns(folder, base.state) if base is not None and same_root else None
     evidence = Evidence(source.root, scan_started_ns, last_scan, verify_content, _other_decoder(base, cache))
     changes = compare(clips, cache, evidence)
     shards = {} if base is None else base.partitions
-    plan = make_plan(changes, shards, spec, storage_format, lambda shard: is_whole(folder, shard, storage_format))
+    plan = make_plan(changes, shards, spec, storage_format, 0 if base is None else base.state)
     todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
     new = any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(folder, base, spec.fingerprint, storage_format) if new else empty_cache()
@@ -227,6 +228,15 @@ def check_removal(update: Update, limit: int | None) -> None:
             f"{removed:,} of the {committed:,} clips of {update.folder} are not in {update.source.root} any more; if "
             "that is meant, and no disk is missing, give --allow-removal"
         )
+
+
+def _without_lost(cache: pa.Table, folder: Path, base: Manifest) -> pa.Table:
+    """Returns what a state knows less the rows of shards whose file is gone or cut off: these are computed again."""
+    shards = base.shards(base.partitions)
+    lost = [shard.name for shard in shards if not is_whole(folder, shard, base.storage_format)]
+    if not lost:
+        return cache
+    return cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))
 
 
 def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:

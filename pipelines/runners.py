@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -20,6 +22,8 @@ from pipelines.worker_main import DRIVER_VARIABLE
 
 _BEAMS_WORKER_THREAD = "run_worker"  # Beam's name of the thread that waits for a worker process
 _CHECK_SECONDS = 0.1
+# A line of a traceback: an error of soundmill's own, to which Beam adds where it was.
+_OWN_ERROR = re.compile(r"^(?:RuntimeError: )?features\.errors\.RunError: (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
 class _BeamParser(argparse.ArgumentParser):
@@ -107,7 +111,7 @@ def _wait(pipeline: beam.Pipeline) -> None:
     threading.excepthook = previous
     if failures:
         LOG.debug("the pipeline failed", exc_info=failures[0])
-        raise RunError(f"the pipeline failed: {_root(failures[0])}; finished units are kept, run it again")
+        raise RunError(_message(failures[0]))
 
 
 def _local_runner(options: PipelineOptions, workers: int) -> FnApiRunner:
@@ -126,9 +130,16 @@ def _local_runner(options: PipelineOptions, workers: int) -> FnApiRunner:
     return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
 
-def _root(error: BaseException) -> str:
-    """Returns the first line of what began a chain of exceptions, or of the last line of a worker's traceback."""
-    while error.__cause__ is not None:
+def _message(error: BaseException) -> str:
+    """Returns what to say of a pipeline's failure: an error of soundmill's own in its words, else how it began."""
+    while error.__cause__ is not None and not isinstance(error, RunError):
         error = error.__cause__
+    # What a worker process raised comes as the text of its traceback.
+    own = _OWN_ERROR.search("".join(traceback.format_exception_only(error)))
+    return own[1] if own else f"the pipeline failed: {_root(error)}; finished units are kept, run it again"
+
+
+def _root(error: BaseException) -> str:
+    """Returns the first line of what was raised, or of the last line of a worker's traceback."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "Error" in line), lines[0] if lines else repr(error))
