@@ -76,7 +76,7 @@ def damage(folder: Path, storage_format: str) -> None:
     ("storage_format", "versions"),
     [
         ("tfrecord", "same"),
-        ("parquet", "other"),
+        pytest.param("parquet", "other", marks=pytest.mark.trial),
         pytest.param("tfrecord", "other", marks=pytest.mark.trial),
         pytest.param("parquet", "same", marks=pytest.mark.trial),
     ],

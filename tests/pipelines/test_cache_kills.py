@@ -97,8 +97,8 @@ class Trial:
         self.lines.append(f"{turn + 1:2} {stage:12}{kill.storage_format:9}{kill.form:24}{place}; {finished}, {partial}")
         try:
             self._goes_on(case, folder, with_beam=kill.form != IN_PROCESS)
-        except AssertionError as error:
-            raise AssertionError(f"seed {self.seed}, kill {self.lines[-1]}: {error}") from error
+        except Exception as error:
+            raise AssertionError(f"seed {self.seed}, kill {self.lines[-1]}: {error!r}") from error
         shutil.rmtree(folder)
 
     def _case(self, kill: Kill) -> tuple[Case, dict[str, Any]]:

@@ -170,8 +170,8 @@ def test_two_runs_and_a_prune_at_random_instants(start, tmp_path, capsys):
                 number = int(generator.choice(list(noted["first"][part].values())))
                 try:
                     came = at_once(start, case, folder, part, number)
-                except AssertionError as error:
-                    raise AssertionError(f"seed {seed}, {scenario}, {part} {number}: {error}") from error
+                except Exception as error:
+                    raise AssertionError(f"seed {seed}, {scenario}, {part} {number}: {error!r}") from error
                 with capsys.disabled():
                     print(f"{scenario:12}{storage_format:9}{came}")
                 shutil.rmtree(folder)
