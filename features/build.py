@@ -115,7 +115,11 @@ def _load(
     except OSError as error:
         raise file_error(error) from error
     digest = digests[state]
-    waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration)
+    refusal = None
+    try:
+        waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration)
+    except ClipError as error:
+        refusal = error  # of the file that was listed, or of what has taken its place
     try:
         after = os.stat(path) if source is path else status
     except OSError as error:
@@ -123,6 +127,8 @@ def _load(
     unchanged = (clip.size, clip.mtime_ns) == (after.st_size, after.st_mtime_ns) and clip.content_hash in (None, digest)
     if not unchanged:
         raise ClipError("decode", Reason.VANISHED, "the file changed after it was listed; run featurize again")
+    if refusal is not None:
+        raise refusal
     return waveform, {"content_hash": digest, "seconds": seconds, "warning": warning}
 
 

@@ -1,5 +1,7 @@
 """Brings a feature set up to date with its source: what is to be done, and the commit of what was done."""
 
+import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,12 +117,13 @@ class Update:
             self.storage_format,
             self.base,
         )
-        result = commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
-        built = {shard.name for shards in contents.shards.values() for shard in shards}
-        for name in self.plan.units.keys() - built:
-            # Its rejects stand in the state now. Tried again, the unit shall not count as finished.
-            report_path(self.folder, name).unlink(missing_ok=True)
-        return result
+        try:
+            return commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
+        except RunError:
+            for name in self.plan.units:  # younger than a state that was committed meanwhile, they serve the next run
+                with contextlib.suppress(OSError):
+                    os.utime(report_path(self.folder, name))
+            raise
 
     def _is_base(self, base: Manifest, described: dict[str, Any]) -> bool:
         """Tells whether the next state would be the committed one, to the times of the files."""

@@ -54,7 +54,7 @@ def featurize(
         if (request.folder / "reports").is_dir():  # not a folder of somebody else's
             stack.enter_context(running(request.folder))
         update, scan_started_ns = request.read()
-        for name in ("shards", "reports", "work"):
+        for name in ("shards", "reports"):
             (update.folder / name).mkdir(parents=True, exist_ok=True)
         fsync_folder(update.folder)
         fsync_folder(update.folder.parent)
@@ -81,13 +81,23 @@ def featurize(
     return manifest, figures
 
 
+def _write_work_list(update: Update) -> Path:
+    path = update.folder / "work" / f"units-{os.getpid()}.parquet"
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            update.write_work_list(path)
+        except FileNotFoundError:  # another run has ended and taken the folder away
+            continue
+        return path
+
+
 def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...]) -> None:
     # Beam takes half a second to load, so it is not loaded where nothing is to be computed.
     from pipelines.runners import run_units
     from pipelines.transforms import BuildShards, ShardJob
 
-    work_list = update.folder / "work" / f"units-{os.getpid()}.parquet"
-    update.write_work_list(work_list)
+    work_list = _write_work_list(update)
     weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     build = BuildShards(

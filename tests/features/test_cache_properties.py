@@ -429,7 +429,7 @@ def known_to(folder: Path, manifest: Manifest) -> dict[str, Row]:
 
 @dataclass
 class Expected:
-    """What a run has to do, found out clip by clip from the sets of two cold runs.
+    """What a run has to do, found out clip by clip from what the state knows and what a cold run finds.
 
     Where several lost rows have one content it is left open which of them is taken: hence the bounds.
     """
@@ -437,36 +437,30 @@ class Expected:
     kept: set[str] = field(default_factory=set)
     copied: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
-    most_computed: set[str] = field(default_factory=set)
+    # A file that could not be decoded then is tried again, and it may be known as that of a lost row.
+    tried: set[str] = field(default_factory=set)
     least_removed: int = 0
     most_removed: int = 0
-    shards_are_gone: bool = False
 
     @classmethod
-    def of(cls, before: dict[str, Row], now: dict[str, Row], shard_is_there: Callable[[str], bool]) -> "Expected":
-        result = cls()
-        tried = {path for path, row in before.items() if row.may_heal}
-        same = {path for path, row in now.items() if path in before and before[path].content == row.content} - tried
+    def of(cls, before: dict[str, Row], now: dict[str, Row]) -> "Expected":
+        result = cls(tried={path for path in now if path in before and before[path].may_heal})
+        same = {path for path, row in now.items() if path in before and before[path].content == row.content}
+        same -= result.tried
         lost: dict[tuple[str, str], list[Row]] = {}
         for path, row in before.items():
             if path not in same and row.usable:
                 lost.setdefault(row.trait, []).append(row)
         moved: Counter[tuple[str, str]] = Counter()
         for path, row in now.items():
-            if path in same and not row.usable:
-                continue  # a reject that is known
-            sources = [before[path]] if path in same else lost.get(row.trait, [])
             if path in same:
-                (result.kept if before[path].placed == row.placed else result.copied).add(path)
-            elif sources:
+                if row.usable:  # else it is a reject that is known
+                    (result.kept if before[path].placed == row.placed else result.copied).add(path)
+            elif row.trait in lost:
                 result.copied.add(path)
                 moved[row.trait] += 1
-            there = [shard_is_there(source.shard) for source in sources]
-            result.shards_are_gone |= not all(there)
-            if not any(there):
+            else:
                 result.computed.add(path)
-            if not all(there) or not there or path in tried:
-                result.most_computed.add(path)
         for trait, rows in lost.items():
             gone = sum(row.path not in now for row in rows)
             result.least_removed += max(0, gone - moved[trait])
@@ -530,21 +524,23 @@ class History:
             return
         update, manifest = result
         now = assert_equal_sets(self.folder, manifest, self.cold, expected_result)
-        expected = Expected.of(self.before, now, there.__contains__)
+        # What stands in a shard that is gone is not known any more.
+        known = {path: row for path, row in self.before.items() if not row.usable or row.shard in there}
+        expected = Expected.of(known, now)
         figures = update.figures
         assert len(decoded) == len(set(decoded))
-        assert set(decoded) <= expected.most_computed, "a known clip was decoded"
-        assert self.unfinished or expected.computed <= set(decoded)
-        # What a lost shard held, or what was finished and has changed since, is found out on the way.
+        assert set(decoded) <= expected.computed | expected.tried, "a known clip was decoded"
+        # What was finished and has changed since is found out on the way.
         assert figures["computed"] <= len(decoded)
-        assert expected.shards_are_gone or self.unfinished or figures["computed"] == len(decoded)
-        assert len(expected.copied - set(decoded)) <= figures["copied"] <= len(expected.copied)
+        if not self.unfinished:
+            assert expected.computed <= set(decoded)
+            assert figures["computed"] == len(decoded)
+        assert len(expected.copied - expected.tried) <= figures["copied"] <= len(expected.copied)
         assert expected.least_removed <= figures["removed"] <= expected.most_removed
         assert sum(figures.values()) - figures["removed"] == len(
-            expected.kept | expected.copied | expected.most_computed
+            expected.kept | expected.copied | expected.computed | expected.tried
         )
-        if shown(now) == shown(self.before) and not expected.shards_are_gone and not self.unfinished:
-            assert update.base is not None
+        if shown(now) == shown(known) and not self.unfinished:
             assert self.manifest_bytes() == state or self.rejects != rejects_of(self.folder, manifest)
         self.note(update, verify, state)
         self.before, self.rejects, self.unfinished = now, rejects_of(self.folder, manifest), False

@@ -681,3 +681,41 @@ def test_a_fold_that_has_no_clips_any_more_is_gone(words, tmp_path):
         build_units(update)
         manifest, _ = committed(update)
         assert list(manifest.partitions) == [f"fold-{number + 1}" for number in range(folds)]
+
+
+def test_the_second_of_two_runs_loses_no_finished_shard(words, tmp_path, decoded):
+    scan_started_ns = time.time_ns()
+    first = prepared(words, tmp_path / "set")
+    for seed in range(50, 55):
+        write(words / "no" / f"{seed}.wav", seed)
+    second = prepared(words, tmp_path / "set")
+    build_units(second)
+    build_units(first)
+    committed(first)
+    append_run(tmp_path / "set", {"state": 1, "scan_started_ns": scan_started_ns})
+    with pytest.raises(RunError, match="finished shards are kept"):
+        committed(second)
+    decoded.clear()
+    update, _ = featurized(words, tmp_path / "set")
+    assert decoded == []
+    assert update.figures == {"computed": 0, "copied": 0, "kept": 15, "removed": 0}
+    is_that_of_a_cold_run(words, tmp_path / "set")
+
+
+@pytest.mark.parametrize("content", [b"", b"no sound"], ids=["empty", "text"])
+@pytest.mark.parametrize("mtime_ns", [None, LONG_AGO_NS + SECOND_NS], ids=["now", "as it was"])
+def test_a_file_that_was_being_written_during_a_run_is_tried_again(words, tmp_path, content, mtime_ns):
+    path = clip(words, "no", 1)
+    as_listed = path.read_bytes()
+    update = prepared(words, tmp_path / "set", scan_started_ns=0)  # which hashes all
+    path.write_bytes(content)
+    if mtime_ns is not None:
+        old(path, mtime_ns)
+    build_units(update)
+    manifest, _ = committed(update)
+    append_run(tmp_path / "set", {"state": 1, "scan_started_ns": time.time_ns()})
+    assert manifest.counts["rejected"] == 1
+    path.write_bytes(as_listed)
+    old(path, LONG_AGO_NS + SECOND_NS)
+    featurized(words, tmp_path / "set")
+    is_that_of_a_cold_run(words, tmp_path / "set")

@@ -308,22 +308,15 @@ def test_a_set_without_a_usable_clip_is_no_set(tmp_path):
     assert not (tmp_path / "set" / "manifest.json").exists()
 
 
-def test_a_unit_all_of_whose_clips_were_rejected_leaves_no_report(base):
-    """Its rejects stand in the state; a report would count it as finished where it is to be tried again."""
+def test_a_unit_all_of_whose_clips_were_rejected_has_no_shard_and_is_not_tried_again(base):
     clips = [path.name for path in (base / "words" / "yes").iterdir()]
     (base / "words" / "validation_list.txt").write_text("yes/ffffffff_nohash_0.wav\n")
     (base / "words" / "testing_list.txt").write_text("".join(f"yes/{name}\n" for name in clips[:3]))
-    update = update_of(base)
-    build_units(update)
-    manifest, _ = committed(update)
+    manifest, _ = bring_up(base)
     assert manifest.rows(["validation"]) == 0
     assert manifest.counts["rejects"] == {"empty": 1}
-    held = {shard.name for shard in manifest.shards(manifest.partitions)}
-    assert held <= {path.stem for path in (base / "set" / "reports").iterdir()}
-    assert not list((base / "set" / "reports").glob("validation-*.parquet")) or not {
-        name for name in update.plan.units if name.startswith("validation")
-    } & {path.stem for path in (base / "set" / "reports").iterdir()}
     before = tree(base / "set")
+    assert update_of(base).todo == []
     assert bring_up(base) == (manifest, False)
     assert tree(base / "set") == before
 

@@ -42,11 +42,12 @@ class Instants:
         counts: lines that have run, by part.
     """
 
-    def __init__(self, note: Path, part: str, number: int, what: int) -> None:
-        """Takes a line by its number in a part, from 0, and a file that will say which one it was."""
+    def __init__(self, note: Path, part: str, which: int | str, what: int) -> None:
+        """Takes a line by its number in a part, from 0, or by its function, and a file that will say where it was."""
         self.counts = dict.fromkeys(PARTS, 0)
         self._first: dict[str, dict[tuple[CodeType, int], int]] = {part: {} for part in PARTS}
-        self._note, self._chosen, self._what = note, (part, number), what
+        self._note, self._chosen, self._what = note, part, what
+        self._which: int | str | None = which
         self._part = WORK
 
     @property
@@ -61,11 +62,11 @@ class Instants:
 
     def stop(self) -> None:
         """Ends counting."""
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
         sys.settrace(None)
 
     def _called(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
-        if frame.f_code.co_filename not in _FILES:
+        if frame.f_code.co_filename not in _FILES or frame.f_code.co_name == "<module>":
             return None
         if frame.f_code is _COMMIT:
             self._part = COMMIT
@@ -75,7 +76,8 @@ class Instants:
         if event == "line":
             part, line = self._part, (frame.f_code, frame.f_lineno)
             number = self.counts[part]
-            if (part, number) == self._chosen:
+            if part == self._chosen and self._which in (number, frame.f_code.co_name):
+                self._which = None
                 self._note.write_text(_place(*line), encoding="utf-8")
                 os.kill(os.getpid(), self._what)
             self._first[part].setdefault(line, number)
@@ -87,9 +89,9 @@ def _place(code: CodeType, line: int) -> str:
     return f"{Path(code.co_filename).relative_to(_PROJECT)}:{line} {code.co_name}"
 
 
-def featurize_until(asked: Request, note: Path, part: str, number: int, what: int) -> None:
+def featurize_until(asked: Request, note: Path, part: str, which: int | str, what: int) -> None:
     """Featurizes without Beam, is stopped at an instant, and notes what came of it where it comes to its end."""
-    instants = Instants(note, part, number, what)
+    instants = Instants(note, part, which, what)
     instants.start()
     error, figures = None, None
     try:
@@ -106,14 +108,14 @@ class Run:
     """A featurize without Beam in a process of its own, that shares neither threads nor locks with this one."""
 
     def __init__(
-        self, asked: Request, note: Path, part: str = WORK, number: int = NEVER, what: int = signal.SIGKILL
+        self, asked: Request, note: Path, part: str = WORK, which: int | str = NEVER, what: int = signal.SIGKILL
     ) -> None:
         """Starts it; see `Instants`."""
         # It counts for the first process of this kind only.
         _PROCESSES.set_forkserver_preload(["pytest", "pandas", __name__])
         note.unlink(missing_ok=True)
         self._note = note
-        self.process = _PROCESSES.Process(target=featurize_until, args=(asked, note, part, number, what), daemon=True)
+        self.process = _PROCESSES.Process(target=featurize_until, args=(asked, note, part, which, what), daemon=True)
         self.process.start()
 
     @property

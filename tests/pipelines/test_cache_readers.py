@@ -9,9 +9,9 @@ import pytest
 from features.manifest import load_manifest
 from features.prune import DEFAULT_AGE, parse_age
 from features.removal import prune
+from model.history import read_history
 from model.train import train
 from tests.conftest import run_command, start_command, wait_until
-from tests.model.test_train import without_times
 from tests.pipelines.conftest import make_old
 from tests.pipelines.instants import Run
 from tests.pipelines.sets import begin, change, grow, make_case, read_all
@@ -43,6 +43,12 @@ def names_of_shards(folder: Path) -> set[str]:
     return {path.name for path in (folder / "shards").iterdir()}
 
 
+def without_times(run: Path) -> list[dict[str, float]]:
+    path = run / "history.csv"
+    rows = read_history(path) if path.exists() else []
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
 @pytest.mark.trial
 def test_a_training_goes_on_while_later_states_are_committed(tmp_path):
     words, output, run = make_old(write_words(tmp_path / "words")), tmp_path / "set", tmp_path / "run"
@@ -53,7 +59,7 @@ def test_a_training_goes_on_while_later_states_are_committed(tmp_path):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     process = start_command("model.train", "--features", output, "--output", run, *options, "--keep-in-memory", "off")
     for epoch in (1, 3):
-        wait_until(lambda: (run / "history.csv").exists() and len(without_times(run)) >= epoch)  # noqa: B023
+        wait_until(lambda: len(without_times(run)) >= epoch)  # noqa: B023
         process.send_signal(signal.SIGSTOP)  # so that it is not over before the set has changed
         # Each shard of the state that the training holds loses a row or changes one.
         for place in sorted(words.glob("low/*.wav"))[::2]:

@@ -48,15 +48,11 @@ def start(tmp_path):
         run.kill()
 
 
-def stopped(start, case: Case, folder: Path, part: str, number: int) -> Run:
+def stopped(start, case: Case, folder: Path, part: str, which: int | str) -> Run:
     """Starts a run that is stopped at an instant."""
-    run = start(case, folder, part, number, signal.SIGSTOP)
+    run = start(case, folder, part, which, signal.SIGSTOP)
     run.wait_until_stopped()
     return run
-
-
-def unbroken(start, case: Case) -> dict[str, Any]:
-    return start(case, case.copy(case.unbroken)).end()
 
 
 def is_brought_up(case: Case, folder: Path, states: bool = True) -> None:
@@ -74,9 +70,9 @@ def add_a_clip(case: Case) -> None:
 def test_a_run_that_began_before_a_file_came_does_not_undo_one_that_saw_it(start, tmp_path):
     case = make_case(tmp_path / "case", "incremental", "tfrecord")
     folder = case.copy(tmp_path / "set")
-    early = stopped(start, case, folder, WORK, 5_000)
+    early = stopped(start, case, folder, WORK, "write_report")
     add_a_clip(case)
-    unbroken(start, case)
+    featurize(case.request(case.copy(case.unbroken)))
     assert start(case, folder).end()["error"] is None
     finished = finished_shards(folder)
     early.go_on()
@@ -88,7 +84,7 @@ def test_a_run_that_began_before_a_file_came_does_not_undo_one_that_saw_it(start
 def test_what_a_run_that_came_second_has_finished_is_not_computed_again(start, tmp_path):
     case = make_case(tmp_path / "case", "incremental", "parquet")
     folder = case.copy(tmp_path / "set")
-    early = stopped(start, case, folder, WORK, 5_000)
+    early = stopped(start, case, folder, WORK, "write_report")
     featurize(case.request(case.copy(case.unbroken)))
     add_a_clip(case)
     late = stopped(start, case, folder, COMMIT, 0)
@@ -104,9 +100,9 @@ def test_what_a_run_that_came_second_has_finished_is_not_computed_again(start, t
 
 def test_a_run_that_is_killed_with_the_lock_in_its_hand_is_in_nobodys_way(start, tmp_path):
     case = make_case(tmp_path / "case", "incremental", "tfrecord")
-    noted = unbroken(start, case)
+    featurize(case.request(case.copy(case.unbroken)))
     folder = case.copy(tmp_path / "set")
-    holder = stopped(start, case, folder, COMMIT, noted["counts"][COMMIT] // 2)
+    holder = stopped(start, case, folder, COMMIT, "write_file")
     waiting = start(case, folder)
     assert not waiting.ends_within(_BLOCKED_SECONDS), holder.place
     holder.kill()
@@ -114,14 +110,9 @@ def test_a_run_that_is_killed_with_the_lock_in_its_hand_is_in_nobodys_way(start,
     is_brought_up(case, folder)
 
 
-def first_line(noted: dict[str, Any], part: str, function: str) -> int:
-    """Returns the number of the first line of a function that an unbroken run has met."""
-    return min(number for place, number in noted["first"][part].items() if place.endswith(f" {function}"))
-
-
-def at_once(start, case: Case, folder: Path, part: str, number: int) -> str:
+def at_once(start, case: Case, folder: Path, part: str, which: int | str) -> str:
     """Stops a run at an instant, lets another and a prune begin, and lets it go on; returns what came of them."""
-    one = stopped(start, case, folder, part, number)
+    one = stopped(start, case, folder, part, which)
     place = one.place
     other = start(case, folder)
     pruning = start_command("features.prune", folder, "--min-age", 0)
@@ -151,8 +142,8 @@ def check_pruning(process: subprocess.Popen) -> None:
 @pytest.mark.parametrize(("scenario", "function"), [("cold", "check_space"), ("incremental", "gather")])
 def test_a_run_whose_like_ends_meanwhile_ends_well_or_says_so(start, tmp_path, scenario, function):
     case = make_case(tmp_path / "case", scenario, "tfrecord")
-    number = first_line(unbroken(start, case), WORK, function)
-    print(at_once(start, case, case.copy(tmp_path / "set"), WORK, number))
+    featurize(case.request(case.copy(case.unbroken)))
+    print(at_once(start, case, case.copy(tmp_path / "set"), WORK, function))
 
 
 @pytest.mark.trial
@@ -164,7 +155,7 @@ def test_two_runs_and_a_prune_at_random_instants(start, tmp_path, capsys):
     for storage_format in FORMATS:
         for scenario in ("cold", "incremental", "merge"):
             case = make_case(tmp_path / f"{scenario}-{storage_format}", scenario, storage_format)
-            noted = unbroken(start, case)
+            noted = start(case, case.copy(case.unbroken)).end()
             for part in (WORK, COMMIT) * 3:
                 folder = case.copy(tmp_path / "set")
                 number = int(generator.choice(list(noted["first"][part].values())))
@@ -208,30 +199,27 @@ def run_round(case: Case, folder: Path, workers: tuple[int, int]) -> Round:
     return Round(sorted(process.returncode for process in processes), prunes)
 
 
-def rounds(tmp_path: Path, capsys, *chosen: tuple[str, str, tuple[int, int]]) -> None:
-    for scenario, storage_format, workers in chosen:
-        case = make_case(tmp_path / f"{scenario}-{storage_format}".replace(" ", "-"), scenario, storage_format)
-        featurize(case.request(case.copy(case.unbroken)))
-        folder = case.copy(tmp_path / "set")
-        found = run_round(case, folder, workers)
-        assert found.exit_codes in ([0, 1], [0, 0])
-        is_brought_up(case, folder, states=False)
-        with capsys.disabled():
-            print(f"\n{scenario}, {storage_format}, {workers} workers: exit codes {found.exit_codes}, "
-                  f"prunes by exit code {dict(found.prunes)}", end="")  # fmt: skip
-        shutil.rmtree(folder)
+def outcome(tmp_path: Path, scenario: str, storage_format: str, workers: tuple[int, int]) -> str:
+    """Runs a round over a set of its own, which must be that of an unbroken run then; returns what came of it."""
+    case = make_case(tmp_path / f"{scenario}-{storage_format}".replace(" ", "-"), scenario, storage_format)
+    featurize(case.request(case.copy(case.unbroken)))
+    folder = case.copy(tmp_path / "set")
+    found = run_round(case, folder, workers)
+    assert found.exit_codes in ([0, 1], [0, 0])
+    is_brought_up(case, folder, states=False)
+    shutil.rmtree(folder)
+    return (f"{scenario}, {storage_format}, {workers} workers: exit codes {found.exit_codes}, prunes by exit code "
+            f"{dict(found.prunes)}")  # fmt: skip
 
 
-def test_two_commands_and_prunes_at_once(tmp_path, capsys):
-    rounds(tmp_path, capsys, ("incremental", "tfrecord", (1, 1)))
+def test_two_commands_and_prunes_at_once(tmp_path):
+    print(outcome(tmp_path, "incremental", "tfrecord", (1, 1)))
 
 
 @pytest.mark.trial
 def test_two_long_commands_and_prunes_at_once(tmp_path, capsys):
-    long = ("slow cold", "slow incremental")
-    rounds(
-        tmp_path, capsys,
-        *((scenario, storage_format, workers)
-          for scenario in long
-          for storage_format, workers in zip(FORMATS, ((1, 2), (2, 2)), strict=True)),
-    )  # fmt: skip
+    for scenario in ("slow cold", "slow incremental"):
+        for storage_format, workers in zip(FORMATS, ((1, 2), (2, 2)), strict=True):
+            came = outcome(tmp_path, scenario, storage_format, workers)
+            with capsys.disabled():
+                print(f"\n{came}", end="")
