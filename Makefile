@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test lint trial clean
+.PHONY: demo test lint trial endurance clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -16,6 +16,10 @@ test: $(VENV)/.installed
 # Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder.
 trial: $(VENV)/.installed
 	$(BIN)/python -m pytest -m trial
+
+# The cache under many kills, many histories and runs at once: more of what `make test` does in short, some ten minutes.
+endurance: $(VENV)/.installed
+	$(BIN)/python -m pytest -m endurance
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

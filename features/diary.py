@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ RUNS = "runs.jsonl"
 
 
 def append_run(folder: str | Path, run: dict[str, Any]) -> None:
-    """Adds a line."""
-    with open(Path(folder) / RUNS, "a", encoding="utf-8") as file:
-        file.write(json.dumps(run, sort_keys=True) + "\n")
+    """Adds a line; one that was cut off before it, by a crash, is ended first, so that it takes no other along."""
+    with open(Path(folder) / RUNS, "ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            file.write(b"" if file.read(1) == b"\n" else b"\n")
+        file.write(json.dumps(run, sort_keys=True).encode() + b"\n")
 
 
 def read_runs(folder: str | Path) -> list[dict[str, Any]]:

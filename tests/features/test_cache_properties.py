@@ -32,6 +32,7 @@ from features import plan as plan_module
 from features.atomic import AtomicFile
 from features.contents import content_hash
 from features.errors import HEALABLE, SoundmillError
+from features.inventory import names_of
 from features.manifest import MANIFEST, Manifest, existing_manifest, load_manifest
 from features.paths import escape_path
 from features.removal import prune
@@ -613,9 +614,13 @@ class History:
         return path.read_bytes() if path.exists() else b""
 
     def state_files(self) -> dict[str, bytes]:
-        """All that some state may name."""
-        found = [*self.folder.glob("shards/*"), *self.folder.glob("states/*"), *self.folder.glob("*-*.*")]
-        return {str(path): path.read_bytes() for path in found if path.suffix != ".partial"}
+        """All that the committed state and earlier ones name, but what an edit has taken away."""
+        states = [path.read_text(encoding="utf-8") for path in (self.folder / MANIFEST, *self.folder.glob("states/*"))
+                  if path.suffix == ".json" and path.exists()]  # fmt: skip
+        named = set().union(*(names_of(Manifest.from_json(text, "")) for text in states))
+        # A report is no part of a state.
+        paths = (self.folder / name for name in named if not name.startswith("reports/"))
+        return {str(path): path.read_bytes() for path in paths if path.exists()}
 
 
 NUMBERS = st.integers(0, 41)
@@ -685,7 +690,7 @@ def test_the_set_is_always_that_of_a_cold_run(tmp_path_factory, processes):
     check_histories(tmp_path_factory.mktemp("histories"), processes, LAYOUT, STEP, steps=6, number=15)
 
 
-@pytest.mark.trial
+@pytest.mark.endurance
 def test_the_set_is_always_that_of_a_cold_run_in_many_histories(tmp_path_factory, processes):
     met = check_histories(tmp_path_factory.mktemp("histories"), processes, LAYOUT, STEP, steps=10, number=200)
     stops = {f"{how} at {point}" for how in STOPS for point in POINTS}
@@ -694,7 +699,7 @@ def test_the_set_is_always_that_of_a_cold_run_in_many_histories(tmp_path_factory
     assert not ({*EDITS} | stops | others | figures) - {kind for kind, times in met.items() if times}
 
 
-@pytest.mark.trial
+@pytest.mark.endurance
 def test_a_set_that_grows_is_always_that_of_a_cold_run(tmp_path_factory, processes):
     met = check_histories(tmp_path_factory.mktemp("histories"), processes, GROWN, GROWTH, steps=18, number=8)
     assert met["merged"] >= 8

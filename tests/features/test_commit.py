@@ -344,6 +344,8 @@ def test_runs_are_lines_and_no_part_of_the_state(base):
     with open(base / "set" / "runs.jsonl", "a", encoding="utf-8") as file:
         file.write('[3]\n{"state": 1, "scan_started_ns": 8}\n{"state": 1, "scan_sta')
     assert len(read_runs(base / "set")) == 3
+    append_run(base / "set", {"state": 7})
+    assert read_runs(base / "set")[-1] == {"state": 7}
     assert [last_scan_ns(base / "set", state) for state in (1, 2, 3)] == [8, None, None]
     (base / "set" / "runs.jsonl").unlink()
     assert read_runs(base / "set") == []

@@ -76,9 +76,9 @@ def damage(folder: Path, storage_format: str) -> None:
     ("storage_format", "versions"),
     [
         ("tfrecord", "same"),
-        pytest.param("parquet", "other", marks=pytest.mark.trial),
-        pytest.param("tfrecord", "other", marks=pytest.mark.trial),
-        pytest.param("parquet", "same", marks=pytest.mark.trial),
+        pytest.param("parquet", "other", marks=pytest.mark.endurance),
+        pytest.param("tfrecord", "other", marks=pytest.mark.endurance),
+        pytest.param("parquet", "same", marks=pytest.mark.endurance),
     ],
 )
 def test_a_repair_may_be_killed_before_any_step(recordings, tmp_path, monkeypatch, storage_format, versions):

@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_costs_nothing_but_time(tmp_path_factory):
     print(*trial.lines, sep="\n")
 
 
-@pytest.mark.trial
+@pytest.mark.endurance
 def test_fifty_runs_that_are_killed_cost_nothing_but_time(tmp_path_factory, capsys):
     trial = Trial(tmp_path_factory.mktemp("kills"), int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32)))
     small = ("cold", "incremental", "merge")

@@ -146,7 +146,7 @@ def test_a_run_whose_like_ends_meanwhile_ends_well_or_says_so(start, tmp_path, s
     print(at_once(start, case, case.copy(tmp_path / "set"), WORK, function))
 
 
-@pytest.mark.trial
+@pytest.mark.endurance
 def test_two_runs_and_a_prune_at_random_instants(start, tmp_path, capsys):
     seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))
     generator = np.random.default_rng(seed)
@@ -216,7 +216,7 @@ def test_two_commands_and_prunes_at_once(tmp_path):
     print(outcome(tmp_path, "incremental", "tfrecord", (1, 1)))
 
 
-@pytest.mark.trial
+@pytest.mark.endurance
 def test_two_long_commands_and_prunes_at_once(tmp_path, capsys):
     for scenario in ("slow cold", "slow incremental"):
         for storage_format, workers in zip(FORMATS, ((1, 2), (2, 2)), strict=True):
