@@ -20,7 +20,6 @@ import statistics
 import subprocess
 import sys
 import time
-import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from clips import LINKS, Clips, find_originals, link_clips
 
 from features.build import build_shard
 from features.console import size_text
@@ -40,13 +40,9 @@ from features.shards import FORMATS, read_shard, shard_path
 from features.spec import FeatureSpec
 from features.units import read_unit
 
-WORDS = "speech_commands_8words"
-LONG_AGO = 1_600_000_000
-PARTS, TAKES, ROLLED_SAMPLES = 4, 4, 101
 TRIES = 5
 ADDED, ADDITIONS, REMOVED = 100, 3, 1_000
 GROWTH_RUNS, GROWTH_CLIPS = 100, 60
-LINKS, LINKED_CLIPS = 50_000, 2_500  # of one file, of which ext4 allows 65,000; and in one folder
 PLAN_BYTES, PLAN_CLIPS = 1.5 * 2**30, 1_000_000
 COUNTS = ("computed", "copied", "kept", "removed")
 HEAVY = ("apache_beam", "keras", "tensorflow")
@@ -71,33 +67,6 @@ featurize.main(*featurize.parser().parse_known_args(sys.argv[1:]))
 print(*sorted({set(HEAVY)} & set(sys.modules)))
 print("pandas" in sys.modules)
 """
-
-
-@dataclass
-class Clips:
-    """Makes clips of real ones: number N is always the same, and no two have one name or one content."""
-
-    folder: Path
-    made: int = 0
-    shortened: int | None = None  # bytes of sound, where few will do
-
-    def make(self, originals: list[Path], number: int) -> None:
-        """Adds clips, in as many classes as the originals have."""
-        for clip in range(self.made, self.made + number):
-            copy, place = divmod(clip, len(originals))
-            original = originals[place]
-            with wave.open(str(original)) as file:
-                layout, sound = file.getparams(), file.readframes(file.getnframes())
-            cut = layout.sampwidth * ROLLED_SAMPLES * copy % len(sound)
-            speaker, take = divmod(clip, TAKES)
-            name = f"{speaker * 2_654_435_761 % 2**32:08x}_nohash_{take}.wav"  # an odd factor: no two are the same
-            path = self.folder / original.parent.name / f"part-{1 + speaker % PARTS}" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with wave.open(str(path), "wb") as file:
-                file.setparams(layout)
-                file.writeframes((sound[cut:] + sound[:cut])[: self.shortened])
-            os.utime(path, (LONG_AGO + clip, LONG_AGO + clip))
-        self.made += number
 
 
 @dataclass
@@ -165,10 +134,7 @@ class Benchmark:
         self.source, self.set, self.summary = (self.output / name for name in ("source", "set", "summary.json"))
         self.command = ("--input", self.source, "--output", self.set, "--preset", options.preset,
                         "--format", options.format, "--summary", self.summary)  # fmt: skip
-        self.originals = sorted((options.data / WORDS).glob("[!_]*/*.wav"))
-        random.Random(0).shuffle(self.originals)  # any number of them has all classes
-        if not self.originals:
-            raise UsageError(f"no recordings in {options.data / WORDS}; --data names the folder that holds {WORDS}")
+        self.originals = find_originals(options.data)
         self.lines: list[Line] = []
         self.rerun_seconds: list[float] = []
         self.cold_seconds: float | None = None
@@ -399,7 +365,7 @@ class Benchmark:
 def featurize_here(source: Path, output: Path, spec: FeatureSpec, storage_format: str) -> tuple[Manifest, int]:
     """Does in this process, without Beam, what featurize does; returns the state and the shard bytes written."""
     request = Request(str(source), str(output), spec, storage_format)
-    update, scan_started_ns = request.read()
+    update = request.read()
     for name in ("shards", "reports"):
         (output / name).mkdir(parents=True, exist_ok=True)
     work_list = output.with_name("units.parquet")
@@ -409,7 +375,7 @@ def featurize_here(source: Path, output: Path, spec: FeatureSpec, storage_format
             build_shard(read_unit(units, number), str(output), update.source.root, spec, storage_format)
     written_bytes = update.written_bytes
     manifest, _ = update.commit(**request.described(update.source))
-    append_run(output, {"state": manifest.state, "scan_started_ns": scan_started_ns, "written_bytes": written_bytes})
+    append_run(output, {"state": manifest.state, "scan_started_ns": update.scan_started_ns})
     return manifest, written_bytes
 
 
@@ -426,15 +392,6 @@ def rows_of(folder: Path, manifest: Manifest) -> list[tuple[str, int]]:
     """Returns path and checksum of every row."""
     rows = pq.read_table(folder / manifest.clips_file, columns=["path", "crc32c"])
     return sorted(zip(rows["path"].to_pylist(), rows["crc32c"].to_pylist(), strict=True))
-
-
-def link_clips(linked_to: list[Path], folder: Path, first: int, end: int) -> None:
-    """Gives clips many names, so that millions take no room."""
-    for block in range(first, end, LINKED_CLIPS):
-        place = folder / f"class-{block // LINKED_CLIPS % 8}" / f"part-{block // LINKED_CLIPS}"
-        place.mkdir(parents=True, exist_ok=True)
-        for number in range(block, min(block + LINKED_CLIPS, end)):
-            os.link(linked_to[number // LINKS], place / f"{number // TAKES:08x}_nohash_{number % TAKES}.wav")
 
 
 def planned(source: Path, output: Path, spec: Path) -> tuple[float, int]:

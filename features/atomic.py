@@ -18,6 +18,13 @@ from features.errors import RunError
 
 PARTIAL_SUFFIX = ".partial"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Numbers of processes are told apart on one machine alone, and containers that share a disk all count from one.
+_TOKEN = os.urandom(4).hex()
+
+
+def writer_name() -> str:
+    """Returns a name for what this process writes before it takes its own, which no other process gives."""
+    return f"{os.getpid()}-{_TOKEN}"
 
 
 class AtomicFile:
@@ -33,7 +40,7 @@ class AtomicFile:
         self.path = os.fspath(path)
         self.num_bytes = 0
         self.crc32c = 0
-        self._partial = f"{self.path}.{os.getpid()}{PARTIAL_SUFFIX}"
+        self._partial = f"{self.path}.{writer_name()}{PARTIAL_SUFFIX}"
         try:
             self._file: BinaryIO = open(self._partial, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
         except OSError as error:
@@ -98,7 +105,7 @@ def write_file(path: str | os.PathLike[str], content: bytes | str) -> None:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives an empty folder to fill that takes the name `path`, in place of an older one, when the block ends well."""
     final = Path(path)
-    partial = final.with_name(f"{final.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    partial = final.with_name(f"{final.name}.{writer_name()}{PARTIAL_SUFFIX}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -112,7 +119,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     if final.exists():
         # A folder cannot be replaced in one step: the old one steps aside, and is complete until it does.
-        old = final.with_name(f"{final.name}.old.{os.getpid()}{PARTIAL_SUFFIX}")
+        old = final.with_name(f"{final.name}.old.{writer_name()}{PARTIAL_SUFFIX}")
         os.replace(final, old)
         os.replace(partial, final)
         shutil.rmtree(old, ignore_errors=True)

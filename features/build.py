@@ -26,7 +26,9 @@ _IN_MEMORY_BYTES = 8 * 2**20
 _FileState = tuple[str, int, int]
 
 
-def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, storage_format: str) -> bool:
+def build_shard(
+    unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, storage_format: str, since_ns: int | None = None
+) -> bool:
     """Computes or copies the features of a unit's clips and writes its shard and, last, its report.
 
     A unit that is finished is left as it is. A clip that cannot be used becomes a reject in the report. A row that was
@@ -38,11 +40,12 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
         root: where the clips' paths begin.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
+        since_ns: when the run began, in nanoseconds since the epoch; see `features.report.is_finished`.
 
     Returns:
         Whether anything was done.
     """
-    if is_finished(folder, unit.name, storage_format):
+    if is_finished(folder, unit.name, storage_format, since_ns):
         return False
     table = np.empty((len(unit.clips), *spec.shape), dtype=spec.storage_dtype)
     # Waveforms of their own lengths gain nothing from a batch, and one may be long.

@@ -22,6 +22,7 @@ _UNIT = "[a-z]+(?:-[0-9]+)?-[0-9a-f]{24}"
 _SHARD = f"{_UNIT}\\.(?:{'|'.join(FORMATS)})"
 _REPORT = f"{_UNIT}\\.parquet"
 _NONE = "(?!)"
+_WRITER = "[0-9]+(?:-[0-9a-f]{8})?"  # of `features.atomic.writer_name`
 _NUMBER = "[0-9]{6}|[1-9][0-9]{6,}"
 _STATE = re.compile(f"manifest-({_NUMBER})\\.json")
 # By folder: the kind of files and what their names are, by the rules of `plan`, `commit` and the pipeline.
@@ -30,7 +31,7 @@ _NAMES = {
     "states": (STATES, _STATE.pattern),
     "shards": (SHARDS, _SHARD),
     "reports": (REPORTS, _REPORT),
-    WORK: (LEFTOVERS, "units-[0-9]+\\.parquet"),
+    WORK: (LEFTOVERS, f"units-{_WRITER}\\.parquet"),
     # Where verify --repair builds.
     f"{WORK}/repair": (LEFTOVERS, _NONE),
     f"{WORK}/repair/shards": (LEFTOVERS, _SHARD),
@@ -38,7 +39,7 @@ _NAMES = {
 }
 # Those that runs make and take away, the innermost first.
 WORK_FOLDERS = sorted((place for place in _NAMES if place.startswith(WORK)), reverse=True)
-_PARTIAL = f"\\.[0-9]+{re.escape(PARTIAL_SUFFIX)}"
+_PARTIAL = f"\\.{_WRITER}{re.escape(PARTIAL_SUFFIX)}"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
+from features.console import LOG
 from features.errors import RunError
 
 COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
@@ -14,7 +16,7 @@ COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
 def running(folder: Path) -> Iterator[None]:
     """Says that a run has finished shards here that no state names yet; any number of runs may say so at once."""
     with open(folder / RUNNING_LOCK, "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+        _take(file, fcntl.LOCK_SH, folder)
         yield
 
 
@@ -22,7 +24,7 @@ def running(folder: Path) -> Iterator[None]:
 def committing(folder: Path) -> Iterator[None]:
     """Holds the lock under which a set changes its state."""
     with open(folder / COMMIT_LOCK, "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _take(file, fcntl.LOCK_EX, folder)
         yield
 
 
@@ -41,6 +43,15 @@ def alone(folder: Path) -> Iterator[None]:
                 f"a featurize is running into {folder}, and its finished shards are in no state yet; wait for its end"
             ) from error
         yield
+
+
+def _take(file: TextIO, kind: int, folder: Path) -> None:
+    """Takes a lock, and says where it has to be waited for: to prune or to repair a large set takes minutes."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        LOG.info("waiting for another command to end its work on %s", folder)
+        fcntl.flock(file, kind)
 
 
 def is_running(folder: Path) -> bool:

@@ -75,17 +75,20 @@ def is_whole(folder: str | Path, shard: Shard, storage_format: str) -> bool:
         return False
 
 
-def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
+def is_finished(folder: str | Path, name: str, storage_format: str, since_ns: int | None = None) -> bool:
     """Tells whether a unit's report exists and the shard that it names, if any, has its size.
 
-    A unit with rejects that time may have healed is not finished: its other rows are copied.
+    A unit with rejects that time may have healed is not finished, and its other rows are copied; but one that was
+    built after `since_ns` is: a run at the same time has built it, and may have committed it.
     """
+    path = report_path(folder, name)
     try:
-        metadata = _metadata(pq.read_schema(report_path(folder, name)))
+        metadata = _metadata(pq.read_schema(path))
         shard = _shard(metadata)
+        final = metadata.get("final", True) or (since_ns is not None and os.stat(path).st_mtime_ns > since_ns)
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return False
-    return metadata.get("final", True) and (shard is None or is_whole(folder, shard, storage_format))
+    return final and (shard is None or is_whole(folder, shard, storage_format))
 
 
 def read_report(folder: str | Path, name: str) -> Report:

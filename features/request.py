@@ -67,11 +67,8 @@ class Request:
         columns = {"columns": source.columns} if source.columns else {}
         return {"policies": POLICIES, "source": source.described, "options": {**chosen, **columns}}
 
-    def read(self) -> tuple[Update, int]:
+    def read(self) -> Update:
         """Lists the clips, says what is odd about them, and compares them with the committed state.
-
-        Returns:
-            What is to be done, and when the scan began, in nanoseconds since the epoch.
 
         Raises:
             UsageError: the input cannot be used, or the output holds something else.
@@ -87,7 +84,7 @@ class Request:
         )
         if not self.allow_removal:
             check_removal(update, self.limit)
-        return update, scan_started_ns
+        return update
 
     def find_clips(self) -> tuple[Source, pa.Table]:
         """Lists the clips of the input with their groups and partitions, and says what is odd about them."""
@@ -135,7 +132,7 @@ class Request:
 def describe(request: Request) -> tuple[str, dict[str, Any]]:
     """Returns what `--dry-run` prints and its figures: clips a class and partition, hours, what would be written."""
     started = time.monotonic()
-    update, _ = request.read()
+    update = request.read()
     clips, source = update.changes.clips, update.source
     audio_seconds, unreadable = seconds_of(clips, source.root)
     left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.atomic import AtomicFile
 from features.sources import Clip
 
 
@@ -71,13 +72,14 @@ def members(clips: pa.Table, cached: pa.Table) -> pa.Table:
 
 
 def write_work_list(units: Iterable[tuple[str, pa.Table]], path: str | Path) -> None:
-    """Writes units as a Parquet file, one row group each.
+    """Writes units as a Parquet file, one row group each; raises `RunError` where no space is left.
 
     Args:
         units: name and members of each, as `members` gives them.
         path: of the file.
     """
-    with pq.ParquetWriter(path, MEMBER_SCHEMA.append(pa.field("unit", pa.string()))) as writer:
+    schema = MEMBER_SCHEMA.append(pa.field("unit", pa.string()))
+    with AtomicFile(path) as file, pq.ParquetWriter(file, schema) as writer:
         for name, rows in units:
             unit = pa.array([name] * len(rows), pa.string())
             writer.write_table(rows.append_column("unit", unit), row_group_size=len(rows))

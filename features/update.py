@@ -45,6 +45,7 @@ class Update:
         storage_format: `tfrecord` or `parquet`.
         changes: what has become of each clip.
         plan: the shards of the next state.
+        scan_started_ns: when the scan of the source began, in nanoseconds since the epoch.
         todo: names of the units that no earlier run has finished.
         spare: rows that an interrupted run has finished in other units.
         spare_of: for each clip its line of `spare`.
@@ -57,6 +58,7 @@ class Update:
     storage_format: str
     changes: Changes
     plan: Plan
+    scan_started_ns: int
     todo: list[str]
     spare: pa.Table
     spare_of: NDArray[np.int64]
@@ -195,7 +197,8 @@ def prepare(
     todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
     new = any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(folder, base, spec.fingerprint, storage_format) if new else empty_cache()
-    return Update(folder, base, source, spec, storage_format, changes, plan, todo, spare, spare_lines(changes, spare))
+    found = (changes, plan, scan_started_ns, todo, spare, spare_lines(changes, spare))
+    return Update(folder, base, source, spec, storage_format, *found)
 
 
 def check_space(update: Update) -> None:

@@ -2,14 +2,13 @@
 
 import argparse
 import contextlib
-import os
 import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from features import console, partition
-from features.atomic import fsync_folder
+from features.atomic import fsync_folder, writer_name
 from features.console import Progress
 from features.diary import append_run
 from features.errors import UsageError
@@ -53,7 +52,7 @@ def featurize(
     with contextlib.ExitStack() as stack:
         if (request.folder / "reports").is_dir():  # not a folder of somebody else's
             stack.enter_context(running(request.folder))
-        update, scan_started_ns = request.read()
+        update = request.read()
         for name in ("shards", "reports"):
             (update.folder / name).mkdir(parents=True, exist_ok=True)
         fsync_folder(update.folder)
@@ -77,12 +76,12 @@ def featurize(
         "state": manifest.state,
         "committed": committed,
     }
-    append_run(update.folder, {**figures, "scan_started_ns": scan_started_ns})
+    append_run(update.folder, {**figures, "scan_started_ns": update.scan_started_ns})
     return manifest, figures
 
 
 def _write_work_list(update: Update) -> Path:
-    path = update.folder / "work" / f"units-{os.getpid()}.parquet"
+    path = update.folder / "work" / f"units-{writer_name()}.parquet"
     while True:
         path.parent.mkdir(exist_ok=True)
         try:
@@ -100,9 +99,8 @@ def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...])
     work_list = _write_work_list(update)
     weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
-    build = BuildShards(
-        ShardJob(str(work_list), str(update.folder), update.source.root, update.spec, update.storage_format)
-    )
+    where = (str(work_list), str(update.folder), update.source.root)
+    build = BuildShards(ShardJob(*where, update.spec, update.storage_format, update.scan_started_ns))
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
     processes = choose_workers(workers, len(update.todo), pays=work >= _CLIPS_THAT_PAY)
     try:

@@ -138,7 +138,8 @@ def build_units(update: Update) -> None:
     """Does in this process what the pipeline does in workers."""
     new_set(update.folder)
     for unit in units_of(update):
-        build_shard(unit, str(update.folder), update.source.root, update.spec, update.storage_format)
+        where = (str(update.folder), update.source.root)
+        build_shard(unit, *where, update.spec, update.storage_format, update.scan_started_ns)
 
 
 def committed(update: Update, **described: Any) -> tuple[Manifest, bool]:
@@ -152,9 +153,8 @@ def featurized(
     root: Path, folder: Path, spec: FeatureSpec = TINY, storage_format: str = "tfrecord", **options: Any
 ) -> tuple[Update, Manifest]:
     """Featurizes a labelled folder as the command does, but for Beam."""
-    scan_started_ns = time.time_ns()
-    update = prepared(root, folder, spec, storage_format, scan_started_ns, **options)
+    update = prepared(root, folder, spec, storage_format, **options)
     build_units(update)
     manifest, _ = committed(update)
-    append_run(folder, {**update.figures, "state": manifest.state, "scan_started_ns": scan_started_ns})
+    append_run(folder, {**update.figures, "state": manifest.state, "scan_started_ns": update.scan_started_ns})
     return update, manifest

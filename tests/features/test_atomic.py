@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from features.atomic import PARTIAL_SUFFIX, AtomicFile, atomic_folder, write_file
+from features.atomic import PARTIAL_SUFFIX, AtomicFile, atomic_folder, write_file, writer_name
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_name_that_cannot_be_taken_leaves_nothing(tmp_path):
 
 def test_a_file_is_synced_before_it_is_named_and_its_folder_after(tmp_path, calls):
     write_file(tmp_path / "a", b"new")
-    partial = f"a.{os.getpid()}{PARTIAL_SUFFIX}"
+    partial = f"a.{writer_name()}{PARTIAL_SUFFIX}"
     assert calls == [("fsync", partial), ("replace", partial, "a"), ("fsync", tmp_path.name)]
 
 
@@ -154,7 +154,7 @@ def test_all_of_a_folder_is_synced_before_it_is_named(tmp_path, calls):
 
 
 def test_what_a_dead_writer_left_is_no_part_of_a_folder(tmp_path):
-    left = tmp_path / f"run.{os.getpid()}{PARTIAL_SUFFIX}"
+    left = tmp_path / f"run.{writer_name()}{PARTIAL_SUFFIX}"
     left.mkdir()
     (left / "junk").write_bytes(b"junk")
     with atomic_folder(tmp_path / "run") as folder:

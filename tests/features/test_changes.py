@@ -721,7 +721,6 @@ def test_a_file_that_was_being_written_during_a_run_is_tried_again(words, tmp_pa
     is_that_of_a_cold_run(words, tmp_path / "set")
 
 
-@pytest.mark.xfail(strict=True, reason="a unit with such rejects is built again under its name")
 def test_what_heals_while_two_run_leaves_the_committed_state_whole(words, tmp_path, monkeypatch):
     slow, quick = prepared(words, tmp_path / "set"), prepared(words, tmp_path / "set")
     with monkeypatch.context() as patch:

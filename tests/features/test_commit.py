@@ -181,8 +181,9 @@ def test_files_and_folders_are_on_disk_before_they_are_named(base, monkeypatch):
     update = update_of(base)
     disk = Disk(base / "set", monkeypatch)
     build_units(update)
+    named = [name for name in disk.named if name.startswith(("shards/", "reports/"))]  # the work list lies elsewhere
     names = [unit.name for unit in units_of(update)]
-    assert disk.named == [file for name in names for file in (f"shards/{name}.tfrecord", f"reports/{name}.parquet")]
+    assert named == [file for name in names for file in (f"shards/{name}.tfrecord", f"reports/{name}.parquet")]
     assert disk.in_order()
     disk.calls.clear()
     manifest, _ = committed(update)

@@ -343,7 +343,9 @@ LEFTOVERS = (
     f"reports/fold-10-{DIGEST}.parquet", f"reports/fold-10-{DIGEST}.parquet.7.partial",
     "states/manifest-000001.json.5.partial", "manifest.json.12345.partial", "rejects-000009-0123456789abcdef.csv",
     "clips-000009-0123456789abcdef.parquet.1.partial", "rejects-1000000-0123456789abcdef.csv.3.partial",
-    "work/units-4242.parquet", f"work/repair/shards/testing-{DIGEST}.parquet",
+    f"shards/training-{DIGEST}.tfrecord.77-0a1b2c3d.partial", "work/units-1-0a1b2c3d.parquet",
+    "work/units-1-0a1b2c3d.parquet.1-0a1b2c3d.partial", "work/units-4242.parquet",
+    f"work/repair/shards/testing-{DIGEST}.parquet",
     f"work/repair/shards/testing-{DIGEST}.tfrecord.8.partial", f"work/repair/reports/testing-{DIGEST}.parquet",
 )  # fmt: skip
 FOREIGN = (
@@ -352,7 +354,7 @@ FOREIGN = (
     "shards/README", "shards/mine.tfrecord", f"shards/training-{DIGEST[1:]}.tfrecord", "shards/w\udcffrong",
     f"shards/training-{DIGEST.upper()}.tfrecord", f"shards/training-{DIGEST}.tfrecord.gz",
     f"shards/deep/training-{DIGEST}.tfrecord", "states/manifest-7.json", "states/manifest-0000007.json",
-    "states/notes", "work/mine.parquet", "reports/x.partial",
+    "states/notes", "work/mine.parquet", "work/units-1-0A1B.parquet", "reports/x.partial",
     "work/repair/mine.parquet", f"work/repair/training-{DIGEST}.parquet",
 )  # fmt: skip
 

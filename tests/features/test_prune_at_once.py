@@ -160,6 +160,7 @@ def test_a_featurize_that_begins_waits(featurized_folder):
         assert tree(output) == before
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 0, errors
+    assert errors.startswith(f"waiting for another command to end its work on {output}\n")
     assert load_manifest(output).state == 2
 
 

@@ -95,11 +95,10 @@ def goes_on_to_the_bytes_of(unbroken: Path, run: Run) -> None:
         assert mine[name] == theirs[name], name
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.trial), 2])
-def test_a_run_that_was_killed_leaves_no_set_and_the_next_one_goes_on(start, unbroken, tmp_path, workers):
-    run = start(workers)
+def test_a_run_that_was_killed_leaves_no_set_and_the_next_one_goes_on(start, unbroken, tmp_path):
+    run = start(2)
     run.wait_for_a_shard()
-    assert len(run.workers) == (workers if workers > 1 else 0)
+    assert len(run.workers) == 2
     run.process.kill()
     assert run.end()[0] == -signal.SIGKILL
     assert run.workers_end()

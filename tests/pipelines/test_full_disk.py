@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from features.atomic import writer_name
+from features.diary import RUNS
 from features.errors import RunError
 from features.manifest import MANIFEST, load_manifest
 from tests.conftest import STARTED, call, wait_until
@@ -99,7 +101,7 @@ def test_a_file_that_finds_no_room_ends_the_run_with_its_name(tmp_path, storage_
         "manifest": MANIFEST,
     }[where]
     # What is written to this device finds no room.
-    partial = folder / f"{file}.{os.getpid()}.partial"
+    partial = folder / f"{file}.{writer_name()}.partial"
     partial.symlink_to("/dev/full")
     with pytest.raises(RunError) as raised:
         featurize(case.request(folder))
@@ -111,6 +113,29 @@ def test_a_file_that_finds_no_room_ends_the_run_with_its_name(tmp_path, storage_
     featurize(case.request(folder))
     assert finished.items() <= finished_shards(folder).items()
     assert differences(named(folder), named(case.unbroken)) == []
+
+
+def test_a_work_list_that_finds_no_room_ends_the_run_and_leaves_nothing(tmp_path):
+    case = make_case(tmp_path / "case", "incremental", "tfrecord")
+    folder = case.copy(tmp_path / "set")
+    before = files_of(folder)
+    (folder / "work").mkdir()
+    name = f"work/units-{writer_name()}.parquet"
+    (folder / f"{name}.{writer_name()}.partial").symlink_to("/dev/full")
+    with pytest.raises(RunError) as raised:
+        featurize(case.request(folder))
+    assert f"error: {raised.value}" == NO_SPACE.format(folder, name)
+    assert files_of(folder) == before
+
+
+def test_a_diary_that_finds_no_room_is_a_warning(tmp_path, caplog):
+    case = make_case(tmp_path / "case", "cold", "tfrecord")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / RUNS).symlink_to("/dev/full")
+    manifest, _ = featurize(case.request(folder))
+    assert load_manifest(folder) == manifest
+    assert f"this run is not noted in {folder / RUNS}: No space left on device" in caplog.text
 
 
 @pytest.mark.trial

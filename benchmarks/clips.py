@@ -1,0 +1,59 @@
+"""Makes clips for benchmarks, any number of them, of the real ones of Speech Commands."""
+
+import os
+import random
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import UsageError
+
+WORDS = "speech_commands_8words"
+LONG_AGO = 1_600_000_000
+PARTS, TAKES, ROLLED_SAMPLES = 4, 4, 101
+LINKS, LINKED_CLIPS = 50_000, 2_500  # of one file, of which ext4 allows 65,000; and in one folder
+
+
+def find_originals(data: Path) -> list[Path]:
+    """Returns the recordings, so mixed that any number of the first has all classes."""
+    originals = sorted((data / WORDS).glob("[!_]*/*.wav"))
+    random.Random(0).shuffle(originals)
+    if not originals:
+        raise UsageError(f"no recordings in {data / WORDS}; --data names the folder that holds {WORDS}")
+    return originals
+
+
+@dataclass
+class Clips:
+    """Makes clips of real ones: number N is always the same, and no two have one name or one content."""
+
+    folder: Path
+    made: int = 0
+    shortened: int | None = None  # bytes of sound, where few will do
+
+    def make(self, originals: list[Path], number: int) -> None:
+        """Adds clips, in as many classes as the originals have."""
+        for clip in range(self.made, self.made + number):
+            copy, place = divmod(clip, len(originals))
+            original = originals[place]
+            with wave.open(str(original)) as file:
+                layout, sound = file.getparams(), file.readframes(file.getnframes())
+            cut = layout.sampwidth * ROLLED_SAMPLES * copy % len(sound)
+            speaker, take = divmod(clip, TAKES)
+            name = f"{speaker * 2_654_435_761 % 2**32:08x}_nohash_{take}.wav"  # an odd factor: no two are the same
+            path = self.folder / original.parent.name / f"part-{1 + speaker % PARTS}" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with wave.open(str(path), "wb") as file:
+                file.setparams(layout)
+                file.writeframes((sound[cut:] + sound[:cut])[: self.shortened])
+            os.utime(path, (LONG_AGO + clip, LONG_AGO + clip))
+        self.made += number
+
+
+def link_clips(linked_to: list[Path], folder: Path, first: int, end: int) -> None:
+    """Gives clips many names, so that millions take no room."""
+    for block in range(first, end, LINKED_CLIPS):
+        place = folder / f"class-{block // LINKED_CLIPS % 8}" / f"part-{block // LINKED_CLIPS}"
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(block, min(block + LINKED_CLIPS, end)):
+            os.link(linked_to[number // LINKS], place / f"{number // TAKES:08x}_nohash_{number % TAKES}.wav")
