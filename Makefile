@@ -15,11 +15,11 @@ test: $(VENV)/.installed
 
 # Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder.
 trial: $(VENV)/.installed
-	$(BIN)/python -m pytest -m trial
+	$(BIN)/python -m pytest -n 0 -m trial
 
 # The cache under many kills, many histories and runs at once: more of what `make test` does in short, some ten minutes.
 endurance: $(VENV)/.installed
-	$(BIN)/python -m pytest -m endurance
+	$(BIN)/python -m pytest -n 0 -m endurance
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
