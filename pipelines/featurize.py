@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -92,10 +93,13 @@ def _write_work_list(update: Update) -> Path:
 
 
 def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...]) -> None:
-    # Beam takes half a second to load, so it is not loaded where nothing is to be computed.
+    # Beam takes half a second to load, so it is not loaded where nothing is to be computed. A quarter more it would take
+    # to look for garbage again and again among all that it makes and keeps.
+    gc.disable()
     from pipelines.runners import run_units
     from pipelines.transforms import BuildShards, ShardJob
 
+    gc.enable()
     work_list = _write_work_list(update)
     weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())

@@ -75,7 +75,7 @@ def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: Se
         # Never Beam's default: that one looks for another runner on the network first.
         runner = _local_runner(options, workers)
     pipeline = beam.Pipeline(runner=runner, options=options)
-    _ = pipeline | beam.Create(units) | beam.Reshuffle() | transform
+    _ = pipeline | beam.Create(units, reshuffle=True) | transform  # so that workers share them
     _wait(pipeline)
 
 
