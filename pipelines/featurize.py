@@ -93,8 +93,8 @@ def _write_work_list(update: Update) -> Path:
 
 
 def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...]) -> None:
-    # Beam takes half a second to load, so it is not loaded where nothing is to be computed. To look for garbage again and
-    # again among all that it makes and keeps would take a quarter more.
+    # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to look for garbage among
+    # all that it makes and keeps would take a quarter more.
     gc.disable()
     from pipelines.runners import run_units
     from pipelines.transforms import BuildShards, ShardJob
