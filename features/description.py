@@ -181,11 +181,9 @@ def lines_of(description: Description) -> list[str]:
 def _earlier(states: list[int]) -> str:
     if not states:
         return "no earlier ones there"
-    return f"{len(states):,} earlier {'one' if len(states) == 1 else 'ones'} there, {_range(states)}"
-
-
-def _range(numbers: list[int]) -> str:
-    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
+    if len(states) == 1:
+        return f"state {states[0]} is still there"
+    return f"{len(states):,} earlier ones are still there, {states[0]} to {states[-1]}"
 
 
 def _unreferenced_lines(description: Description) -> list[str]:

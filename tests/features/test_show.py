@@ -133,7 +133,7 @@ def line_with(start: str, folder: Path) -> str:
 
 
 def test_earlier_states_and_what_can_be_pruned_are_told(grown_set):
-    assert line_with("state  ", grown_set) == "state       3, format tfrecord; 2 earlier ones there, 1 to 2"
+    assert line_with("state  ", grown_set) == "state       3, format tfrecord; 2 earlier ones are still there, 1 to 2"
     old = [path for path in grown_set.rglob("*") if path.is_file()]
     lone = grown_set / "shards" / "training-0123456789abcdef01234567.tfrecord"
     lone.write_bytes(b"x" * 2_500)
@@ -150,7 +150,7 @@ def test_earlier_states_and_what_can_be_pruned_are_told(grown_set):
     )
     assert line_with(f"            python -m features.prune {grown_set} removes", grown_set)
     prune(grown_set, 1, 0)
-    assert line_with("state  ", grown_set).endswith("; 1 earlier one there, 2")
+    assert line_with("state  ", grown_set).endswith("; state 2 is still there")
     assert " in 3 files of earlier states only;" in line_with("to prune ", grown_set)
     prune(grown_set, 0, 0)
     assert line_with("state  ", grown_set).endswith("; no earlier ones there")
