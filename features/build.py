@@ -1,6 +1,8 @@
 """Builds one shard: decode, mono, resample, fit, spectrogram, write; what happened stands in the shard's report."""
 
+import contextlib
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ from features.contents import content_hash, file_hash
 from features.decode import Source, file_error, is_plain_wav
 from features.errors import ClipError, Reason
 from features.fit import clip_waveform
+from features.locks import committing
+from features.manifest import existing_manifest
 from features.paths import clip_file
-from features.report import is_finished, write_report
+from features.report import is_finished, report_path, write_report
 from features.shards import Place, RowReader, shard_path, write_shard
 from features.sources import Clip
 from features.spec import FeatureSpec
@@ -26,9 +30,7 @@ _IN_MEMORY_BYTES = 8 * 2**20
 _FileState = tuple[str, int, int]
 
 
-def build_shard(
-    unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, storage_format: str, since_ns: int | None = None
-) -> bool:
+def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, storage_format: str) -> bool:
     """Computes or copies the features of a unit's clips and writes its shard and, last, its report.
 
     A unit that is finished is left as it is. A clip that cannot be used becomes a reject in the report. A row that was
@@ -40,12 +42,11 @@ def build_shard(
         root: where the clips' paths begin.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        since_ns: when the run began, in nanoseconds since the epoch; see `features.report.is_finished`.
 
     Returns:
         Whether anything was done.
     """
-    if is_finished(folder, unit.name, storage_format, since_ns):
+    if is_finished(folder, unit.name, storage_format):
         return False
     table = np.empty((len(unit.clips), *spec.shape), dtype=spec.storage_dtype)
     # Waveforms of their own lengths gain nothing from a batch, and one may be long.
@@ -76,12 +77,22 @@ def build_shard(
         table[list(pending)] = compute_features(list(pending.values()), spec)
     table = table[: len(kept)]
     shard = None
-    if kept:
-        shard, places = write_shard(shard_path(folder, unit.name, storage_format), storage_format, table, kept)
-        for outcome in outcomes:
-            outcome.update({} if outcome["row"] is None else places[outcome["row"]]._asdict())
-    write_report(folder, unit.name, spec.fingerprint, shard, Statistics.of(table), outcomes)
+    # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
+    again = report_path(folder, unit.name).exists()
+    with committing(Path(folder)) if again else contextlib.nullcontext():
+        if again and _is_committed(folder, unit.name):
+            return False
+        if kept:
+            shard, places = write_shard(shard_path(folder, unit.name, storage_format), storage_format, table, kept)
+            for outcome in outcomes:
+                outcome.update({} if outcome["row"] is None else places[outcome["row"]]._asdict())
+        write_report(folder, unit.name, spec.fingerprint, shard, Statistics.of(table), outcomes)
     return True
+
+
+def _is_committed(folder: str, name: str) -> bool:
+    manifest = existing_manifest(folder)
+    return manifest is not None and any(shard.name == name for shard in manifest.shards(manifest.partitions))
 
 
 def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArray[np.floating] | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from features.console import LOG
-from features.errors import RunError
-from features.manifest import MANIFEST, Manifest
+from features.contents import table_hash
+from features.errors import RunError, UsageError
+from features.manifest import Manifest
 from features.parquet import read_table
 from features.rejects import read_csv
 from features.report import ROW_SCHEMA, Report, is_whole, read_report
@@ -33,13 +34,17 @@ def read_cache(folder: str | Path, manifest: Manifest) -> pa.Table:
 
 
 def read_clips(folder: str | Path, manifest: Manifest) -> pa.Table:
-    """Reads the table of a state's clips with the columns of `CACHE_SCHEMA`; raises `RunError` where it cannot."""
+    """Reads the table of a state's clips with the columns of `CACHE_SCHEMA`; raises `RunError` where it is damaged."""
     path = Path(folder) / manifest.clips_file
     try:
+        whole = table_hash(path.read_bytes()) in path.name
         clips = read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise RunError(f"cannot read the clips table {path}: {str(error).splitlines()[0]}; featurize into a new folder"
                        ) from error  # fmt: skip
+    if "crc32c" in clips.column_names and not whole:  # the names of version 1 came from the rows
+        raise RunError(f"the clips table {path} is not the one that was committed, its bytes have another hash than "
+                       f"its name says; python -m features.verify {folder} tells the ways back")  # fmt: skip
     if "crc32c" not in clips.column_names:
         # Format version 1 tells where records begin, not where tensors do: its rows are not copied but computed.
         clips = clips.set_column(clips.column_names.index("offset"), "offset", pa.nulls(len(clips), pa.int64()))
@@ -50,7 +55,9 @@ def read_clips(folder: str | Path, manifest: Manifest) -> pa.Table:
 
 
 def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, storage_format: str) -> pa.Table:
-    """Reads the rows of shards that were finished after the committed state, by a run that did not come to its end.
+    """Reads the rows of shards that no state names, finished by a run that did not come to its end.
+
+    Such a run may have begun before the committed state; so only those are left out that are older than the one before.
 
     Args:
         folder: the feature set.
@@ -61,12 +68,19 @@ def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, 
     Returns:
         Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not proven.
     """
-    committed_ns = os.stat(Path(folder) / MANIFEST).st_mtime_ns if manifest is not None else 0
-    named = {shard.name for shard in manifest.shards(manifest.partitions)} if manifest is not None else set()
+    since_ns, named = 0, set[str]()
+    if manifest is not None:
+        states = Path(folder) / "states"
+        named = _names(manifest)
+        with contextlib.suppress(OSError):  # this one was put there when the state before the committed one took over
+            since_ns = os.stat(states / f"manifest-{manifest.state - 2:06d}.json").st_mtime_ns
+        with contextlib.suppress(OSError, UsageError, ValueError):
+            earlier = states / f"manifest-{manifest.state - 1:06d}.json"
+            named |= _names(Manifest.from_json(earlier.read_text(encoding="utf-8"), str(earlier)))
     tables = [empty_cache()]
     with contextlib.suppress(FileNotFoundError), os.scandir(Path(folder) / "reports") as entries:
         names = [entry.name.removesuffix(".parquet") for entry in entries
-                 if entry.name.endswith(".parquet") and entry.stat().st_mtime_ns >= committed_ns]  # fmt: skip
+                 if entry.name.endswith(".parquet") and entry.stat().st_mtime_ns >= since_ns]  # fmt: skip
         for name in sorted(set(names) - named):
             report = _report(folder, name)
             if report is None or report.shard is None or not is_whole(folder, report.shard, storage_format):
@@ -75,6 +89,10 @@ def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, 
                 rows = report.rows.filter(report.rows["row"].is_valid())
                 tables.append(rows.append_column("shard", pa.array([name] * len(rows), pa.string())))
     return pa.concat_tables(tables).combine_chunks()
+
+
+def _names(manifest: Manifest) -> set[str]:
+    return {shard.name for shard in manifest.shards(manifest.partitions)}
 
 
 def _report(folder: str | Path, name: str) -> Report | None:

@@ -1,6 +1,6 @@
 """The one function that changes a feature set, by an atomic rename after all else is on disk."""
 
-import hashlib
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 
 from features.atomic import fsync_folder, write_file
 from features.cache import CLIPS_COLUMNS
+from features.contents import table_hash
 from features.errors import Reject, RunError
 from features.locks import committing
 from features.manifest import MANIFEST, Manifest, load_manifest
 from features.parquet import read_table
 from features.partition import count
 from features.rejects import COLUMNS, STATE_COLUMNS, in_order, to_csv
-from features.report import is_whole, read_report, read_statistics
+from features.report import Report, is_whole, read_report, read_statistics, report_path, reported_shard
 from features.shards import Shard, read_shard, shard_path
 from features.spec import FeatureSpec
 from features.statistics import Statistics
@@ -80,7 +81,7 @@ def gather(
                 if not summed:
                     sums.append(_statistics(folder, shard, spec, storage_format))
             else:
-                report = read_report(folder, name)
+                report = _report(folder, name)
                 sums.append(report.statistics)
                 refused += _rejects(report.rows)
                 lines = report.rows.filter(pc.is_valid(report.rows["row"]))
@@ -147,7 +148,10 @@ def commit(
         )
         if base is not None and _content(manifest) == _content(base) and _equal_tables(folder, base, contents):
             return base, False
+        staying = set() if base is None else set(base.shards(base.partitions))
         for shard in manifest.shards(manifest.partitions):
+            if shard not in staying and _reported(folder, shard.name) != shard:
+                raise RunError(f"another featurize has built the shard {shard.name} anew; run featurize again")
             if not is_whole(folder, shard, storage_format):
                 path = shard_path(folder, shard.name, storage_format)
                 raise RunError(f"the shard {path} went away before it was committed; run featurize again")
@@ -175,11 +179,6 @@ def has_rejects(folder: Path, base: Manifest, rejects: Iterable[Reject]) -> bool
         return False
 
 
-def table_hash(content: bytes) -> str:
-    """Returns what the name of a table holds of its content."""
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 def _table_name(table: str, state: int, content: bytes, ending: str) -> str:
     return f"{table}-{state:06d}-{table_hash(content)}.{ending}"
 
@@ -190,6 +189,20 @@ def _statistics(folder: str | Path, shard: Shard, spec: FeatureSpec, storage_for
     except (OSError, ValueError, KeyError, TypeError):  # the report is gone: its sums follow from the shard
         path = shard_path(folder, shard.name, storage_format)
         return Statistics.of(read_shard(path, storage_format, shard, spec).features)
+
+
+def _report(folder: str | Path, name: str) -> Report:
+    try:
+        return read_report(folder, name)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        path, why = report_path(folder, name), str(error).splitlines()[0]
+        raise RunError(f"cannot read the report {path}: {why}; remove it and run featurize again") from error
+
+
+def _reported(folder: Path, name: str) -> Shard | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return reported_shard(folder, name)
+    return None
 
 
 def _rejects(rows: pa.Table) -> list[Reject]:

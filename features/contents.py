@@ -19,6 +19,11 @@ def content_hash(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
 
 
+def table_hash(content: bytes) -> str:
+    """Returns what the name of a table of a set holds of its content."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def file_hash(path: str) -> str:
     """Returns `content_hash` of a file without holding it in memory."""
     with open(path, "rb") as file:

@@ -15,7 +15,8 @@ COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[None]:
     """Says that a run has finished shards here that no state names yet; any number of runs may say so at once."""
-    with open(folder / RUNNING_LOCK, "w", encoding="utf-8") as file:
+    # Over NFS a shared lock takes a file that may be read, and one for a process alone a file that may be written.
+    with open(folder / RUNNING_LOCK, "a+", encoding="utf-8") as file:
         _take(file, fcntl.LOCK_SH, folder)
         yield
 
@@ -57,10 +58,10 @@ def _take(file: TextIO, kind: int, folder: Path) -> None:
 def is_running(folder: Path) -> bool:
     """Tells whether a run is going on; writes nothing."""
     try:
-        with open(folder / RUNNING_LOCK, encoding="utf-8") as file:
+        with open(folder / RUNNING_LOCK, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # there is none, or it is another's, and then it cannot be told
+        return False
     return False

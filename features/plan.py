@@ -59,6 +59,7 @@ def make_plan(
     spec: FeatureSpec,
     storage_format: str,
     state: int = 0,
+    root: str = "",
 ) -> Plan:
     """Deals clips into shards.
 
@@ -67,8 +68,9 @@ def make_plan(
         shards: of the committed state, by partition.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        state: number of the committed state, 0 for a new set. It is part of the names of units, so that none is taken
-            for one of an earlier state, when other files had the same names, sizes and times.
+        state: number of the committed state, 0 for a new set. It and `root` are part of the names of units, so that
+            none is taken for one of other files that had the same names, sizes and times.
+        root: where the paths of the clips begin.
 
     Returns:
         The plan; it depends on the set of clips and on the committed state, and not on the clips' order.
@@ -103,7 +105,7 @@ def make_plan(
                 continue
             for first in range(0, len(segment.clips), full):
                 dealt = segment.clips[first : first + full]
-                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), spec, storage_format, state)}"
+                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), spec, storage_format, state, root)}"
                 partitions[name].append(unit)
                 plan.units[unit] = dealt
     return plan
@@ -199,8 +201,8 @@ def _tier(rows: int, full: int) -> int:
     return _LARGE_TIER if 2 * rows >= full else int(np.log(rows) / np.log(MERGED_SHARDS) + 1e-9)
 
 
-def _digest(clips: pa.Table, spec: FeatureSpec, storage_format: str, state: int) -> str:
-    digest = hashlib.sha256(f"{spec.fingerprint}\n{storage_format}\n{state}\n".encode())
+def _digest(clips: pa.Table, spec: FeatureSpec, storage_format: str, state: int, root: str) -> str:
+    digest = hashlib.sha256(f"{spec.fingerprint}\n{storage_format}\n{state}\n{root}\n".encode())
     names = ("path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash")
     digest.update(json.dumps([clips[name].to_pylist() for name in names], separators=(",", ":")).encode())
     return digest.hexdigest()[:_NAME_DIGITS]

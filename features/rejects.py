@@ -32,10 +32,9 @@ def read_csv(path: Path) -> list[Reject]:
         OSError: it cannot be read.
         ValueError: it is no such table.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, strict=True))
     try:
-        return [_reject(row) for row in rows]
+        with open(path, encoding="utf-8", newline="") as file:
+            return [_reject(row) for row in csv.DictReader(file, strict=True)]
     except (KeyError, TypeError, csv.Error) as error:
         raise ValueError(f"{path} is no table of rejects: {error!r}") from error
 

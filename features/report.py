@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.atomic import AtomicFile
-from features.errors import HEALABLE
+from features.errors import HEALABLE, Reason
 from features.parquet import read_table
 from features.shards import Shard, shard_path
 from features.statistics import Statistics
 from features.versions import library_versions
 
 _METADATA_KEY = b"soundmill"
+_DECODERS = ("soundfile", "libsndfile")
 ROW_SCHEMA = pa.schema(
     {
         "path": pa.string(),
@@ -75,20 +76,29 @@ def is_whole(folder: str | Path, shard: Shard, storage_format: str) -> bool:
         return False
 
 
-def is_finished(folder: str | Path, name: str, storage_format: str, since_ns: int | None = None) -> bool:
+def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
     """Tells whether a unit's report exists and the shard that it names, if any, has its size.
 
-    A unit with rejects that time may have healed is not finished, and its other rows are copied; but one that was
-    built after `since_ns` is: a run at the same time has built it, and may have committed it.
+    A unit with rejects that time or another decoder may have healed is not finished: its other rows are copied.
     """
-    path = report_path(folder, name)
     try:
-        metadata = _metadata(pq.read_schema(path))
+        metadata = _metadata(pq.read_schema(report_path(folder, name)))
         shard = _shard(metadata)
-        final = metadata.get("final", True) or (since_ns is not None and os.stat(path).st_mtime_ns > since_ns)
+        final = metadata.get("final", True) and not (metadata.get("codec") and other_decoder(metadata["versions"]))
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return False
     return final and (shard is None or is_whole(folder, shard, storage_format))
+
+
+def other_decoder(versions: dict[str, str]) -> bool:
+    """Tells whether the libraries that decode are others here than these."""
+    here = library_versions()
+    return any(versions.get(name) != here[name] for name in _DECODERS)
+
+
+def reported_shard(folder: str | Path, name: str) -> Shard | None:
+    """Returns the shard that a unit's report names; raises `OSError` or `ValueError` where there is no report."""
+    return _shard(_metadata(pq.read_schema(report_path(folder, name))))
 
 
 def read_report(folder: str | Path, name: str) -> Report:
@@ -123,9 +133,11 @@ def write_report(
         statistics: sums over its rows.
         outcomes: what `ROW_SCHEMA` names, for each member.
     """
+    reasons = {outcome["reason"] for outcome in outcomes if outcome["row"] is None}
     metadata = {
         "fingerprint": fingerprint,
-        "final": not any(outcome["reason"] in HEALABLE for outcome in outcomes if outcome["row"] is None),
+        "final": HEALABLE.isdisjoint(reasons),
+        "codec": Reason.UNSUPPORTED_CODEC in reasons,
         "shard": asdict(shard) if shard else None,
         "statistics": statistics.to_dict(),
         "versions": library_versions(),

@@ -21,14 +21,12 @@ from features.errors import Reason, Reject, RunError, UsageError
 from features.manifest import Manifest
 from features.plan import Plan, make_plan, unit_members
 from features.rejects import COLUMNS, STATE_COLUMNS
-from features.report import is_finished, is_whole, report_path
+from features.report import is_finished, is_whole, other_decoder, report_path
 from features.shards import Shard, shard_path
 from features.sources import Source
 from features.spec import FeatureSpec
 from features.units import write_work_list
-from features.versions import library_versions
 
-_DECODERS = ("soundfile", "libsndfile")
 # A row has a path and a label beside its tensor, in the shard and in the tables.
 _BYTES_BESIDE = 400
 
@@ -193,7 +191,7 @@ def prepare(
     evidence = Evidence(source.root, scan_started_ns, last_scan, verify_content, _other_decoder(base, cache))
     changes = compare(clips, cache, evidence)
     shards = {} if base is None else base.partitions
-    plan = make_plan(changes, shards, spec, storage_format, 0 if base is None else base.state)
+    plan = make_plan(changes, shards, spec, storage_format, 0 if base is None else base.state, source.root)
     todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
     new = any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(folder, base, spec.fingerprint, storage_format) if new else empty_cache()
@@ -248,5 +246,4 @@ def _without_lost(cache: pa.Table, folder: Path, base: Manifest) -> pa.Table:
 def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:
     if base is None or Reason.UNSUPPORTED_CODEC not in cache["reason"].unique().to_pylist():
         return False
-    here = library_versions()
-    return any(base.versions.get(name) != here[name] for name in _DECODERS)
+    return other_decoder(base.versions)

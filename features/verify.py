@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from features import console
 from features.cache import read_clips
-from features.commit import table_hash
 from features.console import LOG, Progress, size_text
+from features.contents import table_hash
 from features.errors import RunError, UsageError
 from features.manifest import MANIFEST, Manifest, load_manifest
 from features.partition import count

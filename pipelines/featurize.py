@@ -54,10 +54,7 @@ def featurize(
         if (request.folder / "reports").is_dir():  # not a folder of somebody else's
             stack.enter_context(running(request.folder))
         update = request.read()
-        for name in ("shards", "reports"):
-            (update.folder / name).mkdir(parents=True, exist_ok=True)
-        fsync_folder(update.folder)
-        fsync_folder(update.folder.parent)
+        _make_folders(update.folder)
         stack.enter_context(running(update.folder))
         check_space(update)
         if update.todo:
@@ -79,6 +76,16 @@ def featurize(
     }
     append_run(update.folder, {**figures, "scan_started_ns": update.scan_started_ns})
     return manifest, figures
+
+
+def _make_folders(folder: Path) -> None:
+    """Makes the folders of a set, and those above it, so that their names last."""
+    new = [above for above in (folder, *folder.parents) if not above.exists()]
+    for name in ("shards", "reports"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for made in (folder, *new):
+        fsync_folder(made)
+        fsync_folder(made.parent)
 
 
 def _write_work_list(update: Update) -> Path:
@@ -104,7 +111,7 @@ def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...])
     weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     where = (str(work_list), str(update.folder), update.source.root)
-    build = BuildShards(ShardJob(*where, update.spec, update.storage_format, update.scan_started_ns))
+    build = BuildShards(ShardJob(*where, update.spec, update.storage_format))
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
     processes = choose_workers(workers, len(update.todo), pays=work >= _CLIPS_THAT_PAY)
     try:

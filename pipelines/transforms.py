@@ -25,7 +25,6 @@ class ShardJob:
         root: where clip paths begin.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        since_ns: when the run began, in nanoseconds since the epoch.
     """
 
     work_list: str
@@ -33,7 +32,6 @@ class ShardJob:
     root: str
     spec: FeatureSpec
     storage_format: str
-    since_ns: int
 
 
 class BuildShards(beam.PTransform):
@@ -58,8 +56,7 @@ class _BuildShard(beam.DoFn):
 
     def process(self, number: int) -> Iterator[bool]:
         job = self._job
-        unit = read_unit(self._work_list, number)
-        yield build_shard(unit, job.folder, job.root, job.spec, job.storage_format, job.since_ns)
+        yield build_shard(read_unit(self._work_list, number), job.folder, job.root, job.spec, job.storage_format)
 
     def teardown(self) -> None:
         self._work_list.close()

@@ -138,8 +138,7 @@ def build_units(update: Update) -> None:
     """Does in this process what the pipeline does in workers."""
     new_set(update.folder)
     for unit in units_of(update):
-        where = (str(update.folder), update.source.root)
-        build_shard(unit, *where, update.spec, update.storage_format, update.scan_started_ns)
+        build_shard(unit, str(update.folder), update.source.root, update.spec, update.storage_format)
 
 
 def committed(update: Update, **described: Any) -> tuple[Manifest, bool]:

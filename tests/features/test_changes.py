@@ -1,6 +1,7 @@
 """What becomes of each clip when its source changes, one change at a time."""
 
 import csv
+import errno
 import itertools
 import json
 import os
@@ -13,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import build, changes, plan, update
+from features import build, changes, plan, report
+from features.commit import commit, gather
 from features.diary import append_run
 from features.errors import HEALABLE, ClipError, Reason, RunError
 from features.manifest import existing_manifest, load_manifest
@@ -370,8 +372,17 @@ def test_another_decoder_may_read_another_codec(words, tmp_path, monkeypatch, li
     with monkeypatch.context() as patch:
         refusing(patch, Reason.UNSUPPORTED_CODEC, "no/00000001_nohash_0.wav")
         featurized(words, tmp_path / "set")
-    monkeypatch.setattr(update, "library_versions", lambda: {**library_versions(), library: "99.0"})
+    monkeypatch.setattr(report, "library_versions", lambda: {**library_versions(), library: "99.0"})
     assert featurized(words, tmp_path / "set")[0].figures["computed"] == tried
+
+
+@pytest.mark.parametrize(("library", "rejected"), [("libsndfile", 0), ("soundfile", 0), ("numpy", 1)])
+def test_another_decoder_goes_on_with_an_interrupted_run(words, tmp_path, monkeypatch, library, rejected):
+    with monkeypatch.context() as patch:
+        refusing(patch, Reason.UNSUPPORTED_CODEC, "no/00000001_nohash_0.wav")
+        build_units(prepared(words, tmp_path / "set"))
+    monkeypatch.setattr(report, "library_versions", lambda: {**library_versions(), library: "99.0"})
+    assert featurized(words, tmp_path / "set")[1].counts["rejected"] == rejected
 
 
 def test_a_damaged_row_is_computed_when_its_shard_is_rewritten(words, tmp_path, decoded):
@@ -721,16 +732,116 @@ def test_a_file_that_was_being_written_during_a_run_is_tried_again(words, tmp_pa
     is_that_of_a_cold_run(words, tmp_path / "set")
 
 
-def test_what_heals_while_two_run_leaves_the_committed_state_whole(words, tmp_path, monkeypatch):
-    slow, quick = prepared(words, tmp_path / "set"), prepared(words, tmp_path / "set")
+@pytest.mark.parametrize("late", [False, True], ids=["planned at once", "planned when the first had built"])
+@pytest.mark.parametrize("first", ["commits first", "commits second"])
+def test_what_heals_while_two_run_leaves_the_committed_state_whole(words, tmp_path, monkeypatch, late, first):
+    folder = tmp_path / "set"
+    one = prepared(words, folder)
+    other = None if late else prepared(words, folder)
     with monkeypatch.context() as patch:
         refusing(patch, Reason.PERMISSION, "no/00000001_nohash_0.wav")
-        build_units(quick)
-    manifest, _ = committed(quick)
-    rows = rows_of(tmp_path / "set", manifest)
-    build_units(slow)
-    assert rows_of(tmp_path / "set", load_manifest(tmp_path / "set")) == rows
-    with pytest.raises(RunError, match="another featurize committed"):
-        committed(slow)
+        build_units(one)
+    other = other or prepared(words, folder)
+    if first == "commits first":
+        manifest, _ = committed(one)
+        rows = rows_of(folder, manifest)
+        build_units(other)
+        assert rows_of(folder, load_manifest(folder)) == rows
+        with pytest.raises(RunError, match="another featurize committed"):
+            committed(other)
+    else:
+        contents = gather(folder, one.plan.partitions, {}, [], TINY, "tfrecord")
+        build_units(other)
+        with pytest.raises(RunError, match=r"another featurize has built the shard .* anew; run featurize again"):
+            commit(folder, contents, None, "tfrecord", spec=TINY, policies={}, source={}, options={})
+        committed(other)
+    featurized(words, folder)
+    is_that_of_a_cold_run(words, folder)
+
+
+def test_an_interrupted_run_over_another_folder_is_not_taken_for_one_over_this(words, tmp_path, decoded):
+    """Both hold files of the same names, sizes and times, as two unpacked archives may."""
+    other = shutil.copytree(words, tmp_path / "other")
+    for path in other.rglob("*.wav"):
+        write(path, seed=100 + path.stat().st_mtime_ns // SECOND_NS % 1000, mtime_ns=path.stat().st_mtime_ns)
+    build_units(prepared(other, tmp_path / "set"))  # and no commit
+    decoded.clear()
+    featurized(words, tmp_path / "set")
+    assert len(decoded) == 10
+    is_that_of_a_cold_run(words, tmp_path / "set")
+
+
+def test_what_an_interrupted_run_finished_over_a_folder_that_moved_is_not_computed_again(words, tmp_path, decoded):
+    build_units(prepared(words, tmp_path / "set"))  # and no commit
+    decoded.clear()
+    moved = words.rename(tmp_path / "moved")
+    update, _ = featurized(moved, tmp_path / "set")
+    assert decoded == []
+    assert update.figures == {"computed": 0, "copied": 0, "kept": 10, "removed": 0}
+    is_that_of_a_cold_run(moved, tmp_path / "set")
+
+
+def test_the_second_of_two_runs_that_is_killed_loses_no_finished_shard(words, tmp_path, decoded):
+    for state in range(3):
+        first = prepared(words, tmp_path / "set")
+        for seed in range(50 + 5 * state, 55 + 5 * state):
+            write(words / "no" / f"{seed}.wav", seed)
+        build_units(prepared(words, tmp_path / "set"))  # and no commit, nor an error
+        build_units(first)
+        committed(first)
+        decoded.clear()
+        assert prepared(words, tmp_path / "set").figures["computed"] == 0
+        featurized(words, tmp_path / "set")
+        assert decoded == []
+    is_that_of_a_cold_run(words, tmp_path / "set")
+
+
+def test_an_error_that_passed_makes_no_reject_for_ever(words, tmp_path, monkeypatch):
+    failed = []
+
+    def stale(path, *others):
+        if str(path).endswith("no/00000001_nohash_0.wav") and not failed:
+            failed.append(path)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
+        return open(path, *others)
+
+    monkeypatch.setattr(build, "open", stale, raising=False)
+    assert featurized(words, tmp_path / "set")[1].counts["rejects"] == {"unreadable": 1}
+    assert featurized(words, tmp_path / "set")[1].counts["rejects"] == {}
+    is_that_of_a_cold_run(words, tmp_path / "set")
+
+
+def test_a_damaged_table_of_clips_is_never_committed_anew(words, tmp_path):
+    folder = tmp_path / "set"
+    _, manifest = featurized(words, folder)
+    whole = (folder / manifest.clips_file).read_bytes()
+    for bit in np.random.default_rng(0).integers(0, 8 * len(whole), 200).tolist():
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        (folder / manifest.clips_file).write_bytes(content)
+        with pytest.raises(RunError, match=manifest.clips_file):
+            prepared(words, folder)
+
+
+def test_a_damaged_table_of_rejects_is_a_warning(words, tmp_path, caplog):
+    (words / "no" / "x, y.wav").write_bytes(b"")
+    _, manifest = featurized(words, tmp_path / "set")
+    path = tmp_path / "set" / manifest.rejects_file
+    path.write_bytes(path.read_bytes().replace(b'y.wav"', b"y.wav'"))
+    featurized(words, tmp_path / "set")
+    assert f"cannot read the table of rejects {path}" in caplog.text
+    is_that_of_a_cold_run(words, tmp_path / "set")
+
+
+def test_a_damaged_report_is_named(words, tmp_path):
+    update = prepared(words, tmp_path / "set")
+    build_units(update)
+    path = report.report_path(tmp_path / "set", update.todo[0])
+    content = bytearray(path.read_bytes())
+    content[4:200] = bytes(196)
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=f"cannot read the report {path}: .*; remove it and run featurize again"):
+        featurized(words, tmp_path / "set")
+    path.unlink()
     featurized(words, tmp_path / "set")
     is_that_of_a_cold_run(words, tmp_path / "set")

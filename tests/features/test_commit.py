@@ -8,7 +8,7 @@ import google_crc32c
 import pyarrow as pa
 import pytest
 
-from features.commit import table_hash
+from features.contents import table_hash
 from features.diary import append_run, last_scan_ns, read_runs
 from features.errors import Reject, RunError
 from features.manifest import existing_manifest, load_manifest
@@ -57,9 +57,11 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def base(built, tmp_path):
-    """A copy of `built`: times and all, so that units stay finished."""
-    shutil.copytree(built, tmp_path / "base", symlinks=True)
-    return tmp_path / "base"
+    """`built`, and put back after a test, times and all: so units stay finished, whose names tell where files are."""
+    shutil.copytree(built, tmp_path / "aside", symlinks=True)
+    yield built
+    shutil.rmtree(built)
+    (tmp_path / "aside").rename(built)
 
 
 def tree(folder):

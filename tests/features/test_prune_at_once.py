@@ -1,5 +1,7 @@
 """A prune while runs go on, begin, and are killed."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -10,7 +12,7 @@ import pytest
 
 from features.errors import RunError
 from features.inventory import names_of
-from features.locks import alone, running
+from features.locks import alone, committing, is_running, running
 from features.manifest import load_manifest
 from features.removal import prune
 from tests.conftest import call, run_command, start_command, wait_until
@@ -162,6 +164,26 @@ def test_a_featurize_that_begins_waits(featurized_folder):
     assert process.returncode == 0, errors
     assert errors.startswith(f"waiting for another command to end its work on {output}\n")
     assert load_manifest(output).state == 2
+
+
+def test_locks_ask_for_files_as_network_file_systems_want_them(tmp_path, monkeypatch):
+    """Over NFSv4 a shared lock takes a file that may be read, an exclusive one a file that may be written."""
+    flock = fcntl.flock
+
+    def strict(file, kind):
+        mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
+        if mode == (os.O_WRONLY if kind & fcntl.LOCK_SH else os.O_RDONLY):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", strict)
+    with running(tmp_path), committing(tmp_path):
+        assert is_running(tmp_path)
+        with running(tmp_path):
+            pass
+    assert not is_running(tmp_path)
+    with alone(tmp_path):
+        assert is_running(tmp_path)
 
 
 def open_files(process: int) -> set[str]:

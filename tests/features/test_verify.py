@@ -16,7 +16,7 @@ import pytest
 
 import features.build
 import features.shards
-from features.commit import table_hash
+from features.contents import table_hash
 from features.errors import RunError, UsageError
 from features.locks import committing
 from features.manifest import load_manifest

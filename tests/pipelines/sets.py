@@ -163,15 +163,13 @@ class Job(NamedTuple):
     root: str
     spec: FeatureSpec
     storage_format: str
-    since_ns: int
 
 
 def run_here(job: Job, numbers: Iterable[int], *_: object) -> None:
     """Does in this process what the pipeline does."""
     with pq.ParquetFile(job.work_list) as units:
         for number in numbers:
-            unit = read_unit(units, number)
-            build_shard(unit, job.folder, job.root, job.spec, job.storage_format, job.since_ns)
+            build_shard(read_unit(units, number), job.folder, job.root, job.spec, job.storage_format)
 
 
 def featurize(asked: Request) -> tuple[Manifest, dict[str, Any]]:

@@ -41,6 +41,15 @@ def rows_of(folder: Path) -> list[tuple[str, str, bytes]]:
     return found
 
 
+def test_the_names_of_new_folders_are_on_disk(tmp_path, monkeypatch):
+    synced, fsync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: synced.add(os.readlink(f"/proc/self/fd/{file}")) or fsync(file))
+    folder = tmp_path / "sets" / "of words" / "set"
+    write_wav(tmp_path / "words" / "yes" / "a.wav", sine(440, 16_000))
+    assert featurize(tmp_path / "words", folder) == 0
+    assert {str(path) for path in (tmp_path, *folder.parents[:2], folder)} <= synced
+
+
 def test_every_clip_is_counted_once_in_the_partition_of_its_speaker(words, feature_set):
     manifest = load_manifest(feature_set)
     clips = clips_table(feature_set, manifest).to_pylist()
