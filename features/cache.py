@@ -1,7 +1,6 @@
 """What a committed state knows of clips: which row of which shard holds the features of which file, and the rejects."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -55,9 +54,7 @@ def read_clips(folder: str | Path, manifest: Manifest) -> pa.Table:
 
 
 def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, storage_format: str) -> pa.Table:
-    """Reads the rows of shards that no state names, finished by a run that did not come to its end.
-
-    Such a run may have begun before the committed state; so only those are left out that are older than the one before.
+    """Reads the rows of shards that no state names, finished by runs that did not come to their end.
 
     Args:
         folder: the feature set.
@@ -68,27 +65,28 @@ def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, 
     Returns:
         Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not proven.
     """
-    since_ns, named = 0, set[str]()
-    if manifest is not None:
-        states = Path(folder) / "states"
-        named = _names(manifest)
-        with contextlib.suppress(OSError):  # this one was put there when the state before the committed one took over
-            since_ns = os.stat(states / f"manifest-{manifest.state - 2:06d}.json").st_mtime_ns
-        with contextlib.suppress(OSError, UsageError, ValueError):
-            earlier = states / f"manifest-{manifest.state - 1:06d}.json"
-            named |= _names(Manifest.from_json(earlier.read_text(encoding="utf-8"), str(earlier)))
     tables = [empty_cache()]
-    with contextlib.suppress(FileNotFoundError), os.scandir(Path(folder) / "reports") as entries:
-        names = [entry.name.removesuffix(".parquet") for entry in entries
-                 if entry.name.endswith(".parquet") and entry.stat().st_mtime_ns >= since_ns]  # fmt: skip
-        for name in sorted(set(names) - named):
-            report = _report(folder, name)
-            if report is None or report.shard is None or not is_whole(folder, report.shard, storage_format):
-                continue
-            if report.fingerprint == fingerprint:
-                rows = report.rows.filter(report.rows["row"].is_valid())
-                tables.append(rows.append_column("shard", pa.array([name] * len(rows), pa.string())))
+    for name in sorted(_unnamed(Path(folder), manifest)):
+        report = _report(folder, name)
+        if report is None or report.shard is None or not is_whole(folder, report.shard, storage_format):
+            continue
+        if report.fingerprint == fingerprint:
+            rows = report.rows.filter(report.rows["row"].is_valid())
+            tables.append(rows.append_column("shard", pa.array([name] * len(rows), pa.string())))
     return pa.concat_tables(tables).combine_chunks()
+
+
+def _unnamed(folder: Path, manifest: Manifest | None) -> set[str]:
+    """Returns the names of the reports that neither the committed state nor an earlier one names."""
+    unnamed = {path.stem for path in (folder / "reports").glob("*.parquet")}
+    if manifest is not None:
+        unnamed -= _names(manifest)
+    for path in sorted((folder / "states").glob("manifest-*.json"), reverse=True):
+        if not unnamed:
+            break
+        with contextlib.suppress(OSError, UsageError, ValueError):
+            unnamed -= _names(Manifest.from_json(path.read_text(encoding="utf-8"), str(path)))
+    return unnamed
 
 
 def _names(manifest: Manifest) -> set[str]:

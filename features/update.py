@@ -1,7 +1,5 @@
 """Brings a feature set up to date with its source: what is to be done, and the commit of what was done."""
 
-import contextlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from features.errors import Reason, Reject, RunError, UsageError
 from features.manifest import Manifest
 from features.plan import Plan, make_plan, unit_members
 from features.rejects import COLUMNS, STATE_COLUMNS
-from features.report import is_finished, is_whole, other_decoder, report_path
+from features.report import is_finished, is_whole, other_decoder
 from features.shards import Shard, shard_path
 from features.sources import Source
 from features.spec import FeatureSpec
@@ -117,13 +115,7 @@ class Update:
             self.storage_format,
             self.base,
         )
-        try:
-            return commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
-        except RunError:
-            for name in self.plan.units:  # younger than a state that was committed meanwhile, they serve the next run
-                with contextlib.suppress(OSError):
-                    os.utime(report_path(self.folder, name))
-            raise
+        return commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
 
     def _is_base(self, base: Manifest, described: dict[str, Any]) -> bool:
         """Tells whether the next state would be the committed one, to the times of the files."""

@@ -83,7 +83,7 @@ def _make_folders(folder: Path) -> None:
     new = [above for above in (folder, *folder.parents) if not above.exists()]
     for name in ("shards", "reports"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for made in (folder, *new):
+    for made in new or [folder]:
         fsync_folder(made)
         fsync_folder(made.parent)
 

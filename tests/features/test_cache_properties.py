@@ -479,18 +479,12 @@ class History:
         self.before: dict[str, Row] = {}
         self.rejects: list[dict[str, str]] | None = []  # of the last whole run; None where their table was lost
         self.unfinished = False  # whether a run since the last whole one may have left finished shards
-        self.last_spare = -1  # the last state in which shards that no state names may yet be of use
+        self.spare = False  # whether one ever did: they may serve later ones
         self.met: Counter[str] = Counter()
 
-    @property
-    def state(self) -> int:
-        """Number of the committed state."""
-        manifest = existing_manifest(self.folder)
-        return manifest.state if manifest else 0
-
     def leave_unfinished(self) -> None:
-        """Notes that a run may have left finished shards: of use until two states later none is so young."""
-        self.unfinished, self.last_spare = True, max(2, self.state + 1)
+        """Notes that a run may have left finished shards."""
+        self.unfinished = self.spare = True
 
     def edit(self, kind: str, one: int, two: int) -> None:
         done = edit(self.source, self.folder, kind, one, two)
@@ -523,7 +517,7 @@ class History:
         """Featurizes and compares the set, and what was done for it, with cold runs."""
         verify = self.source.hides_a_change(self.before) or verify
         there = {path.stem for path in (self.folder / "shards").glob("*") if path.suffix != ".partial"}
-        state, decoded, spare = self.manifest_bytes(), [], self.state <= self.last_spare
+        state, decoded = self.manifest_bytes(), []
         with self.layout.patched() as patch:
             load = build._load
             patch.setattr(build, "_load", lambda clip, *rest: decoded.append(clip.path) or load(clip, *rest))
@@ -545,7 +539,7 @@ class History:
         assert set(decoded) <= expected.computed | expected.tried, "a known clip was decoded"
         # What was finished and has changed since is found out on the way.
         assert figures["computed"] <= len(decoded)
-        if not spare:
+        if not self.spare:
             assert expected.computed <= set(decoded)
             assert figures["computed"] == len(decoded)
         assert len(expected.copied - expected.tried) <= figures["copied"] <= len(expected.copied)
@@ -553,7 +547,7 @@ class History:
         assert sum(figures.values()) - figures["removed"] == len(
             expected.kept | expected.copied | expected.computed | expected.tried
         )
-        if shown(now) == shown(known) and not spare:
+        if shown(now) == shown(known) and not self.spare:
             assert self.manifest_bytes() == state or self.rejects != rejects_of(self.folder, manifest)
         self.note(update, verify, state)
         self.before, self.rejects, self.unfinished = now, rejects_of(self.folder, manifest), False
