@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from features.contents import content_hash, file_hash
 from features.decode import Source, file_error, is_plain_wav
-from features.errors import ClipError, Reason
+from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
 from features.fit import clip_waveform
 from features.locks import committing
 from features.manifest import existing_manifest
 from features.paths import clip_file
+from features.policies import DEFAULTS, Policies, refusal
 from features.report import is_finished, report_path, write_report
 from features.shards import Place, RowReader, shard_path, write_shard
 from features.sources import Clip
@@ -30,7 +31,9 @@ _IN_MEMORY_BYTES = 8 * 2**20
 _FileState = tuple[str, int, int]
 
 
-def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, storage_format: str) -> bool:
+def build_shard(
+    unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, storage_format: str, policies: Policies = DEFAULTS
+) -> bool:
     """Computes or copies the features of a unit's clips and writes its shard and, last, its report.
 
     A unit that is finished is left as it is. A clip that cannot be used becomes a reject in the report. A row that was
@@ -42,6 +45,7 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
         root: where the clips' paths begin.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
+        policies: whether odd clips are used.
 
     Returns:
         Whether anything was done.
@@ -59,23 +63,27 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
         for number, clip in enumerate(unit.clips):
             cached = unit.cached.get(number)
             tensor = None if cached is None else _copy(cached, clip, root, reader)
-            if cached is not None and tensor is not None:
+            try:
+                if cached is not None and tensor is not None:
+                    outcome = {name: getattr(cached, name) for name in ("content_hash", "seconds", "warning")}
+                else:
+                    waveform, outcome = _load(clip, root, spec, digests)
+                if error := refusal(outcome["warning"], policies):
+                    raise error
+            except ClipError as error:
+                outcomes.append(_rejected(clip, error, digests))
+                continue
+            if tensor is not None:
                 table[len(kept)] = tensor
-                outcome = {name: getattr(cached, name) for name in ("content_hash", "seconds", "warning")}
             else:
-                try:
-                    pending[len(kept)], outcome = _load(clip, root, spec, digests)
-                except ClipError as error:
-                    outcomes.append(_rejected(clip, error, digests))
-                    continue
+                pending[len(kept)] = waveform
             outcomes.append({**vars(clip), **outcome, "row": len(kept)})
             kept.append(clip)
             if len(pending) == batch_clips:
-                table[list(pending)] = compute_features(list(pending.values()), spec)
-                pending = {}
+                _compute(table, pending, spec)
     if pending:
-        table[list(pending)] = compute_features(list(pending.values()), spec)
-    table = table[: len(kept)]
+        _compute(table, pending, spec)
+    table, kept, statistics = _finite(table[: len(kept)], kept, outcomes)
     shard = None
     # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
     again = report_path(folder, unit.name).exists()
@@ -86,8 +94,35 @@ def build_shard(unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, stor
             shard, places = write_shard(shard_path(folder, unit.name, storage_format), storage_format, table, kept)
             for outcome in outcomes:
                 outcome.update({} if outcome["row"] is None else places[outcome["row"]]._asdict())
-        write_report(folder, unit.name, spec.fingerprint, shard, Statistics.of(table), outcomes)
+        write_report(folder, unit.name, spec.fingerprint, shard, statistics, outcomes)
     return True
+
+
+def _compute(table: NDArray[np.floating], pending: dict[int, NDArray[np.float32]], spec: FeatureSpec) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then becomes a reject
+        table[list(pending)] = compute_features(list(pending.values()), spec)
+    pending.clear()
+
+
+def _finite(
+    table: NDArray[np.floating], kept: list[Clip], outcomes: list[dict[str, Any]]
+) -> tuple[NDArray[np.floating], list[Clip], Statistics]:
+    """Returns rows, their clips and sums; clips whose features are not finite have become rejects in `outcomes`."""
+    with np.errstate(invalid="ignore"):
+        statistics = Statistics.of(table)
+    if statistics.is_finite:
+        return table, kept, statistics
+    finite = np.isfinite(table).all(axis=tuple(range(1, table.ndim)))
+    rows = np.cumsum(finite) - 1
+    for outcome in outcomes:
+        row = outcome["row"]
+        if row is None or finite[row]:
+            outcome["row"] = None if row is None else int(rows[row])
+            continue
+        error = ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES)
+        outcome.update(_refused(error), seconds=None, warning=None)
+    table = table[finite]
+    return table, [clip for clip, good in zip(kept, finite, strict=True) if good], Statistics.of(table)
 
 
 def _is_committed(folder: str, name: str) -> bool:
@@ -129,11 +164,11 @@ def _load(
     except OSError as error:
         raise file_error(error) from error
     digest = digests[state]
-    refusal = None
+    failure = None
     try:
         waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration)
     except ClipError as error:
-        refusal = error  # of the file that was listed, or of what has taken its place
+        failure = error  # of the file that was listed, or of what has taken its place
     try:
         after = os.stat(path) if source is path else status
     except OSError as error:
@@ -141,13 +176,16 @@ def _load(
     unchanged = (clip.size, clip.mtime_ns) == (after.st_size, after.st_mtime_ns) and clip.content_hash in (None, digest)
     if not unchanged:
         raise ClipError("decode", Reason.VANISHED, "the file changed after it was listed; run featurize again")
-    if refusal is not None:
-        raise refusal
+    if failure is not None:
+        raise failure
     return waveform, {"content_hash": digest, "seconds": seconds, "warning": warning}
 
 
 def _rejected(clip: Clip, error: ClipError, digests: dict[_FileState, str]) -> dict[str, Any]:
     # With the hash, a file that is touched and not changed need not be tried again.
     digest = digests.get((clip.path, clip.size, clip.mtime_ns), clip.content_hash)
-    outcome = {"row": None, "stage": error.stage, "reason": str(error.reason), "message": error.message}
-    return {**vars(clip), **outcome, "content_hash": digest}
+    return {**vars(clip), **_refused(error), "content_hash": digest}
+
+
+def _refused(error: ClipError) -> dict[str, Any]:
+    return {"row": None, "stage": error.stage, "reason": str(error.reason), "message": error.message}

@@ -115,6 +115,19 @@ def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
     )
 
 
+def warnings_sentence(warnings: dict[str, int], table: Path) -> str:
+    """Returns what the last paragraph says of files that are used although they are odd.
+
+    Args:
+        warnings: files by what is odd about them.
+        table: where it stands of each.
+    """
+    if not any(warnings.values()):
+        return ""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(warnings.items()) if count)
+    return f" Used all the same, see {table}: {kinds}."
+
+
 def size_text(count: int) -> str:
     """Returns a number of bytes in the unit that people would take."""
     value, unit = float(count), "bytes"

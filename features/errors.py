@@ -48,11 +48,14 @@ HEALABLE = frozenset(
 )
 
 
+NOT_FINITE_FEATURES = "its samples are so large that its features are no finite numbers"
+
+
 class ClipError(Exception):
     """One clip cannot be used; the run goes on and the clip becomes a `Reject`.
 
     Args:
-        stage: where it happened: `scan`, `decode`, `fit` or `write`.
+        stage: where it happened: `scan`, `decode`, `fit` or `features`.
         reason: one of the closed list of reason codes.
         message: what was met, for people.
     """

@@ -6,6 +6,7 @@ spec has no clip length, a file is one window, whole.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -18,6 +19,26 @@ from features.spec import FeatureSpec
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
+# What a whole file may become at the spec's rate: so many bytes, and so many for each of its frames.
+_LEAST_BYTES = 64 * 2**20
+_BYTES_A_FRAME = 4096
+_NO_SAMPLES = "the file holds no samples"
+
+
+class Window(NamedTuple):
+    """A window of a recording.
+
+    Attributes:
+        waveform: as `fit` gives it.
+        start_seconds: where it begins.
+        end_seconds: where it really ends.
+        whole: whether it has all the samples that the header promises.
+    """
+
+    waveform: NDArray[np.float32]
+    start_seconds: float
+    end_seconds: float
+    whole: bool
 
 
 def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -52,8 +73,14 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
         up, which is how librosa counts them.
 
     Raises:
-        ClipError: nothing is left at the spec's rate, or less than one frame where nothing is padded.
+        ClipError: nothing is left at the spec's rate, or less than one frame where nothing is padded; or the header
+            names so low a rate that what is to be heard would not fit into memory.
     """
+    if spec.clip_samples is None:
+        wanted = 4 * len(samples) * spec.sample_rate_hz // rate_hz
+        if wanted > _LEAST_BYTES + _BYTES_A_FRAME * len(samples):
+            raise ClipError("fit", Reason.OUT_OF_MEMORY_GUARD,
+                            f"{len(samples):,} samples at {rate_hz} Hz become {wanted:,} bytes")  # fmt: skip
     waveform = resample(to_mono(samples), rate_hz, spec.sample_rate_hz, spec.resample_quality)
     if waveform.size == 0:
         raise ClipError("fit", Reason.TOO_SHORT, f"{len(samples)} samples at {rate_hz} Hz leave nothing to hear")
@@ -91,7 +118,8 @@ def clip_waveform(
 
     Returns:
         The waveform as `fit` gives it; the seconds of the clip before it was fitted; and what is odd about it although
-        it is used: `truncated` where its file was cut off or ends before the clip does, `silent`, or nothing.
+        it is used: `truncated` where its file was cut off, is damaged within the clip or ends before the clip does,
+        `silent`, or nothing.
 
     Raises:
         ClipError: the clip cannot be used.
@@ -101,14 +129,14 @@ def clip_waveform(
     frames = left if duration is None else min(left, duration)
     if frames == 0:
         past = f"it begins at {start / info.rate_hz:.3f} s, past the end at {info.frames / info.rate_hz:.3f} s"
-        raise ClipError("decode", Reason.EMPTY, "the file holds no samples" if start == 0 else past)
+        raise ClipError("decode", Reason.EMPTY, _NO_SAMPLES if start == 0 else past)
     skipped, wanted = heard_part(frames, info.rate_hz, spec)
     samples = decode(source, info, start + skipped, wanted)
     if len(samples) == 0:
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
     waveform = fit(samples, info.rate_hz, spec)
     # One frame is what rounding start and duration from seconds may add.
-    truncated = info.truncated or (duration is not None and duration - left > 1)
+    truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
     warning = "truncated" if truncated else "" if waveform.any() else "silent"
     return waveform, frames / info.rate_hz, warning
 
@@ -126,9 +154,7 @@ def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
     return count - 1 if count > 1 and 2 * rest * spec.sample_rate_hz < info.rate_hz else count
 
 
-def window_waveforms(
-    source: Source, info: AudioInfo, spec: FeatureSpec, first: int, count: int
-) -> Iterator[tuple[NDArray[np.float32], float, float]]:
+def window_waveforms(source: Source, info: AudioInfo, spec: FeatureSpec, first: int, count: int) -> Iterator[Window]:
     """Decodes windows that follow one another and fits each by itself; window 0 of a short clip is that clip.
 
     Args:
@@ -139,10 +165,10 @@ def window_waveforms(
         count: number of windows.
 
     Yields:
-        The waveform as `fit` gives it, and where the window begins and really ends in seconds.
+        The windows, but those after the first of the file that hold no sample, as it was cut off or is damaged there.
 
     Raises:
-        ClipError: a window cannot be used.
+        ClipError: a window cannot be used, or nothing is left of the first one of the file.
     """
 
     def start_of(number: int) -> int:
@@ -156,10 +182,20 @@ def window_waveforms(
     last = first + count
     for block in range(first - first % per_read, last, per_read):
         end_of_block = min(block + per_read, last)
-        samples = decode(source, info, start_of(block), start_of(end_of_block) - start_of(block))
+        try:
+            samples = decode(source, info, start_of(block), start_of(end_of_block) - start_of(block))
+        except ClipError as error:
+            if block == 0 or error.reason != Reason.DAMAGED:
+                raise
+            continue
         for number in range(max(block, first), end_of_block):
-            start = start_of(number)
-            window = samples[start - start_of(block) : start_of(number + 1) - start_of(block)]
+            start, end = start_of(number), start_of(number + 1)
+            window = samples[start - start_of(block) : end - start_of(block)]
+            if len(window) == 0 and number == 0:
+                promised = f"the header promises {info.frames} samples and none can be read"
+                raise ClipError("decode", *((Reason.DAMAGED, promised) if info.frames else (Reason.EMPTY, _NO_SAMPLES)))
             if len(window) == 0:
-                raise ClipError("decode", Reason.EMPTY, f"the file holds no samples from {start / info.rate_hz:g} s on")
-            yield fit(window, info.rate_hz, spec), start / info.rate_hz, (start + len(window)) / info.rate_hz
+                continue
+            whole = start + len(window) == min(end, info.frames)
+            seconds = start / info.rate_hz, (start + len(window)) / info.rate_hz
+            yield Window(fit(window, info.rate_hz, spec), *seconds, whole)

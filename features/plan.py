@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from features.changes import NOTHING, Changes
 from features.keys import key_order
 from features.partition import partition_order
+from features.policies import DEFAULTS, Policies
 from features.shards import Shard, rows_per_shard
 from features.spec import FeatureSpec
 from features.units import members
@@ -60,6 +61,7 @@ def make_plan(
     storage_format: str,
     state: int = 0,
     root: str = "",
+    policies: Policies = DEFAULTS,
 ) -> Plan:
     """Deals clips into shards.
 
@@ -71,6 +73,7 @@ def make_plan(
         state: number of the committed state, 0 for a new set. It and `root` are part of the names of units, so that
             none is taken for one of other files that had the same names, sizes and times.
         root: where the paths of the clips begin.
+        policies: whether odd clips are used; part of the names where they are not the usual ones.
 
     Returns:
         The plan; it depends on the set of clips and on the committed state, and not on the clips' order.
@@ -96,6 +99,9 @@ def make_plan(
     partitions: dict[str, list[str]] = {name: [] for name in present}
     plan = Plan(partitions, {}, {}, {})
     full = rows_per_shard(spec)
+    salt = f"{spec.fingerprint}\n{storage_format}\n{state}\n{root}\n"
+    if policies != DEFAULTS:
+        salt += json.dumps(dict(policies), sort_keys=True)
     for place, name in enumerate(present):
         for segment in _merged(changes, segments[place], full):
             if segment.stays:
@@ -105,7 +111,7 @@ def make_plan(
                 continue
             for first in range(0, len(segment.clips), full):
                 dealt = segment.clips[first : first + full]
-                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), spec, storage_format, state, root)}"
+                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), salt)}"
                 partitions[name].append(unit)
                 plan.units[unit] = dealt
     return plan
@@ -201,8 +207,8 @@ def _tier(rows: int, full: int) -> int:
     return _LARGE_TIER if 2 * rows >= full else int(np.log(rows) / np.log(MERGED_SHARDS) + 1e-9)
 
 
-def _digest(clips: pa.Table, spec: FeatureSpec, storage_format: str, state: int, root: str) -> str:
-    digest = hashlib.sha256(f"{spec.fingerprint}\n{storage_format}\n{state}\n{root}\n".encode())
+def _digest(clips: pa.Table, salt: str) -> str:
+    digest = hashlib.sha256(salt.encode())
     names = ("path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash")
     digest.update(json.dumps([clips[name].to_pylist() for name in names], separators=(",", ":")).encode())
     return digest.hexdigest()[:_NAME_DIGITS]

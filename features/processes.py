@@ -4,8 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,12 +11,12 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from features.errors import RunError, UsageError
+from features.lifetime import end_with_parent
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 # Jobs that wait for a worker: enough that none is idle, and few, as each is held in memory.
 _WAITING_JOBS = 3
-_CHECK_SECONDS = 0.5
 
 
 def parse_workers(text: str) -> int | None:
@@ -59,7 +57,7 @@ def run_jobs(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers:
         return
     # A fork would copy the locks of pyarrow's threads, held or not.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_watch, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(workers, context, initializer=end_with_parent, initargs=(os.getpid(),))
     pending: deque[Future[_Result]] = deque()
     try:
         for job in jobs:
@@ -83,14 +81,3 @@ def _no_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def _watch(driver: int) -> None:
-    """Lets a worker end with its driver, however that died."""
-    threading.Thread(target=_end_with, args=(driver,), name="driver", daemon=True).start()
-
-
-def _end_with(driver: int) -> None:
-    while os.getppid() == driver:
-        time.sleep(_CHECK_SECONDS)
-    os._exit(1)

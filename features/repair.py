@@ -24,6 +24,7 @@ from features.errors import RunError
 from features.locks import committing
 from features.manifest import Manifest, load_manifest
 from features.paths import clip_file
+from features.policies import Policies
 from features.processes import choose_workers, run_jobs
 from features.proof import Damage, Part, lines_by_shard
 from features.rejects import read_csv
@@ -48,6 +49,7 @@ class RepairJob:
         root: where the clips' paths begin.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
+        policies: whether odd clips are used.
         shard: what the manifest says of it.
         lines: of the clips table that name it, in the order of their rows.
         file: whether its file is damaged, and not only its report.
@@ -58,6 +60,7 @@ class RepairJob:
     root: str
     spec: FeatureSpec
     storage_format: str
+    policies: Policies
     shard: Shard
     lines: pa.Table
     file: bool
@@ -138,7 +141,9 @@ def remake(job: RepairJob) -> tuple[str, Shard | str]:
             # An absolute name leads out of the scratch folder, to the rows that are still there.
             found = {"shard": str(path.with_suffix("")), "proven": True}
             cached[number] = CachedRow(**{column: {**row, **found}[column] for column in CACHED_COLUMNS})
-    build_shard(ShardUnit(name, tuple(clips), cached), job.scratch, job.root, job.spec, job.storage_format)
+    build_shard(
+        ShardUnit(name, tuple(clips), cached), job.scratch, job.root, job.spec, job.storage_format, job.policies
+    )
     report = read_report(job.scratch, name)
     for row in report.rows.filter(pc.is_null(report.rows["row"])).to_pylist():
         return name, f"{row['path']}: {row['reason']}, {row['message']}"
@@ -160,7 +165,14 @@ def _make(
     lines = lines_by_shard(read_clips(folder, manifest), list(files))
     shards = {shard.name: shard for shard in manifest.shards(manifest.partitions)}
     total, done = sum(shards[name].rows for name in files), 0
-    where = (str(folder), str(scratch), manifest.source["root"], manifest.spec, manifest.storage_format)
+    where = (
+        str(folder),
+        str(scratch),
+        manifest.source["root"],
+        manifest.spec,
+        manifest.storage_format,
+        manifest.policies,
+    )
     jobs = (RepairJob(*where, shards[name], lines(name), file) for name, file in files.items())
     progress = Progress("repair", total, "clips")
     for name, made in run_jobs(remake, jobs, choose_workers(workers, len(files), pays=total >= _CLIPS_THAT_PAY)):

@@ -17,7 +17,7 @@ from features.statistics import Statistics
 from features.versions import library_versions
 
 _METADATA_KEY = b"soundmill"
-_DECODERS = ("soundfile", "libsndfile")
+_DECODERS = ("soundfile", "libsndfile", "ffmpeg")
 ROW_SCHEMA = pa.schema(
     {
         "path": pa.string(),
@@ -93,7 +93,7 @@ def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
 def other_decoder(versions: dict[str, str]) -> bool:
     """Tells whether the libraries that decode are others here than these."""
     here = library_versions()
-    return any(versions.get(name) != here[name] for name in _DECODERS)
+    return any(versions.get(name) != here.get(name) for name in _DECODERS)
 
 
 def reported_shard(folder: str | Path, name: str) -> Shard | None:

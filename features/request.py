@@ -17,13 +17,11 @@ from features.errors import ClipError, UsageError
 from features.keys import limit
 from features.manifest import Manifest, check_text, existing_manifest
 from features.paths import clip_file
+from features.policies import DEFAULTS, Policies
 from features.sources import Source
 from features.spec import FeatureSpec
 from features.table import TableLayout, list_clips
 from features.update import Update, check_removal, prepare
-
-# What is done with odd clips: they are used, and the clips table says so.
-POLICIES = {"silent": "keep", "truncated": "keep"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,7 @@ class Request:
         label_pattern: what finds the labels in the paths of a folder; None for the first folder below it.
         allow_removal: whether most clips may leave the set, or come from another source.
         verify_content: whether contents are compared where sizes and times tell that nothing has changed.
+        policies: whether odd clips are used; the clips table says which were.
     """
 
     input: str
@@ -55,6 +54,7 @@ class Request:
     label_pattern: str | None = None
     allow_removal: bool = False
     verify_content: bool = False
+    policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
 
     @property
     def folder(self) -> Path:
@@ -65,7 +65,7 @@ class Request:
         """What the manifest says of the request beside its spec: policies, the source, what chose and divided clips."""
         chosen = {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}
         columns = {"columns": source.columns} if source.columns else {}
-        return {"policies": POLICIES, "source": source.described, "options": {**chosen, **columns}}
+        return {"policies": dict(self.policies), "source": source.described, "options": {**chosen, **columns}}
 
     def read(self) -> Update:
         """Lists the clips, says what is odd about them, and compares them with the committed state.
@@ -80,8 +80,9 @@ class Request:
         source, clips = self.find_clips()
         self._check_source(base, source)
         update = prepare(
-            self.folder, base, source, clips, self.spec, self.storage_format, scan_started_ns, self.verify_content
-        )
+            self.folder, base, source, clips, self.spec, self.storage_format, scan_started_ns, self.verify_content,
+            self.policies,
+        )  # fmt: skip
         if not self.allow_removal:
             check_removal(update, self.limit)
         return update

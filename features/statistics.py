@@ -44,6 +44,11 @@ class Statistics:
         squares = tuple(math.fsum(column) for column in zip(*(part.squares for part in listed), strict=True))
         return cls(sum(part.count for part in listed), total, squares)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every value was a finite number."""
+        return all(map(math.isfinite, self.squares))
+
     def scalar(self) -> tuple[float, float]:
         """Returns mean and variance over all coefficients together; raises `ValueError` where nothing was counted."""
         values = self.count * len(self.total)

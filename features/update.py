@@ -18,6 +18,7 @@ from features.diary import last_scan_ns
 from features.errors import Reason, Reject, RunError, UsageError
 from features.manifest import Manifest
 from features.plan import Plan, make_plan, unit_members
+from features.policies import DEFAULTS, Policies, decided_anew
 from features.rejects import COLUMNS, STATE_COLUMNS
 from features.report import is_finished, is_whole, other_decoder
 from features.shards import Shard, shard_path
@@ -161,6 +162,7 @@ def prepare(
     storage_format: str,
     scan_started_ns: int,
     verify_content: bool = False,
+    policies: Policies = DEFAULTS,
 ) -> Update:
     """Finds out what there is to do.
 
@@ -173,17 +175,21 @@ def prepare(
         storage_format: `tfrecord` or `parquet`.
         scan_started_ns: when the scan began, in nanoseconds since the epoch.
         verify_content: whether contents are compared where times tell that nothing has changed.
+        policies: whether odd clips are used.
 
     Raises:
         RunError: a table of the state cannot be read.
     """
     cache = empty_cache() if base is None else _without_lost(read_cache(folder, base), folder, base)
+    if base is not None and policies != base.policies:
+        cache = decided_anew(cache, policies)
     same_root = base is not None and base.source.get("root") == source.root
     last_scan = last_scan_ns(folder, base.state) if base is not None and same_root else None
     evidence = Evidence(source.root, scan_started_ns, last_scan, verify_content, _other_decoder(base, cache))
     changes = compare(clips, cache, evidence)
     shards = {} if base is None else base.partitions
-    plan = make_plan(changes, shards, spec, storage_format, 0 if base is None else base.state, source.root)
+    state = 0 if base is None else base.state
+    plan = make_plan(changes, shards, spec, storage_format, state, source.root, policies)
     todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
     new = any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(folder, base, spec.fingerprint, storage_format) if new else empty_cache()

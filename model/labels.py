@@ -54,12 +54,14 @@ class Labels:
     Attributes:
         scores: in the order of the units and their windows, then by rank.
         rejects: files that could not be used; none of their windows is among the scores.
-        scored: number of units all of whose windows were labelled.
+        warnings: what is odd about units that were labelled all the same, a reject's fields each.
+        scored: number of units that were labelled, as far as they go.
         windows: number of windows labelled.
     """
 
     scores: list[Score]
     rejects: list[Reject]
+    warnings: list[Reject]
     scored: int
     windows: int
 

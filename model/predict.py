@@ -87,7 +87,7 @@ def predict(request: Request) -> dict[str, Any]:
     scores: list[Score] = []
     windows = scored = 0
     predictor = None
-    for _, units in planned:
+    for path, units in planned:
         if isinstance(units, Reject):
             _refuse(units, rejects)
             continue
@@ -102,6 +102,8 @@ def predict(request: Request) -> dict[str, Any]:
         if refused:  # a file is labelled as a whole or not at all
             _refuse(refused[0], rejects)
             continue
+        for warning in dict.fromkeys(warning for label in labels for warning in label.warnings):
+            LOG.warning("%s: %s, %s; used all the same", csv_path(path), warning.reason, warning.message)
         if not scored:
             print(csv_header(request.top), end="")
         of_file = [score for label in labels for score in label.scores]
@@ -151,7 +153,7 @@ def _draw(scores: list[Score], windows: int, classes: list[str], spec: FeatureSp
     waveforms = {}
     for path, count in wanted.items():
         file = clip_file("", path)
-        for waveform, start, end in window_waveforms(file, probe(file), spec, 0, count):
+        for waveform, start, end, _ in window_waveforms(file, probe(file), spec, 0, count):
             waveforms[path, start, end] = waveform
     drawn = [
         LabelledWindow(*place, waveforms[place], compute_features([waveforms[place]], spec)[0], probabilities,

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from features.decode import probe
-from features.errors import ClipError, Reject
-from features.fit import window_waveforms
+from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
+from features.fit import Window, window_waveforms
 from features.paths import clip_file
+from features.policies import DEFAULTS, Policies, refusal, remark
 from features.spec import FeatureSpec
 from features.spectrogram import compute_features
 from model.artifact import Artifact
@@ -50,7 +51,12 @@ def _slices(batch: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
 
 
 def label_windows(
-    predictor: Predictor, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
+    predictor: Predictor,
+    root: str,
+    units: Sequence[WindowUnit],
+    top: int = 1,
+    threshold: float = 0.0,
+    policies: Policies = DEFAULTS,
 ) -> Labels:
     """Decodes the windows of some units and labels them.
 
@@ -60,32 +66,56 @@ def label_windows(
         units: what to label; their windows together are the batch.
         top: labels a window.
         threshold: probabilities below it are left out.
+        policies: whether files that were cut off are used; whether silent ones are shows when all units are done.
     """
     spec, classes = predictor.artifact.spec, predictor.artifact.classes
     features: list[NDArray[np.floating]] = []
     waveforms: list[NDArray[np.float32]] = []
     places: list[tuple[str, float, float]] = []
     rejects = []
+    warnings = []
     for unit in units:
         try:
-            windows = _windows(clip_file(root, unit.path), spec, unit)
+            windows, warning = _windows(clip_file(root, unit.path), spec, unit)
+            if (refused := refusal(warning, policies)) and warning != Reason.SILENT:
+                raise refused
         except ClipError as error:
             rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
             continue
-        waveforms += [waveform for waveform, _, _ in windows]
-        places += [(unit.path, start, end) for _, start, end in windows]
+        if warning:
+            warnings.append(Reject(unit.path, *remark(warning)))
+        waveforms += [window.waveform for window in windows]
+        places += [(unit.path, window.start_seconds, window.end_seconds) for window in windows]
         if spec.clip_samples is None:  # one may be long: it is let go of before the next is read
-            features.append(compute_features(waveforms, spec))
+            features.append(_features(waveforms, spec))
             waveforms = []
-    features.append(compute_features(waveforms, spec))
+    features.append(_features(waveforms, spec))
+    table = np.concatenate(features)
+    finite = np.isfinite(table).all(axis=tuple(range(1, table.ndim)))
+    if not finite.all():
+        loud = dict.fromkeys(path for (path, _, _), good in zip(places, finite, strict=True) if not good)
+        rejects += [Reject(path, "features", str(Reason.NOT_FINITE), NOT_FINITE_FEATURES) for path in loud]
+        warnings = [warning for warning in warnings if warning.path not in loud]
+        table = table[[path not in loud for path, _, _ in places]]
+        places = [place for place in places if place[0] not in loud]
     scores = []
-    for place, row in zip(places, predictor.probabilities(np.concatenate(features)), strict=True):
+    for place, row in zip(places, predictor.probabilities(table), strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         for rank, number in enumerate(best.tolist(), start=1):
             if row[number] >= threshold:
                 scores.append(Score(*place, classes[number], float(row[number]), rank))
-    return Labels(scores, rejects, len(units) - len(rejects), len(places))
+    return Labels(scores, rejects, warnings, len(units) - len(rejects), len(places))
 
 
-def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> list[tuple[NDArray[np.float32], float, float]]:
-    return list(window_waveforms(path, probe(path), spec, unit.first_window, unit.num_windows))
+def _features(waveforms: list[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then becomes a reject
+        return compute_features(waveforms, spec)
+
+
+def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Window], str]:
+    """Returns the windows of a unit and what is odd about them: `truncated`, `silent` or nothing."""
+    info = probe(path)
+    windows = list(window_waveforms(path, info, spec, unit.first_window, unit.num_windows))
+    if info.truncated or len(windows) < unit.num_windows or not all(window.whole for window in windows):
+        return windows, Reason.TRUNCATED
+    return windows, "" if any(window.waveform.any() for window in windows) else Reason.SILENT

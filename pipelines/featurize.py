@@ -15,6 +15,7 @@ from features.diary import append_run
 from features.errors import UsageError
 from features.locks import running
 from features.manifest import Manifest
+from features.policies import DEFAULTS, Policies, add_options
 from features.presets import PRESETS, load_spec, preset
 from features.processes import choose_workers, parse_workers
 from features.request import Request, describe
@@ -58,7 +59,7 @@ def featurize(
         stack.enter_context(running(update.folder))
         check_space(update)
         if update.todo:
-            _compute(update, workers, beam_options)
+            _compute(update, request.policies, workers, beam_options)
         figures = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit(**request.described(update.source))
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
@@ -68,6 +69,7 @@ def featurize(
         "seconds": seconds,
         "clips": manifest.counts["clips"],
         "rejected": manifest.counts["rejected"],
+        "warnings": manifest.counts["warnings"],
         "left_out": update.source.left_out,
         "clips_per_second": figures["computed"] / seconds,
         "hit_rate": 1 - figures["computed"] / clips,
@@ -99,7 +101,7 @@ def _write_work_list(update: Update) -> Path:
         return path
 
 
-def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...]) -> None:
+def _compute(update: Update, policies: Policies, workers: int | None, beam_options: tuple[str, ...]) -> None:
     # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to look for garbage among
     # all that it makes and keeps would take a quarter more.
     gc.disable()
@@ -111,7 +113,7 @@ def _compute(update: Update, workers: int | None, beam_options: tuple[str, ...])
     weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     where = (str(work_list), str(update.folder), update.source.root)
-    build = BuildShards(ShardJob(*where, update.spec, update.storage_format))
+    build = BuildShards(ShardJob(*where, update.spec, update.storage_format, policies))
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
     processes = choose_workers(workers, len(update.todo), pays=work >= _CLIPS_THAT_PAY)
     try:
@@ -173,6 +175,7 @@ def parser() -> argparse.ArgumentParser:
         "--verify-content", action="store_true",
         help="compare the contents of all files with what was computed from them, not their sizes and times only",
     )  # fmt: skip
+    add_options(result)
     result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
     result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
     return result
@@ -194,6 +197,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         label_pattern=options.label_pattern,
         allow_removal=options.allow_removal,
         verify_content=options.verify_content,
+        policies={name: getattr(options, name) for name in DEFAULTS},
     )
     workers = parse_workers(options.workers)
     if options.dry_run:
@@ -212,6 +216,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     if figures["superseded_bytes"]:
         size = console.size_text(figures["superseded_bytes"])
         paragraph += f" {size} of shards are of earlier states only now: python -m features.prune {options.output}."
+    paragraph += console.warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
     paragraph += console.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
     folds = partition.train_options(list(manifest.partitions))
     paragraph += f" Next: python -m model.train --features {options.output} --output RUN{folds}"

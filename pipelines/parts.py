@@ -11,23 +11,28 @@ import json
 import re
 import shutil
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.atomic import AtomicFile, write_file
 from features.csv_lines import csv_lines
 from features.decode import probe
-from features.errors import ClipError, Reject, RunError, UsageError
+from features.errors import ClipError, Reason, Reject, RunError, UsageError
 from features.fit import num_windows
 from features.paths import clip_file, csv_path
-from features.rejects import in_order, to_csv
+from features.policies import Policies, refusal
+from features.rejects import COLUMNS, in_order, to_csv
 from features.sources import Source
 from features.spec import FeatureSpec
 from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, score_lines
 
+_TABLE_COLUMNS = (*COLUMNS, "size")
 _OWN_FILE = re.compile(r"(job\.json|batches\.parquet|\d{8}\.(csv|json))")
 
 
@@ -39,11 +44,13 @@ class Outcome:
         files: number of files that were labelled.
         windows: number of windows that were labelled.
         rejects: files that could not be used, in the order of their paths.
+        warnings: what is odd about files that were labelled all the same, in that order.
     """
 
     files: int
     windows: int
     rejects: list[Reject]
+    warnings: list[Reject]
 
 
 def plan_batches(source: Source, spec: FeatureSpec) -> list[list[WindowUnit]]:
@@ -134,12 +141,22 @@ class Parts:
         note = {
             "scored": labels.scored,
             "windows": labels.windows,
-            "rejects": [[reject.path, reject.stage, reject.reason, reject.message] for reject in labels.rejects],
+            "rejects": [[getattr(reject, name) for name in COLUMNS] for reject in labels.rejects],
+            "warnings": [[getattr(warning, name) for name in COLUMNS] for warning in labels.warnings],
         }
         write_file(self.note(number), json.dumps(note))
 
-    def join(self, batches: list[list[WindowUnit]], output: str, rejects_output: str, top: int) -> Outcome:
-        """Writes the CSV and the table of rejects from the parts of all batches.
+    def join(
+        self,
+        batches: list[list[WindowUnit]],
+        source: Source,
+        output: str,
+        rejects_output: str,
+        warnings_output: str,
+        top: int,
+        policies: Policies,
+    ) -> Outcome:
+        """Writes the CSV and the tables of rejects and of odd files from the parts of all batches.
 
         Raises:
             RunError: the counts of the parts are not those of the plan, or every file was rejected.
@@ -154,25 +171,48 @@ class Parts:
         if scored + refused != units.total():
             raise RunError(f"of {units.total():,} units of work {scored:,} were scored and {refused:,} rejected; this "
                            f"does not add up: remove {self.folder} and run again")  # fmt: skip
-        ordered = in_order(rejects.values())
+        warnings = {path: warning for path, warning in _warnings(notes, units).items() if path not in rejects}
+        refused = {path: error for path in warnings if (error := refusal(warnings[path].reason, policies))}
+        rejects |= {path: Reject(path, error.stage, error.reason, error.message) for path, error in refused.items()}
+        sizes = _sizes(source, [*rejects, *warnings])
+        ordered = _with_sizes(rejects.values(), sizes)
         if len(ordered) == len(units):
             first = ordered[0]
             raise RunError(
                 f"every file was rejected, {len(ordered):,} in all; the first: {first.path}: {first.reason}, "
                 f"{first.message}"
             )
-        write_file(rejects_output, to_csv(ordered))
+        odd = _with_sizes((warning for path, warning in warnings.items() if path not in refused), sizes)
+        write_file(rejects_output, to_csv(ordered, _TABLE_COLUMNS))
+        write_file(warnings_output, to_csv(odd, _TABLE_COLUMNS))
         # One part of a long file may fail where another did not: such a file is rejected as a whole.
-        broken = {csv_path(path) for path in rejects if units[path] > 1}
+        broken = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
         with AtomicFile(output) as file:
             file.write(csv_header(top).encode())
             for number in range(len(batches)):
                 file.write(_without(self._lines(number).read_bytes(), broken))
-        return Outcome(len(units) - len(ordered), sum(note["windows"] for note in notes), ordered)
+        return Outcome(len(units) - len(ordered), sum(note["windows"] for note in notes), ordered, odd)
 
     def remove(self) -> None:
         """Removes the folder."""
         shutil.rmtree(self.folder)
+
+
+def _warnings(notes: list[dict[str, Any]], units: Counter[str]) -> dict[str, Reject]:
+    """Returns what is odd about each file: it is truncated where any unit of it is, and silent where all units are."""
+    found = [Reject(*row) for note in notes for row in note["warnings"]]
+    silent = Counter(warning.path for warning in found if warning.reason == Reason.SILENT)
+    return {warning.path: warning for warning in found
+            if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
+
+
+def _with_sizes(rejects: Iterable[Reject], sizes: dict[str, int]) -> list[Reject]:
+    return [replace(reject, size=sizes.get(reject.path)) for reject in in_order(rejects)]
+
+
+def _sizes(source: Source, paths: list[str]) -> dict[str, int]:
+    asked = source.clips.filter(pc.is_in(source.clips["path"], value_set=pa.array(paths, pa.string())))
+    return dict(zip(asked["path"].to_pylist(), asked["size"].to_pylist(), strict=True))
 
 
 def _without(lines: bytes, paths: set[str]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 from features import console
 from features.console import LOG, Progress
 from features.errors import UsageError
+from features.policies import DEFAULTS, Policies, add_options
 from features.processes import choose_workers, parse_workers
 from features.rows import TABLE_ENDINGS
 from features.table import TableLayout, list_clips
@@ -36,6 +37,7 @@ class Request:
         top: labels a window.
         threshold: probabilities below it are left out.
         layout: where a table says which files; nothing else is read from it.
+        policies: whether odd files are used.
         overwrite: whether a CSV that is there may be replaced.
         workers: worker processes of a local run, None to choose.
         beam_options: passed on to Beam.
@@ -47,6 +49,7 @@ class Request:
     top: int = 1
     threshold: float = 0.0
     layout: TableLayout = field(default_factory=TableLayout)
+    policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
     workers: int | None = None
     beam_options: tuple[str, ...] = ()
@@ -55,6 +58,11 @@ class Request:
     def rejects_output(self) -> str:
         """The table of files that could not be used: `labels.rejects.csv` beside `labels.csv`."""
         return f"{self.output.removesuffix('.csv')}.rejects.csv"
+
+    @property
+    def warnings_output(self) -> str:
+        """The table of files that are odd and were labelled all the same: `labels.warnings.csv`."""
+        return f"{self.output.removesuffix('.csv')}.warnings.csv"
 
 
 def check(request: Request, classes: list[str]) -> None:
@@ -90,14 +98,15 @@ def score(request: Request) -> dict[str, Any]:
     output = os.path.abspath(request.output)
     parts = Parts(f"{output}.parts")
     settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
-                "root": source.root}  # fmt: skip
+                "root": source.root, "policies": dict(request.policies)}  # fmt: skip
     todo = parts.open(source, batches, settings)
     if todo:
         _label(request, parts, source.root, batches, todo)
     if source.rejects:  # what could not even be listed counts as a batch too: no file gets lost
         batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in source.rejects]]
-        parts.write(len(batches) - 1, Labels([], source.rejects, 0, 0), request.top)
-    outcome = parts.join(batches, output, os.path.abspath(request.rejects_output), request.top)
+        parts.write(len(batches) - 1, Labels([], source.rejects, [], 0, 0), request.top)
+    tables = os.path.abspath(request.rejects_output), os.path.abspath(request.warnings_output)
+    outcome = parts.join(batches, source, output, *tables, request.top, request.policies)
     parts.remove()
     seconds = time.monotonic() - started
     return {
@@ -106,6 +115,7 @@ def score(request: Request) -> dict[str, Any]:
         "scored": outcome.files,
         "rejected": len(outcome.rejects),
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
+        "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
         "left_out": source.left_out,
         "clips_per_second": outcome.windows / seconds,
@@ -123,7 +133,9 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
         LOG.info("going on where an interrupted run stopped: %d of %d batches are there", len(batches) - len(todo),
                  len(batches))  # fmt: skip
     weights = {parts.note(number).name: count for number, count in zip(todo, windows, strict=True)}
-    job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold)
+    job = LabelJob(
+        str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold, request.policies
+    )
     with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
         run_units(LabelWindows(job), todo, request.beam_options, workers)
 
@@ -137,11 +149,17 @@ def parser() -> argparse.ArgumentParser:
         "--input", required=True, metavar="DIR|FILE|TABLE",
         help=f"recordings, or a table that names them ({' '.join(TABLE_ENDINGS)}); labels are not asked for",
     )  # fmt: skip
-    result.add_argument("--output", required=True, metavar="LABELS.csv", help="a line a window; rejects go beside it")
+    result.add_argument(
+        "--output",
+        required=True,
+        metavar="LABELS.csv",
+        help="a line a window; rejects and odd files go beside it",
+    )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
     result.add_argument(
         "--threshold", type=float, default=0.0, metavar="P", help="leave out labels less probable than this (0)"
     )
+    add_options(result)
     result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
     result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
     result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
@@ -164,6 +182,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         top=options.top,
         threshold=options.threshold,
         layout=TableLayout(options.root, options.path_column, options.path_template),
+        policies={name: getattr(options, name) for name in DEFAULTS},
         overwrite=options.overwrite,
         workers=parse_workers(options.workers),
         beam_options=tuple(beam_options),
@@ -173,6 +192,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['files']:,} files in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
         f"{figures['clips']:,} windows in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} a second)."
     )
+    paragraph += console.warnings_sentence(figures["warnings"], Path(request.warnings_output))
     paragraph += console.rejects_sentence(figures["rejects"], Path(request.rejects_output))
     paragraph += f" The labels are in {request.output}."
     console.finish(options, paragraph, figures)

@@ -11,6 +11,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 
 from features.build import build_shard
+from features.policies import Policies
 from features.spec import FeatureSpec
 from features.units import read_unit
 
@@ -25,6 +26,7 @@ class ShardJob:
         root: where clip paths begin.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
+        policies: whether odd clips are used.
     """
 
     work_list: str
@@ -32,6 +34,7 @@ class ShardJob:
     root: str
     spec: FeatureSpec
     storage_format: str
+    policies: Policies
 
 
 class BuildShards(beam.PTransform):
@@ -56,7 +59,8 @@ class _BuildShard(beam.DoFn):
 
     def process(self, number: int) -> Iterator[bool]:
         job = self._job
-        yield build_shard(read_unit(self._work_list, number), job.folder, job.root, job.spec, job.storage_format)
+        unit = read_unit(self._work_list, number)
+        yield build_shard(unit, job.folder, job.root, job.spec, job.storage_format, job.policies)
 
     def teardown(self) -> None:
         self._work_list.close()

@@ -5,21 +5,13 @@ It is Beam's own worker, which besides ends when its driver does, however that d
 
 import os
 import sys
-import threading
-import time
+
+from features.lifetime import end_with_parent
 
 DRIVER_VARIABLE = "SOUNDMILL_DRIVER_PID"
-_CHECK_SECONDS = 0.5
-
-
-def _end_with(driver: int) -> None:
-    while os.getppid() == driver:
-        time.sleep(_CHECK_SECONDS)
-    os._exit(1)
-
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=(int(os.environ[DRIVER_VARIABLE]),), daemon=True).start()
+    end_with_parent(int(os.environ[DRIVER_VARIABLE]))
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv)

@@ -13,8 +13,8 @@ from features.build import build_shard
 from features.diary import append_run
 from features.manifest import Manifest, existing_manifest
 from features.partition import assign
+from features.policies import DEFAULTS
 from features.presets import preset
-from features.request import POLICIES
 from features.sources import Source, scan
 from features.spec import FeatureSpec
 from features.units import ShardUnit, read_unit
@@ -144,7 +144,7 @@ def build_units(update: Update) -> None:
 def committed(update: Update, **described: Any) -> tuple[Manifest, bool]:
     """Commits what was built."""
     options = {"group": None, "split": None, "limit": None}
-    described = {"policies": POLICIES, "source": update.source.described, "options": options, **described}
+    described = {"policies": DEFAULTS, "source": update.source.described, "options": options, **described}
     return update.commit(**described)
 
 

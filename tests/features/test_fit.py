@@ -197,10 +197,10 @@ def test_windows_follow_each_other_and_lose_nothing(frames, windows):
     if not frames:
         return
     parts = list(window_waveforms(content, info, TINY, 0, windows))
-    heard = [position for waveform, _, _ in parts for position in positions(waveform)]
+    heard = [position for waveform, _, _, _ in parts for position in positions(waveform)]
     assert heard == [*range(1, frames + 1)] + [0] * (windows * CLIP - frames)
-    assert [start for _, start, _ in parts] == [index * CLIP / 16_000 for index in range(windows)]
-    assert [end for _, _, end in parts] == [min((index + 1) * CLIP, frames) / 16_000 for index in range(windows)]
+    assert [start for _, start, _, _ in parts] == [index * CLIP / 16_000 for index in range(windows)]
+    assert [end for _, _, end, _ in parts] == [min((index + 1) * CLIP, frames) / 16_000 for index in range(windows)]
 
 
 def test_a_window_of_a_file_without_samples_is_empty():
@@ -214,7 +214,7 @@ def test_a_window_of_a_file_without_samples_is_empty():
 def test_every_planned_window_can_be_used(rate_hz, seconds, more):
     content = wav(rate_hz=rate_hz, samples=np.ones(seconds * rate_hz + more, "<i2"))
     info = probe(content)
-    spans = [window[1:] for window in window_waveforms(content, info, STFT, 0, num_windows(info, STFT))]
+    spans = [window[1:3] for window in window_waveforms(content, info, STFT, 0, num_windows(info, STFT))]
     assert spans[0][0] == 0
     # A remainder too short for a sample of its own may be left out, and nothing else.
     assert info.frames / rate_hz - spans[-1][1] < 1 / 16_000
@@ -228,7 +228,7 @@ def test_a_window_follows_from_its_own_samples(rate_hz):
     for index in range(4):
         first, end = (source_frames(number * 16_000, STFT, rate_hz) for number in (index, index + 1))
         alone = wav(rate_hz=rate_hz, samples=samples[first:end])
-        window, start, stop = next(window_waveforms(long, probe(long), STFT, index, 1))
+        window, start, stop, _ = next(window_waveforms(long, probe(long), STFT, index, 1))
         assert np.array_equal(window, clip_waveform(alone, STFT)[0])
         assert (start, stop) == (first / rate_hz, min(end, len(samples)) / rate_hz)
 
@@ -237,10 +237,12 @@ def test_a_window_never_changes_with_the_window_that_reading_began_at():
     samples = np.random.default_rng(0).integers(-9_000, 9_000, (2_300_000, 2), "<i2")  # more than is read at a time
     content = wav(2, samples=samples)
     info = probe(content)
-    windows = [waveform for waveform, _, _ in window_waveforms(content, info, STFT, 0, num_windows(info, STFT))]
+    windows = [waveform for waveform, _, _, _ in window_waveforms(content, info, STFT, 0, num_windows(info, STFT))]
     assert len(windows) == 144
     for first in (1, 100, 130, 143):
-        for window, (waveform, start, _) in enumerate(window_waveforms(content, info, STFT, first, 144 - first), first):
+        for window, (waveform, start, _, _) in enumerate(
+            window_waveforms(content, info, STFT, first, 144 - first), first
+        ):
             assert start == window
             assert np.array_equal(waveform, windows[window]), (first, window)
 
@@ -252,7 +254,7 @@ def test_parts_of_a_file_that_no_seek_works_in_are_those_that_were_asked_for():
     info = probe(content)
     whole = decode(content, info)
     windows = window_waveforms(content, info, STFT, 0, 70)  # more than one read brings
-    for second, (waveform, start, _) in enumerate(windows):
+    for second, (waveform, start, _, _) in enumerate(windows):
         assert start == second
         assert np.array_equal(waveform, fit(whole[8_000 * second : 8_000 * (second + 1)], 8_000, STFT))
         assert np.abs(np.fft.rfft(waveform)).argmax() == pitches[second]
@@ -265,7 +267,7 @@ def test_parts_of_a_file_that_no_seek_works_in_are_those_that_were_asked_for():
 def test_a_window_of_a_real_recording_never_changes_either(data, name):
     path = str(data / "field_recordings" / name)
     info = probe(path)
-    windows = [waveform for waveform, _, _ in window_waveforms(path, info, STFT, 0, min(num_windows(info, STFT), 9))]
+    windows = [waveform for waveform, _, _, _ in window_waveforms(path, info, STFT, 0, min(num_windows(info, STFT), 9))]
     for index, window in enumerate(windows):
         assert np.array_equal(next(window_waveforms(path, info, STFT, index, 1))[0], window), index
 
@@ -275,7 +277,7 @@ def test_window_zero_of_a_short_clip_is_that_clip(tmp_path, file_format):
     content = encoded(np.stack([noise(9_000), noise(9_000, seed=1)], 1), *file_format, rate_hz=22_050)
     path = tmp_path / "clip"
     path.write_bytes(content)
-    window, start, end = next(window_waveforms(content, probe(content), STFT, 0, 1))
+    window, start, end, _ = next(window_waveforms(content, probe(content), STFT, 0, 1))
     assert np.array_equal(window, clip_waveform(content, STFT)[0])
     assert np.array_equal(window, clip_waveform(str(path), STFT)[0])
     assert np.array_equal(window, fit(decode(content, probe(content)), 22_050, STFT))

@@ -89,4 +89,4 @@ def test_lines_of_scores():
     assert score_lines([score], 1) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654\n'
     assert csv_header(2) == "path,start_seconds,end_seconds,label,probability,rank\n"
     assert score_lines([score], 2) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654,1\n'
-    assert score_lines(Labels([], [], 0, 0).scores, 1) == ""
+    assert score_lines(Labels([], [], [], 0, 0).scores, 1) == ""

@@ -1,3 +1,4 @@
+import collections
 import csv
 import json
 import os
@@ -222,7 +223,7 @@ def test_the_number_of_workers_changes_no_byte(many_windows, run_folder, tmp_pat
         (tmp_path / workers).mkdir()
         score(run_folder, many_windows, tmp_path / workers / "labels.csv", "--workers", workers)
     one, two = (files_of(tmp_path / workers) for workers in ("1", "2"))
-    assert sorted(one) == ["labels.csv", "labels.rejects.csv"]
+    assert sorted(one) == ["labels.csv", "labels.rejects.csv", "labels.warnings.csv"]
     assert one == two
 
 
@@ -233,18 +234,64 @@ def test_a_long_recording_is_labelled_to_its_end(many_windows, run_folder, tmp_p
     ]
 
 
-def test_a_recording_of_which_a_part_is_damaged_is_rejected_as_a_whole(run_folder, tmp_path):
+@pytest.fixture
+def cut_recording(tmp_path):
+    """Two clips and between them, as paths go, a FLAC of 600 s in three units of work, cut off after two thirds."""
     source = tmp_path / "source"
     write_wav(source / "a.wav", noise(16_000))
     write_wav(source / "z.wav", noise(16_000))
     soundfile.write(source / "m,m.flac", noise(600 * 4_000, amplitude=0.2), 4_000)
     content = (source / "m,m.flac").read_bytes()
     (source / "m,m.flac").write_bytes(content[: len(content) * 2 // 3])
-    rows = score(run_folder, source, tmp_path / "labels.csv", "--summary", tmp_path / "run.json")
+    return source
+
+
+def test_a_recording_that_was_cut_off_is_labelled_as_far_as_it_goes_and_named(cut_recording, run_folder, tmp_path):
+    rows = score(run_folder, cut_recording, tmp_path / "labels.csv", "--summary", tmp_path / "run.json")
+    of_recording = [row for row in rows if row["path"] == "m,m.flac"]
+    assert [float(row["start_seconds"]) for row in of_recording] == list(range(len(of_recording)))
+    assert 390 < len(of_recording) < 410
+    assert len(rows) == len(of_recording) + 2
+    samples = int(float(of_recording[-1]["end_seconds"]) * 4_000)
+    with soundfile.SoundFile(cut_recording / "m,m.flac") as audio:
+        assert len(audio.read(samples - 4_096)) == samples - 4_096
+        with pytest.raises(soundfile.LibsndfileError):
+            audio.read(8_192)
+    assert read(tmp_path / "labels.rejects.csv") == []
+    size = (cut_recording / "m,m.flac").stat().st_size
+    (warning,) = read(tmp_path / "labels.warnings.csv")
+    assert (warning["path"], warning["reason"], int(warning["size"])) == ("m,m.flac", "truncated", size)
+    figures = json.loads((tmp_path / "run.json").read_text())
+    assert (figures["files"], figures["scored"], figures["rejected"]) == (3, 3, 0)
+    assert figures["warnings"] == {"truncated": 1}
+
+
+def test_a_recording_that_was_cut_off_is_rejected_as_a_whole_where_that_is_the_policy(
+    cut_recording, run_folder, tmp_path
+):
+    arguments = ("--truncated", "reject", "--summary", tmp_path / "run.json")
+    rows = score(run_folder, cut_recording, tmp_path / "labels.csv", *arguments)
     assert [row["path"] for row in rows] == ["a.wav", "z.wav"]
-    assert [row["path"] for row in read(tmp_path / "labels.rejects.csv")] == ["m,m.flac"]
+    (reject,) = read(tmp_path / "labels.rejects.csv")
+    assert (reject["path"], reject["stage"], reject["reason"]) == ("m,m.flac", "decode", "truncated")
+    assert "--truncated keep" in reject["message"]
     figures = json.loads((tmp_path / "run.json").read_text())
     assert (figures["files"], figures["scored"], figures["rejected"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("policy", ["keep", "reject"])
+def test_silent_recordings_are_named_or_rejected(run_folder, tmp_path, policy):
+    source = tmp_path / "source"
+    write_wav(source / "a.wav", noise(16_000))
+    write_wav(source / "half.wav", np.concatenate([np.zeros(300 * 4_000, np.float32), noise(4_000)]), 4_000)
+    write_wav(source / "long.wav", np.zeros(300 * 4_000, np.float32), 4_000)
+    write_wav(source / "short.wav", np.zeros(16_000, np.float32))
+    rows = score(run_folder, source, tmp_path / "labels.csv", "--silent", policy)
+    windows = {"a.wav": 1, "half.wav": 301} | ({"long.wav": 300, "short.wav": 1} if policy == "keep" else {})
+    assert collections.Counter(row["path"] for row in rows) == windows
+    table = tmp_path / ("labels.warnings.csv" if policy == "keep" else "labels.rejects.csv")
+    found = [(row["path"], row["stage"], row["reason"]) for row in read(table)]
+    assert found == [("long.wav", "fit", "silent"), ("short.wav", "fit", "silent")]
 
 
 def test_too_many_rejects_end_with_code_3(recordings, run_folder, tmp_path):
@@ -308,10 +355,10 @@ def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
         return parts.open(source, plan_batches(source, preset("speech-commands")), settings)
 
     assert todo(top=1) == [0, 1, 2, 3]
-    parts.write(1, Labels([], [], 1, 44), 1)
+    parts.write(1, Labels([], [], [], 1, 44), 1)
     assert todo(top=1) == [0, 2, 3]
     assert todo(top=2) == [0, 1, 2, 3]
-    parts.write(1, Labels([], [], 1, 44), 1)
+    parts.write(1, Labels([], [], [], 1, 44), 1)
     write_wav(tmp_path / "source" / "b.wav", noise(301 * 4_000), 4_000)
     assert todo(top=2) == [0, 1, 2, 3]
 

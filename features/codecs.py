@@ -1,0 +1,142 @@
+"""Decodes through soundfile whatever it reads. This runs in a process of its own, see `features.decoders`."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from features.containers import inspect
+from features.decoders import CodecInfo
+from features.errors import ClipError, Reason
+
+# What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.
+_UNKNOWN_FRAMES = 2**63 - 1
+# A FLAC of silence has 4,681 frames a byte; a header that promises more is not believed, the frames are counted.
+_MOST_FRAMES_A_BYTE = 2**13
+# So many samples of all channels are decoded at a time, and where decoding stopped, so many frames.
+_BLOCK_SAMPLES = 2**20
+_LAST_FRAMES = 256
+_UNKNOWN_FORMAT = 1
+_UNSUPPORTED_ENCODING = 4
+
+
+class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    def __init__(self, descriptor: int, mp3: bool) -> None:
+        # Not by its path: where libsndfile does not know a file, it would take one named .au or .snd for samples.
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            super().__init__(descriptor, closefd=False)
+        except soundfile.LibsndfileError as error:
+            if error.code != _UNKNOWN_FORMAT or not mp3:
+                raise
+            # What comes before the first frame of an MP3 is passed over only where the name says that it is one.
+            with tempfile.TemporaryDirectory() as folder:
+                link = os.path.join(folder, "link.mp3")
+                os.symlink(f"/dev/fd/{descriptor}", link)
+                super().__init__(link)
+
+    def seekable(self) -> bool:
+        """Says no, or every read would end with a seek to where it has come to, which codecs take long for."""
+        return False
+
+    def go_to(self, start: int) -> None:
+        """Goes to a frame; where the length of a file is not known a seek fails at its end, so it is decoded."""
+        if self.frames != _UNKNOWN_FRAMES and super().seekable():
+            self.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
+        else:
+            for _ in _blocks(self, start):
+                pass
+
+
+def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
+    """Reads the header of an open file, and counts its frames where the header cannot be believed.
+
+    Args:
+        descriptor: of the file.
+        size: bytes of the file.
+        mp3: whether its name says that it is an MP3.
+
+    Raises:
+        ClipError: it is no audio that soundfile reads, or damaged where its frames are counted.
+    """
+    container = inspect(descriptor, size)
+    try:
+        with _SoundFile(descriptor, mp3) as audio:
+            frames = audio.frames
+            if frames > _MOST_FRAMES_A_BYTE * size:
+                frames = sum(map(len, _blocks(audio, _UNKNOWN_FRAMES)))
+            return CodecInfo(frames, audio.channels, audio.samplerate, container.cut_off)
+    except soundfile.LibsndfileError as error:
+        if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
+            reason = Reason.UNSUPPORTED_CODEC
+        elif error.code == _UNKNOWN_FORMAT and not container.familiar:
+            reason = Reason.NOT_AUDIO
+        else:
+            reason = Reason.DAMAGED
+        raise ClipError("decode", reason, f"libsndfile: {error.error_string}") from error
+
+
+def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
+    """Decodes a part of an open file.
+
+    Args:
+        descriptor: of the file.
+        mp3: whether its name says that it is an MP3.
+        start: first frame to read.
+        frames: how many to read at most.
+
+    Yields:
+        float32 of shape (frames, channels), full scale at 1, block by block, up to where the file ends, or where
+        decoding stops for a damage.
+
+    Raises:
+        ClipError: there is damage before the first frame that was asked for.
+    """
+    done = 0
+    try:
+        with _SoundFile(descriptor, mp3) as audio:
+            audio.go_to(start)
+            for block in _blocks(audio, frames):
+                yield block
+                done += len(block)
+    except (soundfile.SoundFileError, OSError) as error:
+        # What was decoded of the last block is lost with the error. It is decoded again, up to that place.
+        rest = _up_to_damage(descriptor, mp3, start, done, frames)
+        yield from rest
+        if not done and not rest:
+            raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {error}") from error
+
+
+def _up_to_damage(descriptor: int, mp3: bool, start: int, done: int, frames: int) -> list[NDArray[np.float32]]:
+    blocks: list[NDArray[np.float32]] = []
+    try:
+        with _SoundFile(descriptor, mp3) as audio:
+            audio.go_to(start)
+            for _ in _blocks(audio, done):
+                pass
+            while (left := frames - done) and len(samples := _read(audio, min(_LAST_FRAMES, left))):
+                blocks.append(samples)
+                done += len(samples)
+    except (soundfile.SoundFileError, OSError):
+        pass
+    return blocks
+
+
+def _blocks(audio: _SoundFile, frames: int) -> Iterator[NDArray[np.float32]]:
+    block = max(1, _BLOCK_SAMPLES // audio.channels)
+    for done in itertools.count(0, block):
+        wanted = min(block, frames - done)
+        samples = _read(audio, wanted) if wanted > 0 else np.empty((0, audio.channels), np.float32)
+        if len(samples):
+            yield samples
+        if len(samples) < block:
+            return
+
+
+def _read(audio: _SoundFile, frames: int) -> NDArray[np.float32]:
+    samples: NDArray[np.float32] = audio.read(frames, dtype="float32", always_2d=True)
+    return samples

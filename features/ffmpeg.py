@@ -1,0 +1,151 @@
+"""Decodes what soundfile refuses through the program ffmpeg, where one is on the PATH.
+
+A file is converted as a whole, into a temporary file from which its parts are read: to seek in such files is not exact.
+"""
+
+import contextlib
+import functools
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.decoders import limit_bytes, limit_seconds
+from features.errors import ClipError, Reason
+
+# Demuxers that read one file and nothing that it names: no playlists, no scripts, no streams from elsewhere.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,aac,asf,matroska,webm,amr,amrnb,amrwb,wv,ape,tta,tak,mpc,mpc8,dsf,iff,ac3,eac3,dts,"
+    "wav,w64,aiff,au,caf,flac,ogg,mp3,loas,avi,flv,mpegts,mpeg"
+)
+_MEMORY_BYTES = 2**30
+_AU_HEADER = struct.Struct(">4s5I")
+_SAID_BYTES = 4096
+_SHOWN_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A file as ffmpeg decoded it.
+
+    Attributes:
+        file: float32 samples, big-endian, the channels of a frame side by side.
+        offset: where they begin.
+        frames: samples a channel.
+        channels: number of channels.
+        rate_hz: sample rate.
+        complaint: what ffmpeg said of it, empty if nothing.
+    """
+
+    file: BinaryIO
+    offset: int
+    frames: int
+    channels: int
+    rate_hz: int
+    complaint: str
+
+
+_Key = tuple[int, int, int, int]
+# The last file: its parts follow one another.
+_last: dict[_Key, Converted] = {}
+_lock = threading.Lock()
+
+
+def find_ffmpeg() -> str | None:
+    """Returns the path of the program, None where there is none."""
+    return shutil.which("ffmpeg")
+
+
+@functools.cache
+def ffmpeg_version(program: str) -> str:
+    """Returns the version of the program, as it tells."""
+    try:
+        answer = subprocess.run([program, "-version"], capture_output=True, text=True, errors="replace", timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    words = answer.stdout.split()
+    return words[2] if len(words) > 2 and words[1] == "version" else "unknown"
+
+
+def convert(descriptor: int) -> Converted:
+    """Converts an open file, or finds it converted.
+
+    Raises:
+        ClipError: there is no ffmpeg, it cannot decode the file, or takes too much of anything.
+    """
+    status = os.fstat(descriptor)
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    with _lock:
+        if key not in _last:
+            _last.clear()
+            _last[key] = _convert(descriptor, status.st_size)
+        return _last[key]
+
+
+def read_converted(converted: Converted, start: int, frames: int) -> NDArray[np.float32]:
+    """Reads a part of what `convert` returned: float32 of shape (frames, channels)."""
+    frame_bytes = 4 * converted.channels
+    raw = os.pread(converted.file.fileno(), frames * frame_bytes, converted.offset + start * frame_bytes)
+    return np.frombuffer(raw, ">f4").astype(np.float32).reshape(-1, converted.channels)
+
+
+def _convert(descriptor: int, size: int) -> Converted:
+    program = find_ffmpeg()
+    if program is None:
+        raise ClipError("decode", Reason.UNSUPPORTED_CODEC, "an ffmpeg on the PATH may decode it, and there is none")
+    output = tempfile.TemporaryFile(prefix="soundmill-")  # noqa: SIM115  # it outlives this function
+    try:
+        with tempfile.TemporaryFile() as said:
+            complaint = _run(program, descriptor, output, said, size)
+        output.seek(0)
+        header = output.read(_AU_HEADER.size)
+        length = os.fstat(output.fileno()).st_size
+        if length >= limit_bytes(size):
+            raise ClipError("decode", Reason.OUT_OF_MEMORY_GUARD,
+                            "it becomes more samples than a file of its size can hold")  # fmt: skip
+        if len(header) < _AU_HEADER.size:
+            raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"ffmpeg: {complaint or 'it finds no sound'}")
+        _, offset, _, _, rate_hz, channels = _AU_HEADER.unpack(header)
+        frames = max(0, length - offset) // (4 * channels)
+        if frames == 0:
+            raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"ffmpeg: {complaint or 'it finds no samples'}")
+    except BaseException:
+        output.close()
+        raise
+    return Converted(output, offset, frames, channels, rate_hz, complaint)
+
+
+def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int) -> str:
+    """Converts the first sound of a file into AU; returns what ffmpeg complained of."""
+    source = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS, "-i", f"file:/dev/fd/{descriptor}"]
+    sound = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-fs", str(limit_bytes(size)), "-f", "au", "pipe:1"]
+    command = [program, "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", *source, *sound]
+    environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=said, env=environment, pass_fds=[descriptor],
+        )  # fmt: skip
+    except OSError as error:
+        raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"{program} does not start: {error.strerror}") from error
+    with process:
+        try:
+            with contextlib.suppress(AttributeError, ProcessLookupError):  # prlimit is Linux's
+                resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+            process.wait(limit_seconds(size))
+        except subprocess.TimeoutExpired as error:
+            raise ClipError("decode", Reason.TIMEOUT, "ffmpeg took too long and was ended") from error
+        finally:
+            process.kill()
+    if process.returncode < 0:
+        raise ClipError("decode", Reason.DECODER_DIED, f"ffmpeg was ended by signal {-process.returncode}")
+    said.seek(0)
+    lines = [line.strip() for line in said.read(_SAID_BYTES).decode(errors="replace").splitlines() if line.strip()]
+    return "; ".join(lines).replace(f"/dev/fd/{descriptor}", "it")[:_SHOWN_CHARACTERS]

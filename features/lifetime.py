@@ -1,0 +1,18 @@
+"""Lets a process end with the one that started it, however that died."""
+
+import os
+import threading
+import time
+
+_CHECK_SECONDS = 0.5
+
+
+def end_with_parent(parent: int) -> None:
+    """Ends this process when its parent, which has this number, is no more; a thread looks twice a second."""
+    threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_CHECK_SECONDS)
+    os._exit(1)
