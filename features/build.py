@@ -65,6 +65,7 @@ def build_shard(
             tensor = None if cached is None else _copy(cached, clip, root, reader)
             try:
                 if cached is not None and tensor is not None:
+                    digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
                     outcome = {name: getattr(cached, name) for name in ("content_hash", "seconds", "warning")}
                 else:
                     waveform, outcome = _load(clip, root, spec, digests)

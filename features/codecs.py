@@ -17,9 +17,10 @@ from features.errors import ClipError, Reason
 _UNKNOWN_FRAMES = 2**63 - 1
 # A FLAC of silence has 4,681 frames a byte; a header that promises more is not believed, the frames are counted.
 _MOST_FRAMES_A_BYTE = 2**13
-# So many samples of all channels are decoded at a time, and where decoding stopped, so many frames.
+# So many samples of all channels are decoded at a time.
 _BLOCK_SAMPLES = 2**20
-_LAST_FRAMES = 256
+# The bits of a NaN that no decoder gives.
+_UNTOUCHED = 0x7FC5_0D17
 _UNKNOWN_FORMAT = 1
 _UNSUPPORTED_ENCODING = 4
 
@@ -37,19 +38,19 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
             with tempfile.TemporaryDirectory() as folder:
                 link = os.path.join(folder, "link.mp3")
                 os.symlink(f"/dev/fd/{descriptor}", link)
-                super().__init__(link)
+                try:
+                    super().__init__(link)
+                except soundfile.LibsndfileError:
+                    raise error from None
 
     def seekable(self) -> bool:
         """Says no, or every read would end with a seek to where it has come to, which codecs take long for."""
         return False
 
-    def go_to(self, start: int) -> None:
-        """Goes to a frame; where the length of a file is not known a seek fails at its end, so it is decoded."""
-        if self.frames != _UNKNOWN_FRAMES and super().seekable():
-            self.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
-        else:
-            for _ in _blocks(self, start):
-                pass
+    @property
+    def can_seek(self) -> bool:
+        """Whether a seek can be relied on: it fails at the end of a file whose length is not known."""
+        return bool(self.frames != _UNKNOWN_FRAMES and super().seekable())
 
 
 def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
@@ -66,10 +67,11 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
     container = inspect(descriptor, size)
     try:
         with _SoundFile(descriptor, mp3) as audio:
-            frames = audio.frames
-            if frames > _MOST_FRAMES_A_BYTE * size:
+            frames = promised = audio.frames
+            if promised > _MOST_FRAMES_A_BYTE * size:
                 frames = sum(map(len, _blocks(audio, _UNKNOWN_FRAMES)))
-            return CodecInfo(frames, audio.channels, audio.samplerate, container.cut_off)
+            truncated = container.cut_off or (frames < promised and promised != _UNKNOWN_FRAMES)
+            return CodecInfo(frames, audio.channels, audio.samplerate, truncated)
     except soundfile.LibsndfileError as error:
         if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
             reason = Reason.UNSUPPORTED_CODEC
@@ -98,45 +100,52 @@ def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[
     """
     done = 0
     try:
-        with _SoundFile(descriptor, mp3) as audio:
-            audio.go_to(start)
+        with _at(descriptor, mp3, start) as audio:
             for block in _blocks(audio, frames):
                 yield block
                 done += len(block)
     except (soundfile.SoundFileError, OSError) as error:
-        # What was decoded of the last block is lost with the error. It is decoded again, up to that place.
-        rest = _up_to_damage(descriptor, mp3, start, done, frames)
-        yield from rest
-        if not done and not rest:
+        if not done:
             raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {error}") from error
 
 
-def _up_to_damage(descriptor: int, mp3: bool, start: int, done: int, frames: int) -> list[NDArray[np.float32]]:
-    blocks: list[NDArray[np.float32]] = []
-    try:
-        with _SoundFile(descriptor, mp3) as audio:
-            audio.go_to(start)
-            for _ in _blocks(audio, done):
-                pass
-            while (left := frames - done) and len(samples := _read(audio, min(_LAST_FRAMES, left))):
-                blocks.append(samples)
-                done += len(samples)
-    except (soundfile.SoundFileError, OSError):
+def _at(descriptor: int, mp3: bool, start: int) -> _SoundFile:
+    """Opens a file and goes to a frame."""
+    audio = _SoundFile(descriptor, mp3)
+    if audio.can_seek:
+        try:
+            audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
+        except (soundfile.SoundFileError, OSError):  # as in a FLAC that was cut off, near its end
+            audio = _SoundFile(descriptor, mp3)
+        else:
+            return audio
+    for _ in _blocks(audio, start):
         pass
-    return blocks
+    return audio
 
 
 def _blocks(audio: _SoundFile, frames: int) -> Iterator[NDArray[np.float32]]:
+    """Yields what is decoded of so many frames, block by block; raises what soundfile does, after the last of them."""
     block = max(1, _BLOCK_SAMPLES // audio.channels)
     for done in itertools.count(0, block):
-        wanted = min(block, frames - done)
-        samples = _read(audio, wanted) if wanted > 0 else np.empty((0, audio.channels), np.float32)
+        wanted = max(0, min(block, frames - done))
+        samples, error = _read(audio, wanted) if wanted else (np.empty((0, audio.channels), np.float32), None)
         if len(samples):
             yield samples
+        if error is not None:
+            raise error
         if len(samples) < block:
             return
 
 
-def _read(audio: _SoundFile, frames: int) -> NDArray[np.float32]:
-    samples: NDArray[np.float32] = audio.read(frames, dtype="float32", always_2d=True)
-    return samples
+def _read(audio: _SoundFile, frames: int) -> tuple[NDArray[np.float32], Exception | None]:
+    """Reads up to so many frames; where decoding stops, returns those before that place and why."""
+    samples = np.empty((frames, audio.channels), np.float32)
+    bits = samples.view(np.uint32)
+    bits[...] = _UNTOUCHED
+    try:
+        return audio.read(out=samples), None
+    except (soundfile.SoundFileError, OSError) as error:
+        # soundfile does not tell how far it came; what it has written shows.
+        written = np.flatnonzero((bits != _UNTOUCHED).any(axis=1))
+        return samples[: written[-1] + 1 if len(written) else 0], error

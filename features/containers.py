@@ -3,7 +3,7 @@
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 _UNKNOWN_SIZE = 0xFFFFFFFF  # left by a writer that could not go back to the header
 _MAX_CHUNKS = 10_000
@@ -18,6 +18,7 @@ _FOREIGN = (
     *((0, mark) for mark in (b"#!AMR", b"wvpk", b"MAC ", b"TTA1", b"tBaK", b"MPCK", b"MP+", b"DSD ", b"FRM8")),
     *((0, mark) for mark in (b"\x0b\x77", b"\x7f\xfe\x80\x01")),  # AC-3 and DTS
 )
+_BIG_ENDIAN = (b"RIFX", b"FORM")
 _FAMILIAR = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"ID3")
 
 
@@ -56,10 +57,10 @@ def inspect(descriptor: int, size: int) -> Container:
         holds_sound, cut_off = _sound(offset, length, size)
         holds_sound = holds_sound and channels > 0
     else:
-        formed = False
+        formed, kind = False, head[:4]
         for name, at, length in _chunks(descriptor, head, size):
             if name in (b"fmt ", b"COMM", b"desc"):
-                formed = True if name == b"desc" else _has_channels(os.pread(descriptor, 4, at), name, head[:4])
+                formed = _is_possible(os.pread(descriptor, 8, at), name, "big" if kind in _BIG_ENDIAN else "little")
             elif name in (b"data", b"SSND"):
                 sound, cut_off = _sound(at, length, size)
                 holds_sound = formed and sound
@@ -73,9 +74,13 @@ def _sound(at: int, length: int, size: int) -> tuple[bool, bool]:
     return length > 0 and at < size, length != _UNKNOWN_SIZE and at + length > size
 
 
-def _has_channels(form: bytes, name: bytes, kind: bytes) -> bool:
-    place = form[2:4] if name == b"fmt " else form[:2]
-    return int.from_bytes(place, "big" if kind in (b"RIFX", b"FORM") else "little") > 0
+def _is_possible(form: bytes, name: bytes, order: Literal["big", "little"]) -> bool:
+    """Tells whether a format has channels and a rate, as far as that is easily told."""
+    if name == b"desc":
+        return True
+    if name == b"COMM":
+        return int.from_bytes(form[:2], order) > 0
+    return int.from_bytes(form[2:4], order) > 0 and 0 < int.from_bytes(form[4:8], order) < 2**31
 
 
 def _chunks(descriptor: int, head: bytes, size: int) -> Iterator[tuple[bytes, int, int]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.containers import inspect
 from features.decoders import OpenFile, probe_in_process, read_in_process
 from features.errors import ClipError, Reason
 from features.ffmpeg import convert, read_converted
@@ -76,7 +77,9 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
             sound = convert(file.descriptor)
         except ClipError as other:
             raise ClipError("decode", other.reason, f"{error.message}; {other.message}") from other
-        return AudioInfo(sound.frames, sound.channels, sound.rate_hz, bool(sound.complaint), by_ffmpeg=True)
+        # ffmpeg keeps silent about a file that ends early where its samples do not depend on each other.
+        truncated = bool(sound.complaint) or inspect(file.descriptor, file.size).cut_off
+        return AudioInfo(sound.frames, sound.channels, sound.rate_hz, truncated, by_ffmpeg=True)
 
 
 def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:

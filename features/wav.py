@@ -11,7 +11,7 @@ from features.errors import ClipError, Reason
 HEADER_BYTES = 4096
 _MAX_CHANNELS = 1024  # libsndfile's
 # Chunks that do not change what the samples are.
-_HARMLESS_CHUNKS = (b"LIST", b"cue ", b"JUNK", b"bext", b"fact", b"id3 ")
+_HARMLESS_CHUNKS = (b"LIST", b"cue ", b"JUNK", b"bext", b"id3 ")
 _SCALE = np.float32(1.0 / 32768.0)
 
 
@@ -57,7 +57,7 @@ def plain_wav(head: bytes, size: int) -> PlainWav | None:
             found = _samples(form, length, position)
             if found is None:
                 return None
-        elif name not in _HARMLESS_CHUNKS:
+        elif name not in _HARMLESS_CHUNKS and (name, length) != (b"fact", 4):  # another length leads libsndfile astray
             return None
         position += length + (length & 1)
     # What follows the samples may change what they are, and must have been seen too.

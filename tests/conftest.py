@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -96,6 +97,22 @@ def wait_until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     while not holds():
         assert time.monotonic() < end, f"it did not come true in {seconds} s"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch, tmp_path_factory) -> Path:
+    """A PATH without ffmpeg."""
+    folder = tmp_path_factory.mktemp("bin")
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.fixture
+def ffmpeg(no_ffmpeg) -> Path:
+    """A PATH with a real ffmpeg: the one that the package imageio-ffmpeg carries."""
+    program = no_ffmpeg / "ffmpeg"
+    program.symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    return program
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from features.spectrogram import compute_features
 from features.statistics import Statistics
 from features.units import CachedRow
 from features.versions import library_versions
-from tests.features.examples import MFCC, SPECS, TINY, changed, new_set, planned
+from tests.features.examples import MFCC, SPECS, STFT, TINY, changed, new_set, planned
 from tests.signals import noise, sine, write_wav
 
 RATE_HZ = 16_000
@@ -100,6 +100,48 @@ def test_rejects_stand_in_the_report_with_their_reasons(tmp_path, storage_format
     assert all(row["stage"] is row["reason"] is row["message"] is None for row in kept)
     assert report.shard.rows == 5
     assert report.statistics.count == 5 * TINY.shape[0]
+
+
+@pytest.mark.parametrize("storage_format", FORMATS)
+@pytest.mark.parametrize("storage_dtype", ["float32", "float16"])
+@pytest.mark.filterwarnings("error")
+def test_no_feature_that_is_not_finite_reaches_a_shard(tmp_path, storage_format, storage_dtype):
+    """Finite samples may be so large that a sum of them is not, or that float16 does not hold it."""
+    spec = replace(STFT, clip_seconds=0.02, storage_dtype=storage_dtype)
+    root = tmp_path / "words"
+    make_clips(root, 150)
+    loud = dict.fromkeys(("000", "063", "064", "149"), 3e38)
+    loud |= {"100": 1e5} if storage_dtype == "float16" else {}
+    for name, level in loud.items():
+        samples = (level * (1 - 2 * (np.arange(320) % 2))).astype(np.float32)
+        soundfile.write(root / "yes" / f"{name}.wav", samples, RATE_HZ, subtype="FLOAT")
+    soundfile.write(root / "yes" / "101.wav", 1e3 * noise(320), RATE_HZ, subtype="FLOAT")
+    unit = all_in_one(root, tmp_path, spec, storage_format)
+    report, shard = run(unit, new_set(tmp_path / "set"), root, spec, storage_format)
+    assert np.isfinite(shard.features).all()
+    rows = report.rows.to_pylist()
+    rejects = {row["path"][4:7]: (row["stage"], row["reason"]) for row in rows if row["row"] is None}
+    assert set(rejects.values()) == {("features", "not_finite")}
+    assert rejects.keys() == loud.keys()
+    assert all(row["content_hash"] and row["message"] for row in rows if row["row"] is None)
+    for path in loud:
+        (root / "yes" / f"{path}.wav").unlink()
+    (tmp_path / "alone").mkdir()
+    alone = all_in_one(root, tmp_path / "alone", spec, storage_format)
+    _, good = run(alone, new_set(tmp_path / "other"), root, spec, storage_format)
+    assert shard.paths == good.paths
+    assert shard.features.tobytes() == good.features.tobytes()
+    assert report.statistics == Statistics.of(good.features)
+
+
+def test_a_unit_all_of_whose_features_are_not_finite_has_no_shard(tmp_path):
+    root = tmp_path / "words"
+    for name in ("a", "b"):
+        (root / "yes").mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / "yes" / f"{name}.wav", np.full(320, 3e38), RATE_HZ, subtype="FLOAT")
+    report, shard = run(all_in_one(root, tmp_path), new_set(tmp_path / "set"), root)
+    assert (shard, report.shard, report.statistics.count) == (None, None, 0)
+    assert report.rows["reason"].to_pylist() == ["not_finite"] * 2
 
 
 def test_the_report_says_of_each_clip_what_it_is(tmp_path):
