@@ -119,7 +119,7 @@ def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
         threads: that TensorFlow computes with in this process, None for all cores.
 
     Raises:
-        UsageError: there is none, or it is damaged.
+        UsageError: there is none, or it is damaged or holds code.
     """
     description = read_description(run)
     path = Path(run) / FOLDER / _NETWORK_FILE
@@ -128,8 +128,12 @@ def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
     load_tensorflow(threads)
     import keras
 
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
+        raise UsageError(f"{path} cannot be loaded: {' '.join(str(error).split())}; train again") from error
     return Artifact(
-        network=keras.saving.load_model(path, compile=False, safe_mode=True),
+        network=network,
         spec=description["spec"],
         classes=description["classes"],
         network_name=description["network"],

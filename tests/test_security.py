@@ -1,0 +1,82 @@
+"""Nothing from an input executes: what the code never calls, and what a hostile model does not get done."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from features.errors import UsageError
+from model.artifact import _sha256, load_artifact
+from tests.model.untrained import save_untrained
+from tests.test_layers import FILES, imports, relative
+
+UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+RUNNERS = {"eval", "exec", "compile", "os.system", "os.popen", "runpy.run_path", "runpy.run_module"}
+
+
+def calls(tree: ast.AST) -> dict[str, list[ast.Call]]:
+    found: dict[str, list[ast.Call]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            found.setdefault(ast.unparse(node.func), []).append(node)
+    return found
+
+
+def constant(call: ast.Call, name: str) -> object:
+    """The value of a keyword of a call, None where it is not there or no constant."""
+    values = [keyword.value for keyword in call.keywords if keyword.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_no_code_unpickles_or_runs_what_it_reads(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert imports(tree).isdisjoint(UNPICKLERS)
+    called = calls(tree)
+    assert called.keys().isdisjoint(RUNNERS)
+    for name, found in called.items():
+        for call in found:
+            assert constant(call, "shell") is not True
+            if name.endswith("np.load"):
+                assert constant(call, "allow_pickle") is False
+            if name.endswith("load_model"):
+                assert constant(call, "safe_mode") is True
+
+
+def test_the_calls_that_are_looked_for_are_there():
+    called = {name for path in FILES for name in calls(ast.parse(path.read_text(encoding="utf-8")))}
+    assert {"np.load", "keras.saving.load_model", "subprocess.Popen"} <= called
+
+
+def test_a_model_that_holds_code_is_refused_and_its_code_is_not_run(feature_set, tmp_path):
+    import keras
+
+    run = save_untrained(tmp_path / "run", feature_set)
+    artifact = load_artifact(run)
+    mark = tmp_path / "mark"
+    inputs = keras.Input(artifact.network.input_shape[1:])
+    code = keras.layers.Lambda(lambda tensor, path=str(mark): (open(path, "w").close(), tensor)[1])
+    hostile = keras.Model(inputs, artifact.network(code(inputs)))
+    assert mark.exists()
+    mark.unlink()
+    hostile.save(run / "model" / "network.keras")
+    description = run / "model" / "artifact.json"
+    content = json.loads(description.read_text())
+    content["network_sha256"] = _sha256(run / "model" / "network.keras")
+    description.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"network\.keras cannot be loaded: .*[Ll]ambda"):
+        load_artifact(run)
+    assert not mark.exists()
+
+
+def test_a_network_that_is_none_is_named(feature_set, tmp_path):
+    run = save_untrained(tmp_path / "run", feature_set)
+    network: Path = run / "model" / "network.keras"
+    network.write_bytes(b"not a network")
+    description = run / "model" / "artifact.json"
+    content = json.loads(description.read_text())
+    content["network_sha256"] = _sha256(network)
+    description.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"network\.keras cannot be loaded"):
+        load_artifact(run)
