@@ -67,11 +67,12 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
     container = inspect(descriptor, size)
     try:
         with _SoundFile(descriptor, mp3) as audio:
-            frames = promised = audio.frames
+            frames, truncated, promised = audio.frames, container.cut_off, audio.frames
             if promised > _MOST_FRAMES_A_BYTE * size:
-                frames = sum(map(len, _blocks(audio, _UNKNOWN_FRAMES)))
-            truncated = container.cut_off or (frames < promised and promised != _UNKNOWN_FRAMES)
-            return CodecInfo(frames, audio.channels, audio.samplerate, truncated)
+                frames, stopped = _count(audio)
+                truncated |= stopped or promised != _UNKNOWN_FRAMES
+            end_untold = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
+            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_untold)
     except soundfile.LibsndfileError as error:
         if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
             reason = Reason.UNSUPPORTED_CODEC
@@ -79,7 +80,20 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
             reason = Reason.NOT_AUDIO
         else:
             reason = Reason.DAMAGED
-        raise ClipError("decode", reason, f"libsndfile: {error.error_string}") from error
+        raise ClipError("decode", reason, f"libsndfile: {error.error_string.rstrip('.')}") from error
+
+
+def _count(audio: _SoundFile) -> tuple[int, bool]:
+    """Returns how many frames can be decoded, and whether decoding stopped for a damage after them."""
+    frames = 0
+    try:
+        for block in _blocks(audio, _UNKNOWN_FRAMES):
+            frames += len(block)
+    except (soundfile.SoundFileError, OSError):
+        if not frames:
+            raise
+        return frames, True
+    return frames, False
 
 
 def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[NDArray[np.float32]]:

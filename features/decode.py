@@ -32,6 +32,7 @@ class AudioInfo:
         channels: number of channels.
         rate_hz: sample rate.
         truncated: whether the file is known to hold less than its header promises.
+        end_untold: whether only its last frame tells that it was not cut off.
         pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
         by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
     """
@@ -40,6 +41,7 @@ class AudioInfo:
     channels: int
     rate_hz: int
     truncated: bool = False
+    end_untold: bool = False
     pcm_offset: int | None = None
     by_ffmpeg: bool = False
 
@@ -118,6 +120,23 @@ def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None =
     if not np.isfinite(total) and not np.isfinite(samples).all():
         raise ClipError("decode", Reason.NOT_FINITE, "the samples hold NaN or infinity")
     return samples
+
+
+def is_cut_off(source: Source, info: AudioInfo) -> bool:
+    """Tells whether a file ends before its header says; raises `ClipError` as `decode` does.
+
+    Args:
+        source: the path of the file, or its content.
+        info: what `probe` said of it.
+    """
+    if info.truncated or not info.end_untold:
+        return info.truncated
+    try:
+        return len(decode(source, info, info.frames - 1)) == 0
+    except ClipError as error:
+        if error.reason != Reason.DAMAGED:
+            raise
+        return True
 
 
 def is_plain_wav(content: bytes) -> bool:

@@ -50,13 +50,15 @@ class CodecInfo(NamedTuple):
         frames: samples a channel that are promised.
         channels: number of channels.
         rate_hz: sample rate.
-        truncated: whether the container promises more bytes than the file has.
+        truncated: whether the file has less bytes than it promises, or less frames where they were counted.
+        end_untold: whether only its last frame tells that it was not cut off, as in a FLAC.
     """
 
     frames: int
     channels: int
     rate_hz: int
     truncated: bool
+    end_untold: bool
 
 
 def limit_seconds(size: int) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from features.decode import AudioInfo, Source, decode, probe
+from features.decode import AudioInfo, Source, decode, is_cut_off, probe
 from features.errors import ClipError, Reason
 from features.spec import FeatureSpec
 
@@ -136,7 +136,7 @@ def clip_waveform(
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
     waveform = fit(samples, info.rate_hz, spec)
     # One frame is what rounding start and duration from seconds may add.
-    truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
+    truncated = len(samples) < wanted or (duration is not None and duration - left > 1) or is_cut_off(source, info)
     warning = "truncated" if truncated else "" if waveform.any() else "silent"
     return waveform, frames / info.rate_hz, warning
 
