@@ -1,5 +1,9 @@
+import contextlib
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -219,14 +223,27 @@ def test_a_link_to_itself_is_a_reject(tmp_path):
     assert [reject.path for reject in source.rejects] == ["yes/b.wav"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_a_reject(tmp_path):
-    tree(tmp_path, "yes/a.wav", "no/b.wav")
-    (tmp_path / "no").chmod(0)
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Takes the rights of a user that owns nothing, as root may read everything; another user stays who it is."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
     try:
-        source = scan(str(tmp_path), labelled=True)
+        yield
     finally:
-        (tmp_path / "no").chmod(0o700)
+        os.seteuid(user)
+
+
+def test_a_folder_that_may_not_be_read_is_a_reject():
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        tree(root, "yes/a.wav", "no/b.wav")
+        root.chmod(0o755)
+        (root / "no").chmod(0)
+        with as_nobody():
+            source = scan(folder, labelled=True)
+        (root / "no").chmod(0o700)
     assert paths_of(source) == ["yes/a.wav"]
     assert rejects_of(source) == [("no", "scan", Reason.PERMISSION)]
 

@@ -38,7 +38,14 @@ ODD_NAMES = [
     "ünï ☃.wav".encode(),
     b"sub folder/=x.wav",
     b"=folder/x.wav",
+    b"-/-.wav",
     b"B.WAV",
+    "🦉🎙.wav".encode(),
+    b"a" * 251 + b".wav",
+    "ü".encode() * 125 + b"x.wav",
+    b"tab\t, $(touch x) %s {x} `x` 'x'.wav",
+    b"dots...wav",
+    b" .wav",
 ]
 
 
