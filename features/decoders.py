@@ -22,7 +22,9 @@ REQUEST_BYTES = 4096
 # Kind and length of each message of an answer: blocks of samples, then a line of JSON, which ends it.
 MESSAGE = struct.Struct("<cI")
 SAMPLES, END = b"S", b"E"
+_MOST_ANSWER_BYTES = 65_536
 _PROJECT = Path(__file__).parents[1]
+_ENDING_SECONDS = 5.0
 _LEAST_SECONDS = 60.0
 _BYTES_A_SECOND = 2**20
 _LEAST_BYTES = 64 * 2**20
@@ -144,7 +146,7 @@ class _Decoder:
         blocks: list[NDArray[np.float32]] = []
         while True:
             kind, length = MESSAGE.unpack(self._bytes(MESSAGE.size, deadline))
-            if kind == END:
+            if kind == END and length <= _MOST_ANSWER_BYTES:
                 return blocks, json.loads(self._bytes(length, deadline) or b"{}")
             room -= length
             if kind != SAMPLES or room < 0:
@@ -172,7 +174,11 @@ class _Decoder:
 
     def _death(self) -> ClipError:
         self._connection.close()
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:  # it does not answer and does not end
+            self._process.kill()
+            code = self._process.wait()
         why = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return ClipError("decode", Reason.DECODER_DIED, f"the process that decoded it died ({why})")
 
@@ -196,8 +202,8 @@ def _ask(file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.
         fresh = not decoder.asked
         try:
             blocks, end = decoder.ask(file, part)
-        except ClipError:
-            if fresh:
+        except ClipError as error:
+            if fresh or error.reason != Reason.DECODER_DIED:
                 raise
             continue  # maybe for what an earlier file did to the process: a new one tells
         except BaseException:

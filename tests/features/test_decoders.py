@@ -129,7 +129,7 @@ def test_a_decoder_that_hangs_is_ended_at_the_limit(spoiled, tmp_path, monkeypat
     monkeypatch.setattr(decoders, "_LEAST_SECONDS", 1.0)
     started = time.monotonic()
     assert refusal(bad).reason == Reason.TIMEOUT
-    assert time.monotonic() - started < 10  # twice the limit, as the first decoder had done other work, and a start
+    assert time.monotonic() - started < 5
     assert not Path(f"/proc/{first}").exists()
     assert decoders._idle == []
     clip_waveform(good, STFT)
