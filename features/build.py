@@ -158,7 +158,7 @@ def _load(
             if state not in digests and status.st_size > _IN_MEMORY_BYTES:
                 digests[state] = file_hash(path)
             elif state not in digests:
-                content = file.read()
+                content = file.read(status.st_size)
                 digests[state] = content_hash(content)
                 # soundfile is three times as fast from a path as from memory.
                 source = content if is_plain_wav(content) else path

@@ -107,5 +107,5 @@ def _rejects(folder: str | Path, manifest: Manifest) -> pa.Table:
     except (OSError, ValueError) as error:
         LOG.warning("warning: cannot read the table of rejects %s (%s); its files are tried again", path, error)
         rejects = []
-    rows = [vars(reject) for reject in rejects if reject.size is not None]  # else it was met by the scan
+    rows = [vars(reject) for reject in rejects if reject.size is not None and reject.stage != "scan"]
     return pa.Table.from_pylist(rows, schema=CACHE_SCHEMA)

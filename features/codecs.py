@@ -80,7 +80,10 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
             reason = Reason.NOT_AUDIO
         else:
             reason = Reason.DAMAGED
-        raise ClipError("decode", reason, f"libsndfile: {error.error_string.rstrip('.')}") from error
+        said = error.error_string.rstrip(".")
+        if said.startswith("File does not exist"):  # it says so of an MP3 too in which it finds nothing
+            said = "no frame of sound can be found"
+        raise ClipError("decode", reason, f"libsndfile: {said}") from error
 
 
 def _count(audio: _SoundFile) -> tuple[int, bool]:

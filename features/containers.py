@@ -102,7 +102,7 @@ def _chunks(descriptor: int, head: bytes, size: int) -> Iterator[tuple[bytes, in
     else:
         return
     for _ in range(_MAX_CHUNKS):
-        read = os.pread(descriptor, header.size, position)
+        read = os.pread(descriptor, header.size, position) if position < size else b""
         if len(read) < header.size:
             return
         name, length = header.unpack(read)

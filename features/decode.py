@@ -35,6 +35,7 @@ class AudioInfo:
         end_untold: whether only its last frame tells that it was not cut off.
         pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
         by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
+        size: bytes of the file.
     """
 
     frames: int
@@ -44,6 +45,7 @@ class AudioInfo:
     end_untold: bool = False
     pcm_offset: int | None = None
     by_ffmpeg: bool = False
+    size: int = 0
 
 
 def probe(source: Source) -> AudioInfo:
@@ -59,7 +61,7 @@ def probe(source: Source) -> AudioInfo:
         raise ClipError("decode", Reason.EMPTY, "the file has no bytes")
     plain = plain_wav(head, size)
     if plain is not None:
-        info = AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset)
+        info = AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, size=size)
     else:
         with _opened(source) as file:
             info = _probe_coded(file)
@@ -71,7 +73,7 @@ def probe(source: Source) -> AudioInfo:
 
 def _probe_coded(file: OpenFile) -> AudioInfo:
     try:
-        return AudioInfo(*probe_in_process(file))
+        return AudioInfo(*probe_in_process(file), size=file.size)
     except ClipError as error:
         if error.reason != Reason.UNSUPPORTED_CODEC:
             raise
@@ -81,7 +83,7 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
             raise ClipError("decode", other.reason, f"{error.message}; {other.message}") from other
         # ffmpeg keeps silent about a file that ends early where its samples do not depend on each other.
         truncated = bool(sound.complaint) or inspect(file.descriptor, file.size).cut_off
-        return AudioInfo(sound.frames, sound.channels, sound.rate_hz, truncated, by_ffmpeg=True)
+        return AudioInfo(sound.frames, sound.channels, sound.rate_hz, truncated, by_ffmpeg=True, size=file.size)
 
 
 def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ A file is converted as a whole, into a temporary file from which its parts are r
 import contextlib
 import functools
 import os
+import re
 import resource
 import shutil
 import struct
@@ -148,4 +149,5 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
         raise ClipError("decode", Reason.DECODER_DIED, f"ffmpeg was ended by signal {-process.returncode}")
     said.seek(0)
     lines = [line.strip() for line in said.read(_SAID_BYTES).decode(errors="replace").splitlines() if line.strip()]
-    return "; ".join(lines).replace(f"/dev/fd/{descriptor}", "it")[:_SHOWN_CHARACTERS]
+    said_in_a_line = "; ".join(lines).replace(f"/dev/fd/{descriptor}", "it")
+    return re.sub(" @ 0x[0-9a-f]+", "", said_in_a_line)[:_SHOWN_CHARACTERS]  # addresses differ from run to run

@@ -13,15 +13,13 @@ import soxr
 from numpy.typing import NDArray
 
 from features.decode import AudioInfo, Source, decode, is_cut_off, probe
+from features.decoders import limit_bytes
 from features.errors import ClipError, Reason
 from features.spec import FeatureSpec
 
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
-# What a whole file may become at the spec's rate: so many bytes, and so many for each of its frames.
-_LEAST_BYTES = 64 * 2**20
-_BYTES_A_FRAME = 4096
 _NO_SAMPLES = "the file holds no samples"
 
 
@@ -45,7 +43,8 @@ def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the mean of the channels: (frames, channels) to (frames,)."""
     if samples.shape[1] == 1:
         return samples[:, 0]
-    return np.asarray(samples.mean(axis=1, dtype=np.float32))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(samples.mean(axis=1, dtype=np.float32))
 
 
 def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, quality: str) -> NDArray[np.float32]:
@@ -73,17 +72,16 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
         up, which is how librosa counts them.
 
     Raises:
-        ClipError: nothing is left at the spec's rate, or less than one frame where nothing is padded; or the header
-            names so low a rate that what is to be heard would not fit into memory.
+        ClipError: nothing is left at the spec's rate, or less than one frame where nothing is padded; or the samples
+            are so large that what comes of them is not finite.
     """
-    if spec.clip_samples is None:
-        wanted = 4 * len(samples) * spec.sample_rate_hz // rate_hz
-        if wanted > _LEAST_BYTES + _BYTES_A_FRAME * len(samples):
-            raise ClipError("fit", Reason.OUT_OF_MEMORY_GUARD,
-                            f"{len(samples):,} samples at {rate_hz} Hz become {wanted:,} bytes")  # fmt: skip
     waveform = resample(to_mono(samples), rate_hz, spec.sample_rate_hz, spec.resample_quality)
     if waveform.size == 0:
-        raise ClipError("fit", Reason.TOO_SHORT, f"{len(samples)} samples at {rate_hz} Hz leave nothing to hear")
+        raise ClipError("fit", Reason.TOO_SHORT, f"a length of {len(samples)} at {rate_hz:,} Hz leaves nothing to hear")
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.dot(waveform, waveform)
+    if not np.isfinite(energy) and not np.isfinite(waveform).all():
+        raise ClipError("fit", Reason.NOT_FINITE, "its samples are so large that their mixture is no finite number")
     length = spec.clip_samples
     if length is None:
         length = -(-len(samples) * spec.sample_rate_hz // rate_hz)
@@ -91,6 +89,8 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
             raise ClipError(
                 "fit", Reason.TOO_SHORT, f"{length} samples are less than one window of {spec.least_samples}"
             )
+    if waveform.size == length and waveform.flags.owndata:
+        return waveform
     fitted = np.zeros(length, dtype=np.float32)
     kept = min(waveform.size, length)
     fitted[:kept] = waveform[:kept]
@@ -130,6 +130,7 @@ def clip_waveform(
     if frames == 0:
         past = f"it begins at {start / info.rate_hz:.3f} s, past the end at {info.frames / info.rate_hz:.3f} s"
         raise ClipError("decode", Reason.EMPTY, _NO_SAMPLES if start == 0 else past)
+    _check_room(frames, info, spec)
     skipped, wanted = heard_part(frames, info.rate_hz, spec)
     samples = decode(source, info, start + skipped, wanted)
     if len(samples) == 0:
@@ -139,6 +140,13 @@ def clip_waveform(
     truncated = len(samples) < wanted or (duration is not None and duration - left > 1) or is_cut_off(source, info)
     warning = "truncated" if truncated else "" if waveform.any() else "silent"
     return waveform, frames / info.rate_hz, warning
+
+
+def _check_room(frames: int, info: AudioInfo, spec: FeatureSpec) -> None:
+    """Raises `ClipError` where a whole file would become more at the spec's rate than one of its size may."""
+    if spec.clip_samples is None and 4 * frames * spec.sample_rate_hz // info.rate_hz > limit_bytes(info.size):
+        raise ClipError("fit", Reason.OUT_OF_MEMORY_GUARD, f"{frames:,} samples at {info.rate_hz:,} Hz are more at "
+                        f"{spec.sample_rate_hz:,} Hz than a file of its size can hold")  # fmt: skip
 
 
 def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
@@ -176,6 +184,7 @@ def window_waveforms(source: Source, info: AudioInfo, spec: FeatureSpec, first: 
             return number * info.frames
         return source_frames(number * spec.clip_samples, spec, info.rate_hz)
 
+    _check_room(info.frames, info, spec)
     # Reads begin at the same places of a file wherever a unit of windows does: a decoder may come to other last
     # digits after a jump to another place.
     per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, start_of(1) * info.channels)))

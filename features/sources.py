@@ -180,8 +180,9 @@ def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list
         "--label-pattern finds no label in it" if pattern else
         "it lies directly in the source folder; the label is the name of the first folder below that"
     )  # fmt: skip
-    for path in clips["path"].filter(pc.invert(labelled)).to_pylist():
-        rejects.append(Reject(path, "scan", Reason.BAD_LABEL, message))
+    unlabelled = clips.filter(pc.invert(labelled))
+    for path, size in zip(unlabelled["path"].to_pylist(), unlabelled["size"].to_pylist(), strict=True):
+        rejects.append(Reject(path, "scan", Reason.BAD_LABEL, message, size=size))
     for name, values in told.items():
         place = clips.column_names.index(name) if name in clips.column_names else len(clips.column_names)
         clips = clips.remove_column(place) if place < len(clips.column_names) else clips

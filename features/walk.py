@@ -6,7 +6,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from features.errors import Reason, Reject
+from features.decode import file_error
+from features.errors import Reject
 from features.paths import AUDIO_EXTENSIONS, BACKGROUND_FOLDER, escape_path
 
 _ENDINGS = frozenset(map(os.fsencode, AUDIO_EXTENSIONS))
@@ -107,5 +108,4 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
 
 
 def _reject(path: bytes, error: OSError) -> Reject:
-    reason = Reason.PERMISSION if isinstance(error, PermissionError) else Reason.MISSING
-    return Reject(escape_path(path) or ".", "scan", reason, error.strerror or str(error))
+    return Reject(escape_path(path) or ".", "scan", file_error(error).reason, error.strerror or str(error))

@@ -56,14 +56,14 @@ class Labels:
         rejects: files that could not be used; none of their windows is among the scores.
         warnings: what is odd about units that were labelled all the same, a reject's fields each.
         scored: number of units that were labelled, as far as they go.
-        windows: number of windows labelled.
+        windows: number of windows labelled of each unit, 0 of a reject.
     """
 
     scores: list[Score]
     rejects: list[Reject]
     warnings: list[Reject]
     scored: int
-    windows: int
+    windows: list[int]
 
 
 def csv_header(top: int) -> str:

@@ -4,6 +4,7 @@ Every batch is filled up to the same number of rows: a network's last digits dep
 and a clip's probabilities must not depend on how many others came with it.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from features.decode import probe
+from features.decode import file_error, probe
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
 from features.fit import Window, window_waveforms
 from features.paths import clip_file
@@ -74,7 +75,8 @@ def label_windows(
     places: list[tuple[str, float, float]] = []
     rejects = []
     warnings = []
-    for unit in units:
+    counts = [0] * len(units)
+    for number, unit in enumerate(units):
         try:
             windows, warning = _windows(clip_file(root, unit.path), spec, unit)
             if (refused := refusal(warning, policies)) and warning != Reason.SILENT:
@@ -84,6 +86,7 @@ def label_windows(
             continue
         if warning:
             warnings.append(Reject(unit.path, *remark(warning)))
+        counts[number] = len(windows)
         waveforms += [window.waveform for window in windows]
         places += [(unit.path, window.start_seconds, window.end_seconds) for window in windows]
         if spec.clip_samples is None:  # one may be long: it is let go of before the next is read
@@ -98,13 +101,14 @@ def label_windows(
         warnings = [warning for warning in warnings if warning.path not in loud]
         table = table[[path not in loud for path, _, _ in places]]
         places = [place for place in places if place[0] not in loud]
+        counts = [0 if unit.path in loud else count for unit, count in zip(units, counts, strict=True)]
     scores = []
     for place, row in zip(places, predictor.probabilities(table), strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         for rank, number in enumerate(best.tolist(), start=1):
             if row[number] >= threshold:
                 scores.append(Score(*place, classes[number], float(row[number]), rank))
-    return Labels(scores, rejects, warnings, len(units) - len(rejects), len(places))
+    return Labels(scores, rejects, warnings, len(units) - len(rejects), counts)
 
 
 def _features(waveforms: list[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
@@ -112,10 +116,21 @@ def _features(waveforms: list[NDArray[np.float32]], spec: FeatureSpec) -> NDArra
         return compute_features(waveforms, spec)
 
 
+def _state(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise file_error(error) from error
+    return status.st_size, status.st_mtime_ns
+
+
 def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Window], str]:
     """Returns the windows of a unit and what is odd about them: `truncated`, `silent` or nothing."""
+    before = _state(path)
     info = probe(path)
     windows = list(window_waveforms(path, info, spec, unit.first_window, unit.num_windows))
+    if before != _state(path):
+        raise ClipError("decode", Reason.VANISHED, "the file changed while it was read")
     if info.truncated or len(windows) < unit.num_windows or not all(window.whole for window in windows):
         return windows, Reason.TRUNCATED
     return windows, "" if any(window.waveform.any() for window in windows) else Reason.SILENT

@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +186,15 @@ class Parts:
         odd = _with_sizes((warning for path, warning in warnings.items() if path not in refused), sizes)
         write_file(rejects_output, to_csv(ordered, _TABLE_COLUMNS))
         write_file(warnings_output, to_csv(odd, _TABLE_COLUMNS))
+        counted = zip(chain(*batches), chain.from_iterable(note["windows"] for note in notes), strict=True)
+        windows = sum(count for unit, count in counted if unit.path not in rejects)
         # One part of a long file may fail where another did not: such a file is rejected as a whole.
         broken = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
         with AtomicFile(output) as file:
             file.write(csv_header(top).encode())
             for number in range(len(batches)):
                 file.write(_without(self._lines(number).read_bytes(), broken))
-        return Outcome(len(units) - len(ordered), sum(note["windows"] for note in notes), ordered, odd)
+        return Outcome(len(units) - len(ordered), windows, ordered, odd)
 
     def remove(self) -> None:
         """Removes the folder."""

@@ -104,7 +104,7 @@ def score(request: Request) -> dict[str, Any]:
         _label(request, parts, source.root, batches, todo)
     if source.rejects:  # what could not even be listed counts as a batch too: no file gets lost
         batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in source.rejects]]
-        parts.write(len(batches) - 1, Labels([], source.rejects, [], 0, 0), request.top)
+        parts.write(len(batches) - 1, Labels([], source.rejects, [], 0, [0] * len(source.rejects)), request.top)
     tables = os.path.abspath(request.rejects_output), os.path.abspath(request.warnings_output)
     outcome = parts.join(batches, source, output, *tables, request.top, request.policies)
     parts.remove()

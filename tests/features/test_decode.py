@@ -16,7 +16,8 @@ import features.codecs
 import features.decoders
 from features.decode import decode, file_error, is_plain_wav, probe
 from features.errors import ClipError, Reason
-from features.fit import clip_waveform
+from features.fit import clip_waveform, window_waveforms
+from features.presets import preset
 from tests.conftest import DATA
 from tests.features.examples import STFT
 from tests.signals import chirp, noise, sine, write_wav
@@ -441,6 +442,47 @@ def test_a_file_that_was_cut_off_is_used_as_far_as_it_goes_and_says_so(name):
     assert 2_000 < info.frames < 6_000
     same_as_soundfile(cut)
     assert clip_waveform(cut, STFT)[2] == "truncated"
+
+
+def test_chunks_that_end_beyond_all_files_are_the_end(tmp_path):
+    """Sizes near 2**64, which no file position can be."""
+    w64 = b"riff" + bytes(20) + b"wave" + bytes(12) + b"abcd" + bytes(12) + b"\xff" * 8
+    assert reason_of(w64) == ("decode", Reason.DAMAGED)
+    caf = b"caff\0\1\0\0abcd\x7f" + b"\xff" * 7 + bytes(64)
+    assert reason_of(caf) == ("decode", Reason.DAMAGED)
+    whole = FORMATS["W64 PCM_16"]
+    at = whole.index(b"data", 40)
+    odd = whole[:at] + b"levl" + whole[at + 4 : at + 16] + struct.pack("<Q", 2**63 + 24) + whole[at:]
+    same_as_soundfile(odd)
+
+
+def test_a_small_file_of_many_frames_at_a_low_rate_is_not_taken_whole():
+    """A FLAC of silence: 3 kB that would be 880 MB at the rate of the spec."""
+    content = encoded(np.zeros(1_000_000, np.float32), "FLAC", "PCM_16", 100)
+    with pytest.raises(ClipError) as error:
+        clip_waveform(content, preset("urbansound-mfcc"))
+    assert (error.value.stage, error.value.reason) == ("fit", Reason.OUT_OF_MEMORY_GUARD)
+    with pytest.raises(ClipError):
+        list(window_waveforms(content, probe(content), preset("urbansound-mfcc"), 0, 1))
+    assert len(clip_waveform(content, STFT)[0]) == 16_000
+
+
+@pytest.mark.filterwarnings("error")
+def test_samples_whose_mixture_is_not_finite_are_a_reason():
+    for samples, rate_hz in (
+        (np.full((16_000, 2), 3e38), 16_000),
+        (3.4e38 * np.sign(np.sin(np.arange(44_100) * 0.3)), 44_100),
+    ):
+        content = encoded(samples, "WAV", "FLOAT", rate_hz)
+        with pytest.raises(ClipError) as error:
+            clip_waveform(content, STFT)
+        assert (error.value.stage, error.value.reason) == ("fit", Reason.NOT_FINITE)
+
+
+def test_an_mp3_without_a_whole_frame_says_so():
+    with pytest.raises(ClipError, match="no frame of sound can be found") as error:
+        probe(FORMATS["MP3 MPEG_LAYER_III"][:100])
+    assert error.value.reason == Reason.DAMAGED
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])

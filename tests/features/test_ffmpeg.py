@@ -116,6 +116,15 @@ def test_what_ffmpeg_refuses_too_says_what_both_said(ffmpeg):
     assert error.value.reason == Reason.UNSUPPORTED_CODEC
 
 
+def test_what_is_said_of_a_file_is_the_same_each_time(ffmpeg):
+    said = set()
+    for _ in range(3):
+        with pytest.raises(ClipError) as error:
+            probe(b"\0\0\0\x18ftypM4A " + bytes(64))
+        said.add(error.value.message)
+    assert len(said) == 1
+
+
 def test_a_file_without_sound_in_it(ffmpeg, tmp_path):
     command = [str(ffmpeg), "-v", "error", "-f", "lavfi", "-i", "color=size=16x16:duration=1", str(tmp_path / "a.mp4")]
     subprocess.run(command, check=True)

@@ -80,7 +80,7 @@ def test_nothing_to_hear_is_a_reason():
         with pytest.raises(ClipError) as error:
             fit(np.ones((samples, 1), np.float32), rate_hz, TINY)
         assert (error.value.stage, error.value.reason) == ("fit", Reason.TOO_SHORT)
-        assert f"{samples} samples at {rate_hz} Hz" in error.value.message
+        assert f"a length of {samples} at {rate_hz:,} Hz" in error.value.message
 
 
 @pytest.mark.parametrize("spec", [TINY, CENTRE], ids=["start", "centre"])

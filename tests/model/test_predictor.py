@@ -69,7 +69,7 @@ def test_windows_are_labelled_in_order_and_bad_files_set_aside(predictor, tmp_pa
         for rank in (1, 2, 3)
     ]
     assert [(reject.path, reject.reason) for reject in labels.rejects] == [("c.wav", "empty")]
-    assert (labels.scored, labels.windows) == (2, 3)
+    assert (labels.scored, labels.windows) == (2, [2, 0, 1])
     for first in (0, 3, 6):
         window = labels.scores[first : first + 3]
         assert sorted(score.label for score in window) == ["high", "low", "middle"]
@@ -79,7 +79,7 @@ def test_windows_are_labelled_in_order_and_bad_files_set_aside(predictor, tmp_pa
 
 def test_only_bad_files_give_no_scores(predictor, tmp_path):
     labels = label_windows(predictor, str(tmp_path), [WindowUnit("missing.wav", 0, 1)])
-    assert (labels.scores, labels.scored, labels.windows) == ([], 0, 0)
+    assert (labels.scores, labels.scored, labels.windows) == ([], 0, [0])
     assert labels.rejects[0].reason == "missing"
 
 
@@ -89,4 +89,4 @@ def test_lines_of_scores():
     assert score_lines([score], 1) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654\n'
     assert csv_header(2) == "path,start_seconds,end_seconds,label,probability,rank\n"
     assert score_lines([score], 2) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654,1\n'
-    assert score_lines(Labels([], [], [], 0, 0).scores, 1) == ""
+    assert score_lines(Labels([], [], [], 0, []).scores, 1) == ""

@@ -362,10 +362,10 @@ def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
         return parts.open(source, plan_batches(source, preset("speech-commands")), settings)
 
     assert todo(top=1) == [0, 1, 2, 3]
-    parts.write(1, Labels([], [], [], 1, 44), 1)
+    parts.write(1, Labels([], [], [], 1, [44]), 1)
     assert todo(top=1) == [0, 2, 3]
     assert todo(top=2) == [0, 1, 2, 3]
-    parts.write(1, Labels([], [], [], 1, 44), 1)
+    parts.write(1, Labels([], [], [], 1, [44]), 1)
     write_wav(tmp_path / "source" / "b.wav", noise(301 * 4_000), 4_000)
     assert todo(top=2) == [0, 1, 2, 3]
 
