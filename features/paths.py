@@ -6,10 +6,11 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# What soundfile reads, and what it refuses and is audio all the same: that becomes a reject with a reason.
+# What soundfile reads, and what an ffmpeg does: where there is none, that becomes a reject with a reason.
 AUDIO_EXTENSIONS = frozenset(
-    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
-    | {".w64", ".rf64", ".sf", ".m4a", ".aac", ".wma"}
+    {".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
+    | {".w64", ".rf64", ".sf", ".sph", ".voc"}
+    | {".m4a", ".m4b", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm", ".weba", ".mka", ".wv", ".ape", ".tta", ".ac3"}
 )
 BACKGROUND_FOLDER = "_background_noise_"
 FORMULA_STARTS = ("=", "+", "-", "@")
