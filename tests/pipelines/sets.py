@@ -16,6 +16,7 @@ import pytest
 
 from features.build import build_shard
 from features.manifest import MANIFEST, Manifest, existing_manifest
+from features.policies import Policies
 from features.presets import load_spec
 from features.report import is_finished, read_report
 from features.request import Request
@@ -163,13 +164,15 @@ class Job(NamedTuple):
     root: str
     spec: FeatureSpec
     storage_format: str
+    policies: Policies
 
 
 def run_here(job: Job, numbers: Iterable[int], *_: object) -> None:
     """Does in this process what the pipeline does."""
     with pq.ParquetFile(job.work_list) as units:
         for number in numbers:
-            build_shard(read_unit(units, number), job.folder, job.root, job.spec, job.storage_format)
+            unit = read_unit(units, number)
+            build_shard(unit, job.folder, job.root, job.spec, job.storage_format, job.policies)
 
 
 def featurize(asked: Request) -> tuple[Manifest, dict[str, Any]]:

@@ -48,6 +48,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
     with caplog.at_level("INFO", logger="soundmill"):
         assert call("pipelines.score", *arguments) == 0
     assert f"{done} of 7 batches are there" in caplog.text
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "labels.rejects.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "labels.csv",
+        "labels.rejects.csv",
+        "labels.warnings.csv",
+    ]
     assert output.read_bytes() == unbroken
     assert len(unbroken.splitlines()) == 1_601

@@ -309,6 +309,7 @@ def test_links_that_lead_nowhere_are_rejects_of_a_folder_too(run_folder, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "labels.csv",
         "labels.rejects.csv",
+        "labels.warnings.csv",
         "run.json",
         "source",
     ]
