@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.contents import hash_files
-from features.errors import HEALABLE, Reason
+from features.errors import DECODER_DEPENDENT, HEALABLE, Reason
 from features.paths import clip_file, unescape_path
 
 # A modification time this close to the scan proves nothing: the file may change again without a new time.
@@ -222,7 +222,7 @@ def _refused(
     asked = np.flatnonzero(refused)
     reasons = cache["reason"].take(pa.array(known[asked])).to_pylist()
     for number, reason in zip(asked.tolist(), reasons, strict=True):
-        if reason == Reason.UNSUPPORTED_CODEC:
+        if reason in DECODER_DEPENDENT:
             refused[number] = not evidence.other_decoder
         elif reason == Reason.PERMISSION:
             refused[number] = not os.access(clip_file(evidence.root, clips["path"][number].as_py()), os.R_OK)

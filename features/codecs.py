@@ -49,8 +49,8 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
 
     @property
     def can_seek(self) -> bool:
-        """Whether a seek can be relied on: it fails at the end of a file whose length is not known."""
-        return bool(self.frames != _UNKNOWN_FRAMES and super().seekable())
+        """Whether it can be tried to seek."""
+        return bool(super().seekable())
 
 
 def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
@@ -132,7 +132,7 @@ def _at(descriptor: int, mp3: bool, start: int) -> _SoundFile:
     if audio.can_seek:
         try:
             audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
-        except (soundfile.SoundFileError, OSError):  # as in a FLAC that was cut off, near its end
+        except (soundfile.SoundFileError, OSError):  # at the end of a FLAC that was cut off or does not tell its length
             audio = _SoundFile(descriptor, mp3)
         else:
             return audio

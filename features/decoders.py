@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from pathlib import Path
@@ -83,8 +84,16 @@ def probe_in_process(file: OpenFile) -> CodecInfo:
         ClipError: besides, the process died, took too long or wanted too much memory.
         RunError: no such process can be started.
     """
-    _, end = _ask(file, None)
-    return CodecInfo(*end["info"])
+    status = os.fstat(file.descriptor)
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, file.mp3)
+    info = _probed.get(key)
+    if info is None:
+        _, end = _ask(file, None)
+        info = CodecInfo(*end["info"])
+        _probed.clear()
+        if status.st_nlink:  # else it has no name: another of that number may come, of that size and time
+            _probed[key] = info
+    return info
 
 
 def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> NDArray[np.float32]:
@@ -116,7 +125,9 @@ class _Decoder:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads that it never uses are room it may not take
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_PROJECT), os.environ.get("PYTHONPATH")]))
+        if str(_PROJECT) != sysconfig.get_path("purelib"):  # there it is found, and would come before Python's own
+            paths = [str(_PROJECT), os.environ.get("PYTHONPATH")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         # What decoders print of files that are none of their liking helps nobody.
         silence = None if is_verbose() else subprocess.DEVNULL
         with theirs:
@@ -192,6 +203,17 @@ class _Decoder:
 # Processes that wait to be asked: as many as threads have ever decoded at a time. They end when this one does.
 _idle: list[_Decoder] = []
 _lock = threading.Lock()
+# What is known of the last file: its parts follow one another, and to count its frames may take long.
+_probed: dict[tuple[int, int, int, int, bool], CodecInfo] = {}
+
+
+def _start_anew() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _idle.clear()  # they answer the process that this one was forked from
+
+
+os.register_at_fork(after_in_child=_start_anew)
 
 
 def _ask(file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:

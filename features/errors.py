@@ -48,6 +48,8 @@ HEALABLE = frozenset(
 )
 
 
+# What another decoder may heal.
+DECODER_DEPENDENT = frozenset({Reason.UNSUPPORTED_CODEC, Reason.DAMAGED, Reason.NOT_AUDIO})
 NOT_FINITE_FEATURES = "its samples are so large that its features are no finite numbers"
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.decoders import limit_bytes, limit_seconds
-from features.errors import ClipError, Reason
+from features.errors import ClipError, Reason, RunError
 
 # Demuxers that read one file and nothing that it names: no playlists, no scripts, no streams from elsewhere.
 _FORMATS = (
@@ -29,6 +29,7 @@ _FORMATS = (
 )
 _MEMORY_BYTES = 2**30
 _AU_HEADER = struct.Struct(">4s5I")
+_NO_SPACE = "No space left"
 _SAID_BYTES = 4096
 _SHOWN_CHARACTERS = 300
 
@@ -81,9 +82,12 @@ def convert(descriptor: int) -> Converted:
 
     Raises:
         ClipError: there is no ffmpeg, it cannot decode the file, or takes too much of anything.
+        RunError: there is no room for temporary files.
     """
     status = os.fstat(descriptor)
     key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if status.st_nlink == 0:  # it has no name: another of that number may come, of that size and time
+        return _convert(descriptor, status.st_size)
     with _lock:
         if key not in _last:
             _last.clear()
@@ -102,30 +106,38 @@ def _convert(descriptor: int, size: int) -> Converted:
     program = find_ffmpeg()
     if program is None:
         raise ClipError("decode", Reason.UNSUPPORTED_CODEC, "an ffmpeg on the PATH may decode it, and there is none")
-    output = tempfile.TemporaryFile(prefix="soundmill-")  # noqa: SIM115  # it outlives this function
+    try:
+        output = tempfile.TemporaryFile(prefix="soundmill-")  # noqa: SIM115  # it outlives this function
+    except OSError as error:
+        raise RunError(f"no temporary file can be made: {error}; TMPDIR says where") from error
     try:
         with tempfile.TemporaryFile() as said:
-            complaint = _run(program, descriptor, output, said, size)
+            code, complaint = _run(program, descriptor, output, said, size)
         output.seek(0)
         header = output.read(_AU_HEADER.size)
         length = os.fstat(output.fileno()).st_size
         if length >= limit_bytes(size):
             raise ClipError("decode", Reason.OUT_OF_MEMORY_GUARD,
                             "it becomes more samples than a file of its size can hold")  # fmt: skip
-        if len(header) < _AU_HEADER.size:
-            raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"ffmpeg: {complaint or 'it finds no sound'}")
-        _, offset, _, _, rate_hz, channels = _AU_HEADER.unpack(header)
+        whole = len(header) == _AU_HEADER.size
+        _, offset, _, _, rate_hz, channels = _AU_HEADER.unpack(header) if whole else (b"", length, 0, 0, 0, 1)
         frames = max(0, length - offset) // (4 * channels)
+        if frames == 0 and complaint and _NO_SPACE not in complaint:
+            raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"ffmpeg: {complaint}")
+        if code:
+            # A signal, a full disk, no memory: what it wrote is not all. Of damaged files it ends with 0.
+            why = complaint or f"is there room in {tempfile.gettempdir()}?"
+            raise ClipError("decode", Reason.DECODER_DIED, f"ffmpeg ended early with exit code {code}: {why}")
         if frames == 0:
-            raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"ffmpeg: {complaint or 'it finds no samples'}")
+            raise ClipError("decode", Reason.UNSUPPORTED_CODEC, "ffmpeg finds no sound in it")
     except BaseException:
         output.close()
         raise
     return Converted(output, offset, frames, channels, rate_hz, complaint)
 
 
-def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int) -> str:
-    """Converts the first sound of a file into AU; returns what ffmpeg complained of."""
+def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int) -> tuple[int, str]:
+    """Converts the first sound of a file into AU; returns ffmpeg's exit code and what it complained of."""
     source = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS, "-i", f"file:/dev/fd/{descriptor}"]
     sound = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-fs", str(limit_bytes(size)), "-f", "au", "pipe:1"]
     command = [program, "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", *source, *sound]
@@ -133,6 +145,7 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=said, env=environment, pass_fds=[descriptor],
+            process_group=0,  # Ctrl-C is the driver's
         )  # fmt: skip
     except OSError as error:
         raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"{program} does not start: {error.strerror}") from error
@@ -140,6 +153,9 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
         try:
             with contextlib.suppress(AttributeError, ProcessLookupError):  # prlimit is Linux's
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+                # Should this process be killed meanwhile, nobody else ends one that computes for ever.
+                cpu_seconds = int(limit_seconds(size)) + 1
+                resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
             process.wait(limit_seconds(size))
         except subprocess.TimeoutExpired as error:
             raise ClipError("decode", Reason.TIMEOUT, "ffmpeg took too long and was ended") from error
@@ -150,4 +166,6 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
     said.seek(0)
     lines = [line.strip() for line in said.read(_SAID_BYTES).decode(errors="replace").splitlines() if line.strip()]
     said_in_a_line = "; ".join(lines).replace(f"/dev/fd/{descriptor}", "it")
-    return re.sub(" @ 0x[0-9a-f]+", "", said_in_a_line)[:_SHOWN_CHARACTERS]  # addresses differ from run to run
+    return process.returncode, re.sub(" @ 0x[0-9a-f]+", "", said_in_a_line)[
+        :_SHOWN_CHARACTERS
+    ]  # addresses differ from run to run

@@ -207,4 +207,10 @@ def window_waveforms(source: Source, info: AudioInfo, spec: FeatureSpec, first: 
                 continue
             whole = start + len(window) == min(end, info.frames)
             seconds = start / info.rate_hz, (start + len(window)) / info.rate_hz
-            yield Window(fit(window, info.rate_hz, spec), *seconds, whole)
+            try:
+                waveform = fit(window, info.rate_hz, spec)
+            except ClipError as error:  # what a damage left of a window may be too short for one
+                if whole or number == 0 or error.reason != Reason.TOO_SHORT:
+                    raise
+                continue
+            yield Window(waveform, *seconds, whole)

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.atomic import AtomicFile
-from features.errors import HEALABLE, Reason
+from features.errors import DECODER_DEPENDENT, HEALABLE
 from features.parquet import read_table
 from features.shards import Shard, shard_path
 from features.statistics import Statistics
 from features.versions import library_versions
 
 _METADATA_KEY = b"soundmill"
-_DECODERS = ("soundfile", "libsndfile", "ffmpeg")
+_DECODERS = ("soundfile", "libsndfile", "ffmpeg", "decoding")
 ROW_SCHEMA = pa.schema(
     {
         "path": pa.string(),
@@ -137,7 +137,7 @@ def write_report(
     metadata = {
         "fingerprint": fingerprint,
         "final": HEALABLE.isdisjoint(reasons),
-        "codec": Reason.UNSUPPORTED_CODEC in reasons,
+        "codec": not DECODER_DEPENDENT.isdisjoint(reasons),
         "shard": asdict(shard) if shard else None,
         "statistics": statistics.to_dict(),
         "versions": library_versions(),

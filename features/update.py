@@ -15,7 +15,7 @@ from features.changes import NOTHING, Changes, Evidence, compare, spare_lines
 from features.commit import commit, gather, has_rejects
 from features.console import LOG, size_text
 from features.diary import last_scan_ns
-from features.errors import Reason, Reject, RunError, UsageError
+from features.errors import DECODER_DEPENDENT, Reject, RunError, UsageError
 from features.manifest import Manifest
 from features.plan import Plan, make_plan, unit_members
 from features.policies import DEFAULTS, Policies, decided_anew
@@ -242,6 +242,6 @@ def _without_lost(cache: pa.Table, folder: Path, base: Manifest) -> pa.Table:
 
 
 def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:
-    if base is None or Reason.UNSUPPORTED_CODEC not in cache["reason"].unique().to_pylist():
+    if base is None or DECODER_DEPENDENT.isdisjoint(cache["reason"].unique().to_pylist()):
         return False
     return other_decoder(base.versions)

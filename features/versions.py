@@ -6,6 +6,8 @@ from importlib.metadata import version
 
 from features.ffmpeg import ffmpeg_version, find_ffmpeg
 
+# Raised when soundmill itself comes to read what it did not: rejects for their content are tried again then.
+_DECODING = "2"
 _LIBRARIES = ("soundmill", "numpy", "scipy", "soxr", "soundfile", "pyarrow")
 
 
@@ -18,4 +20,5 @@ def library_versions() -> dict[str, str]:
     program = find_ffmpeg()
     if program is not None:
         versions["ffmpeg"] = ffmpeg_version(program)
+    versions["decoding"] = _DECODING
     return {"python": platform.python_version(), "libsndfile": soundfile.__libsndfile_version__, **versions}

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 from features import console
 from features.console import LOG
 from features.decode import probe
-from features.errors import ClipError, Reject, RunError, UsageError
+from features.errors import ClipError, Reason, Reject, RunError, UsageError
 from features.fit import num_windows, window_waveforms
 from features.paths import clip_file, csv_path, escape_path
 from features.pictures import check_picture
@@ -50,6 +51,8 @@ def check(request: Request, classes: list[str]) -> None:
     for path in request.paths:
         if os.path.isdir(clip_file("", path)):
             raise UsageError(f"{path} is a folder; label its files with python -m pipelines.score --input {path}")
+        if os.path.exists(clip_file("", path)) and not os.path.isfile(clip_file("", path)):
+            raise UsageError(f"{path} is a pipe or a device, which cannot be read twice; write it to a file")
 
 
 def plan_files(paths: tuple[str, ...], spec: FeatureSpec) -> Iterator[tuple[str, list[WindowUnit] | Reject]]:
@@ -102,7 +105,9 @@ def predict(request: Request) -> dict[str, Any]:
         if refused:  # a file is labelled as a whole or not at all
             _refuse(refused[0], rejects)
             continue
-        for warning in dict.fromkeys(warning for label in labels for warning in label.warnings):
+        said = [warning for label in labels for warning in label.warnings]
+        whole = len(said) == len(units)  # a file is silent if all of it is
+        for warning in dict.fromkeys(said if whole else [odd for odd in said if odd.reason != Reason.SILENT]):
             LOG.warning("%s: %s, %s; used all the same", csv_path(path), warning.reason, warning.message)
         if not scored:
             print(csv_header(request.top), end="")
@@ -153,7 +158,9 @@ def _draw(scores: list[Score], windows: int, classes: list[str], spec: FeatureSp
     waveforms = {}
     for path, count in wanted.items():
         file = clip_file("", path)
-        for waveform, start, end, _ in window_waveforms(file, probe(file), spec, 0, count):
+        info = probe(file)
+        found = window_waveforms(file, info, spec, 0, num_windows(info, spec))  # of which a damaged file lacks some
+        for waveform, start, end, _ in itertools.islice(found, count):
             waveforms[path, start, end] = waveform
     drawn = [
         LabelledWindow(*place, waveforms[place], compute_features([waveforms[place]], spec)[0], probabilities,

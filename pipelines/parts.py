@@ -12,7 +12,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from features.policies import Policies, refusal
 from features.rejects import COLUMNS, in_order, to_csv
 from features.sources import Source
 from features.spec import FeatureSpec
+from features.versions import library_versions
 from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, score_lines
 
 _TABLE_COLUMNS = (*COLUMNS, "size")
@@ -54,23 +55,23 @@ class Outcome:
     warnings: list[Reject]
 
 
-def plan_batches(source: Source, spec: FeatureSpec) -> list[list[WindowUnit]]:
+def plan_batches(source: Source, spec: FeatureSpec) -> tuple[list[list[WindowUnit]], list[Reject]]:
     """Deals the windows of all files into batches, in the order of the CSV.
 
-    A file is split only where its windows alone are more than a batch. Files whose header cannot be read count as one
-    window; they are rejected when they are decoded.
+    A file is split only where its windows alone are more than a batch.
+
+    Returns:
+        The batches, and files whose header cannot be read.
     """
-
-    def windows(path: str) -> int:
-        try:
-            return num_windows(probe(clip_file(source.root, path)), spec)
-        except ClipError:
-            return 1
-
+    rejects = []
     batches: list[list[WindowUnit]] = []
     room = 0
     for path in source.clips["path"].to_pylist():
-        count = windows(path)
+        try:
+            count = num_windows(probe(clip_file(source.root, path)), spec)
+        except ClipError as error:
+            rejects.append(Reject(path, error.stage, str(error.reason), error.message))
+            continue
         for first in range(0, count, BATCH_CLIPS):
             unit = WindowUnit(path, first, min(BATCH_CLIPS, count - first))
             if unit.num_windows > room:
@@ -78,7 +79,7 @@ def plan_batches(source: Source, spec: FeatureSpec) -> list[list[WindowUnit]]:
                 room = BATCH_CLIPS
             batches[-1].append(unit)
             room -= unit.num_windows
-    return batches
+    return batches, rejects
 
 
 class Parts:
@@ -106,6 +107,9 @@ class Parts:
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name in ("path", "size", "mtime_ns"):
             digest.update(json.dumps(source.clips[name].to_pylist()).encode())
+        # Another decoder may find other windows.
+        digest.update(json.dumps([[astuple(unit) for unit in batch] for batch in batches]).encode())
+        digest.update(json.dumps(library_versions(), sort_keys=True).encode())
         job = self.folder / "job.json"
         content = json.dumps({"job": digest.hexdigest()})
         if not job.is_file() or job.read_text(encoding="utf-8") != content:

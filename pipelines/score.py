@@ -94,7 +94,7 @@ def score(request: Request) -> dict[str, Any]:
     description = read_description(request.run)
     check(request, description["classes"])
     source = list_clips(request.input, request.layout, labelled=False)
-    batches = plan_batches(source, description["spec"])
+    batches, unreadable = plan_batches(source, description["spec"])
     output = os.path.abspath(request.output)
     parts = Parts(f"{output}.parts")
     settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
@@ -102,9 +102,10 @@ def score(request: Request) -> dict[str, Any]:
     todo = parts.open(source, batches, settings)
     if todo:
         _label(request, parts, source.root, batches, todo)
-    if source.rejects:  # what could not even be listed counts as a batch too: no file gets lost
-        batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in source.rejects]]
-        parts.write(len(batches) - 1, Labels([], source.rejects, [], 0, [0] * len(source.rejects)), request.top)
+    rejects = source.rejects + unreadable
+    if rejects:  # what could not even be listed counts as a batch too: no file gets lost
+        batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in rejects]]
+        parts.write(len(batches) - 1, Labels([], rejects, [], 0, [0] * len(rejects)), request.top)
     tables = os.path.abspath(request.rejects_output), os.path.abspath(request.warnings_output)
     outcome = parts.join(batches, source, output, *tables, request.top, request.policies)
     parts.remove()

@@ -232,6 +232,26 @@ def test_a_decoder_ends_with_the_process_that_asked_it_however_that_died(spoiled
         process.stdout.close()
 
 
+def test_a_process_that_was_forked_after_decoding_has_decoders_of_its_own(tmp_path):
+    paths = [write(tmp_path, f"{number}.flac", encoded(noise(50_000, number), "FLAC", "PCM_16")) for number in range(2)]
+    code = """
+import os, sys
+import numpy as np
+from features.decode import decode, probe
+def look(path): return decode(path, probe(path)).tobytes()
+whole = {path: look(path) for path in sys.argv[1:]}
+children = []
+for path in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all(look(path) == whole[path] for _ in range(50)) else 1)
+    children.append(child)
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[0, 0]\n", done.stderr
+
+
 def test_decoders_find_the_package_from_any_folder_and_none_that_has_its_name(tmp_path):
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "__init__.py").write_text("raise SystemExit('another features')")

@@ -4,6 +4,8 @@ import io
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
 
 import numpy as np
@@ -12,7 +14,7 @@ import soundfile
 
 from features import decoders
 from features.decode import decode, probe
-from features.errors import ClipError, Reason
+from features.errors import ClipError, Reason, RunError
 from features.ffmpeg import ffmpeg_version, find_ffmpeg
 from features.fit import clip_waveform, num_windows, window_waveforms
 from features.versions import library_versions
@@ -199,8 +201,41 @@ def test_a_program_that_dies_is_a_decoder_that_died(no_ffmpeg):
     assert error.value.reason == Reason.DECODER_DIED
 
 
+@pytest.mark.parametrize("ending", ["exit 228", "kill -INT $$; exit 255"])
+def test_samples_of_a_program_that_ended_early_are_not_taken(ffmpeg, tmp_path, ending):
+    """As for want of room, or by a signal that it catches: what it wrote looks whole."""
+    path = converted(ffmpeg, tmp_path, SECOND, "a.m4a")
+    real = ffmpeg.resolve()
+    ffmpeg.unlink()
+    program(ffmpeg.parent, f'trap "" INT\n{real} "$@"\n{ending}\n')
+    with pytest.raises(ClipError, match=r"ffmpeg ended early with exit code \d+: is there room in") as error:
+        probe(path)
+    assert error.value.reason == Reason.DECODER_DIED
+
+
+def test_a_full_folder_for_temporary_files_is_healed_by_room(ffmpeg, tmp_path):
+    path = converted(ffmpeg, tmp_path, chirp(400_000), "a.m4a")
+    code = (
+        "import resource, signal, sys\n"
+        "from features.decode import probe\nfrom features.errors import ClipError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
+        "try: print(probe(sys.argv[1]))\nexcept ClipError as error: print(error.reason)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert done.stdout == "decoder_died\n", done.stderr
+    assert probe(path).frames >= 400_000
+
+
+def test_no_folder_for_temporary_files_ends_the_run(ffmpeg, tmp_path, monkeypatch):
+    path = converted(ffmpeg, tmp_path, SECOND, "a.m4a")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(RunError, match=r"no temporary file can be made: .*; TMPDIR says where"):
+        probe(path)
+
+
 def test_a_program_that_wants_too_much_memory_gets_none(no_ffmpeg):
-    program(no_ffmpeg, f"exec {os.sys.executable} -c 'a = bytearray(4 << 30); print(len(a))'\n")
+    program(no_ffmpeg, f"exec {sys.executable} -c 'a = bytearray(4 << 30); print(len(a))'\n")
     with pytest.raises(ClipError, match="MemoryError") as error:
         probe(REFUSED)
     assert error.value.reason == Reason.UNSUPPORTED_CODEC

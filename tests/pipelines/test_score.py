@@ -3,20 +3,23 @@ import csv
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from features.errors import RunError, UsageError
+from features.errors import ClipError, Reason, RunError, UsageError
 from features.paths import unescape_path
 from features.presets import preset
 from features.sources import scan
 from features.spectrogram import compute_features
+from features.versions import library_versions
 from model.artifact import load_artifact
 from model.labels import Labels
 from model.predictor import Predictor
+from pipelines import parts as parts_module
 from pipelines.parts import Parts, plan_batches
 from tests.conftest import call
 from tests.pipelines.conftest import files_of, make_old
@@ -286,6 +289,47 @@ def test_a_recording_that_was_cut_off_is_rejected_as_a_whole_where_that_is_the_p
     assert (figures["files"], figures["scored"], figures["rejected"]) == (3, 2, 1)
 
 
+def test_a_file_whose_header_cannot_be_read_in_time_is_a_reject_and_not_one_window(run_folder, tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    write_wav(source / "a.wav", noise(48_000))
+    write_wav(source / "b.wav", noise(48_000))
+    whole = parts_module.probe
+
+    def slow(path):
+        if path.endswith("b.wav"):
+            raise ClipError("decode", Reason.TIMEOUT, "decoding took too long and was ended")
+        return whole(path)
+
+    monkeypatch.setattr(parts_module, "probe", slow)
+    rows = score(run_folder, source, tmp_path / "labels.csv")
+    assert [row["path"] for row in rows] == ["a.wav"] * 3
+    (reject,) = read(tmp_path / "labels.rejects.csv")
+    assert (reject["path"], reject["reason"], reject["size"]) == ("b.wav", "timeout", str(44 + 96_000))
+
+
+def test_an_interrupted_run_is_not_taken_up_with_another_decoder(run_folder, tmp_path, ffmpeg, monkeypatch):
+    source = tmp_path / "source"
+    write_wav(source / "a.wav", noise(16_000))
+    write_wav(tmp_path / "long.wav", noise(20 * 16_000))
+    subprocess.run([ffmpeg, "-v", "error", "-i", tmp_path / "long.wav", source / "b.m4a"], check=True)
+    output = tmp_path / "labels.csv"
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        library_versions.cache_clear()
+        patch.setattr(Parts, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            score(run_folder, source, output)
+    library_versions.cache_clear()
+    rows = score(run_folder, source, output)
+    assert collections.Counter(row["path"] for row in rows)["b.m4a"] in (20, 21)
+    assert read(tmp_path / "labels.rejects.csv") == []
+    library_versions.cache_clear()
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("policy", ["keep", "reject"])
 def test_silent_recordings_are_named_or_rejected(run_folder, tmp_path, policy):
     source = tmp_path / "source"
@@ -347,7 +391,7 @@ def test_a_folder_of_parts_that_a_kill_left_before_it_was_complete_is_in_nobodys
     """As it stands when a run is killed while it plans, which takes long for millions of files."""
     source = scan(str(recordings / "long.wav"), labelled=False)
     parts = Parts(str(tmp_path / "labels.csv.parts"))
-    parts.open(source, plan_batches(source, preset("speech-commands")), {})
+    parts.open(source, plan_batches(source, preset("speech-commands"))[0], {})
     (parts.folder / "job.json").unlink()
     assert len(score(run_folder, recordings / "long.wav", tmp_path / "labels.csv")) == 3
 
@@ -359,7 +403,7 @@ def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
 
     def todo(**settings: object) -> list[int]:
         source = scan(str(tmp_path / "source"), labelled=False)
-        return parts.open(source, plan_batches(source, preset("speech-commands")), settings)
+        return parts.open(source, plan_batches(source, preset("speech-commands"))[0], settings)
 
     assert todo(top=1) == [0, 1, 2, 3]
     parts.write(1, Labels([], [], [], 1, [44]), 1)
