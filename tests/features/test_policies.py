@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from features import versions
 from features.commit import rejects_table
 from features.manifest import load_manifest
 from features.policies import DEFAULTS
@@ -106,6 +107,20 @@ def test_a_finished_unit_of_another_policy_is_not_taken(source, tmp_path):
     featurize(source, tmp_path / "set", "--truncated", "reject")
     featurize(source, tmp_path / "new", "--truncated", "reject")
     assert content_of(tmp_path / "set") == content_of(tmp_path / "new")
+
+
+def test_what_soundmill_itself_reads_now_is_tried_again(source, tmp_path, monkeypatch):
+    """As after an upgrade: rejects for their content are, and the others and the rows are not."""
+    (source / "yes" / "damaged.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
+    (source / "yes" / "empty.wav").write_bytes(b"")
+    make_old(source)
+    featurize(source, tmp_path / "set")
+    assert featurize(source, tmp_path / "set")["computed"] == 0
+    versions.library_versions.cache_clear()
+    monkeypatch.setattr(versions, "_DECODING", "newer")
+    figures = featurize(source, tmp_path / "set")
+    versions.library_versions.cache_clear()
+    assert (figures["computed"], figures["kept"], figures["rejected"]) == (1, 33, 2)
 
 
 def test_verify_and_repair_keep_to_the_policy_of_the_set(source, tmp_path):

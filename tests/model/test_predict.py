@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from features.decode import probe
 from features.errors import RunError, UsageError
+from features.fit import num_windows, window_waveforms
 from features.paths import unescape_path
 from features.presets import preset
 from features.spec import FeatureSpec
@@ -225,3 +228,32 @@ def test_the_figures_of_a_prediction(run, files, capsys):
     assert {**figures, "seconds": 0} == {
         "seconds": 0, "files": 1, "scored": 1, "rejected": 0, "rejects": {}, "windows": 3, "drawn": 0,
     }  # fmt: skip
+
+
+def test_a_file_that_is_damaged_within_is_labelled_and_drawn_with_a_gap(run, tmp_path):
+    samples = np.tile(noise(8_000 * 40)[:, None], 8)
+    soundfile.write(tmp_path / "gap.flac", samples + noise(samples.size).reshape(samples.shape), 8_000)
+    content = bytearray((tmp_path / "gap.flac").read_bytes())
+    at = len(content) // 4
+    content[at : at + 100_000] = bytes(100_000)
+    (tmp_path / "gap.flac").write_bytes(content)
+    info = probe(str(tmp_path / "gap.flac"))
+    windows = list(window_waveforms(str(tmp_path / "gap.flac"), info, WINDOWED, 0, num_windows(info, WINDOWED)))
+    assert 40 < len(windows) < num_windows(info, WINDOWED) == 160
+    arguments = ("--model", run, tmp_path / "gap.flac", "--plot", tmp_path / "plot.png")
+    assert call("model.predict", *arguments) == 0
+    assert (tmp_path / "plot.png").exists()
+
+
+def test_a_file_is_called_silent_only_where_all_of_it_is(run, tmp_path):
+    write_wav(tmp_path / "half.wav", np.concatenate([np.zeros(2_000 * 300, np.float32), noise(2_000)]), 8_000)
+    write_wav(tmp_path / "silent.wav", np.zeros(2_000 * 300, np.float32), 8_000)
+    done = run_command("model.predict", "--model", run, tmp_path / "half.wav", tmp_path / "silent.wav")
+    assert "half.wav: silent" not in done.stderr
+    assert "silent.wav: silent, every sample that is heard is zero; used all the same" in done.stderr
+
+
+def test_a_pipe_is_refused(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(UsageError, match="is a pipe or a device"):
+        predict(Request(str(run), (str(tmp_path / "pipe.wav"),)))
