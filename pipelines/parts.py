@@ -177,8 +177,8 @@ class Parts:
             raise RunError(f"of {units.total():,} units of work {scored:,} were scored and {refused:,} rejected; this "
                            f"does not add up: remove {self.folder} and run again")  # fmt: skip
         warnings = {path: warning for path, warning in _warnings(notes, units).items() if path not in rejects}
-        refused = {path: error for path in warnings if (error := refusal(warnings[path].reason, policies))}
-        rejects |= {path: Reject(path, error.stage, error.reason, error.message) for path, error in refused.items()}
+        left_out = {path: error for path in warnings if (error := refusal(warnings[path].reason, policies))}
+        rejects |= {path: Reject(path, error.stage, error.reason, error.message) for path, error in left_out.items()}
         sizes = _sizes(source, [*rejects, *warnings])
         ordered = _with_sizes(rejects.values(), sizes)
         if len(ordered) == len(units):
@@ -187,13 +187,13 @@ class Parts:
                 f"every file was rejected, {len(ordered):,} in all; the first: {first.path}: {first.reason}, "
                 f"{first.message}"
             )
-        odd = _with_sizes((warning for path, warning in warnings.items() if path not in refused), sizes)
+        odd = _with_sizes((warning for path, warning in warnings.items() if path not in left_out), sizes)
         write_file(rejects_output, to_csv(ordered, _TABLE_COLUMNS))
         write_file(warnings_output, to_csv(odd, _TABLE_COLUMNS))
         counted = zip(chain(*batches), chain.from_iterable(note["windows"] for note in notes), strict=True)
         windows = sum(count for unit, count in counted if unit.path not in rejects)
         # One part of a long file may fail where another did not: such a file is rejected as a whole.
-        broken = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
+        broken = {csv_path(path) for path in rejects if units[path] > 1 or path in left_out}
         with AtomicFile(output) as file:
             file.write(csv_header(top).encode())
             for number in range(len(batches)):
