@@ -316,7 +316,7 @@ def test_where_nothing_has_healed_since_nothing_is_decoded_and_no_state_is_made(
     assert files_of(damage.features, "runs.jsonl") == before
 
 
-@pytest.mark.parametrize("moment", ["as it starts", "as it works"])
+@pytest.mark.parametrize("moment", ["as it starts", pytest.param("as it works", marks=pytest.mark.trial)])
 def test_a_worker_that_is_killed_ends_a_scoring_with_one_line(many_clips, run_folder, tmp_path, caplog, moment):
     output, parts = tmp_path / "labels.csv", tmp_path / "labels.csv.parts"
     arguments = ("--model", run_folder, "--input", many_clips / "high")
