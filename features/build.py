@@ -100,8 +100,7 @@ def build_shard(
 
 
 def _compute(table: NDArray[np.floating], pending: dict[int, NDArray[np.float32]], spec: FeatureSpec) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then becomes a reject
-        table[list(pending)] = compute_features(list(pending.values()), spec)
+    table[list(pending)] = compute_features(list(pending.values()), spec)
     pending.clear()
 
 

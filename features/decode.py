@@ -20,7 +20,7 @@ Source = bytes | str
 """The content of a file, or the path of one as `os.fsdecode` gives it."""
 
 # What recordings have; a header that says another rate is damaged, and to resample it may take for ever.
-LEAST_RATE_HZ, MOST_RATE_HZ = 100, 768_000
+_LEAST_RATE_HZ, _MOST_RATE_HZ = 100, 768_000
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def probe(source: Source) -> AudioInfo:
     else:
         with _opened(source) as file:
             info = _probe_coded(file)
-    if not LEAST_RATE_HZ <= info.rate_hz <= MOST_RATE_HZ:
-        rates = f"a sample rate is {LEAST_RATE_HZ:,} to {MOST_RATE_HZ:,} Hz"
+    if not _LEAST_RATE_HZ <= info.rate_hz <= _MOST_RATE_HZ:
+        rates = f"a sample rate is {_LEAST_RATE_HZ:,} to {_MOST_RATE_HZ:,} Hz"
         raise ClipError("decode", Reason.DAMAGED, f"{rates}, and the header says {info.rate_hz:,} Hz")
     return info
 
@@ -78,7 +78,7 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
         if error.reason != Reason.UNSUPPORTED_CODEC:
             raise
         try:
-            sound = convert(file.descriptor)
+            sound = convert(file)
         except ClipError as other:
             raise ClipError("decode", other.reason, f"{error.message}; {other.message}") from other
         # ffmpeg keeps silent about a file that ends early where its samples do not depend on each other.
@@ -113,7 +113,7 @@ def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None =
             raise file_error(error) from error
     with _opened(source) as file:
         if info.by_ffmpeg:
-            samples = read_converted(convert(file.descriptor), start, wanted)
+            samples = read_converted(convert(file), start, wanted)
         else:
             samples = read_in_process(file, start, wanted, info.channels)
     # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
@@ -173,13 +173,15 @@ def _opened(source: Source) -> Iterator[OpenFile]:
         with tempfile.TemporaryFile() as file:
             file.write(source)
             file.flush()
-            yield OpenFile(file.fileno(), len(source), mp3=False)
+            yield OpenFile(file.fileno(), len(source), mp3=False, identity=None)
         return
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise file_error(error) from error
     try:
-        yield OpenFile(descriptor, os.fstat(descriptor).st_size, source.lower().endswith(".mp3"))
+        status = os.fstat(descriptor)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        yield OpenFile(descriptor, status.st_size, source.lower().endswith(".mp3"), identity)
     finally:
         os.close(descriptor)

@@ -32,6 +32,10 @@ _LEAST_BYTES = 64 * 2**20
 _BYTES_A_BYTE = 512
 
 
+# Device, number, size and modification time.
+FileIdentity = tuple[int, int, int, int]
+
+
 class OpenFile(NamedTuple):
     """A file as a decoder gets it.
 
@@ -39,11 +43,13 @@ class OpenFile(NamedTuple):
         descriptor: by which it is open.
         size: its bytes.
         mp3: whether its name says that it is an MP3.
+        identity: what it is known again by, None for one without a name.
     """
 
     descriptor: int
     size: int
     mp3: bool
+    identity: FileIdentity | None
 
 
 class CodecInfo(NamedTuple):
@@ -84,15 +90,13 @@ def probe_in_process(file: OpenFile) -> CodecInfo:
         ClipError: besides, the process died, took too long or wanted too much memory.
         RunError: no such process can be started.
     """
-    status = os.fstat(file.descriptor)
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, file.mp3)
+    key = (file.identity, file.mp3)
     info = _probed.get(key)
-    if info is None:
+    if info is None or file.identity is None:
         _, end = _ask(file, None)
         info = CodecInfo(*end["info"])
         _probed.clear()
-        if status.st_nlink:  # else it has no name: another of that number may come, of that size and time
-            _probed[key] = info
+        _probed[key] = info
     return info
 
 
@@ -204,7 +208,7 @@ class _Decoder:
 _idle: list[_Decoder] = []
 _lock = threading.Lock()
 # What is known of the last file: its parts follow one another, and to count its frames may take long.
-_probed: dict[tuple[int, int, int, int, bool], CodecInfo] = {}
+_probed: dict[tuple[FileIdentity | None, bool], CodecInfo] = {}
 
 
 def _start_anew() -> None:

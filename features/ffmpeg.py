@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from features.decoders import limit_bytes, limit_seconds
+from features.decoders import FileIdentity, OpenFile, limit_bytes, limit_seconds
 from features.errors import ClipError, Reason, RunError
 
 # Demuxers that read one file and nothing that it names: no playlists, no scripts, no streams from elsewhere.
@@ -55,9 +55,8 @@ class Converted:
     complaint: str
 
 
-_Key = tuple[int, int, int, int]
 # The last file: its parts follow one another.
-_last: dict[_Key, Converted] = {}
+_last: dict[FileIdentity, Converted] = {}
 _lock = threading.Lock()
 
 
@@ -77,22 +76,20 @@ def ffmpeg_version(program: str) -> str:
     return words[2] if len(words) > 2 and words[1] == "version" else "unknown"
 
 
-def convert(descriptor: int) -> Converted:
+def convert(file: OpenFile) -> Converted:
     """Converts an open file, or finds it converted.
 
     Raises:
         ClipError: there is no ffmpeg, it cannot decode the file, or takes too much of anything.
         RunError: there is no room for temporary files.
     """
-    status = os.fstat(descriptor)
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-    if status.st_nlink == 0:  # it has no name: another of that number may come, of that size and time
-        return _convert(descriptor, status.st_size)
+    if file.identity is None:
+        return _convert(file.descriptor, file.size)
     with _lock:
-        if key not in _last:
+        if file.identity not in _last:
             _last.clear()
-            _last[key] = _convert(descriptor, status.st_size)
-        return _last[key]
+            _last[file.identity] = _convert(file.descriptor, file.size)
+        return _last[file.identity]
 
 
 def read_converted(converted: Converted, start: int, frames: int) -> NDArray[np.float32]:
@@ -166,6 +163,5 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
     said.seek(0)
     lines = [line.strip() for line in said.read(_SAID_BYTES).decode(errors="replace").splitlines() if line.strip()]
     said_in_a_line = "; ".join(lines).replace(f"/dev/fd/{descriptor}", "it")
-    return process.returncode, re.sub(" @ 0x[0-9a-f]+", "", said_in_a_line)[
-        :_SHOWN_CHARACTERS
-    ]  # addresses differ from run to run
+    complaint = re.sub(" @ 0x[0-9a-f]+", "", said_in_a_line)  # addresses differ from run to run
+    return process.returncode, complaint[:_SHOWN_CHARACTERS]

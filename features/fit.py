@@ -137,7 +137,9 @@ def clip_waveform(
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
     waveform = fit(samples, info.rate_hz, spec)
     # One frame is what rounding start and duration from seconds may add.
-    truncated = len(samples) < wanted or (duration is not None and duration - left > 1) or is_cut_off(source, info)
+    truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
+    if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
+        truncated = is_cut_off(source, info)
     warning = "truncated" if truncated else "" if waveform.any() else "silent"
     return waveform, frames / info.rate_hz, warning
 

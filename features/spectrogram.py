@@ -32,13 +32,13 @@ def compute_features(waveforms: Batch | Sequence[NDArray[np.float32]], spec: Fea
         spec: the front end.
 
     Returns:
-        spec.storage_dtype of shape (clips, *spec.shape).
+        spec.storage_dtype of shape (clips, *spec.shape); of waveforms that are too loud for it not finite.
 
     Raises:
         ValueError: the waveforms have another shape.
     """
     result = np.empty((len(waveforms), *spec.shape), dtype=spec.storage_dtype)
-    with _blas().limit(limits=1, user_api="blas"):
+    with _blas().limit(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
         # So many clips are worked on at a time: what is in work then stays in the cache of a core.
         step = 1 if spec.clip_samples is None else _BLOCK_CLIPS
         for first in range(0, len(waveforms), step):

@@ -67,7 +67,7 @@ class Trace:
     @property
     def peak(self) -> float:
         """The largest absolute sample."""
-        return max(-self.minimum, self.maximum)
+        return abs(max(-self.minimum, self.maximum))  # not -0 where all is silent
 
 
 def trace_waveform(waveform: NDArray[np.float32], rate_hz: int) -> Trace:

@@ -16,7 +16,7 @@ from features.decode import file_error, probe
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
 from features.fit import Window, window_waveforms
 from features.paths import clip_file
-from features.policies import DEFAULTS, Policies, refusal, remark
+from features.policies import remark
 from features.spec import FeatureSpec
 from features.spectrogram import compute_features
 from model.artifact import Artifact
@@ -52,12 +52,7 @@ def _slices(batch: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
 
 
 def label_windows(
-    predictor: Predictor,
-    root: str,
-    units: Sequence[WindowUnit],
-    top: int = 1,
-    threshold: float = 0.0,
-    policies: Policies = DEFAULTS,
+    predictor: Predictor, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
 ) -> Labels:
     """Decodes the windows of some units and labels them.
 
@@ -67,7 +62,6 @@ def label_windows(
         units: what to label; their windows together are the batch.
         top: labels a window.
         threshold: probabilities below it are left out.
-        policies: whether files that were cut off are used; whether silent ones are shows when all units are done.
     """
     spec, classes = predictor.artifact.spec, predictor.artifact.classes
     features: list[NDArray[np.floating]] = []
@@ -79,8 +73,6 @@ def label_windows(
     for number, unit in enumerate(units):
         try:
             windows, warning = _windows(clip_file(root, unit.path), spec, unit)
-            if (refused := refusal(warning, policies)) and warning != Reason.SILENT:
-                raise refused
         except ClipError as error:
             rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
             continue
@@ -90,9 +82,9 @@ def label_windows(
         waveforms += [window.waveform for window in windows]
         places += [(unit.path, window.start_seconds, window.end_seconds) for window in windows]
         if spec.clip_samples is None:  # one may be long: it is let go of before the next is read
-            features.append(_features(waveforms, spec))
+            features.append(compute_features(waveforms, spec))
             waveforms = []
-    features.append(_features(waveforms, spec))
+    features.append(compute_features(waveforms, spec))
     table = np.concatenate(features)
     finite = np.isfinite(table).all(axis=tuple(range(1, table.ndim)))
     if not finite.all():
@@ -109,11 +101,6 @@ def label_windows(
             if row[number] >= threshold:
                 scores.append(Score(*place, classes[number], float(row[number]), rank))
     return Labels(scores, rejects, warnings, len(units) - len(rejects), counts)
-
-
-def _features(waveforms: list[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then becomes a reject
-        return compute_features(waveforms, spec)
 
 
 def _state(path: str) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from features.policies import Policies
 from model.artifact import load_artifact
 from pipelines.parts import Parts
 
@@ -26,7 +25,6 @@ class LabelJob:
         root: where paths begin.
         top: labels a window.
         threshold: probabilities below it are left out.
-        policies: whether odd files are used.
     """
 
     parts: str
@@ -34,7 +32,6 @@ class LabelJob:
     root: str
     top: int
     threshold: float
-    policies: Policies
 
 
 class WindowHandler(ModelHandler[int, PredictionResult, Any]):
@@ -61,7 +58,7 @@ class WindowHandler(ModelHandler[int, PredictionResult, Any]):
         job = self._job
         for number in batch:
             units = Parts(job.parts).read_batch(number)
-            yield PredictionResult(number, label_windows(model, job.root, units, job.top, job.threshold, job.policies))
+            yield PredictionResult(number, label_windows(model, job.root, units, job.top, job.threshold))
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """Returns the batching: one element at a time."""

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ class Parts:
         for name in ("path", "size", "mtime_ns"):
             digest.update(json.dumps(source.clips[name].to_pylist()).encode())
         # Another decoder may find other windows.
-        digest.update(json.dumps([[astuple(unit) for unit in batch] for batch in batches]).encode())
+        planned = [[(unit.path, unit.first_window, unit.num_windows) for unit in batch] for batch in batches]
+        digest.update(json.dumps(planned).encode())
         digest.update(json.dumps(library_versions(), sort_keys=True).encode())
         job = self.folder / "job.json"
         content = json.dumps({"job": digest.hexdigest()})

@@ -98,7 +98,7 @@ def score(request: Request) -> dict[str, Any]:
     output = os.path.abspath(request.output)
     parts = Parts(f"{output}.parts")
     settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
-                "root": source.root, "policies": dict(request.policies)}  # fmt: skip
+                "root": source.root}  # fmt: skip
     todo = parts.open(source, batches, settings)
     if todo:
         _label(request, parts, source.root, batches, todo)
@@ -134,9 +134,7 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
         LOG.info("going on where an interrupted run stopped: %d of %d batches are there", len(batches) - len(todo),
                  len(batches))  # fmt: skip
     weights = {parts.note(number).name: count for number, count in zip(todo, windows, strict=True)}
-    job = LabelJob(
-        str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold, request.policies
-    )
+    job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold)
     with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
         run_units(LabelWindows(job), todo, request.beam_options, workers)
 
