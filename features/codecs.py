@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 
@@ -15,8 +16,11 @@ from features.errors import ClipError, Reason
 
 # What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.
 _UNKNOWN_FRAMES = 2**63 - 1
-# A FLAC of silence has 4,681 frames a byte; a header that promises more is not believed, the frames are counted.
+# A FLAC of silence has 4,681 frames a byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that
+# promises more is not believed, the frames are counted.
 _MOST_FRAMES_A_BYTE = 2**13
+_MOST_FRAMES_A_BYTE_OF_FIXED_RATE = 8
+_VARIABLE_RATE = re.compile("FLAC|VORBIS|OPUS|MPEG|ALAC")
 # So many samples of all channels are decoded at a time.
 _BLOCK_SAMPLES = 2**20
 # The bits of a NaN that no decoder gives.
@@ -62,14 +66,16 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
         mp3: whether its name says that it is an MP3.
 
     Raises:
-        ClipError: it is no audio that soundfile reads, or damaged where its frames are counted.
+        ClipError: it is no audio that soundfile reads, or damaged, which is seen also where its frames are counted.
     """
     container = inspect(descriptor, size)
     try:
         with _SoundFile(descriptor, mp3) as audio:
             frames, truncated, promised = audio.frames, container.cut_off, audio.frames
-            if promised > _MOST_FRAMES_A_BYTE * size:
-                frames, stopped = _count(audio)
+            variable = _VARIABLE_RATE.search(f"{audio.format} {audio.subtype}")
+            most = size * (_MOST_FRAMES_A_BYTE if variable else _MOST_FRAMES_A_BYTE_OF_FIXED_RATE)
+            if promised > most:
+                frames, stopped = _count(audio, most)
                 truncated |= stopped or promised != _UNKNOWN_FRAMES
             end_untold = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
             return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_untold)
@@ -86,12 +92,19 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
         raise ClipError("decode", reason, f"libsndfile: {said}") from error
 
 
-def _count(audio: _SoundFile) -> tuple[int, bool]:
-    """Returns how many frames can be decoded, and whether decoding stopped for a damage after them."""
+def _count(audio: _SoundFile, most: int) -> tuple[int, bool]:
+    """Returns how many frames can be decoded, and whether decoding stopped for a damage after them.
+
+    Raises:
+        ClipError: they are more than `most`; some decoders go on after a file's end for as long as its header promises.
+    """
     frames = 0
     try:
         for block in _blocks(audio, _UNKNOWN_FRAMES):
             frames += len(block)
+            if frames > most:
+                raise ClipError("decode", Reason.DAMAGED, f"it decodes to more than {most:,} frames, "
+                                "which a file of its size cannot hold")  # fmt: skip
     except (soundfile.SoundFileError, OSError):
         if not frames:
             raise

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import struct
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -454,6 +455,17 @@ def test_chunks_that_end_beyond_all_files_are_the_end(tmp_path):
     at = whole.index(b"data", 40)
     odd = whole[:at] + b"levl" + whole[at + 4 : at + 16] + struct.pack("<Q", 2**63 + 24) + whole[at:]
     same_as_soundfile(odd)
+
+
+def test_what_a_decoder_makes_up_after_the_end_is_counted_no_further_than_a_file_can_hold():
+    odd = bytearray(encoded(sine(440.0, 7_000), "W64", "GSM610", 44_100))
+    at = odd.index(b"data\xf3\xac") + 16
+    odd[at : at + 8] = struct.pack("<q", 0x5AE - 2**40)  # days of silence, libsndfile makes of it
+    started = time.monotonic()
+    with pytest.raises(ClipError, match=r"more than [\d,]+ frames, which a file of its size cannot hold") as caught:
+        probe(bytes(odd))
+    assert caught.value.reason == Reason.DAMAGED
+    assert time.monotonic() - started < 2
 
 
 def test_a_small_file_of_many_frames_at_a_low_rate_is_not_taken_whole():
