@@ -8,11 +8,9 @@ cache. Each step changes the source, and begins by bringing the set up to date, 
 
 import argparse
 import concurrent.futures
-import datetime
 import json
 import multiprocessing
 import os
-import platform
 import random
 import resource
 import shutil
@@ -22,12 +20,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from clips import LINKS, Clips, find_originals, link_clips
+from measure import machine, spread
 
 from features.build import build_shard
 from features.console import size_text
@@ -102,13 +100,6 @@ HEADER = (
     "| step | seconds (of several: median, least to most) | CPU seconds | computed | copied | kept | removed | "
     "shards written | measured | goal | reached |\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    """Returns the median with the least and the most."""
-    if len(values) < 2:
-        return "".join(f"{value:.{digits}f}" for value in values)
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def process(*arguments: object) -> tuple[float, str]:
@@ -422,16 +413,6 @@ def in_a_process(function: Callable[..., tuple[float, int]], *arguments: object)
         return pool.submit(function, *arguments).result()
 
 
-def machine() -> str:
-    """Says where and when this was measured."""
-    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "pyarrow", "apache-beam"))
-    load = os.getloadavg()[0]
-    return (f"{datetime.date.today()}, {os.cpu_count()} cores ({model}), load {load:.1f} before the start, "
-            f"Linux {platform.release()}, Python {platform.python_version()}, {versions}")  # fmt: skip
-
-
 STEPS = {
     "cold": Benchmark.cold,
     "rerun": Benchmark.rerun,
@@ -462,7 +443,7 @@ def main() -> None:
     steps = options.steps.split(",")
     if not set(steps) <= STEPS.keys():
         parser.error(f"--steps is a comma list of {', '.join(STEPS)}, not {options.steps}")
-    started, where = time.monotonic(), machine()
+    started, where = time.monotonic(), machine("numpy", "pyarrow", "apache-beam")
     benchmark = Benchmark(options)
     for name in steps:
         STEPS[name](benchmark)

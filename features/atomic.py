@@ -40,6 +40,7 @@ class AtomicFile:
         self.path = os.fspath(path)
         self.num_bytes = 0
         self.crc32c = 0
+        self._wanted = True
         self._partial = f"{self.path}.{writer_name()}{PARTIAL_SUFFIX}"
         try:
             self._file: BinaryIO = open(self._partial, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
@@ -47,26 +48,46 @@ class AtomicFile:
             _check_space(error, self.path)
             raise
 
-    def write(self, data: bytes | memoryview | NDArray[np.generic]) -> int:
-        """Writes all of `data` and returns its length in bytes; raises `RunError` where no space is left."""
+    def write(self, *parts: bytes | memoryview | NDArray[np.generic], crc32c: int | None = None) -> int:
+        """Writes all parts, one after the other, and returns their length in bytes.
+
+        Args:
+            parts: what is written.
+            crc32c: what `self.crc32c` is then, where that is known.
+
+        Raises:
+            RunError: no space is left.
+        """
         # google_crc32c takes no memoryview, and numpy wraps one without a copy.
-        array = np.frombuffer(data, dtype=np.uint8)
-        view = array.data
-        written = 0
+        arrays = [np.frombuffer(part, dtype=np.uint8) for part in parts if len(part)]
+        views = [array.data for array in arrays]
+        length = sum(map(len, views))
         try:
-            while written < len(view):
-                written += self._file.write(view[written:])
+            while views:
+                written = os.writev(self._file.fileno(), views)
+                while views and written >= len(views[0]):
+                    written -= len(views.pop(0))
+                if written:
+                    views[0] = views[0][written:]
         except OSError as error:
             _check_space(error, self.path)
             raise
-        self.num_bytes += written
-        self.crc32c = google_crc32c.extend(self.crc32c, array)
-        return written
+        self.num_bytes += length
+        if crc32c is None:
+            crc32c = self.crc32c
+            for array in arrays:
+                crc32c = google_crc32c.extend(crc32c, array)
+        self.crc32c = crc32c
+        return length
 
     def view(self) -> mmap.mmap:
         """Returns what was written so far, read-only; the caller closes it."""
         with open(self._partial, "rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def discard(self) -> None:
+        """Says that nothing shall be left of it when the block ends."""
+        self._wanted = False
 
     @property
     def closed(self) -> bool:
@@ -82,7 +103,7 @@ class AtomicFile:
     ) -> None:
         """Names the file, or removes it where the block raised."""
         try:
-            if kind is None:
+            if kind is None and self._wanted:
                 os.fsync(self._file.fileno())
                 os.replace(self._partial, self.path)
                 fsync_folder(os.path.dirname(self.path))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.contents import content_hash, file_hash
-from features.decode import Source, file_error, is_plain_wav
+from features.decode import Source, file_error, probe_plain
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
 from features.fit import clip_waveform
 from features.locks import committing
@@ -17,14 +17,13 @@ from features.manifest import existing_manifest
 from features.paths import clip_file
 from features.policies import DEFAULTS, Policies, refusal
 from features.report import is_finished, report_path, write_report
-from features.shards import Place, RowReader, shard_path, write_shard
+from features.shards import Place, RowReader, ShardWriter, shard_path
 from features.sources import Clip
 from features.spec import FeatureSpec
-from features.spectrogram import compute_features
-from features.statistics import Statistics
+from features.spectrogram import BLOCK_CLIPS, FrontEnd
+from features.statistics import Statistics, Sums
 from features.units import CachedRow, ShardUnit
 
-_BATCH_CLIPS = 64
 # A file up to this size is read once and hashed and decoded from memory.
 _IN_MEMORY_BYTES = 8 * 2**20
 # Path, size and modification time: as long as they are the same, so is the content.
@@ -52,77 +51,97 @@ def build_shard(
     """
     if is_finished(folder, unit.name, storage_format):
         return False
-    table = np.empty((len(unit.clips), *spec.shape), dtype=spec.storage_dtype)
-    # Waveforms of their own lengths gain nothing from a batch, and one may be long.
-    batch_clips = 1 if spec.clip_samples is None else _BATCH_CLIPS
     outcomes: list[dict[str, Any]] = []
-    kept: list[Clip] = []
-    pending: dict[int, NDArray[np.float32]] = {}  # waveforms by the row that they become
     digests: dict[_FileState, str] = {}
-    with RowReader(folder, storage_format, spec) as reader:
-        for number, clip in enumerate(unit.clips):
-            cached = unit.cached.get(number)
-            tensor = None if cached is None else _copy(cached, clip, root, reader)
-            try:
-                if cached is not None and tensor is not None:
-                    digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
-                    outcome = {name: getattr(cached, name) for name in ("content_hash", "seconds", "warning")}
-                else:
-                    waveform, outcome = _load(clip, root, spec, digests)
-                if error := refusal(outcome["warning"], policies):
-                    raise error
-            except ClipError as error:
-                outcomes.append(_rejected(clip, error, digests))
-                continue
-            if tensor is not None:
-                table[len(kept)] = tensor
-            else:
-                pending[len(kept)] = waveform
-            outcomes.append({**vars(clip), **outcome, "row": len(kept)})
-            kept.append(clip)
-            if len(pending) == batch_clips:
-                _compute(table, pending, spec)
-    if pending:
-        _compute(table, pending, spec)
-    table, kept, statistics = _finite(table[: len(kept)], kept, outcomes)
-    shard = None
-    # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
-    again = report_path(folder, unit.name).exists()
-    with committing(Path(folder)) if again else contextlib.nullcontext():
-        if again and _is_committed(folder, unit.name):
-            return False
-        if kept:
-            shard, places = write_shard(shard_path(folder, unit.name, storage_format), storage_format, table, kept)
+    path = shard_path(folder, unit.name, storage_format)
+    with contextlib.ExitStack() as ending:
+        with RowReader(folder, storage_format, spec) as reader, ShardWriter(path, storage_format, spec) as shard:
+            rows = _Rows(shard, spec)
+            for number, clip in enumerate(unit.clips):
+                cached = unit.cached.get(number)
+                tensor = None if cached is None else _copy(cached, clip, root, reader)
+                try:
+                    if cached is not None and tensor is not None:
+                        digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
+                        outcome = {name: getattr(cached, name) for name in ("content_hash", "seconds", "warning")}
+                    else:
+                        waveform, outcome = _load(clip, root, spec, digests)
+                    if error := refusal(outcome["warning"], policies):
+                        raise error
+                except ClipError as error:
+                    outcomes.append(_rejected(clip, error, digests))
+                    continue
+                outcomes.append({**vars(clip), **outcome})
+                rows.add(clip, outcomes[-1], waveform if tensor is None else tensor, computed=tensor is not None)
+            rows.flush()
+            made, places = shard.finish()
             for outcome in outcomes:
                 outcome.update({} if outcome["row"] is None else places[outcome["row"]]._asdict())
-        write_report(folder, unit.name, spec.fingerprint, shard, statistics, outcomes)
+            # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
+            again = report_path(folder, unit.name).exists()
+            if again:
+                ending.enter_context(committing(Path(folder)))
+            committed = again and _is_committed(folder, unit.name)
+            if committed or not made.rows:
+                shard.discard()
+        if committed:
+            return False
+        write_report(folder, unit.name, spec.fingerprint, made if made.rows else None, rows.statistics, outcomes)
     return True
 
 
-def _compute(table: NDArray[np.floating], pending: dict[int, NDArray[np.float32]], spec: FeatureSpec) -> None:
-    table[list(pending)] = compute_features(list(pending.values()), spec)
-    pending.clear()
+class _Rows:
+    """Rows on their way into a shard: a few at a time, so that what is in work stays in the cache of a core."""
 
+    def __init__(self, shard: ShardWriter, spec: FeatureSpec) -> None:
+        self._shard, self._front_end = shard, FrontEnd(spec)
+        # Waveforms of their own lengths gain nothing from a batch, and one may be long.
+        self._most = 1 if spec.clip_samples is None else BLOCK_CLIPS
+        self._features = np.empty((self._most, *spec.shape), dtype=spec.storage_dtype)
+        self._sums = Sums(spec.shape)
+        self._waiting: list[tuple[Clip, dict[str, Any]]] = []
+        self._waveforms: dict[int, NDArray[np.float32]] = {}  # by the row that they become
 
-def _finite(
-    table: NDArray[np.floating], kept: list[Clip], outcomes: list[dict[str, Any]]
-) -> tuple[NDArray[np.floating], list[Clip], Statistics]:
-    """Returns rows, their clips and sums; clips whose features are not finite have become rejects in `outcomes`."""
-    with np.errstate(invalid="ignore"):
-        statistics = Statistics.of(table)
-    if statistics.is_finite:
-        return table, kept, statistics
-    finite = np.isfinite(table).all(axis=tuple(range(1, table.ndim)))
-    rows = np.cumsum(finite) - 1
-    for outcome in outcomes:
-        row = outcome["row"]
-        if row is None or finite[row]:
-            outcome["row"] = None if row is None else int(rows[row])
-            continue
-        error = ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES)
-        outcome.update(_refused(error), seconds=None, warning=None)
-    table = table[finite]
-    return table, [clip for clip, good in zip(kept, finite, strict=True) if good], Statistics.of(table)
+    def add(self, clip: Clip, outcome: dict[str, Any], values: NDArray[np.floating], computed: bool) -> None:
+        """Takes the features of a clip, where they are computed already, or its waveform.
+
+        Its row is noted in `outcome`, or, where its features are not finite, why it has none.
+        """
+        if computed:
+            self._features[len(self._waiting)] = values
+        else:
+            self._waveforms[len(self._waiting)] = values
+        self._waiting.append((clip, outcome))
+        if len(self._waiting) == self._most:
+            self.flush()
+
+    def flush(self) -> None:
+        """Computes and writes what waits."""
+        if not self._waiting:
+            return
+        features = self._features[: len(self._waiting)]
+        if len(self._waveforms) == len(features):
+            self._front_end.compute(list(self._waveforms.values()), features)
+        else:
+            for row, waveform in self._waveforms.items():
+                self._front_end.compute([waveform], features[row : row + 1])
+        finite = self._sums.add(features)
+        row = self._shard.rows
+        for (_, outcome), good in zip(self._waiting, finite, strict=True):
+            if good:
+                outcome["row"] = row
+                row += 1
+            else:
+                error = ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES)
+                outcome.update(_refused(error), seconds=None, warning=None)
+        clips = [clip for (clip, _), good in zip(self._waiting, finite, strict=True) if good]
+        self._shard.write(features if all(finite) else features[finite], clips)
+        self._waiting, self._waveforms = [], {}
+
+    @property
+    def statistics(self) -> Statistics:
+        """Sums over all rows written."""
+        return self._sums.statistics()
 
 
 def _is_committed(folder: str, name: str) -> bool:
@@ -134,7 +153,7 @@ def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArra
     """Returns the cached row of a clip, or None where it is damaged, or the file has another content."""
     if not cached.proven:
         try:
-            if file_hash(clip_file(root, clip.path)) != cached.content_hash:
+            if file_hash(clip_file(root, clip.path), like=cached.content_hash) != cached.content_hash:
                 return None
         except OSError:
             return None
@@ -150,23 +169,27 @@ def _load(
     """
     path = clip_file(root, clip.path)
     source: Source = path
+    info = None
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             state = (clip.path, status.st_size, status.st_mtime_ns)
             if state not in digests and status.st_size > _IN_MEMORY_BYTES:
-                digests[state] = file_hash(path)
+                digests[state] = file_hash(path, like=clip.content_hash)
             elif state not in digests:
                 content = file.read(status.st_size)
-                digests[state] = content_hash(content)
-                # soundfile is three times as fast from a path as from memory.
-                source = content if is_plain_wav(content) else path
+                while len(content) < status.st_size and (more := file.read(status.st_size - len(content))):
+                    content += more
+                digests[state] = content_hash(content, like=clip.content_hash)
+                # What another process decodes it had better read itself.
+                info = probe_plain(content, len(content))
+                source = path if info is None else content
     except OSError as error:
         raise file_error(error) from error
     digest = digests[state]
     failure = None
     try:
-        waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration)
+        waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration, info)
     except ClipError as error:
         failure = error  # of the file that was listed, or of what has taken its place
     try:

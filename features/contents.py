@@ -6,17 +6,35 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+import xxhash
+
 from features.console import Progress
 from features.paths import clip_file
 
-_HASH_BYTES = 16
+# How hashes begin; those without are BLAKE2b (RFC 7693) of 128 bits, which sets of earlier versions have.
+_KIND = "xxh3-"
+_BLAKE2B_BYTES = 16
 # Files between two looks at the progress line.
 _BLOCK_FILES = 256
 
 
-def content_hash(content: bytes) -> str:
-    """Returns the hash by which contents are compared: BLAKE2b (RFC 7693) of 128 bits, in hexadecimal."""
-    return hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()
+def content_hash(content: bytes, like: str | None = None) -> str:
+    """Returns the hash by which contents are compared: XXH3 of 128 bits, in hexadecimal, with a name before it.
+
+    It is fifteen times as fast as a cryptographic hash, and tells apart what differs by accident, not what somebody
+    made to look the same.
+
+    Args:
+        content: of a file.
+        like: a hash that this one is to be compared with, which may be of the older kind.
+    """
+    if _is_older(like):
+        return hashlib.blake2b(content, digest_size=_BLAKE2B_BYTES).hexdigest()
+    return f"{_KIND}{xxhash.xxh3_128_hexdigest(content)}"
+
+
+def _is_older(like: str | None) -> bool:
+    return like is not None and not like.startswith(_KIND)
 
 
 def table_hash(content: bytes) -> str:
@@ -24,10 +42,12 @@ def table_hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def file_hash(path: str) -> str:
+def file_hash(path: str, like: str | None = None) -> str:
     """Returns `content_hash` of a file without holding it in memory."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_HASH_BYTES)).hexdigest()
+        if _is_older(like):
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_BLAKE2B_BYTES)).hexdigest()
+        return f"{_KIND}{hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()}"
 
 
 def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:

@@ -59,10 +59,8 @@ def probe(source: Source) -> AudioInfo:
     head, size = _head(source)
     if size == 0:
         raise ClipError("decode", Reason.EMPTY, "the file has no bytes")
-    plain = plain_wav(head, size)
-    if plain is not None:
-        info = AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, size=size)
-    else:
+    info = probe_plain(head, size)
+    if info is None:
         with _opened(source) as file:
             info = _probe_coded(file)
     if not _LEAST_RATE_HZ <= info.rate_hz <= _MOST_RATE_HZ:
@@ -141,9 +139,17 @@ def is_cut_off(source: Source, info: AudioInfo) -> bool:
         return True
 
 
-def is_plain_wav(content: bytes) -> bool:
-    """Tells whether a file's content is 16-bit PCM WAV that is read without soundfile."""
-    return plain_wav(content, len(content)) is not None
+def probe_plain(head: bytes, size: int) -> AudioInfo | None:
+    """Reads the header of a 16-bit PCM WAV that is decoded without soundfile; None for everything else.
+
+    Args:
+        head: how the file begins, or all of it.
+        size: of the file.
+    """
+    plain = plain_wav(head, size)
+    if plain is None or not _LEAST_RATE_HZ <= plain.rate_hz <= _MOST_RATE_HZ:
+        return None
+    return AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, size=size)
 
 
 def file_error(error: OSError) -> ClipError:

@@ -20,6 +20,7 @@ from features.spec import FeatureSpec
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
+_FIRST_SAMPLES = 256
 _NO_SAMPLES = "the file holds no samples"
 
 
@@ -75,12 +76,11 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
         ClipError: nothing is left at the spec's rate, or less than one frame where nothing is padded; or the samples
             are so large that what comes of them is not finite.
     """
-    waveform = resample(to_mono(samples), rate_hz, spec.sample_rate_hz, spec.resample_quality)
+    mono = to_mono(samples)
+    waveform = resample(mono, rate_hz, spec.sample_rate_hz, spec.resample_quality)
     if waveform.size == 0:
         raise ClipError("fit", Reason.TOO_SHORT, f"a length of {len(samples)} at {rate_hz:,} Hz leaves nothing to hear")
-    with np.errstate(over="ignore", invalid="ignore"):
-        energy = np.dot(waveform, waveform)
-    if not np.isfinite(energy) and not np.isfinite(waveform).all():
+    if (samples.shape[1] > 1 or waveform is not mono) and not _is_finite(waveform):
         raise ClipError("fit", Reason.NOT_FINITE, "its samples are so large that their mixture is no finite number")
     length = spec.clip_samples
     if length is None:
@@ -89,12 +89,18 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
             raise ClipError(
                 "fit", Reason.TOO_SHORT, f"{length} samples are less than one window of {spec.least_samples}"
             )
-    if waveform.size == length and waveform.flags.owndata:
+    if waveform.size == length and (waveform.base is None or waveform.base.size == length):  # it keeps no more alive
         return waveform
     fitted = np.zeros(length, dtype=np.float32)
     kept = min(waveform.size, length)
     fitted[:kept] = waveform[:kept]
     return fitted
+
+
+def _is_finite(waveform: NDArray[np.float32]) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.dot(waveform, waveform)
+    return bool(np.isfinite(energy) or np.isfinite(waveform).all())
 
 
 def heard_part(frames: int, rate_hz: int, spec: FeatureSpec) -> tuple[int, int]:
@@ -106,7 +112,7 @@ def heard_part(frames: int, rate_hz: int, spec: FeatureSpec) -> tuple[int, int]:
 
 
 def clip_waveform(
-    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None
+    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None, info: AudioInfo | None = None
 ) -> tuple[NDArray[np.float32], float, str]:
     """Decodes one clip and fits it.
 
@@ -115,6 +121,7 @@ def clip_waveform(
         spec: the front end.
         start: first frame of the clip within the file.
         duration: frames of the clip, None for all that follow.
+        info: what `probe` said of the file, None to ask it.
 
     Returns:
         The waveform as `fit` gives it; the seconds of the clip before it was fitted; and what is odd about it although
@@ -124,7 +131,7 @@ def clip_waveform(
     Raises:
         ClipError: the clip cannot be used.
     """
-    info = probe(source)
+    info = info or probe(source)
     left = max(0, info.frames - start)
     frames = left if duration is None else min(left, duration)
     if frames == 0:
@@ -140,7 +147,9 @@ def clip_waveform(
     truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
-    warning = "truncated" if truncated else "" if waveform.any() else "silent"
+    # Most sounds have one within their first samples, and the rest need not be looked at.
+    heard = waveform[:_FIRST_SAMPLES].any() or waveform.any()
+    warning = "truncated" if truncated else "" if heard else "silent"
     return waveform, frames / info.rate_hz, warning
 
 

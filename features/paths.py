@@ -34,6 +34,8 @@ def escape_paths(paths: pa.Array) -> pa.Array:
 
 def unescape_path(text: str) -> bytes:
     """Returns the bytes of a path that `escape_path` wrote."""
+    if "\\" not in text:
+        return text.encode()
 
     def byte(match: re.Match[bytes]) -> bytes:
         return b"\\" if match[0] == b"\\\\" else bytes([int(match[0][2:], 16)])

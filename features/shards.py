@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 import google_crc32c
@@ -104,36 +105,68 @@ def shard_path(folder: str | Path, name: str, storage_format: str) -> Path:
     return Path(folder) / "shards" / f"{name}.{storage_format}"
 
 
-def write_shard(
-    path: str | Path, storage_format: str, features: NDArray[np.floating], clips: Sequence[Clip]
-) -> tuple[Shard, list[Place]]:
-    """Writes a shard.
+class ShardWriter:
+    """Writes a shard row by row; the file takes its name when the block ends well.
 
-    Args:
-        path: where it goes, named after its content.
-        storage_format: `tfrecord` or `parquet`.
-        features: shape (rows, *spec.shape), in the spec's dtype.
-        clips: the clip of each row.
-
-    Returns:
-        What the manifest shall know of it, and where the tensor of each row lies.
+    Attributes:
+        rows: number of rows so far.
     """
-    features = np.ascontiguousarray(features, dtype=features.dtype.newbyteorder("<"))
-    places: list[Place] = []
-    with AtomicFile(path) as file:
-        if storage_format == "tfrecord":
-            for tensor, clip in zip(features, clips, strict=True):
-                fields: dict[str, bytes | int] = {
-                    "path": clip.path.encode(),
-                    "start": clip.start,
-                    "label": (clip.label or "").encode(),
-                    "group": (clip.group or "").encode(),
-                }
-                places.append(Place(*write_record(file, fields, "features", tensor)))
-        else:
-            _write_parquet(file, features, clips)
-            places = _places(file, features)
-    return Shard(Path(path).stem, len(clips), file.num_bytes, file.crc32c), places
+
+    def __init__(self, path: str | Path, storage_format: str, spec: FeatureSpec) -> None:
+        """Begins a shard.
+
+        Args:
+            path: where it goes, named after its content.
+            storage_format: `tfrecord` or `parquet`.
+            spec: the front end of the rows.
+        """
+        self.rows = 0
+        self._file = AtomicFile(path)
+        self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
+        self._table = _ParquetRows(self._file, spec) if storage_format == "parquet" else None
+        self._places: list[Place] = []
+
+    def write(self, features: NDArray[np.floating], clips: Sequence[Clip]) -> None:
+        """Appends rows: features of shape (rows, *spec.shape), in the spec's dtype, and the clip of each."""
+        self.rows += len(clips)
+        features = np.ascontiguousarray(features, dtype=self._dtype)
+        if self._table is not None:
+            self._table.add(features, clips)
+            return
+        for tensor, clip in zip(features, clips, strict=True):
+            fields: dict[str, bytes | int] = {
+                "path": clip.path.encode(),
+                "start": clip.start,
+                "label": (clip.label or "").encode(),
+                "group": (clip.group or "").encode(),
+            }
+            self._places.append(Place(*write_record(self._file, fields, "features", tensor)))
+
+    def finish(self) -> tuple[Shard, list[Place]]:
+        """Writes what is still to be written.
+
+        Returns:
+            What the manifest shall know of the shard, and where the tensor of each row lies.
+        """
+        if self._table is not None:
+            self._places = self._table.finish()
+        name = os.path.splitext(os.path.basename(self._file.path))[0]
+        return Shard(name, self.rows, self._file.num_bytes, self._file.crc32c), self._places
+
+    def discard(self) -> None:
+        """Says that nothing shall be left of it when the block ends."""
+        self._file.discard()
+
+    def __enter__(self) -> "ShardWriter":
+        """Returns the writer itself."""
+        self._file.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Names the file, or removes it where the block raised."""
+        self._file.__exit__(kind, error, trace)
 
 
 class RowReader:
@@ -215,38 +248,59 @@ def read_shard(path: Path, storage_format: str, expected: Shard, spec: FeatureSp
     return ShardRows(features, paths, labels)
 
 
-def _write_parquet(file: AtomicFile, features: NDArray[np.floating], clips: Sequence[Clip]) -> None:
-    row_bytes = features[0].nbytes
-    offsets = np.arange(len(clips) + 1, dtype=np.int32) * np.int32(row_bytes)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(features)]
-    table = pa.Table.from_arrays(
-        [
+class _ParquetRows:
+    """Writes rows into a Parquet file, row group by row group."""
+
+    def __init__(self, file: AtomicFile, spec: FeatureSpec) -> None:
+        self._file = file
+        dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
+        self._features = np.empty((_ROW_GROUP_ROWS, *spec.shape), dtype=dtype)
+        self._offsets = np.arange(_ROW_GROUP_ROWS + 1, dtype=np.int32) * np.int32(spec.row_bytes)
+        self._clips: list[Clip] = []
+        self._places: list[Place] = []
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(file, mode="w"),
+            _SCHEMA,
+            compression="none",
+            use_dictionary=["label"],
+            write_statistics=False,
+            store_schema=False,
+        )
+
+    def add(self, features: NDArray[np.floating], clips: Sequence[Clip]) -> None:
+        for tensor, clip in zip(features, clips, strict=True):
+            self._features[len(self._clips)] = tensor
+            self._clips.append(clip)
+            if len(self._clips) == _ROW_GROUP_ROWS:
+                self._write_group()
+
+    def finish(self) -> list[Place]:
+        if self._clips:
+            self._write_group()
+        self._writer.close()
+        return self._places
+
+    def _write_group(self) -> None:
+        clips, begin = self._clips, self._file.num_bytes
+        buffers = [None, pa.py_buffer(self._offsets), pa.py_buffer(self._features)]
+        columns = [
             pa.Array.from_buffers(pa.binary(), len(clips), buffers),
             pa.array([clip.path for clip in clips], pa.string()),
             pa.array([clip.start for clip in clips], pa.int64()),
             pa.array([clip.label or "" for clip in clips], pa.string()),
             pa.array([clip.group or "" for clip in clips], pa.string()),
-        ],
-        schema=_SCHEMA,
-    )
-    sink = pa.PythonFile(file, mode="w")
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=_ROW_GROUP_ROWS,
-        compression="none",
-        use_dictionary=["label"],
-        write_statistics=False,
-        store_schema=False,
-    )
+        ]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), row_group_size=len(clips))
+        self._places += _places(self._file, begin, self._features[: len(clips)])
+        self._clips = []
 
 
-def _places(file: AtomicFile, features: NDArray[np.floating]) -> list[Place]:
-    """Finds the rows in a Parquet file, where each stands in its length and its bytes, one after the other."""
+def _places(file: AtomicFile, begin: int, features: NDArray[np.floating]) -> list[Place]:
+    """Finds rows from a place of a Parquet file on, where each stands in its length and its bytes, in order."""
     places: list[Place] = []
     with file.view() as content:
         written = np.frombuffer(content, np.uint8)
-        end = 0
+        end = begin
         for tensor in features:
             row = tensor.reshape(-1).view(np.uint8)
             length = struct.pack("<I", len(row))

@@ -178,7 +178,7 @@ class FeatureSpec:
             self.mel_bands,
         )
 
-    @property
+    @cached_property
     def clip_samples(self) -> int | None:
         """Length of a fitted clip in samples, None where clips keep their own."""
         return None if self.clip_seconds is None else round(self.clip_seconds * self.sample_rate_hz)
@@ -200,7 +200,7 @@ class FeatureSpec:
             return self.fft_samples // 2 + 1
         return (self.coefficients if self.front_end == "mfcc" else self.mel_bands) or 0
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Shape of the features of one clip: (frames, bands), or (bands,) with `pool`."""
         if self.pool is not None or self.clip_samples is None:

@@ -2,11 +2,11 @@
 
 One sentence holds for every front end: float32 waveforms of shape (clips, spec.clip_samples) become features of shape
 (clips, *spec.shape), and a clip's values are the same to the bit whatever batch it came in. That is why spectra are
-taken of frames in a ready buffer, magnitudes by elementwise products instead of `abs`, and matrices are applied clip by
-clip (`matmul` in three dimensions) on one BLAS thread. A spec without a clip length takes waveforms of any lengths, one
-after the other.
+taken of frames in a ready buffer, all between is elementwise, and matrices are applied clip by clip (`matmul` in three
+dimensions) on one BLAS thread. A spec without a clip length takes waveforms of any lengths, one after the other.
 """
 
+import contextlib
 from collections.abc import Sequence
 from functools import cache
 
@@ -20,7 +20,8 @@ from features.spec import FeatureSpec
 
 Batch = NDArray[np.float32]
 
-_BLOCK_CLIPS = 8
+# So many clips are worked on at a time: what is in work then stays in the cache of a core.
+BLOCK_CLIPS = 4
 
 
 def compute_features(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
@@ -38,48 +39,95 @@ def compute_features(waveforms: Batch | Sequence[NDArray[np.float32]], spec: Fea
         ValueError: the waveforms have another shape.
     """
     result = np.empty((len(waveforms), *spec.shape), dtype=spec.storage_dtype)
-    with _blas().limit(limits=1, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
-        # So many clips are worked on at a time: what is in work then stays in the cache of a core.
-        step = 1 if spec.clip_samples is None else _BLOCK_CLIPS
-        for first in range(0, len(waveforms), step):
-            result[first : first + step] = _features(_checked(waveforms[first : first + step], spec), spec)
+    FrontEnd(spec).compute(waveforms, result)
     return result
 
 
-def _checked(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> Batch:
-    block = np.asarray(waveforms, dtype=np.float32)
-    if block.ndim != 2 or spec.clip_samples not in (None, block.shape[1]) or block.shape[1] < spec.least_samples:
-        length = spec.clip_samples or f"{spec.least_samples} or more"
-        raise ValueError(f"waveforms have shape (clips, {length}), not {block.shape}")
-    return block
+class FrontEnd:
+    """Computes features batch after batch, in memory that it keeps."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the spec; what an object holds is for one thread."""
+        self.spec = spec
+        self._frames: _Frames | None = None
+
+    def compute(self, waveforms: Batch | Sequence[NDArray[np.float32]], out: NDArray[np.floating]) -> None:
+        """Does what `compute_features` does, and writes what that returns into `out`."""
+        spec = self.spec
+        # Only matrices go through BLAS.
+        one_thread = contextlib.nullcontext() if spec.front_end == "stft" else _blas().limit(limits=1, user_api="blas")
+        with one_thread, np.errstate(over="ignore", invalid="ignore"):
+            step = 1 if spec.clip_samples is None else BLOCK_CLIPS
+            for first in range(0, len(waveforms), step):
+                block = waveforms[first : first + step]
+                samples = _checked_samples(block, spec)
+                if self._frames is None or self._frames.samples != samples:
+                    self._frames = _Frames(step, samples, spec)
+                _write_features(self._frames.spectrum(block), spec, out[first : first + step])
+        if spec.clip_samples is None:
+            self._frames = None  # the next is as long as that only by chance, and it may be an hour
 
 
-def _features(waveforms: Batch, spec: FeatureSpec) -> Batch:
-    bands = _spectrum(waveforms, spec)
+def _checked_samples(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> int:
+    """Returns the length that waveforms have in common."""
+    shape = np.shape(waveforms[0])
+    alike = len(shape) == 1 and all(waveform.shape == shape for waveform in waveforms)
+    if alike and spec.clip_samples in (None, shape[0]) and shape[0] >= spec.least_samples:
+        return int(shape[0])
+    length = spec.clip_samples or f"{spec.least_samples} or more"
+    found = np.shape(waveforms) if isinstance(waveforms, np.ndarray) else [np.shape(one) for one in waveforms]
+    raise ValueError(f"waveforms have shape (clips, {length}), not {found}")
+
+
+class _Frames:
+    """Windowed frames of some clips, in memory that is there already."""
+
+    def __init__(self, clips: int, samples: int, spec: FeatureSpec) -> None:
+        half = spec.fft_samples // 2 if spec.centred else 0
+        count = spec.count_frames(samples)
+        # Frames are as long as the transform and the window is zero where it is shorter.
+        length = max(samples + 2 * half, (count - 1) * spec.hop_samples + spec.fft_samples)
+        padded = np.zeros((clips, length), dtype=np.float32)
+        self.samples = samples
+        self._window = _padded_window(spec)
+        self._waveforms = padded[:, half : half + samples]
+        frames = np.lib.stride_tricks.sliding_window_view(padded, spec.fft_samples, axis=1)
+        self._frames = frames[:, :: spec.hop_samples][:, :count]  # (clips, frames, fft_samples)
+        self._buffer = np.empty(self._frames.shape, dtype=np.float32)
+
+    def spectrum(self, waveforms: Batch | Sequence[NDArray[np.float32]]) -> NDArray[np.complex64]:
+        """Returns the short-time Fourier transform: (clips, frames, bins)."""
+        clips = len(waveforms)
+        for row, waveform in enumerate(waveforms):
+            self._waveforms[row] = waveform
+        buffer = self._buffer[:clips]
+        buffer[...] = self._frames[:clips]
+        buffer *= self._window
+        spectrum: NDArray[np.complex64] = scipy.fft.rfft(buffer, axis=-1, workers=1)
+        return spectrum
+
+
+def _write_features(spectrum: NDArray[np.complex64], spec: FeatureSpec, out: NDArray[np.floating]) -> None:
+    """Writes the features of some clips; `spectrum` is written over."""
+    # Not by `abs`, which rounds otherwise: what was computed before shall stay what it is.
+    parts = spectrum.view(np.float32)  # (clips, frames, 2 * bins)
+    np.multiply(parts, parts, out=parts)
+    direct = spec.front_end == "stft" and out.ndim == 3 and out.dtype == np.float32
+    bands: Batch = np.add(parts[..., ::2], parts[..., 1::2], out=out if direct else None)  # (clips, frames, bins)
+    if spec.spectrum_power == 1:
+        np.sqrt(bands, out=bands)
+    if direct:
+        return
     if spec.front_end != "stft":
         bands = _log(np.matmul(bands, mel_weights(spec)), spec)  # (clips, frames, bands)
     if spec.front_end == "mfcc":
         bands = np.matmul(bands, cosine_weights(spec))  # (clips, frames, coefficients)
-    if spec.pool is None:
-        return bands
-    # Clip by clip, so that the order of the sum never follows from the batch.
-    means = [clip.mean(axis=0, dtype=np.float64) for clip in bands]
-    return np.asarray(means, dtype=np.float32)  # (clips, bands)
-
-
-def _spectrum(waveforms: Batch, spec: FeatureSpec) -> Batch:
-    """Returns magnitudes or power of the short-time Fourier transform: (clips, frames, bins)."""
-    if spec.centred:
-        half = spec.fft_samples // 2
-        waveforms = np.pad(waveforms, ((0, 0), (half, half)))
-    frames = np.lib.stride_tricks.sliding_window_view(waveforms, spec.window_samples, axis=1)
-    frames = frames[:, :: spec.hop_samples]  # (clips, frames, window)
-    buffer = np.zeros((*frames.shape[:2], spec.fft_samples), dtype=np.float32)
-    np.multiply(frames, _window(spec), out=buffer[..., : spec.window_samples])
-    spectrum = scipy.fft.rfft(buffer, axis=-1, workers=1)  # complex64 (clips, frames, bins)
-    power: Batch = spectrum.real * spectrum.real
-    power += spectrum.imag * spectrum.imag
-    return power if spec.spectrum_power == 2 else np.sqrt(power, out=power)
+    if spec.pool is not None:
+        # Clip by clip, so that the order of the sum never follows from the batch.
+        for row, clip in enumerate(bands):
+            out[row] = clip.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return
+    out[...] = bands
 
 
 def _log(bands: Batch, spec: FeatureSpec) -> Batch:
@@ -113,6 +161,11 @@ def _window(spec: FeatureSpec) -> NDArray[np.float32]:
     phase = 2.0 * np.pi * np.arange(spec.window_samples) / max(period, 1)
     window = 0.5 - 0.5 * np.cos(phase)
     return (window if period else np.ones(1)).astype(np.float32)
+
+
+@cache
+def _padded_window(spec: FeatureSpec) -> NDArray[np.float32]:
+    return np.pad(_window(spec), (0, spec.fft_samples - spec.window_samples))
 
 
 @cache

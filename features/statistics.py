@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK_CLIPS = 64
-
 
 @dataclass(frozen=True)
 class Statistics:
@@ -27,14 +25,10 @@ class Statistics:
 
     @classmethod
     def of(cls, features: NDArray[np.floating]) -> "Statistics":
-        """Sums up features of shape (clips, frames, coefficients)."""
-        coefficients = features.shape[-1]
-        total, squares = np.zeros(coefficients), np.zeros(coefficients)
-        for first in range(0, len(features), _BLOCK_CLIPS):
-            values = features[first : first + _BLOCK_CLIPS].reshape(-1, coefficients).astype(np.float64)
-            total += values.sum(axis=0)
-            squares += np.einsum("ij,ij->j", values, values)
-        return cls(math.prod(features.shape[:-1]), tuple(total.tolist()), tuple(squares.tolist()))
+        """Sums up features of shape (clips, frames, coefficients) or (clips, coefficients)."""
+        sums = Sums(features.shape[1:])
+        sums.add(features)
+        return sums.statistics()
 
     @classmethod
     def merge(cls, parts: Iterable["Statistics"]) -> "Statistics":
@@ -43,11 +37,6 @@ class Statistics:
         total = tuple(math.fsum(column) for column in zip(*(part.total for part in listed), strict=True))
         squares = tuple(math.fsum(column) for column in zip(*(part.squares for part in listed), strict=True))
         return cls(sum(part.count for part in listed), total, squares)
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether every value was a finite number."""
-        return all(map(math.isfinite, self.squares))
 
     def scalar(self) -> tuple[float, float]:
         """Returns mean and variance over all coefficients together; raises `ValueError` where nothing was counted."""
@@ -72,3 +61,36 @@ class Statistics:
     def from_dict(cls, content: dict[str, Any]) -> "Statistics":
         """Reads what `to_dict` returned."""
         return cls(content["count"], tuple(content["total"]), tuple(content["squares"]))
+
+
+class Sums:
+    """Adds up features clip by clip, so that the sums are the same to the bit whatever batches they came in."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        """Takes the shape of a clip's features: (frames, coefficients) or (coefficients,)."""
+        self._shape = math.prod(shape[:-1]), shape[-1]
+        self._values = np.empty(self._shape)  # as float64, small enough to stay in the cache of a core
+        self._clips = 0
+        self._total, self._squares = np.zeros((2, shape[-1]))
+
+    def add(self, features: NDArray[np.floating]) -> list[bool]:
+        """Adds clips, (clips, *shape), but those with a value that is not finite; returns of each if it was added."""
+        with np.errstate(invalid="ignore"):
+            return [self._add(clip) for clip in features.reshape(len(features), *self._shape)]
+
+    def _add(self, clip: NDArray[np.floating]) -> bool:
+        values = self._values
+        values[...] = clip
+        total = np.add.reduce(values)
+        np.multiply(values, values, out=values)
+        squares = np.add.reduce(values)
+        if not np.isfinite(np.add.reduce(squares)):
+            return False
+        self._total += total
+        self._squares += squares
+        self._clips += 1
+        return True
+
+    def statistics(self) -> Statistics:
+        """Returns the sums so far."""
+        return Statistics(self._clips * self._shape[0], tuple(self._total.tolist()), tuple(self._squares.tolist()))

@@ -6,6 +6,7 @@ bytes of the tensor are written as they stand in memory.
 """
 
 import functools
+import operator
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -42,12 +43,34 @@ def write_record(
     """
     head = _example_head(fields, name, tensor.nbytes)
     length = struct.pack("<Q", len(head) + tensor.nbytes)
-    crc = google_crc32c.extend(google_crc32c.value(head), tensor)
-    file.write(length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head)
-    offset = file.num_bytes
-    file.write(tensor)
-    file.write(struct.pack("<I", masked_crc32c(crc)))
-    return offset, google_crc32c.value(tensor)
+    frame = length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head
+    crc = google_crc32c.value(tensor)
+    end = struct.pack("<I", masked_crc32c(_joined(google_crc32c.value(head), crc, tensor.nbytes)))
+    whole = google_crc32c.extend(_joined(google_crc32c.extend(file.crc32c, frame), crc, tensor.nbytes), end)
+    offset = file.num_bytes + len(frame)
+    file.write(frame, tensor, end, crc32c=whole)
+    return offset, crc
+
+
+def _joined(first: int, second: int, second_bytes: int) -> int:
+    """Returns the CRC-32C of two parts that follow one another from theirs; the second is not gone through again."""
+    moved = _moved(second_bytes)
+    for place in range(4):
+        second ^= moved[place][first >> 8 * place & 0xFF]
+    return second
+
+
+@functools.lru_cache
+def _moved(count: int) -> list[list[int]]:
+    """Returns what each byte of a CRC-32C, by its value, becomes by `count` more bytes: it is linear in its bits."""
+    zeros = bytes(count)
+    nothing = google_crc32c.value(zeros)
+    bits = [google_crc32c.extend(1 << bit, zeros) ^ nothing for bit in range(32)]
+    return [
+        [functools.reduce(operator.xor, (bits[8 * place + bit] for bit in range(8) if value >> bit & 1), 0)
+         for value in range(256)]
+        for place in range(4)
+    ]  # fmt: skip
 
 
 def records(content: memoryview) -> Iterator[dict[str, Any]]:

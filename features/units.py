@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -87,11 +88,10 @@ def write_work_list(units: Iterable[tuple[str, pa.Table]], path: str | Path) -> 
 
 def read_unit(work_list: pq.ParquetFile, row_group: int) -> ShardUnit:
     """Reads one unit of an open work list; to open one takes as long as it has units."""
-    rows = work_list.read_row_group(row_group).to_pylist()
-    clips = tuple(Clip(**{name: row[name] for name in CLIP_COLUMNS}) for row in rows)
-    cached = {
-        number: CachedRow(**{name: row[_PREFIX + name] for name in CACHED_COLUMNS})
-        for number, row in enumerate(rows)
-        if row[f"{_PREFIX}shard"] is not None
-    }
-    return ShardUnit(rows[0]["unit"], clips, cached)
+    rows = work_list.read_row_group(row_group)
+    columns = [rows[name].to_pylist() for name in CLIP_COLUMNS]
+    clips = tuple(Clip(**dict(zip(CLIP_COLUMNS, values, strict=True))) for values in zip(*columns, strict=True))
+    copied = np.flatnonzero(rows[f"{_PREFIX}shard"].is_valid())
+    found = rows.select([_PREFIX + name for name in CACHED_COLUMNS]).rename_columns(CACHED_COLUMNS).take(copied)
+    cached = {number: CachedRow(**row) for number, row in zip(copied.tolist(), found.to_pylist(), strict=True)}
+    return ShardUnit(rows["unit"][0].as_py(), clips, cached)

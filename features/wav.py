@@ -12,6 +12,8 @@ HEADER_BYTES = 4096
 _MAX_CHANNELS = 1024  # libsndfile's
 # Chunks that do not change what the samples are.
 _HARMLESS_CHUNKS = (b"LIST", b"cue ", b"JUNK", b"bext", b"id3 ")
+# Samples that begin like this are taken by libsndfile for something else that was put into a WAV.
+_FOREIGN_STARTS = (b"OggS", b"wvpk")
 _SCALE = np.float32(1.0 / 32768.0)
 
 
@@ -55,7 +57,8 @@ def plain_wav(head: bytes, size: int) -> PlainWav | None:
             form = struct.unpack_from("<HHIIHH", head, position)
         elif name == b"data" and form is not None and found is None:
             found = _samples(form, length, position)
-            if found is None:
+            start = head[position : position + 4]
+            if found is None or start in _FOREIGN_STARTS or (len(start) < 4 and len(head) < size):
                 return None
         elif name not in _HARMLESS_CHUNKS and (name, length) != (b"fact", 4):  # another length leads libsndfile astray
             return None
@@ -95,5 +98,6 @@ def read_plain(source: bytes | str, offset: int, frames: int, channels: int) -> 
         raw = np.fromfile(source, dtype="<i2", count=frames * channels, offset=offset)
     if raw.size != frames * channels:
         raise ClipError("decode", Reason.VANISHED, "the file became shorter while it was read")
-    samples: NDArray[np.float32] = raw.astype(np.float32) * _SCALE  # exact: the scale is a power of two
+    samples = raw.astype(np.float32)
+    samples *= _SCALE  # exact: the scale is a power of two
     return samples.reshape(frames, channels)

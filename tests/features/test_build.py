@@ -457,7 +457,9 @@ def test_a_file_with_many_clips_is_hashed_once_unless_it_changes(tmp_path, monke
 
     for name in ("content_hash", "file_hash"):
         counted = getattr(build, name)
-        monkeypatch.setattr(build, name, lambda source, of=counted: hashed.append(source) or of(source))
+        monkeypatch.setattr(
+            build, name, lambda source, like=None, of=counted: hashed.append(source) or of(source, like)
+        )
     monkeypatch.setattr(build, "clip_waveform", load_and_change)
     monkeypatch.setattr(build, "_IN_MEMORY_BYTES", in_memory_bytes)
     report, _ = run(replace(unit, clips=tuple(clips)), new_set(tmp_path / "set"), tmp_path / "words")

@@ -799,11 +799,11 @@ def test_the_second_of_two_runs_that_is_killed_loses_no_finished_shard(words, tm
 def test_an_error_that_passed_makes_no_reject_for_ever(words, tmp_path, monkeypatch):
     failed = []
 
-    def stale(path, *others):
+    def stale(path, *others, **options):
         if str(path).endswith("no/00000001_nohash_0.wav") and not failed:
             failed.append(path)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
-        return open(path, *others)
+        return open(path, *others, **options)
 
     monkeypatch.setattr(build, "open", stale, raising=False)
     assert featurized(words, tmp_path / "set")[1].counts["rejects"] == {"unreadable": 1}

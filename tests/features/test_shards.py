@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import RunError
-from features.shards import FORMATS, MAX_BYTES, RowReader, Shard, read_shard, rows_per_shard, shard_path, write_shard
+from features.shards import FORMATS, MAX_BYTES, RowReader, Shard, ShardWriter, read_shard, rows_per_shard, shard_path
 from features.sources import Clip
 from tests.features.examples import LOG_MEL, MFCC, STFT, TINY, changed, new_set
 
@@ -27,6 +27,14 @@ def rows(number, storage_dtype="float32"):
 
 def spec_of(storage_dtype):
     return changed(TINY, storage_dtype=storage_dtype)
+
+
+def write_shard(path, storage_format, features, clips, piece=5):
+    """Writes rows a few at a time."""
+    with ShardWriter(path, storage_format, spec_of(features.dtype.name)) as shard:
+        for first in range(0, len(clips), piece):
+            shard.write(features[first : first + piece], clips[first : first + piece])
+        return shard.finish()
 
 
 def write(path, storage_format, number, storage_dtype="float32"):
@@ -216,3 +224,24 @@ def test_rows_of_a_shard_follow_from_the_spec(spec, number):
 
 def test_path_of_a_shard(tmp_path):
     assert shard_path(tmp_path, "training-0a", "parquet") == tmp_path / "shards" / "training-0a.parquet"
+
+
+@pytest.mark.parametrize("storage_format", FORMATS)
+def test_the_file_is_the_same_in_whatever_pieces_it_was_written(tmp_path, storage_format):
+    features, clips = rows(300)
+    written = [write_shard(tmp_path / "a", storage_format, features, clips, piece) for piece in (1, 7, 128, 300)]
+    assert written[1:] == written[:-1]
+    assert (tmp_path / "a").stat().st_size == written[0][0].bytes
+
+
+@pytest.mark.parametrize("storage_format", FORMATS)
+def test_of_a_shard_that_is_discarded_or_fails_nothing_is_left(tmp_path, storage_format):
+    features, clips = rows(130)
+    with ShardWriter(tmp_path / "a", storage_format, spec_of("float32")) as shard:
+        shard.write(features, clips)
+        shard.finish()
+        shard.discard()
+    with pytest.raises(KeyError), ShardWriter(tmp_path / "a", storage_format, spec_of("float32")) as shard:
+        shard.write(features, clips)
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.statistics import Statistics
+from features.statistics import Statistics, Sums
 
 
 def values(clips, shape=(5, 7), scale=3.0, shift=-2.0, dtype="float32"):
@@ -67,3 +67,17 @@ def test_coefficients_of_different_sets_do_not_mix():
 def test_round_trip_through_json():
     statistics = Statistics.of(values(10))
     assert Statistics.from_dict(json.loads(json.dumps(statistics.to_dict()))) == statistics
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (40,)])
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
+def test_sums_do_not_depend_on_batches_and_leave_out_what_is_not_finite(batch, shape):
+    features = values(100, shape)
+    expected = Statistics.of(features)
+    odd = np.insert(features, [0, 50, 50, 100], np.float32(1), axis=0)
+    odd[[0, 51, 52, 103]] *= np.array([np.nan, np.inf, -np.inf, np.nan], np.float32).reshape(4, *[1] * len(shape))
+    odd[103, ..., 1:] = 0  # one value of all
+    sums = Sums(shape)
+    added = [good for first in range(0, len(odd), batch) for good in sums.add(odd[first : first + batch])]
+    assert [row for row, good in enumerate(added) if not good] == [0, 51, 52, 103]
+    assert sums.statistics() == expected

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.atomic import AtomicFile
-from features.tfrecord import masked_crc32c, records, write_record
+from features.tfrecord import _joined, masked_crc32c, records, write_record
 
 TENSOR = np.arange(6, dtype="<f4").reshape(2, 3)
 
@@ -99,3 +99,11 @@ def test_tensors_are_written_as_they_stand_in_memory(tmp_path):
         written(tmp_path / "a", [({}, tensor)])
         (example,) = records(memoryview((tmp_path / "a").read_bytes()))
         assert np.array_equal(np.frombuffer(example["features"], dtype).reshape(3, 4), tensor)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 63_984])
+@given(first=st.binary(max_size=40), seed=st.integers(0, 2**32 - 1))
+def test_checksums_of_parts_are_joined_to_that_of_the_whole(length, first, seed):
+    second = np.random.default_rng(seed).bytes(length)
+    joined = _joined(google_crc32c.value(first), google_crc32c.value(second), length)
+    assert joined == google_crc32c.value(first + second)

@@ -23,6 +23,7 @@ from features.manifest import load_manifest
 from features.repair import repair
 from features.report import report_path
 from features.shards import FORMATS, Shard, read_shard, shard_path
+from features.spectrogram import FrontEnd
 from features.verify import verify
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
 from tests.features.examples import STFT, TINY, featurized
@@ -604,8 +605,13 @@ def test_a_set_of_format_version_1_is_proved_and_repaired(own, capsys, storage_f
 
 def other_libraries(patch: pytest.MonkeyPatch) -> None:
     """As if another version of a library had computed the set: values differ in their last digits, files in groups."""
-    compute = features.build.compute_features
-    patch.setattr(features.build, "compute_features", lambda *given: compute(*given) * np.float32(1 + 1e-6))
+    compute = FrontEnd.compute
+
+    def compute_otherwise(front_end, waveforms, out):
+        compute(front_end, waveforms, out)
+        out *= np.float32(1 + 1e-6)
+
+    patch.setattr(FrontEnd, "compute", compute_otherwise)
     patch.setattr(features.shards, "_ROW_GROUP_ROWS", 2)
 
 

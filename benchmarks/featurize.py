@@ -1,0 +1,105 @@
+"""Measures featurize against what people write instead, and prints tables of ratios: python benchmarks/featurize.py.
+
+All are run as a user runs them: whole processes, imports included, one after the other in turns, on the same clips made
+from the real ones of Speech Commands, which were written or read a moment ago and stand in the page cache.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from clips import Clips, find_originals
+from measure import PYTHON, Contender, alternate, machine, peer, table
+
+from features.errors import UsageError
+
+PACKAGES = ("numpy", "scipy", "pyarrow", "apache-beam", "tensorflow", "keras", "librosa")
+LARGE, SMALL, SLOW = 100_000, 6_000, 2_000
+
+
+def soundmill(source: Path, output: Path, clips: int, preset: str = "speech-commands", *options: str) -> Contender:
+    """Returns featurize as a contender."""
+    command = [PYTHON, "-m", "pipelines.featurize", "--input", str(source), "--output", str(output),
+               "--preset", preset, *options]  # fmt: skip
+    return Contender("soundmill", command, clips, output)
+
+
+def spectrograms(source: Path, few: Path, work: Path, clips: int, turns: int) -> str:
+    """Compares spectrograms of many clips; librosa, which is slow, goes through few of them."""
+    ours = soundmill(source, work / "set", clips)
+    parquet = soundmill(source, work / "parquet", clips, "speech-commands", "--format", "parquet")
+    parquet.name = "soundmill, Parquet"
+    tutorial = Contender("tutorial", peer("tutorial", source, work / "none"), clips)
+    limit = Contender("limit", peer("limit", source, work / "limit"), clips, work / "limit")
+    records = Contender("tf.data to TFRecord", peer("tfrecord", source, work / "records"), clips, work / "records")
+    slow = Contender("librosa loop", peer("librosa", few, work / "none"), min(SLOW, clips))
+    all_of_them = [ours, limit, tutorial, parquet, records, slow]
+    alternate(all_of_them, turns)
+    return table(all_of_them, [limit, tutorial])
+
+
+def small(source: Path, work: Path, clips: int, turns: int) -> str:
+    """Compares whole runs over few clips, where the start of the processes counts."""
+    ours = soundmill(source, work / "set", clips)
+    tutorial = Contender("tutorial", peer("tutorial", source, work / "none"), clips)
+    alternate([ours, tutorial], turns)
+    return table([ours, tutorial], [tutorial])
+
+
+def front_ends(source: Path, few: Path, work: Path, clips: int, turns: int) -> str:
+    """Compares MFCCs with librosa's, resampling included, and log-mel spectrograms with tf.signal's."""
+    mfcc = soundmill(source, work / "set", clips, "urbansound-mfcc")
+    mfcc.name = "soundmill, urbansound-mfcc"
+    librosa = Contender("librosa MFCC loop", peer("librosa-mfcc", few, work / "none"), min(SLOW, clips))
+    alternate([mfcc, librosa], turns)
+    log_mel = soundmill(source, work / "set", clips, "log-mel")
+    log_mel.name = "soundmill, log-mel"
+    tutorial = Contender("tutorial with log-mel", peer("tutorial-log-mel", source, work / "none"), clips)
+    alternate([log_mel, tutorial], turns)
+    return table([mfcc, librosa], [librosa]) + "\n\n" + table([log_mel, tutorial], [tutorial])
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for clips and features")
+    parser.add_argument("--clips", type=int, default=LARGE, help="number of clips (%(default)s)")
+    parser.add_argument("--turns", type=int, default=3, help="how often each is run (%(default)s)")
+    parser.add_argument("--steps", default="large,small,front-ends", help="some of %(default)s")
+    options = parser.parse_args()
+    if options.data is None or not options.data.is_dir():
+        parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
+    where, originals, turns = machine(*PACKAGES), find_originals(options.data), options.turns
+    work = options.output / "work"
+    sources = {number: options.output / f"clips-{number}" for number in (LARGE, SMALL, SLOW)}
+    if work.exists():
+        raise UsageError(f"{work} is in the way; remove it")
+    counts = {name: min(number, options.clips) for name, number in
+              (("large", options.clips), ("small", SMALL), ("few", SLOW))}  # fmt: skip
+    sources = {name: options.output / f"clips-{count}" for name, count in counts.items()}
+    for name, folder in sources.items():
+        if not folder.exists():
+            Clips(folder).make(originals, counts[name])
+    work.mkdir(parents=True)
+    tables = []
+    for step in options.steps.split(","):
+        if step == "large":
+            text = spectrograms(sources["large"], sources["few"], work, counts["large"], turns)
+        elif step == "small":
+            text = small(sources["small"], work, counts["small"], turns)
+        elif step == "front-ends":
+            text = front_ends(sources["small"], sources["few"], work, counts["small"], turns)
+        else:
+            parser.error(f"--steps is a comma list of large, small, front-ends, not {step}")
+        tables.append(text)
+    shutil.rmtree(work)
+    print(f"{where}.\n")
+    print(*tables, sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

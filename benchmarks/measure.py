@@ -1,0 +1,168 @@
+"""Runs commands against each other: whole processes in turns, their time, their cores' time, their memory."""
+
+import contextlib
+import datetime
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+# How often the memory of a tree of processes is added up while it runs.
+_SAMPLE_SECONDS = 0.25
+_HERE = Path(__file__).parent
+PYTHON = sys.executable
+
+
+@dataclass
+class Contender:
+    """A command that is timed.
+
+    Attributes:
+        name: in the table.
+        command: what is run, as a whole process with its imports.
+        clips: how many clips it goes through.
+        writes: what it leaves, removed after each turn.
+        seconds: of each turn.
+        cpu_seconds: of all its processes, each turn.
+        peak_bytes: most memory of its tree of processes at an instant, PSS, over all turns.
+    """
+
+    name: str
+    command: list[str]
+    clips: int
+    writes: Path | None = None
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+
+    @property
+    def rates(self) -> list[float]:
+        """Clips a second of each turn."""
+        return [self.clips / seconds for seconds in self.seconds]
+
+
+def peer(name: str, source: Path, output: Path) -> list[str]:
+    """Returns the command of a peer."""
+    return [PYTHON, str(_HERE / "peers.py"), name, str(source), str(output)]
+
+
+def alternate(contenders: Sequence[Contender], turns: int) -> None:
+    """Runs all of them one after the other, so many times, so that what else the machine does meets all alike."""
+    for turn in range(turns):
+        for contender in contenders:
+            seconds, cpu_seconds, peak = run(contender.command)
+            contender.seconds.append(seconds)
+            contender.cpu_seconds.append(cpu_seconds)
+            contender.peak_bytes = max(contender.peak_bytes, peak)
+            if contender.writes is not None:
+                shutil.rmtree(contender.writes, ignore_errors=True)
+            print(f"turn {turn + 1}: {contender.name}: {seconds:.1f} s, {contender.clips / seconds:,.0f} clips/s",
+                  file=sys.stderr, flush=True)  # fmt: skip
+
+
+def run(command: Sequence[str]) -> tuple[float, float, int]:
+    """Runs a command; returns its seconds, the CPU seconds of its processes, and the peak of their memory in bytes."""
+    before = _children_cpu_seconds()
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with _peak_of(process.pid) as peak:
+        said = process.communicate()[1]
+    seconds = time.perf_counter() - started
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with exit code {process.returncode}:\n{said}")
+    return seconds, _children_cpu_seconds() - before, peak()
+
+
+@contextlib.contextmanager
+def _peak_of(root: int) -> Iterator[Callable[[], int]]:
+    """Samples the memory of a process and all below it while the block runs."""
+    stop, peak = threading.Event(), 0
+
+    def sample() -> None:
+        nonlocal peak
+        while not stop.wait(_SAMPLE_SECONDS):
+            peak = max(peak, tree_bytes(root))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield lambda: peak
+    finally:
+        stop.set()
+        thread.join()
+
+
+def tree_bytes(root: int) -> int:
+    """Returns the memory of a process and all below it: what processes share is counted once (PSS)."""
+    total = 0
+    for process in _tree(root):
+        with contextlib.suppress(OSError):  # it has ended
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
+                if line.startswith("Pss:"):
+                    total += 1024 * int(line.split()[1])
+    return total
+
+
+def _tree(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int(Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace")
+                             .rpartition(")")[2].split()[1])  # fmt: skip
+                children.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [], [root]
+    while waiting:
+        process = waiting.pop()
+        found.append(process)
+        waiting += children.get(process, [])
+    return found
+
+
+def _children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def table(contenders: Sequence[Contender], against: Sequence[Contender]) -> str:
+    """Returns the contenders as Markdown, with ratios of their rates to those of some, turn by turn."""
+    header = ["", "clips", "clips/s (median, least to most)"]
+    header += [f"times {other.name}" for other in against] + ["CPU µs a clip", "peak memory"]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for one in contenders:
+        cells = [one.name, f"{one.clips:,}", spread(one.rates, 0)]
+        cells += [ratio(one, other) if one is not other else "1" for other in against]
+        cells += [f"{statistics.median(one.cpu_seconds) / one.clips * 1e6:,.0f}", f"{one.peak_bytes / 2**20:,.0f} MiB"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ratio(one: Contender, other: Contender) -> str:
+    """Returns how many times as fast one is as another, of runs that followed one another."""
+    return spread([a / b for a, b in zip(one.rates, other.rates, strict=True)])
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Returns the median with the least and the most."""
+    if len(values) < 2:
+        return "".join(f"{value:,.{digits}f}" for value in values)
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def machine(*packages: str) -> str:
+    """Says where and when this was measured, and with which versions of packages."""
+    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    load = os.getloadavg()[0]
+    return (f"{datetime.date.today()}, {os.cpu_count()} cores ({model}), load {load:.1f} before the start, "
+            f"Linux {platform.release()}, Python {platform.python_version()}, {versions}")  # fmt: skip

@@ -1,0 +1,181 @@
+"""What soundmill is measured against, each as a command of its own: python benchmarks/peers.py NAME SOURCE OUTPUT.
+
+They do what people write who have a folder of clips and no soundmill; `limit` is what one would write who has these
+very clips and no care: one header layout, no manifest, no checksums, no rejects, nothing to be resumed.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+RATE_HZ, CLIP_SAMPLES = 16_000, 16_000
+WINDOW_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 255, 128, 256
+FRAMES, BINS = 1 + (CLIP_SAMPLES - WINDOW_SAMPLES) // HOP_SAMPLES, FFT_SAMPLES // 2 + 1
+BATCH_CLIPS = 64
+HEADER_BYTES = 44
+LIMIT_BLOCK_CLIPS = 8
+LIMIT_SHARD_CLIPS = 1024
+MFCC_RATE_HZ, MFCC_COEFFICIENTS = 22_050, 40
+MEL_BANDS, MEL_WINDOW_SAMPLES, MEL_HOP_SAMPLES, MEL_FFT_SAMPLES = 64, 400, 160, 512
+
+
+def wav_files(folder: str) -> Iterator[str]:
+    """Yields the WAV files below a folder, unsorted."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from wav_files(entry.path)
+            elif entry.name.endswith(".wav"):
+                yield entry.path
+
+
+def tutorial_waveforms(source: str):
+    """Returns the batches of waveforms and class ids that Keras makes of a folder, as the audio tutorial does."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.disable_interactive_logging()
+    dataset = keras.utils.audio_dataset_from_directory(
+        source, batch_size=BATCH_CLIPS, output_sequence_length=CLIP_SAMPLES, shuffle=False, verbose=False
+    )
+    return dataset.map(lambda waveforms, ids: (tf.squeeze(waveforms, -1), ids), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def tutorial(source: str, output: str) -> None:
+    """The pass of TensorFlow's audio tutorial: spectrograms by tf.data and tf.signal, nothing written."""
+    import tensorflow as tf
+
+    def spectrograms(waveforms, ids):
+        spectra = tf.signal.stft(waveforms, frame_length=WINDOW_SAMPLES, frame_step=HOP_SAMPLES)
+        return tf.abs(spectra)[..., tf.newaxis], ids
+
+    for _ in tutorial_waveforms(source).map(spectrograms, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2):
+        pass
+
+
+def tutorial_log_mel(source: str, output: str) -> None:
+    """The same pass with the log-mel spectrograms of tf.signal, nothing written."""
+    import tensorflow as tf
+
+    weights = tf.signal.linear_to_mel_weight_matrix(MEL_BANDS, MEL_FFT_SAMPLES // 2 + 1, RATE_HZ, 125.0, 7_500.0)
+
+    def spectrograms(waveforms, ids):
+        spectra = tf.signal.stft(waveforms, MEL_WINDOW_SAMPLES, MEL_HOP_SAMPLES, MEL_FFT_SAMPLES)
+        return tf.math.log(tf.matmul(tf.abs(spectra), weights) + 1e-3), ids
+
+    for _ in tutorial_waveforms(source).map(spectrograms, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2):
+        pass
+
+
+def tfrecord(source: str, output: str) -> None:
+    """The tutorial's spectrograms by tf.data, written to TFRecord files as tf.train.Example with raw bytes."""
+    import tensorflow as tf
+
+    def spectrograms(waveforms, ids):
+        return tf.abs(tf.signal.stft(waveforms, frame_length=WINDOW_SAMPLES, frame_step=HOP_SAMPLES)), ids
+
+    Path(output).mkdir(parents=True)
+    writer, written = None, 0
+    for batch, ids in tutorial_waveforms(source).map(spectrograms, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2):
+        for tensor, class_id in zip(batch.numpy(), ids.numpy().tolist(), strict=True):
+            if written % LIMIT_SHARD_CLIPS == 0:
+                if writer is not None:
+                    writer.close()
+                writer = tf.io.TFRecordWriter(f"{output}/{written:09d}.tfrecord")
+            feature = {
+                "features": tf.train.Feature(bytes_list=tf.train.BytesList(value=[tensor.tobytes()])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[class_id])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+            written += 1
+    if writer is not None:
+        writer.close()
+
+
+def librosa_stft(source: str, output: str) -> None:
+    """A loop over the files with librosa, one process: the same magnitudes, nothing written."""
+    import librosa
+    import numpy as np
+
+    for path in wav_files(source):
+        waveform, _ = librosa.load(path, sr=RATE_HZ)
+        waveform = librosa.util.fix_length(waveform, size=CLIP_SAMPLES)
+        np.abs(
+            librosa.stft(waveform, n_fft=FFT_SAMPLES, win_length=WINDOW_SAMPLES, hop_length=HOP_SAMPLES, center=False)
+        )
+
+
+def librosa_mfcc(source: str, output: str) -> None:
+    """A loop over the files with librosa, one process: 40 MFCCs at 22.05 kHz, their mean over time."""
+    import librosa
+
+    for path in wav_files(source):
+        waveform, rate_hz = librosa.load(path, sr=MFCC_RATE_HZ, res_type="soxr_hq")
+        librosa.feature.mfcc(y=waveform, sr=rate_hz, n_mfcc=MFCC_COEFFICIENTS).mean(axis=1)
+
+
+def limit(source: str, output: str) -> None:
+    """The bare loop in as many processes as there are cores: decode, spectrum, Parquet; nothing else."""
+    import multiprocessing
+
+    os.makedirs(output)
+    paths = list(wav_files(source))
+    cores = len(os.sched_getaffinity(0))
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_limit_part, args=(paths[n::cores], f"{output}/{n}")) for n in range(cores)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        sys.exit("a process of the bare loop failed")
+
+
+def _limit_part(paths: list[str], output: str) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import scipy.fft
+
+    pa.set_cpu_count(1)
+    phase = 2 * np.pi * np.arange(WINDOW_SAMPLES) / (WINDOW_SAMPLES - 1)
+    window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32) / np.float32(32_768)
+    # Everything is written into memory that is there already, small enough to stay in a core's cache.
+    files = [bytearray(HEADER_BYTES + 2 * CLIP_SAMPLES) for _ in range(LIMIT_BLOCK_CLIPS)]
+    samples = [np.frombuffer(file, "<i2", CLIP_SAMPLES, HEADER_BYTES) for file in files]
+    frames = [np.lib.stride_tricks.sliding_window_view(clip, WINDOW_SAMPLES)[::HOP_SAMPLES] for clip in samples]
+    buffer = np.zeros((LIMIT_BLOCK_CLIPS, FRAMES, FFT_SAMPLES), np.float32)
+    table = np.empty((LIMIT_SHARD_CLIPS, FRAMES, BINS), np.float32)
+    offsets = np.arange(LIMIT_SHARD_CLIPS + 1, dtype=np.int32) * np.int32(table[0].nbytes)
+    for first in range(0, len(paths), LIMIT_SHARD_CLIPS):
+        shard = paths[first : first + LIMIT_SHARD_CLIPS]
+        for start in range(0, len(shard), LIMIT_BLOCK_CLIPS):
+            block = shard[start : start + LIMIT_BLOCK_CLIPS]
+            for number, path in enumerate(block):
+                descriptor = os.open(path, os.O_RDONLY)
+                length = os.readv(descriptor, [files[number]])
+                os.close(descriptor)
+                if files[number][36:40] != b"data":
+                    raise ValueError(f"{path} has another header than the bare loop reads")
+                samples[number][max(0, length - HEADER_BYTES) // 2 :] = 0
+                np.multiply(frames[number], window, out=buffer[number, :, :WINDOW_SAMPLES])
+            spectra = scipy.fft.rfft(buffer[: len(block)], workers=1)
+            np.abs(spectra, out=table[start : start + len(block)])
+        tensors = pa.Array.from_buffers(pa.binary(), len(shard), [None, pa.py_buffer(offsets), pa.py_buffer(table)])
+        columns = {"features": tensors, "path": shard, "label": [path.rsplit("/", 2)[1] for path in shard]}
+        pq.write_table(pa.table(columns), f"{output}-{first:09d}.parquet", compression="none", use_dictionary=["label"],
+                       write_statistics=False)  # fmt: skip
+
+
+PEERS: dict[str, Callable[[str, str], None]] = {
+    "tutorial": tutorial,
+    "tutorial-log-mel": tutorial_log_mel,
+    "tfrecord": tfrecord,
+    "librosa": librosa_stft,
+    "librosa-mfcc": librosa_mfcc,
+    "limit": limit,
+}
+
+if __name__ == "__main__":
+    PEERS[sys.argv[1]](*sys.argv[2:])
