@@ -14,10 +14,11 @@ from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
 from features.fit import clip_waveform
 from features.locks import committing
 from features.manifest import existing_manifest
+from features.parquet_rows import Place
 from features.paths import clip_file
 from features.policies import DEFAULTS, Policies, refusal
 from features.report import is_finished, report_path, write_report
-from features.shards import Place, RowReader, ShardWriter, shard_path
+from features.shards import RowReader, ShardWriter, shard_path
 from features.sources import Clip
 from features.spec import FeatureSpec
 from features.spectrogram import BLOCK_CLIPS, FrontEnd

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import features.build
+import features.parquet_rows
 import features.shards
 from features.contents import table_hash
 from features.errors import RunError, UsageError
@@ -612,7 +613,7 @@ def other_libraries(patch: pytest.MonkeyPatch) -> None:
         out *= np.float32(1 + 1e-6)
 
     patch.setattr(FrontEnd, "compute", compute_otherwise)
-    patch.setattr(features.shards, "_ROW_GROUP_ROWS", 2)
+    patch.setattr(features.parquet_rows, "_ROW_GROUP_ROWS", 2)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
