@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+SMOKE := smoke
 
-.PHONY: demo test lint trial endurance clean
+.PHONY: demo test lint trial endurance smoke clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -21,6 +22,14 @@ trial: $(VENV)/.installed
 endurance: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m endurance
 
+# Runs each benchmark on few clips, to see that it runs; the figures mean nothing. Needs SOUNDMILL_DATA.
+smoke: $(VENV)/.installed
+	rm -rf $(SMOKE)
+	$(BIN)/python benchmarks/featurize.py --clips 300 --turns 1 --output $(SMOKE)
+	$(BIN)/python benchmarks/score.py --clips 300 --turns 1 --output $(SMOKE)
+	$(BIN)/python benchmarks/train_input.py --clips 300 --turns 1 --output $(SMOKE)
+	rm -rf $(SMOKE)
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,4 +44,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis

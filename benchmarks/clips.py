@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import wave
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,16 @@ class Clips:
                 file.writeframes((sound[cut:] + sound[:cut])[: self.shortened])
             os.utime(path, (LONG_AGO + clip, LONG_AGO + clip))
         self.made += number
+
+
+def made(folder: Path, originals: list[Path], number: int) -> Path:
+    """Returns a folder of so many clips, made anew where the last making of them did not end."""
+    mark = folder.with_name(f"{folder.name}.made")
+    if not mark.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        Clips(folder).make(originals, number)
+        mark.touch()
+    return folder
 
 
 def link_clips(linked_to: list[Path], folder: Path, first: int, end: int) -> None:

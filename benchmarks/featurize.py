@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from clips import Clips, find_originals
+from clips import find_originals, made
 from measure import PYTHON, Contender, alternate, machine, peer, table
 
 from features.errors import UsageError
@@ -75,16 +75,12 @@ def main() -> None:
         parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
     where, originals, turns = machine(*PACKAGES), find_originals(options.data), options.turns
     work = options.output / "work"
-    sources = {number: options.output / f"clips-{number}" for number in (LARGE, SMALL, SLOW)}
     if work.exists():
         raise UsageError(f"{work} is in the way; remove it")
     counts = {name: min(number, options.clips) for name, number in
               (("large", options.clips), ("small", SMALL), ("few", SLOW))}  # fmt: skip
-    sources = {name: options.output / f"clips-{count}" for name, count in counts.items()}
-    for name, folder in sources.items():
-        if not folder.exists():
-            Clips(folder).make(originals, counts[name])
     work.mkdir(parents=True)
+    sources = {name: made(options.output / f"clips-{count}", originals, count) for name, count in counts.items()}
     tables = []
     for step in options.steps.split(","):
         if step == "large":

@@ -31,6 +31,7 @@ class Contender:
         command: what is run, as a whole process with its imports.
         clips: how many clips it goes through.
         writes: what it leaves, removed after each turn.
+        reported: whether its time is the one that it prints, not that of the whole process.
         seconds: of each turn.
         cpu_seconds: of all its processes, each turn.
         peak_bytes: most memory of its tree of processes at an instant, PSS, over all turns.
@@ -40,6 +41,7 @@ class Contender:
     command: list[str]
     clips: int
     writes: Path | None = None
+    reported: bool = False
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
@@ -59,27 +61,31 @@ def alternate(contenders: Sequence[Contender], turns: int) -> None:
     """Runs all of them one after the other, so many times, so that what else the machine does meets all alike."""
     for turn in range(turns):
         for contender in contenders:
-            seconds, cpu_seconds, peak = run(contender.command)
+            seconds, cpu_seconds, peak, printed = run(contender.command)
+            if contender.reported:
+                seconds, cpu_seconds = map(float, printed.split()[-2:])
             contender.seconds.append(seconds)
             contender.cpu_seconds.append(cpu_seconds)
             contender.peak_bytes = max(contender.peak_bytes, peak)
-            if contender.writes is not None:
-                shutil.rmtree(contender.writes, ignore_errors=True)
+            if contender.writes is not None and contender.writes.is_dir():
+                shutil.rmtree(contender.writes)
+            elif contender.writes is not None:
+                contender.writes.unlink(missing_ok=True)
             print(f"turn {turn + 1}: {contender.name}: {seconds:.1f} s, {contender.clips / seconds:,.0f} clips/s",
                   file=sys.stderr, flush=True)  # fmt: skip
 
 
-def run(command: Sequence[str]) -> tuple[float, float, int]:
-    """Runs a command; returns its seconds, the CPU seconds of its processes, and the peak of their memory in bytes."""
+def run(command: Sequence[str]) -> tuple[float, float, int, str]:
+    """Runs a command; returns its seconds, CPU seconds of its processes, their peak in bytes, and what it printed."""
     before = _children_cpu_seconds()
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with _peak_of(process.pid) as peak:
-        said = process.communicate()[1]
+        printed, said = process.communicate()
     seconds = time.perf_counter() - started
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with exit code {process.returncode}:\n{said}")
-    return seconds, _children_cpu_seconds() - before, peak()
+    return seconds, _children_cpu_seconds() - before, peak(), printed
 
 
 @contextlib.contextmanager

@@ -115,6 +115,32 @@ def librosa_mfcc(source: str, output: str) -> None:
         librosa.feature.mfcc(y=waveform, sr=rate_hz, n_mfcc=MFCC_COEFFICIENTS).mean(axis=1)
 
 
+def keras_predict(features: str, run: str) -> None:
+    """Keras' predict of a network on features in memory, in batches of 256; prints its seconds and CPU seconds."""
+    import json
+    import time
+
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    manifest = json.loads(Path(features, "manifest.json").read_text(encoding="utf-8"))
+    shards = [shard for partition in manifest["partitions"].values() for shard in partition]
+    batch = np.empty((sum(shard["rows"] for shard in shards), *manifest["shape"], 1), np.float32)
+    row = 0
+    columns = {"features": tf.io.FixedLenFeature([], tf.string)}
+    for shard in shards:
+        for record in tf.data.TFRecordDataset(f"{features}/shards/{shard['name']}.tfrecord").as_numpy_iterator():
+            content = tf.io.parse_single_example(record, columns)["features"].numpy()
+            batch[row, ..., 0] = np.frombuffer(content, "<f4").reshape(manifest["shape"])
+            row += 1
+    network = keras.saving.load_model(Path(run, "model", "network.keras"))
+    network.predict(batch[:256], batch_size=256, verbose=0)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    network.predict(batch, batch_size=256, verbose=0)
+    print(time.perf_counter() - started, time.process_time() - cpu_started)
+
+
 def limit(source: str, output: str) -> None:
     """The bare loop in as many processes as there are cores: decode, spectrum, Parquet; nothing else."""
     import multiprocessing
@@ -175,6 +201,7 @@ PEERS: dict[str, Callable[[str, str], None]] = {
     "librosa": librosa_stft,
     "librosa-mfcc": librosa_mfcc,
     "limit": limit,
+    "keras-predict": keras_predict,
 }
 
 if __name__ == "__main__":

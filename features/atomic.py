@@ -28,15 +28,21 @@ def writer_name() -> str:
 
 
 class AtomicFile:
-    """A binary file that is fsynced and takes its name when the block ends well, and leaves nothing when it does not.
+    """A binary file that takes its name when the block ends well, and leaves nothing when it does not.
 
     Attributes:
         num_bytes: bytes written so far.
         crc32c: CRC-32C of them.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Opens a file beside `path`, whose name tells that it is partial and whose it is."""
+    def __init__(self, path: str | os.PathLike[str], lasting: bool = True) -> None:
+        """Opens a file beside `path`, whose name tells that it is partial and whose it is.
+
+        Args:
+            path: that the file takes.
+            lasting: whether it is fsynced, so that it is whole after a power cut too; that takes a disk's time.
+        """
+        self._lasting = lasting
         self.path = os.fspath(path)
         self.num_bytes = 0
         self.crc32c = 0
@@ -104,9 +110,11 @@ class AtomicFile:
         """Names the file, or removes it where the block raised."""
         try:
             if kind is None and self._wanted:
-                os.fsync(self._file.fileno())
+                if self._lasting:
+                    os.fsync(self._file.fileno())
                 os.replace(self._partial, self.path)
-                fsync_folder(os.path.dirname(self.path))
+                if self._lasting:
+                    fsync_folder(os.path.dirname(self.path))
         except OSError as failure:  # some file systems find out late that there was no room
             _check_space(failure, self.path)
             raise
@@ -116,10 +124,11 @@ class AtomicFile:
                 os.unlink(self._partial)
 
 
-def write_file(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Writes a whole file atomically; text becomes UTF-8."""
-    with AtomicFile(path) as file:
+def write_file(path: str | os.PathLike[str], content: bytes | str, lasting: bool = True) -> int:
+    """Writes a whole file atomically, text as UTF-8, and returns the CRC-32C of its bytes; see `AtomicFile`."""
+    with AtomicFile(path, lasting) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+    return file.crc32c
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +9,7 @@ import xxhash
 
 from features.console import Progress
 from features.paths import clip_file
+from features.processes import usable_cores
 
 # How hashes begin; those without are BLAKE2b (RFC 7693) of 128 bits, which sets of earlier versions have.
 _KIND = "xxh3-"
@@ -68,7 +68,7 @@ def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:
             hashes[path] = file_hash(clip_file(root, path))
 
     progress = Progress("hash", len(listed), "files")
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for first in range(0, len(listed), _BLOCK_FILES):
             for _ in pool.map(take, listed[first : first + _BLOCK_FILES]):
                 pass

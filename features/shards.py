@@ -53,20 +53,27 @@ class ShardRows:
     """The content of a shard.
 
     Attributes:
-        features: spec.storage_dtype of shape (rows, *spec.shape), read-only.
+        tensors: features of each row, spec.storage_dtype of shape spec.shape, views into what was read, read-only.
         paths: path of each row's clip.
         labels: label of each row.
     """
 
-    features: NDArray[np.floating]
+    tensors: list[NDArray[np.floating]]
     paths: list[str]
     labels: list[str]
 
+    @property
+    def features(self) -> NDArray[np.floating]:
+        """The tensors together, spec.storage_dtype of shape (rows, *spec.shape): a copy."""
+        return np.stack(self.tensors)
+
     def take(self, rows: NDArray[np.int64]) -> "ShardRows":
-        """Returns the rows of these numbers."""
+        """Returns the rows of these numbers, and keeps no others alive."""
         chosen = rows.tolist()
         return ShardRows(
-            self.features[chosen], [self.paths[row] for row in chosen], [self.labels[row] for row in chosen]
+            [self.tensors[row].copy() for row in chosen],
+            [self.paths[row] for row in chosen],
+            [self.labels[row] for row in chosen],
         )
 
 
@@ -199,7 +206,7 @@ def read_shard(path: Path, storage_format: str, expected: Shard, spec: FeatureSp
     """
     way_out = f"python -m features.verify {path.parent.parent} --repair computes it again from the source"
     try:
-        content = path.read_bytes()
+        content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise RunError(f"cannot read the shard {path}: {error.strerror}; {way_out}") from error
     if len(content) != expected.bytes or google_crc32c.value(content) != expected.crc32c:
@@ -207,24 +214,18 @@ def read_shard(path: Path, storage_format: str, expected: Shard, spec: FeatureSp
             f"the shard {path} is damaged: it has {len(content)} bytes with another checksum than the manifest's "
             f"({expected.bytes} bytes); {way_out}"
         )
-    shape = (expected.rows, *spec.shape)
+    content.flags.writeable = False
     dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
     if storage_format == "tfrecord":
-        rows = list(records(memoryview(content)))
-        features = np.empty(shape, dtype=dtype)
-        for row, example in enumerate(rows):
-            features[row] = np.frombuffer(example["features"], dtype=dtype).reshape(spec.shape)
-        features.flags.writeable = False
+        rows = list(records(content.data))
+        tensors = [np.frombuffer(example["features"], dtype=dtype).reshape(spec.shape) for example in rows]
         paths = [str(example["path"], "utf-8") for example in rows]
         labels = [str(example["label"], "utf-8") for example in rows]
     else:
-        table = read_table(pa.BufferReader(content), columns=["features", "path", "label"])
-        features = np.concatenate(
-            [_tensor(chunk, dtype, spec) for chunk in table["features"].chunks] or [np.empty(shape, dtype=dtype)]
-        )
-        features.flags.writeable = False
+        table = read_table(pa.BufferReader(pa.py_buffer(content)), columns=["features", "path", "label"])
+        tensors = [row for chunk in table["features"].chunks for row in _tensor(chunk, dtype, spec)]
         paths, labels = table["path"].to_pylist(), table["label"].to_pylist()
-    return ShardRows(features, paths, labels)
+    return ShardRows(tensors, paths, labels)
 
 
 def _tensor(chunk: pa.BinaryArray, dtype: np.dtype[np.floating], spec: FeatureSpec) -> NDArray[np.floating]:
@@ -234,4 +235,5 @@ def _tensor(chunk: pa.BinaryArray, dtype: np.dtype[np.floating], spec: FeatureSp
         raise ValueError(f"a row has other than {spec.row_bytes} bytes")
     count = (int(offsets[-1]) - int(offsets[0])) // dtype.itemsize
     flat = np.frombuffer(chunk.buffers()[2], dtype=dtype, count=count, offset=int(offsets[0]))
+    flat.flags.writeable = False
     return flat.reshape(len(chunk), *spec.shape)

@@ -11,6 +11,7 @@ from features.atomic import atomic_folder, write_file
 from features.errors import UsageError
 from features.spec import FeatureSpec
 from model.backend import load_tensorflow
+from model.litert import convert
 
 if TYPE_CHECKING:
     import keras
@@ -19,6 +20,7 @@ FOLDER = "model"
 FORMAT_NAME = "soundmill-model"
 FORMAT_VERSION = 1
 _NETWORK_FILE = "network.keras"
+_LITERT_FILE = "network.tflite"
 _DESCRIPTION_FILE = "artifact.json"
 _FIELDS = ("spec", "fingerprint", "classes", "network", "returns_logits", "trained_on", "network_sha256")
 
@@ -53,6 +55,9 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
     network.set_weights(artifact.network.get_weights())
     with atomic_folder(run / FOLDER) as folder:
         network.save(folder / _NETWORK_FILE)
+        # As it is read: what a layer keeps beside its weights is made anew then.
+        litert = convert(_load_network(folder / _NETWORK_FILE), artifact.spec.shape)
+        write_file(folder / _LITERT_FILE, litert)
         description = {
             "format": FORMAT_NAME,
             "format_version": FORMAT_VERSION,
@@ -63,6 +68,7 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
             "returns_logits": artifact.returns_logits,
             "trained_on": list(artifact.trained_on),
             "network_sha256": _sha256(folder / _NETWORK_FILE),
+            "litert_sha256": hashlib.sha256(litert).hexdigest(),
         }
         write_file(folder / _DESCRIPTION_FILE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
     return run / FOLDER
@@ -102,7 +108,8 @@ def read_description(run: str | Path) -> dict[str, Any]:
             raise UsageError(
                 f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
             )
-        description = {name: description[name] for name in _FIELDS}
+        litert_sha256 = description.get("litert_sha256")
+        description = {name: description[name] for name in _FIELDS} | {"litert_sha256": litert_sha256}
         description["spec"] = FeatureSpec.from_dict(description["spec"], where=str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: {error!r}; train again") from error
@@ -111,12 +118,30 @@ def read_description(run: str | Path) -> dict[str, Any]:
     return description
 
 
-def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
+def read_litert(run: str | Path, description: dict[str, Any]) -> bytes:
+    """Returns a run's network for `model.executor`; an artifact that has none has its network converted.
+
+    Args:
+        run: the run folder.
+        description: what `read_description` says of it.
+
+    Raises:
+        UsageError: the artifact is damaged.
+    """
+    if description["litert_sha256"] is None:
+        return convert(load_artifact(run).network, description["spec"].shape)
+    path = Path(run) / FOLDER / _LITERT_FILE
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != description["litert_sha256"]:
+        raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
+    return content
+
+
+def load_artifact(run: str | Path) -> Artifact:
     """Loads a run's artifact, in Keras' safe mode: nothing in the file is executed.
 
     Args:
         run: the run folder.
-        threads: that TensorFlow computes with in this process, None for all cores.
 
     Raises:
         UsageError: there is none, or it is damaged or holds code.
@@ -125,11 +150,9 @@ def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
     path = Path(run) / FOLDER / _NETWORK_FILE
     if not path.is_file() or _sha256(path) != description["network_sha256"]:
         raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
-    load_tensorflow(threads)
-    import keras
-
+    load_tensorflow()
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        network = _load_network(path)
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
         raise UsageError(f"{path} cannot be loaded: {' '.join(str(error).split())}; train again") from error
     return Artifact(
@@ -141,6 +164,12 @@ def load_artifact(run: str | Path, threads: int | None = None) -> Artifact:
         trained_on=tuple(description["trained_on"]),
         digest=description["network_sha256"],
     )
+
+
+def _load_network(path: Path) -> "keras.Model":
+    import keras
+
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def _sha256(path: Path) -> str:

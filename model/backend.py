@@ -1,4 +1,4 @@
-"""Loads TensorFlow: with a number of threads, and without the chatter that it begins with."""
+"""Loads TensorFlow without the chatter that it begins with."""
 
 import contextlib
 import os
@@ -13,30 +13,17 @@ from features.console import LOG
 _CHATTER = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
 
 
-def load_tensorflow(threads: int | None = None) -> None:
-    """Imports TensorFlow and makes its first computation, which is when it looks for accelerators.
-
-    Args:
-        threads: that it computes with, None for all cores. One thread makes results independent of the number of
-            cores. It counts only in a process that has not computed yet.
-    """
-    with _without_chatter():
+def load_tensorflow() -> None:
+    """Imports TensorFlow and makes its first computation, which is when it looks for accelerators."""
+    with contextlib.nullcontext() if "tensorflow" in sys.modules else without_chatter(_CHATTER):
         import tensorflow as tf
 
-        if threads is not None:
-            # A process that has computed already keeps its threads: a worker with its second bundle, a test.
-            with contextlib.suppress(RuntimeError):
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.zeros(())
 
 
 @contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Holds back what native code writes to standard error, and lets through what is not chatter."""
-    if "tensorflow" in sys.modules:
-        yield
-        return
+def without_chatter(pattern: re.Pattern[str]) -> Iterator[None]:
+    """Holds back what native code writes to standard error, and lets through the lines in which `pattern` is not."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
@@ -49,7 +36,7 @@ def _without_chatter() -> Iterator[None]:
             os.close(kept)
             file.seek(0)
             for line in file.read().decode(errors="replace").splitlines():
-                if _CHATTER.match(line):
+                if pattern.search(line):
                     LOG.debug("%s", line)
                 else:
                     print(line, file=sys.stderr)

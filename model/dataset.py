@@ -155,7 +155,7 @@ def batches(
             group, reading = pending
             read = [future.result() for future in reading]
             # The group before this one is let go of here, before the next is read.
-            tensors, labels = [part.features for part in read], [rows.class_ids(part) for part in read]
+            tensors, labels = [part.tensors for part in read], [rows.class_ids(part) for part in read]
             pending = start(next(groups, None))
             for place, row in group.order.tolist():
                 features[filled, ..., 0] = tensors[place][row]

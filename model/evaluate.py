@@ -20,7 +20,9 @@ from features.errors import UsageError
 from features.manifest import Manifest, load_manifest
 from features.partition import parse_partitions
 from features.paths import csv_path, unescape_path
-from model.artifact import load_artifact, read_description
+from model.artifact import read_description
+from model.backend import load_tensorflow
+from model.executor import Executor, load_executor
 from model.holdout import hold_out
 from model.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
 from model.run_folder import settings_of
@@ -73,7 +75,8 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
         RunError: a shard is missing or damaged.
     """
     started = time.monotonic()
-    spec = read_description(run)["spec"]
+    description = read_description(run)
+    spec = description["spec"]
     manifest = load_manifest(features)
     if manifest.spec.fingerprint != spec.fingerprint:
         raise UsageError(
@@ -87,22 +90,25 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     settings = settings_of(Path(run), manifest)
     if settings:
         warn_of_test(manifest, settings, test_on)
-    artifact = load_artifact(run)
-    # These load TensorFlow: after what can be refused was refused, and after load_artifact has kept it quiet.
+    network = load_executor(run)
+    # Loads TensorFlow: after what can be refused was refused.
+    load_tensorflow()
     from model.dataset import Rows
-    from model.predictor import Predictor
 
-    predictor = Predictor(artifact)
-    classes = artifact.classes
+    classes = network.classes
     tested = Rows(Path(features), manifest, test_on, classes)
-    predictions = _predict(predictor, tested)
+    predictions = _predict(network, tested)
     metrics = measure(predictions, classes)
     # The clips that it was trained on stand beside, since the distance of the two tells of overfitting.
     if settings:
         kept = hold_out(features, manifest, settings.train_on)[0] if holds_out(manifest, settings) else None
-        trained = _predict(predictor, Rows(Path(features), manifest, settings.train_on, classes, selection=kept))
+        trained = _predict(network, Rows(Path(features), manifest, settings.train_on, classes, selection=kept))
         metrics["training"] = _accuracy(trained, classes)
-    metrics |= {"tested_on": list(test_on), "seconds": time.monotonic() - started, "network": artifact.digest}
+    metrics |= {
+        "tested_on": list(test_on),
+        "seconds": time.monotonic() - started,
+        "network": description["network_sha256"],
+    }
     with atomic_folder(Path(run) / "evaluation" / "+".join(test_on)) as folder:
         _write(folder, predictions, metrics, classes, manifest, tested)
     return metrics
@@ -143,14 +149,14 @@ def _accuracy(predictions: Predictions, classes: list[str]) -> dict[str, Any]:
     return {"accuracy": correct / clips, "interval_95": [low, high], "correct": correct, "clips": clips}
 
 
-def _predict(predictor: Any, rows: Any) -> Predictions:
+def _predict(network: Executor, rows: Any) -> Predictions:
     paths: list[str] = []
     true: list[str] = []
     parts = []
     progress = console.Progress(f"predict {', '.join(rows.partitions)}", len(rows), "clips")
     for shard in rows.shards:
         content = rows.read(shard)
-        parts.append(predictor.probabilities(content.features))
+        parts.append(network.probabilities(content.features))
         paths += content.paths
         true += content.labels
         progress.update(len(paths))
@@ -207,7 +213,7 @@ def _tensors(rows: Any, wanted: list[int]) -> dict[int, NDArray[np.floating]]:
         inside = [row for row in wanted if first <= row < first + num_rows]
         if inside:
             content = rows.read(shard)
-            found.update({row: content.features[row - first] for row in inside})
+            found.update({row: content.tensors[row - first] for row in inside})
         first += num_rows
     return found
 

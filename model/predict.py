@@ -20,7 +20,9 @@ from features.fit import num_windows, window_waveforms
 from features.paths import clip_file, csv_path, escape_path
 from features.pictures import check_picture
 from features.spec import FeatureSpec
-from model.artifact import load_artifact, read_description
+from model.artifact import read_description
+from model.executor import load_executor
+from model.labelling import label_windows
 from model.labels import BATCH_CLIPS, Score, WindowUnit, csv_header, score_lines
 
 EXAMPLE = "python -m model.predict --model RUN yes.wav no.wav --plot predictions.png"
@@ -89,18 +91,13 @@ def predict(request: Request) -> dict[str, Any]:
     rejects: list[Reject] = []
     scores: list[Score] = []
     windows = scored = 0
-    predictor = None
+    network = None
     for path, units in planned:
         if isinstance(units, Reject):
             _refuse(units, rejects)
             continue
-        if predictor is None:
-            # TensorFlow takes seconds to load, and one thread makes the numbers those of pipelines.score.
-            artifact = load_artifact(request.run, threads=1)
-            from model.predictor import Predictor, label_windows
-
-            predictor = Predictor(artifact)
-        labels = [label_windows(predictor, "", [unit], len(classes)) for unit in units]
+        network = network or load_executor(request.run)
+        labels = [label_windows(network, "", [unit], len(classes)) for unit in units]
         refused = [reject for label in labels for reject in label.rejects]
         if refused:  # a file is labelled as a whole or not at all
             _refuse(refused[0], rejects)

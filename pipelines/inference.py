@@ -11,7 +11,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from model.artifact import load_artifact
+from model.artifact import read_description
+from model.executor import Executor
+from model.labelling import label_windows
 from pipelines.parts import Parts
 
 
@@ -20,11 +22,12 @@ class LabelJob:
     """What labelling a batch takes beside its number.
 
     Attributes:
-        parts: folder of the parts.
+        parts: folder of the parts, with the network.
         run: the run folder that holds the artifact.
         root: where paths begin.
         top: labels a window.
         threshold: probabilities below it are left out.
+        executor: name of what runs the network.
     """
 
     parts: str
@@ -32,9 +35,10 @@ class LabelJob:
     root: str
     top: int
     threshold: float
+    executor: str
 
 
-class WindowHandler(ModelHandler[int, PredictionResult, Any]):
+class WindowHandler(ModelHandler[int, PredictionResult, Executor]):
     """Labels planned batches of windows with the artifact of a run."""
 
     def __init__(self, job: LabelJob) -> None:
@@ -42,19 +46,15 @@ class WindowHandler(ModelHandler[int, PredictionResult, Any]):
         super().__init__()
         self._job = job
 
-    def load_model(self) -> Any:
-        """Loads the artifact, with one thread, so that no number depends on the cores of a worker."""
-        artifact = load_artifact(self._job.run, threads=1)
-        from model.predictor import Predictor
-
-        return Predictor(artifact)
+    def load_model(self) -> Executor:
+        """Loads the network."""
+        job = self._job
+        return Executor(Parts(job.parts).network.read_bytes(), read_description(job.run), job.executor)
 
     def run_inference(
-        self, batch: Sequence[int], model: Any, inference_args: dict[str, Any] | None = None
+        self, batch: Sequence[int], model: Executor, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
         """Decodes and labels the batches with these numbers."""
-        from model.predictor import label_windows
-
         job = self._job
         for number in batch:
             units = Parts(job.parts).read_batch(number)

@@ -1,7 +1,8 @@
 """The work of scoring on disk: planned batches of windows, a part of the CSV for each, and their union.
 
 A batch is a row group of the work list. Its part is two files: the lines of the CSV, and, when these are complete, a
-note of what was done. Batches are planned in the order of the CSV, so the union is the parts one after the other.
+note of what was done, with their checksum: nothing waits for the disk, and what a power cut took is done again. Batches
+are planned in the order of the CSV, so the union is the parts one after the other.
 """
 
 import csv
@@ -17,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -35,7 +37,7 @@ from features.versions import library_versions
 from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, score_lines
 
 _TABLE_COLUMNS = (*COLUMNS, "size")
-_OWN_FILE = re.compile(r"(job\.json|batches\.parquet|\d{8}\.(csv|json))")
+_OWN_FILE = re.compile(r"(job\.json|batches\.parquet|network\.tflite|\d{8}\.(csv|json))")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class Parts:
     def _work_list(self) -> Path:
         return self.folder / "batches.parquet"
 
+    @property
+    def network(self) -> Path:
+        """The file that holds the network for `model.executor`."""
+        return self.folder / "network.tflite"
+
     def open(self, source: Source, batches: list[list[WindowUnit]], settings: dict[str, object]) -> list[int]:
         """Makes the folder for a job, or finds the finished parts of the same job.
 
@@ -120,7 +127,14 @@ class Parts:
             self.folder.mkdir(parents=True)
             self._write_batches(batches)
             write_file(job, content)
-        return [number for number in range(len(batches)) if not self.note(number).is_file()]
+        return [number for number in range(len(batches)) if not self._is_finished(number)]
+
+    def _is_finished(self, number: int) -> bool:
+        try:
+            note = json.loads(self.note(number).read_bytes())
+            return bool(note["crc32c"] == google_crc32c.value(self._lines(number).read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _write_batches(self, batches: list[list[WindowUnit]]) -> None:
         schema = pa.schema({"path": pa.string(), "first_window": pa.int64(), "num_windows": pa.int64()})
@@ -143,14 +157,15 @@ class Parts:
 
     def write(self, number: int, labels: Labels, top: int) -> None:
         """Writes the part of a batch, its note last."""
-        write_file(self._lines(number), score_lines(labels.scores, top))
+        crc32c = write_file(self._lines(number), score_lines(labels.scores, top), lasting=False)
         note = {
+            "crc32c": crc32c,
             "scored": labels.scored,
             "windows": labels.windows,
             "rejects": [[getattr(reject, name) for name in COLUMNS] for reject in labels.rejects],
             "warnings": [[getattr(warning, name) for name in COLUMNS] for warning in labels.warnings],
         }
-        write_file(self.note(number), json.dumps(note))
+        write_file(self.note(number), json.dumps(note), lasting=False)
 
     def join(
         self,

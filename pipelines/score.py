@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from features import console
+from features.atomic import write_file
 from features.console import LOG, Progress
 from features.errors import UsageError
 from features.policies import DEFAULTS, Policies, add_options
 from features.processes import choose_workers, parse_workers
 from features.rows import TABLE_ENDINGS
 from features.table import TableLayout, list_clips
-from model.artifact import read_description
+from model.artifact import read_description, read_litert
+from model.executor import EXECUTORS, choose_executor, executor_version
 from model.labels import Labels, WindowUnit
 from pipelines.parts import Parts, plan_batches
 from pipelines.progress import follow
@@ -39,6 +41,7 @@ class Request:
         layout: where a table says which files; nothing else is read from it.
         policies: whether odd files are used.
         overwrite: whether a CSV that is there may be replaced.
+        executor: name of what runs the network.
         workers: worker processes of a local run, None to choose.
         beam_options: passed on to Beam.
     """
@@ -51,6 +54,7 @@ class Request:
     layout: TableLayout = field(default_factory=TableLayout)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
+    executor: str = "litert"
     workers: int | None = None
     beam_options: tuple[str, ...] = ()
 
@@ -98,9 +102,10 @@ def score(request: Request) -> dict[str, Any]:
     output = os.path.abspath(request.output)
     parts = Parts(f"{output}.parts")
     settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
-                "root": source.root}  # fmt: skip
+                "root": source.root, "executor": executor_version(request.executor)}  # fmt: skip
     todo = parts.open(source, batches, settings)
     if todo:
+        write_file(parts.network, read_litert(request.run, description))
         _label(request, parts, source.root, batches, todo)
     rejects = source.rejects + unreadable
     if rejects:  # what could not even be listed counts as a batch too: no file gets lost
@@ -134,7 +139,8 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
         LOG.info("going on where an interrupted run stopped: %d of %d batches are there", len(batches) - len(todo),
                  len(batches))  # fmt: skip
     weights = {parts.note(number).name: count for number, count in zip(todo, windows, strict=True)}
-    job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold)
+    job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold,
+                   request.executor)  # fmt: skip
     with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
         run_units(LabelWindows(job), todo, request.beam_options, workers)
 
@@ -160,6 +166,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add_options(result)
     result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
+    result.add_argument(
+        "--executor", choices=("auto", *EXECUTORS), default="auto",
+        help="what runs the network (openvino where it is installed, else litert)",
+    )  # fmt: skip
     result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
     result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
     table = result.add_argument_group("where a table says which files")
@@ -183,6 +193,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         layout=TableLayout(options.root, options.path_column, options.path_template),
         policies={name: getattr(options, name) for name in DEFAULTS},
         overwrite=options.overwrite,
+        executor=choose_executor(options.executor),
         workers=parse_workers(options.workers),
         beam_options=tuple(beam_options),
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from features import processes
 from features.errors import RunError, UsageError
-from features.processes import choose_workers, parse_workers, run_jobs
+from features.processes import choose_workers, parse_workers, run_jobs, usable_cores
 from tests.conftest import STARTED, wait_until
 
 
@@ -105,3 +106,60 @@ def test_the_number_of_workers(monkeypatch):
     for text in ("0", "-1", "two", "1.5", ""):
         with pytest.raises(UsageError, match="--workers is auto or a number above 0"):
             parse_workers(text)
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """Control groups as files, and nothing that SLURM says."""
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(processes, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(processes, "_OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+
+    def put(own: str, **files: str) -> None:
+        (tmp_path / "own").write_text(own)
+        for name, content in files.items():
+            path = tmp_path.joinpath(*name.split("__")[:-1], name.split("__")[-1].replace("cpu_", "cpu."))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+
+    return put
+
+
+def test_without_limits_all_cores_of_the_process_are_used(groups):
+    assert usable_cores() == 16
+    groups("0::/a\n", a__cpu_max="max 100000\n")
+    assert usable_cores() == 16
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("150000 100000", 2), ("400000 100000", 4), ("5000 100000", 1)])
+def test_a_control_group_limits_the_cores(groups, quota, cores):
+    groups("0::/a/b\n", a__b__cpu_max=quota)
+    assert usable_cores() == cores
+    assert choose_workers(None, 100, pays=True) == cores
+    assert choose_workers(7, 100, pays=True) == 7
+
+
+def test_the_smallest_share_on_the_way_up_counts(groups):
+    groups("0::/a/b\n", a__b__cpu_max="800000 100000", a__cpu_max="300000 100000")
+    assert usable_cores() == 3
+
+
+def test_a_group_of_version_1_limits_the_cores(groups):
+    own = "4:memory:/x\n1:cpu,cpuacct:/docker/7\n"
+    groups(own, cpu__cpu_cfs_quota_us="-1", cpu__cpu_cfs_period_us="100000")
+    assert usable_cores() == 16
+    groups(own, cpu__cpu_cfs_quota_us="250000", cpu__cpu_cfs_period_us="100000")
+    assert usable_cores() == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "cores"),
+    [({"SLURM_CPUS_PER_TASK": "4"}, 4), ({"SLURM_CPUS_ON_NODE": "6"}, 6), ({"SLURM_CPUS_PER_TASK": "99"}, 16),
+     ({"SLURM_CPUS_PER_TASK": "2", "SLURM_CPUS_ON_NODE": "8"}, 2), ({"SLURM_CPUS_ON_NODE": "4(x2)"}, 16)],
+)  # fmt: skip
+def test_slurm_limits_the_cores(groups, monkeypatch, said, cores):
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    assert usable_cores() == cores

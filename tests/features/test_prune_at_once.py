@@ -106,7 +106,8 @@ def test_what_a_running_featurize_has_finished_survives(grown):
     process = featurize(grown)
     wait_until(lambda: reports(output) - before)
     os.kill(process.pid, signal.SIGSTOP)  # it lasts until it has been looked at
-    finished = {name: content for name, (content, _) in tree(output).items() if name.startswith(("shards", "reports"))}
+    finished = {name: content for name, (content, _) in tree(output).items()
+                if name.startswith(("shards", "reports")) and not name.endswith(".partial")}  # fmt: skip
     assert len(finished) > 2 * len(before)
     result = run_command("features.prune", output, "--min-age", 0, check=False)
     assert result.returncode == 1

@@ -99,7 +99,7 @@ def test_rows_of_more_shards_than_files_may_be_open(tmp_path):
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_what_is_read_cannot_be_written_to(tmp_path, storage_format):
     shard, _ = write(tmp_path / "a", storage_format, 3)
-    assert not read_shard(tmp_path / "a", storage_format, shard, TINY).features.flags.writeable
+    assert not read_shard(tmp_path / "a", storage_format, shard, TINY).tensors[0].flags.writeable
 
 
 @pytest.mark.parametrize("storage_dtype", ["float32", "float16"])

@@ -4,8 +4,9 @@ import pytest
 from features.presets import preset
 from features.spectrogram import compute_features
 from model.artifact import load_artifact
+from model.labelling import label_windows
 from model.labels import BATCH_CLIPS, Labels, Score, WindowUnit, csv_header, score_lines
-from model.predictor import Predictor, label_windows
+from model.predictor import Predictor
 from tests.signals import sine, write_wav
 
 

@@ -1,0 +1,97 @@
+"""Measures scoring against Keras' predict in memory and prints a table of ratios: python benchmarks/score.py.
+
+Scoring is run as a user runs it, as a whole process: it lists, decodes, computes features, asks the network and writes
+the CSV. Of Keras only `predict` is timed, with its features loaded and its network warm. The network is `tutorial-cnn`,
+trained for one epoch on the real clips: how well it labels changes nothing in how long it takes.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from clips import WORDS, find_originals, made
+from measure import PYTHON, Contender, alternate, machine, peer, run, table
+
+from model.executor import EXECUTORS
+
+PACKAGES = ("numpy", "apache-beam", "tensorflow", "keras", *EXECUTORS.values())
+NEAR_TIE = 2e-3
+ATTENTIVE = 3_000
+
+
+def against_keras(features: Path, run_folder: Path) -> str:
+    """Says how far executors are from Keras on features of real clips."""
+    from features.manifest import load_manifest
+    from features.shards import read_shard, shard_path
+    from model.artifact import load_artifact, read_description, read_litert
+    from model.executor import Executor
+
+    manifest = load_manifest(features)
+    shards = manifest.shards(manifest.partitions)
+    rows = [read_shard(shard_path(features, shard.name, manifest.storage_format), manifest.storage_format, shard,
+                       manifest.spec).features for shard in shards]  # fmt: skip
+    batch = np.concatenate(rows)[:ATTENTIVE]
+    artifact = load_artifact(run_folder)
+    outputs = artifact.network.predict(batch[..., None], batch_size=256, verbose=0)
+    expected = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    expected /= expected.sum(axis=1, keepdims=True)
+    description = read_description(run_folder)
+    lines = []
+    for name in EXECUTORS:
+        found = Executor(read_litert(run_folder, description), description, name).probabilities(batch)
+        other = found.argmax(axis=1) != expected.argmax(axis=1)
+        top = np.sort(expected, axis=1)[:, -2:]
+        ties = other & (top[:, 1] - top[:, 0] < NEAR_TIE)
+        largest = np.abs(found - expected).max()
+        lines.append(f"{name} against Keras on {len(batch):,} clips: probabilities differ by {largest:.1e} at most, "
+                     f"{other.sum()} labels differ, {ties.sum()} of them near ties")  # fmt: skip
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for clips, features and the network")
+    parser.add_argument("--clips", type=int, default=100_000, help="number of clips (%(default)s)")
+    parser.add_argument("--turns", type=int, default=3, help="how often each is run (%(default)s)")
+    options = parser.parse_args()
+    if options.data is None or not options.data.is_dir():
+        parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
+    where, output = machine(*PACKAGES), options.output
+    output.mkdir(parents=True, exist_ok=True)
+    source = made(output / f"clips-{options.clips}", find_originals(options.data), options.clips)
+    work = output / "score"
+    shutil.rmtree(work, ignore_errors=True)
+    real, many, network = work / "real", work / "many", work / "run"
+    for clips, features in ((options.data / WORDS, real), (source, many)):
+        run([PYTHON, "-m", "pipelines.featurize", "--input", str(clips), "--output", str(features)])
+    run([PYTHON, "-m", "model.train", "--features", str(real), "--output", str(network), "--epochs", "1"])
+    contenders = []
+    for name in EXECUTORS:
+        labels = work / f"{name}.csv"
+        command = [PYTHON, "-m", "pipelines.score", "--model", str(network), "--input", str(source), "--output",
+                   str(labels), "--executor", name]  # fmt: skip
+        contenders.append(Contender(f"soundmill score, {name}", command, options.clips, labels))
+    keras = Contender("Keras predict in memory", peer("keras-predict", many, network), options.clips, reported=True)
+    contenders.append(keras)
+    alternate(contenders, options.turns)
+    text = table(contenders, [keras])
+    outputs = []
+    for workers in (1, 2):
+        labels = work / f"workers-{workers}.csv"
+        run([*contenders[0].command[:-4], "--output", str(labels), "--workers", str(workers)])
+        outputs.append(labels.read_bytes())
+    same = "the same bytes" if outputs[0] == outputs[1] else "DIFFERENT bytes"
+    print(f"{where}.\n\n{text}\n")
+    print(against_keras(real, network))
+    print(f"1 worker and 2 workers write {same}.")
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()

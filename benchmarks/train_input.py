@@ -1,0 +1,151 @@
+"""Measures what it costs to stream a training from shards, and prints tables: python benchmarks/train_input.py.
+
+Two things are measured, each in turns: a pass over shuffled batches with nothing trained, from either format and from
+memory, beside tf.data's own reader of the same TFRecord files; and epochs of `tutorial-cnn` from shards and from
+memory, in CPU seconds, since the clock of a shared machine tells little. Files stand in the page cache.
+"""
+
+import argparse
+import gc
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from clips import find_originals, made
+from measure import PYTHON, machine, run, spread
+
+from features.manifest import load_manifest
+from features.shards import FORMATS, shard_path
+from model.backend import load_tensorflow
+
+PACKAGES = ("numpy", "pyarrow", "tensorflow", "keras")
+BATCH_CLIPS = 64
+
+
+def seconds_of(batches: Iterable) -> float:
+    """Returns how long a pass takes."""
+    started = time.perf_counter()
+    for _ in batches:
+        pass
+    return time.perf_counter() - started
+
+
+def tfdata(folder: Path):
+    """Returns tf.data's way of reading the TFRecord shards of a set: parsed, decoded, shuffled, in batches."""
+    import tensorflow as tf
+
+    manifest = load_manifest(folder)
+    names = [str(shard_path(folder, shard.name, "tfrecord")) for shard in manifest.shards(("training",))]
+    columns = {"features": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.string)}
+
+    def parse(record):
+        row = tf.io.parse_single_example(record, columns)
+        return tf.reshape(tf.io.decode_raw(row["features"], tf.float32), (*manifest.spec.shape, 1)), row["label"]
+
+    dataset = tf.data.TFRecordDataset(names, num_parallel_reads=tf.data.AUTOTUNE)
+    dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE).shuffle(4096, seed=0)
+    return dataset.batch(BATCH_CLIPS).prefetch(2)
+
+
+def reading(sets: dict[str, Path], turns: int) -> str:
+    """Compares passes over the training clips."""
+    from model.dataset import Rows, batches
+
+    def rows(folder: Path, in_memory: bool = False) -> Rows:
+        manifest = load_manifest(folder)
+        return Rows(folder, manifest, ("training",), manifest.classes, in_memory)
+
+    number = len(rows(sets["tfrecord"]))
+    memory = rows(sets["tfrecord"], in_memory=True)
+    passes: dict[str, Callable[[int], Iterable]] = {
+        **{f"soundmill, {name}": lambda turn, folder=folder: batches(rows(folder), BATCH_CLIPS, seed=0, epoch=turn)
+           for name, folder in sets.items()},
+        "soundmill, in memory": lambda turn: batches(memory, BATCH_CLIPS, seed=0, epoch=turn),
+        "tf.data on the same TFRecord files": lambda turn: tfdata(sets["tfrecord"]),
+    }  # fmt: skip
+    rates: dict[str, list[float]] = {name: [] for name in passes}
+    seconds_of(passes["soundmill, in memory"](0))  # which reads it
+    for turn in range(turns):
+        for name, start in passes.items():
+            rates[name].append(number / seconds_of(start(turn)))
+    last = rates["tf.data on the same TFRecord files"]
+    lines = [f"| {name} | {number:,} | {spread(values, 0)} | "
+             f"{spread([one / other for one, other in zip(values, last, strict=True)])} |"
+             for name, values in rates.items()]  # fmt: skip
+    header = "| a shuffled pass, batches of 64 | clips | clips/s (median, least to most) | times tf.data |"
+    return "\n".join([header, "|---|---|---|---|", *lines])
+
+
+def training(sets: dict[str, Path], turns: int) -> str:
+    """Compares the CPU seconds of epochs from shards with those from memory."""
+    from model.dataset import Rows, steps, training_dataset
+    from model.networks import network
+
+    folder = sets["tfrecord"]
+    manifest = load_manifest(folder)
+    chosen = network("tutorial-cnn", manifest.spec.shape)
+    model = chosen.build(manifest.spec.shape, len(manifest.classes), manifest.statistics["training"])
+    chosen.compile(model, 1e-3)
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    kept = Rows(folder, manifest, ("training",), manifest.classes, True)
+
+    def epoch(in_memory: bool, number: int) -> float:
+        rows = kept if in_memory else Rows(folder, manifest, ("training",), manifest.classes, False)
+        dataset = training_dataset(rows, BATCH_CLIPS, seed=0, first_epoch=number)
+        gc.collect()
+        started = time.process_time()
+        model.fit(dataset, steps_per_epoch=steps(rows, BATCH_CLIPS), epochs=1, verbose=0)
+        return time.process_time() - started
+
+    epoch(True, 0)  # which reads the rows and traces the network
+    epoch(False, 0)
+    for turn in range(turns):
+        for in_memory in (True, False) if turn % 2 else (False, True):
+            taken[in_memory].append(epoch(in_memory, turn + 1))
+            print(f"turn {turn + 1}: {'memory' if in_memory else 'shards'}: {taken[in_memory][-1]:.2f} CPU s",
+                  file=sys.stderr, flush=True)  # fmt: skip
+    more = [one / other for one, other in zip(taken[False], taken[True], strict=True)]
+    medians = statistics.median(taken[False]) / statistics.median(taken[True])
+    lines = [
+        f"| an epoch of tutorial-cnn on {len(kept):,} clips | CPU seconds (median, least to most) |",
+        "|---|---|",
+        f"| from memory | {spread(taken[True])} |",
+        f"| from shards | {spread(taken[False])} |",
+        f"| shards / memory, turn by turn | {spread(more, 3)} |",
+        f"| shards / memory, of the medians | {medians:.3f} |",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for clips and features")
+    parser.add_argument("--clips", type=int, default=20_000, help="number of clips (%(default)s)")
+    parser.add_argument("--turns", type=int, default=5, help="how often each is run (%(default)s)")
+    options = parser.parse_args()
+    if options.data is None or not options.data.is_dir():
+        parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
+    where, output = machine(*PACKAGES), options.output
+    output.mkdir(parents=True, exist_ok=True)
+    source = made(output / f"clips-{options.clips}", find_originals(options.data), options.clips)
+    work = output / "train-input"
+    shutil.rmtree(work, ignore_errors=True)
+    sets = {name: work / name for name in FORMATS}
+    for name, folder in sets.items():
+        run([PYTHON, "-m", "pipelines.featurize", "--input", str(source), "--output", str(folder), "--format", name])
+    load_tensorflow()
+    print(f"{where}.\n")
+    print(reading(sets, options.turns), training(sets, options.turns), sep="\n\n")
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
