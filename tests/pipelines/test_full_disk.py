@@ -1,5 +1,6 @@
 """A disk without room: what cannot fit is refused; one that fills up on the way costs nothing that was finished."""
 
+import contextlib
 import json
 import os
 import re
@@ -164,6 +165,16 @@ def still_needed(case: Case, folder: Path) -> int:
     return sum(pages(path) for path in files if f"{path.parent.name}/{path.name}" not in names) - begun
 
 
+def threads_stand_still(group: int) -> bool:
+    """Whether all threads of a group of processes have stopped."""
+    states = set()
+    for path in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            states |= {state} if int(of) == group else set()
+    return states <= {"T", "Z"}
+
+
 def pages(path: Path) -> int:
     return -(-path.stat().st_size // PAGE_BYTES) * PAGE_BYTES
 
@@ -181,6 +192,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_finished(tmp_path, storage_
     process = disk.start("pipelines.featurize", *case.options(disk.folder, workers))
     wait_until(lambda: case.new_shards(disk.seen) or process.poll() is not None)
     os.killpg(process.pid, signal.SIGSTOP)
+    wait_until(lambda: threads_stand_still(process.pid))  # a thread in the middle of a write first ends it
     disk.fill(left_bytes=still_needed(case, disk.seen) if place == "commit" else 0)
     os.killpg(process.pid, signal.SIGCONT)
     _, *errors = errors_of(process)
