@@ -4,6 +4,7 @@ Every batch has the same number of rows and is computed by one thread: a network
 what it is given, and a clip's probabilities must not depend on how many others came with it, nor on the cores.
 """
 
+import re
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,11 +19,14 @@ from scipy.special import softmax
 from features.errors import UsageError
 from features.spec import FeatureSpec
 from model.artifact import read_description, read_litert
+from model.backend import without_chatter
 from model.labels import BATCH_CLIPS
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 """Names of the executors, and the packages that they are."""
 
+# What LiteRT says when all is well.
+_CHATTER = re.compile(r"^(INFO|VERBOSE): ")
 _Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -98,8 +102,9 @@ def load_executor(run: str | Path, name: str = "auto") -> Executor:
 def _litert(content: bytes) -> _Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+    with without_chatter(_CHATTER):
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
     taken, given = (
         details[0]["index"] for details in (interpreter.get_input_details(), interpreter.get_output_details())
     )

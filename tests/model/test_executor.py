@@ -121,7 +121,7 @@ def test_versions_are_told(name):
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_neither_tensorflow_nor_keras_is_loaded(untrained, name):
+def test_neither_tensorflow_nor_keras_is_loaded_and_nothing_is_chattered(untrained, name):
     code = f"""
 import sys, numpy
 from model.artifact import read_description, read_litert
@@ -133,4 +133,4 @@ network.probabilities(numpy.zeros((1, *description["spec"].shape), numpy.float32
 print(*sorted({{"tensorflow", "keras", "apache_beam"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "\n"
+    assert (done.stdout, done.stderr) == ("\n", "")
