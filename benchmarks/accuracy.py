@@ -5,7 +5,6 @@ benchmark goes on. Each set is tested as its makers say: Speech Commands by its 
 ESC-10 by its five folds, each tested once by a network trained on the four others.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -17,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.errors import UsageError
+from clips import benchmark_parser
+
 from model.metrics import wilson_interval
 
 
@@ -123,16 +123,10 @@ def row(name: str, network: str, by_seed: list[list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Trains and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for features and runs")
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--recordings", nargs="*", choices=RECORDINGS, default=list(RECORDINGS))
     parser.add_argument("--networks", nargs="*", choices=PRESETS, default=list(PRESETS))
     options = parser.parse_args()
-    if options.data is None or not options.data.is_dir():
-        raise UsageError("no folder of recordings: give --data, or set SOUNDMILL_DATA")
     started = time.monotonic()
     lines = []
     for network in options.networks:

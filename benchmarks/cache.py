@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from clips import LINKS, Clips, find_originals, link_clips
+from clips import LINKS, Clips, benchmark_parser, find_originals, link_clips
 from measure import machine, spread
 
 from features.build import build_shard
@@ -427,19 +427,13 @@ STEPS = {
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for clips and features")
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--clips", type=int, default=100_000, help="number of clips (%(default)s)")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="speech-commands", help="(%(default)s)")
     parser.add_argument("--format", choices=FORMATS, default="tfrecord", help="of the shards (%(default)s)")
     parser.add_argument("--steps", default=",".join(STEPS), help="some of %(default)s; all but cold need its set")
     parser.add_argument("--clean", action="store_true", help="remove the clips and the set at the end")
     options = parser.parse_args()
-    if options.data is None or not options.data.is_dir():
-        parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
     steps = options.steps.split(",")
     if not set(steps) <= STEPS.keys():
         parser.error(f"--steps is a comma list of {', '.join(STEPS)}, not {options.steps}")

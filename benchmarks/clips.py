@@ -1,5 +1,6 @@
 """Makes clips for benchmarks, any number of them, of the real ones of Speech Commands."""
 
+import argparse
 import os
 import random
 import shutil
@@ -13,6 +14,23 @@ WORDS = "speech_commands_8words"
 LONG_AGO = 1_600_000_000
 PARTS, TAKES, ROLLED_SAMPLES = 4, 4, 101
 LINKS, LINKED_CLIPS = 50_000, 2_500  # of one file, of which ext4 allows 65,000; and in one folder
+
+
+def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
+    """Returns the options that all benchmarks have: where the recordings are, and where to work."""
+    result = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    data = os.environ.get("SOUNDMILL_DATA")
+    result.add_argument(
+        "--data", type=_recordings, default=data, required=data is None, help="folder of recordings (SOUNDMILL_DATA)"
+    )
+    result.add_argument("--output", type=Path, required=True, help="folder for all that is made")
+    return result
+
+
+def _recordings(text: str) -> Path:
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"no folder of recordings: {text}")
+    return Path(text)
 
 
 def find_originals(data: Path) -> list[Path]:

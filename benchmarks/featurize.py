@@ -4,12 +4,10 @@ All are run as a user runs them: whole processes, imports included, one after th
 from the real ones of Speech Commands, which were written or read a moment ago and stand in the page cache.
 """
 
-import argparse
-import os
 import shutil
 from pathlib import Path
 
-from clips import find_originals, made
+from clips import benchmark_parser, find_originals, made
 from measure import PYTHON, Contender, alternate, machine, peer, table
 
 from features.errors import UsageError
@@ -62,17 +60,11 @@ def front_ends(source: Path, few: Path, work: Path, clips: int, turns: int) -> s
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for clips and features")
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--clips", type=int, default=LARGE, help="number of clips (%(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="how often each is run (%(default)s)")
     parser.add_argument("--steps", default="large,small,front-ends", help="some of %(default)s")
     options = parser.parse_args()
-    if options.data is None or not options.data.is_dir():
-        parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
     where, originals, turns = machine(*PACKAGES), find_originals(options.data), options.turns
     work = options.output / "work"
     if work.exists():

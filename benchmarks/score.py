@@ -5,13 +5,11 @@ the CSV. Of Keras only `predict` is timed, with its features loaded and its netw
 trained for one epoch on the real clips: how well it labels changes nothing in how long it takes.
 """
 
-import argparse
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
-from clips import WORDS, find_originals, made
+from clips import WORDS, benchmark_parser, find_originals, made
 from measure import PYTHON, Contender, alternate, machine, peer, run, table
 
 from model.executor import EXECUTORS
@@ -52,16 +50,10 @@ def against_keras(features: Path, run_folder: Path) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for clips, features and the network")
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--clips", type=int, default=100_000, help="number of clips (%(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="how often each is run (%(default)s)")
     options = parser.parse_args()
-    if options.data is None or not options.data.is_dir():
-        parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
     where, output = machine(*PACKAGES), options.output
     output.mkdir(parents=True, exist_ok=True)
     source = made(output / f"clips-{options.clips}", find_originals(options.data), options.clips)

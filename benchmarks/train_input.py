@@ -5,9 +5,7 @@ memory, beside tf.data's own reader of the same TFRecord files; and epochs of `t
 memory, in CPU seconds, since the clock of a shared machine tells little. Files stand in the page cache.
 """
 
-import argparse
 import gc
-import os
 import shutil
 import statistics
 import sys
@@ -15,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from clips import find_originals, made
+from clips import benchmark_parser, find_originals, made
 from measure import PYTHON, machine, run, spread
 
 from features.manifest import load_manifest
@@ -123,16 +121,10 @@ def training(sets: dict[str, Path], turns: int) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, default=os.environ.get("SOUNDMILL_DATA"), help="recordings (SOUNDMILL_DATA)"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for clips and features")
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--clips", type=int, default=20_000, help="number of clips (%(default)s)")
     parser.add_argument("--turns", type=int, default=5, help="how often each is run (%(default)s)")
     options = parser.parse_args()
-    if options.data is None or not options.data.is_dir():
-        parser.error("no folder of recordings: give --data, or set SOUNDMILL_DATA")
     where, output = machine(*PACKAGES), options.output
     output.mkdir(parents=True, exist_ok=True)
     source = made(output / f"clips-{options.clips}", find_originals(options.data), options.clips)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
 from features.atomic import atomic_folder, write_file
 from features.errors import UsageError
 from features.spec import FeatureSpec
@@ -46,6 +50,11 @@ class Artifact:
     returns_logits: bool
     trained_on: tuple[str, ...]
     digest: str = ""
+
+    def probabilities(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Asks Keras for the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        outputs = self.network(features[..., np.newaxis], training=False).numpy()
+        return softmax(outputs, axis=-1) if self.returns_logits else outputs
 
 
 def save_artifact(run: Path, artifact: Artifact) -> Path:

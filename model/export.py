@@ -203,15 +203,12 @@ def compare(artifact: Artifact, folder: Path, signals: list[Signal]) -> dict[str
     """
     import tensorflow as tf
 
-    from model.predictor import Predictor
-
-    predictor = Predictor(artifact)
     loaded = tf.saved_model.load(str(folder))
     by_path, by_waveform = loaded.signatures["from_path"], loaded.signatures["serving_default"]
     differences: dict[str, float] = {}
     for together in _of_one_length(signals):
         waveforms = np.stack([signal.waveform for signal in together])
-        live = predictor.probabilities(compute_features(waveforms, artifact.spec))
+        live = artifact.probabilities(compute_features(waveforms, artifact.spec))
         rows = by_waveform(waveforms=tf.constant(waveforms))["probabilities"].numpy()
         for signal, expected, row in zip(together, live, rows, strict=True):
             outputs = [row]

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +13,15 @@ from features.paths import clip_file
 from features.policies import remark
 from features.spec import FeatureSpec
 from features.spectrogram import BLOCK_CLIPS, FrontEnd
+from model.executor import Executor
 from model.labels import Labels, Score, WindowUnit
 
 # A file up to this size is read once and decoded from memory.
 _IN_MEMORY_BYTES = 2**20
 
 
-class Network(Protocol):
-    """What labels: `model.executor.Executor`, or `model.predictor.Predictor`."""
-
-    spec: FeatureSpec
-    classes: list[str]
-
-    def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
-
-
 def label_windows(
-    network: Network, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
+    network: Executor, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
 ) -> Labels:
     """Decodes the windows of some units and labels them.
 
@@ -67,9 +57,9 @@ def label_windows(
     computed += _compute(front_end, waiting, features[computed:])
     table = features[:computed]
     with np.errstate(over="ignore", invalid="ignore"):
-        all_finite = all(np.isfinite(clip.sum(dtype=np.float32)) for clip in table)
-    finite = np.isfinite(table).all(axis=tuple(range(1, table.ndim))) if not all_finite else np.ones(computed, bool)
-    if not finite.all():
+        # A sum that is finite spares the look at each value.
+        finite = [bool(np.isfinite(clip.sum(dtype=np.float32)) or np.isfinite(clip).all()) for clip in table]
+    if not all(finite):
         loud = dict.fromkeys(path for (path, _, _), good in zip(places, finite, strict=True) if not good)
         rejects += [Reject(path, "features", str(Reason.NOT_FINITE), NOT_FINITE_FEATURES) for path in loud]
         warnings = [warning for warning in warnings if warning.path not in loud]

@@ -4,7 +4,7 @@ import argparse
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Request:
         layout: where a table says which files; nothing else is read from it.
         policies: whether odd files are used.
         overwrite: whether a CSV that is there may be replaced.
-        executor: name of what runs the network.
+        executor: name of what runs the network, or `auto`.
         workers: worker processes of a local run, None to choose.
         beam_options: passed on to Beam.
     """
@@ -54,7 +54,7 @@ class Request:
     layout: TableLayout = field(default_factory=TableLayout)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
-    executor: str = "litert"
+    executor: str = "auto"
     workers: int | None = None
     beam_options: tuple[str, ...] = ()
 
@@ -94,6 +94,7 @@ def score(request: Request) -> dict[str, Any]:
         RunError: the run failed; batches that it finished are kept for the next one.
     """
     started = time.monotonic()
+    request = replace(request, executor=choose_executor(request.executor))
     check_beam_options(request.beam_options)
     description = read_description(request.run)
     check(request, description["classes"])
@@ -193,7 +194,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         layout=TableLayout(options.root, options.path_column, options.path_template),
         policies={name: getattr(options, name) for name in DEFAULTS},
         overwrite=options.overwrite,
-        executor=choose_executor(options.executor),
+        executor=options.executor,
         workers=parse_workers(options.workers),
         beam_options=tuple(beam_options),
     )

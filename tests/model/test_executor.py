@@ -16,7 +16,6 @@ from model.artifact import Artifact, load_artifact, read_description, read_liter
 from model.executor import EXECUTORS, Executor, choose_executor, executor_version
 from model.labels import BATCH_CLIPS
 from model.networks import NETWORKS
-from model.predictor import Predictor
 
 CLASSES = ["high", "low", "middle"]
 SPEC = FeatureSpec.from_dict({**preset("log-mel").to_dict(), "clip_seconds": 0.2, "mel_bands": 32})
@@ -36,7 +35,7 @@ def case(request, tmp_path_factory):
     """A run folder, its features, and what Keras makes of them."""
     run = tmp_path_factory.mktemp("runs") / request.param
     features = save(run, request.param, SPEC)
-    return run, features, Predictor(load_artifact(run)).probabilities(features)
+    return run, features, load_artifact(run).probabilities(features)
 
 
 @pytest.fixture(scope="module", params=EXECUTORS)
@@ -74,7 +73,7 @@ def test_features_of_half_precision_are_taken(tmp_path, name):
     features = save(tmp_path / "run", "mlp", spec)
     description = read_description(tmp_path / "run")
     network = Executor(read_litert(tmp_path / "run", description), description, name)
-    expected = Predictor(load_artifact(tmp_path / "run")).probabilities(features)
+    expected = load_artifact(tmp_path / "run").probabilities(features)
     np.testing.assert_allclose(network.probabilities(features), expected, atol=1e-5)
 
 
@@ -89,7 +88,7 @@ def test_an_artifact_of_an_earlier_version_is_converted(tmp_path, untrained):
     description = read_description(run)
     converted = Executor(read_litert(run, description), description, "litert")
     features = np.abs(np.random.default_rng(0).normal(0, 1, (3, *description["spec"].shape))).astype(np.float32)
-    expected = Predictor(load_artifact(untrained)).probabilities(features)
+    expected = load_artifact(untrained).probabilities(features)
     np.testing.assert_allclose(converted.probabilities(features), expected, atol=1e-5)
 
 

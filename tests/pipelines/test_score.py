@@ -18,7 +18,6 @@ from features.spectrogram import compute_features
 from features.versions import library_versions
 from model.artifact import load_artifact
 from model.labels import Labels
-from model.predictor import Predictor
 from pipelines import parts as parts_module
 from pipelines.parts import Parts, plan_batches
 from tests.conftest import call
@@ -166,13 +165,13 @@ def test_windows_follow_one_another_to_the_real_end(labels, name, windows):
 
 
 def test_each_window_is_labelled_by_its_own_samples(labels, run_folder):
-    predictor = Predictor(load_artifact(run_folder))
+    artifact = load_artifact(run_folder)
     rows = [row for row in read(labels) if row["path"] == "long.wav"]
     pieces = [sine(3000, 16_000), sine(300, 16_000), np.pad(noise(8_000), (0, 8_000))]
     waveforms = (np.round(np.stack(pieces) * 32768) / 32768).astype(np.float32)
-    expected = predictor.probabilities(compute_features(waveforms, predictor.artifact.spec))
+    expected = artifact.probabilities(compute_features(waveforms, artifact.spec))
     for row, probabilities in zip(rows, expected, strict=True):
-        assert row["label"] == predictor.artifact.classes[probabilities.argmax()]
+        assert row["label"] == artifact.classes[probabilities.argmax()]
         assert float(row["probability"]) == pytest.approx(probabilities.max(), abs=1e-6)
 
 
