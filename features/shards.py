@@ -22,7 +22,7 @@ from features.parquet import read_table
 from features.parquet_rows import ParquetRows, Place
 from features.sources import Clip
 from features.spec import FeatureSpec
-from features.tfrecord import records, write_record
+from features.tfrecord import records, write_records
 
 FORMATS = ("tfrecord", "parquet")
 MAX_ROWS = 1024
@@ -117,14 +117,16 @@ class ShardWriter:
             self._table = self._table or ParquetRows(self._file, self._spec)
             self._table.add(features, clips)
             return
-        for tensor, clip in zip(features, clips, strict=True):
-            fields: dict[str, bytes | int] = {
+        fields: list[dict[str, bytes | int]] = [
+            {
                 "path": clip.path.encode(),
                 "start": clip.start,
                 "label": (clip.label or "").encode(),
                 "group": (clip.group or "").encode(),
             }
-            self._places.append(Place(*write_record(self._file, fields, "features", tensor)))
+            for clip in clips
+        ]
+        self._places += (Place(*place) for place in write_records(self._file, fields, "features", features))
 
     def finish(self) -> tuple[Shard, list[Place]]:
         """Writes what is still to be written.

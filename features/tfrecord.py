@@ -8,7 +8,7 @@ bytes of the tensor are written as they stand in memory.
 import functools
 import operator
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import google_crc32c
@@ -29,29 +29,38 @@ def masked_crc32c(crc: int) -> int:
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def write_record(
-    file: AtomicFile, fields: dict[str, bytes | int], name: str, tensor: NDArray[np.generic]
-) -> tuple[int, int]:
-    """Appends one example.
+def write_records(
+    file: AtomicFile,
+    fields: Iterable[Mapping[str, bytes | int]],
+    name: str,
+    tensors: Iterable[NDArray[np.generic]],
+) -> list[tuple[int, int]]:
+    """Appends examples, by one write of all.
 
     Args:
-        file: where it goes.
-        fields: its small features; text is UTF-8 bytes.
-        name: key of the tensor.
-        tensor: contiguous; its bytes are written as they stand in memory.
+        file: where they go.
+        fields: small features of each example; text is UTF-8 bytes.
+        name: key of the tensors.
+        tensors: one for each example, contiguous; their bytes are written as they stand in memory.
 
     Returns:
-        Offset of the tensor's first byte in the file, and the CRC-32C of its bytes.
+        Offset of each tensor's first byte in the file, and the CRC-32C of its bytes.
     """
-    head = _example_head(fields, name, tensor.nbytes)
-    length = struct.pack("<Q", len(head) + tensor.nbytes)
-    frame = length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head
-    crc = google_crc32c.value(tensor)
-    end = struct.pack("<I", masked_crc32c(_joined(google_crc32c.value(head), crc, tensor.nbytes)))
-    whole = google_crc32c.extend(_joined(google_crc32c.extend(file.crc32c, frame), crc, tensor.nbytes), end)
-    offset = file.num_bytes + len(frame)
-    file.write(frame, tensor, end, crc32c=whole)
-    return offset, crc
+    parts: list[bytes | NDArray[np.generic]] = []
+    places = []
+    whole, end = file.crc32c, file.num_bytes
+    for small, tensor in zip(fields, tensors, strict=True):
+        head = _example_head(small, name, tensor.nbytes)
+        length = struct.pack("<Q", len(head) + tensor.nbytes)
+        frame = length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head
+        crc = google_crc32c.value(tensor)
+        tail = struct.pack("<I", masked_crc32c(_joined(google_crc32c.value(head), crc, tensor.nbytes)))
+        whole = google_crc32c.extend(_joined(google_crc32c.extend(whole, frame), crc, tensor.nbytes), tail)
+        places.append((end + len(frame), crc))
+        end += len(frame) + tensor.nbytes + len(tail)
+        parts += frame, tensor, tail
+    file.write(*parts, crc32c=whole)
+    return places
 
 
 def _joined(first: int, second: int, second_bytes: int) -> int:
@@ -107,31 +116,33 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-@functools.lru_cache
 def _tag(field: int, length: int) -> bytes:
     return bytes([field << 3 | _DELIMITED]) + _varint(length)
 
 
-@functools.lru_cache
-def _entry_head(name: str, kind: int, inner: bytes, payload: int) -> bytes:
-    """Returns the bytes of a map entry of Features up to a payload that follows `inner`."""
-    key = name.encode()
-    key = _tag(1, len(key)) + key
-    listed = _tag(kind, len(inner) + payload)
-    value = _tag(2, len(listed) + len(inner) + payload)
-    return _tag(1, len(key) + len(value) + len(listed) + len(inner) + payload) + key + value + listed + inner
+def _example_head(fields: Mapping[str, bytes | int], name: str, tensor_bytes: int) -> bytes:
+    """Returns the bytes of an example up to those of its tensor."""
+    encoded = [(key, _INT64_LIST, _varint(value & 0xFFFFFFFFFFFFFFFF)) if isinstance(value, int)
+               else (key, _BYTES_LIST, value) for key, value in fields.items()]  # fmt: skip
+    layout = *((key, kind, len(value)) for key, kind, value in encoded), (name, _BYTES_LIST, tensor_bytes)
+    between = _between(layout)
+    return b"".join([piece for pair in zip(between, [*(value for _, _, value in encoded), b""], strict=True)
+                     for piece in pair])  # fmt: skip
 
 
-def _example_head(fields: dict[str, bytes | int], name: str, tensor_bytes: int) -> bytes:
-    entries = b""
-    for key, value in fields.items():
-        if isinstance(value, int):
-            number = _varint(value & 0xFFFFFFFFFFFFFFFF)
-            entries += _entry_head(key, _INT64_LIST, _tag(1, len(number)) + number, 0)
-        else:
-            entries += _entry_head(key, _BYTES_LIST, _tag(1, len(value)) + value, 0)
-    entries += _entry_head(name, _BYTES_LIST, _tag(1, tensor_bytes), tensor_bytes)
-    return _tag(1, len(entries) + tensor_bytes) + entries
+@functools.lru_cache(4096)
+def _between(layout: tuple[tuple[str, int, int], ...]) -> list[bytes]:
+    """Returns the bytes of an example before each of its values, by key, kind and length of these."""
+    heads = []
+    for name, kind, length in layout:
+        key = name.encode()
+        key = _tag(1, len(key)) + key
+        value = _tag(1, length)
+        listed = _tag(kind, len(value) + length) + value
+        feature = _tag(2, len(listed) + length) + listed
+        heads.append(_tag(1, len(key) + len(feature) + length) + key + feature)
+    whole = sum(len(head) + length for head, (_, _, length) in zip(heads, layout, strict=True))
+    return [_tag(1, whole) + heads[0], *heads[1:]]
 
 
 def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
@@ -146,7 +157,7 @@ def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
 
 
 def _parse_example(view: memoryview) -> dict[str, Any]:
-    """Parses an example whose fields come in the order in which `write_record` has them, as TensorFlow's do.
+    """Parses an example whose fields come in the order in which `write_records` has them, as TensorFlow's do.
 
     Raises:
         ValueError: they come in another.

@@ -89,8 +89,7 @@ def write_work_list(units: Iterable[tuple[str, pa.Table]], path: str | Path) -> 
 def read_unit(work_list: pq.ParquetFile, row_group: int) -> ShardUnit:
     """Reads one unit of an open work list; to open one takes as long as it has units."""
     rows = work_list.read_row_group(row_group)
-    columns = [rows[name].to_pylist() for name in CLIP_COLUMNS]
-    clips = tuple(Clip(**dict(zip(CLIP_COLUMNS, values, strict=True))) for values in zip(*columns, strict=True))
+    clips = tuple(map(Clip, *(rows[name].to_pylist() for name in CLIP_COLUMNS)))  # its fields, in their order
     copied = np.flatnonzero(rows[f"{_PREFIX}shard"].is_valid())
     found = rows.select([_PREFIX + name for name in CACHED_COLUMNS]).rename_columns(CACHED_COLUMNS).take(copied)
     cached = {number: CachedRow(**row) for number, row in zip(copied.tolist(), found.to_pylist(), strict=True)}

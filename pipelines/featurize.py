@@ -24,11 +24,12 @@ from features.shards import FORMATS
 from features.table import TableLayout
 from features.update import Update, check_space
 from pipelines.progress import follow
-from pipelines.workers import check_beam_options
+from pipelines.workers import check_beam_options, local_workers
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
-# From so many clips on, two processes are sooner done than one, their start included; to copy a row takes a third.
-_CLIPS_THAT_PAY = 8_000
+# From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
+# takes a third.
+_CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000}
 _COPIES_OF_A_CLIP = 3
 
 
@@ -102,27 +103,28 @@ def _write_work_list(update: Update) -> Path:
 
 
 def _compute(update: Update, policies: Policies, workers: int | None, beam_options: tuple[str, ...]) -> None:
-    # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to look for garbage among
-    # all that it makes and keeps would take a quarter more.
-    gc.disable()
-    from pipelines.runners import run_units
-    from pipelines.transforms import BuildShards, ShardJob
-
-    gc.enable()
-    work_list = _write_work_list(update)
     weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
-    where = (str(work_list), str(update.folder), update.source.root)
-    build = BuildShards(ShardJob(*where, update.spec, update.storage_format, policies))
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
-    processes = choose_workers(workers, len(update.todo), pays=work >= _CLIPS_THAT_PAY)
-    try:
-        with follow(Progress("featurize", clips, "clips"), update.folder / "reports", weights):
-            run_units(build, range(len(update.todo)), beam_options, processes)
-    finally:
-        work_list.unlink()
-        with contextlib.suppress(OSError):  # another run's work list is in it
-            work_list.parent.rmdir()
+    processes = choose_workers(workers, len(update.todo), pays=work >= _CLIPS_THAT_PAY[update.spec.front_end])
+    with local_workers(processes, beam_options, "featurize") as forked:
+        # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to look for garbage
+        # among all that it makes and keeps would take a quarter more.
+        gc.disable()
+        from pipelines.runners import run_units
+        from pipelines.transforms import BuildShards, ShardJob
+
+        gc.enable()
+        work_list = _write_work_list(update)
+        where = (str(work_list), str(update.folder), update.source.root)
+        build = BuildShards(ShardJob(*where, update.spec, update.storage_format, policies))
+        try:
+            with follow(Progress("featurize", clips, "clips"), update.folder / "reports", weights):
+                run_units(build, range(len(update.todo)), beam_options, forked)
+        finally:
+            work_list.unlink()
+            with contextlib.suppress(OSError):  # another run's work list is in it
+                work_list.parent.rmdir()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,26 +1,26 @@
 """Where a pipeline runs: in this process, in worker processes of this machine, or on the runner that was named."""
 
 import argparse
-import os
+import functools
 import re
-import shlex
-import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
 from apache_beam.runners.runner import create_runner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
+from apache_beam.transforms.environments import Environment, python_sdk_capabilities
+from google.protobuf import json_format, text_format
 
-from features.console import LOG, is_verbose
+from features.console import LOG
 from features.errors import RunError, UsageError
-from pipelines.worker_main import DRIVER_VARIABLE
+from pipelines.workers import Workers
 
-_BEAMS_WORKER_THREAD = "run_worker"  # Beam's name of the thread that waits for a worker process
+_WORKERS_URN = "soundmill:env:workers:v1"
 _CHECK_SECONDS = 0.1
 # A line of a traceback: an error of soundmill's own, to which Beam adds where it was.
 _OWN_ERROR = re.compile(r"^(?:RuntimeError: )?features\.errors\.RunError: (.*?)(?: \[while running .*)?$", re.MULTILINE)
@@ -54,14 +54,16 @@ def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: Sequence[str], workers: int) -> None:
+def run_units(
+    transform: beam.PTransform, units: Sequence[int], beam_options: Sequence[str], workers: Workers | None
+) -> None:
     """Applies a transform to the numbers of units and waits for the end.
 
     Args:
         transform: from numbers to anything; what it leaves is on disk.
         units: the numbers.
         beam_options: options that are Beam's; `--runner` among them chooses where it runs.
-        workers: processes of a local run.
+        workers: processes of a local run, None for this one alone.
 
     Raises:
         UsageError: Beam does not know an option or the runner.
@@ -76,16 +78,15 @@ def run_units(transform: beam.PTransform, units: Sequence[int], beam_options: Se
         runner = _local_runner(options, workers)
     pipeline = beam.Pipeline(runner=runner, options=options)
     _ = pipeline | beam.Create(units, reshuffle=True) | transform  # so that workers share them
-    _wait(pipeline)
+    _wait(pipeline, workers)
 
 
-def _wait(pipeline: beam.Pipeline) -> None:
+def _wait(pipeline: beam.Pipeline, workers: Workers | None) -> None:
     """Runs a pipeline in a thread of its own, so that Ctrl-C and the death of a worker end the wait for it.
 
     Beam alone would wait for ever for a worker process that died, and takes an interrupt for an error of the pipeline.
     """
     failures: list[BaseException] = []
-    deaths: list[str] = []
 
     def run() -> None:
         try:
@@ -95,39 +96,63 @@ def _wait(pipeline: beam.Pipeline) -> None:
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
         LOG.debug("exception in thread %s: %r", arguments.thread, arguments.exc_value)
-        if arguments.thread is not None and arguments.thread.name == _BEAMS_WORKER_THREAD:
-            deaths.append(str(arguments.exc_value))
 
     previous, threading.excepthook = threading.excepthook, hook
     thread = threading.Thread(target=run, name="pipeline", daemon=True)
     thread.start()
-    while thread.is_alive() and not deaths:
+    while thread.is_alive():
         thread.join(_CHECK_SECONDS)
-    if deaths:
-        # The hook stays: what the other threads still say is of no use.
-        raise RunError(
-            f"a worker process died ({deaths[0]}); finished units are kept, run it again; --verbose shows what it said"
-        )
+        if workers is not None and (death := workers.death):
+            # The hook stays: what the other threads still say is of no use.
+            raise RunError(
+                f"a worker process died ({death}); finished units are kept, run it again; --verbose shows what it said"
+            )
     threading.excepthook = previous
     if failures:
         LOG.debug("the pipeline failed", exc_info=failures[0])
         raise RunError(_message(failures[0]))
 
 
-def _local_runner(options: PipelineOptions, workers: int) -> FnApiRunner:
+def _local_runner(options: PipelineOptions, workers: Workers | None) -> FnApiRunner:
     direct = options.view_as(DirectOptions)
-    direct.direct_num_workers = workers
-    if workers == 1:
+    direct.direct_num_workers = 1 if workers is None else workers.count
+    if workers is None:
         LOG.info("running in this process")
         return FnApiRunner()
-    LOG.info("running in %d worker processes", workers)
+    LOG.info("running in %d worker processes", workers.count)
     direct.direct_running_mode = "own_processes"  # none of Beam's modes: the environment below says how
-    os.environ[DRIVER_VARIABLE] = str(os.getpid())
-    # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
-    # exceptions; the rest is Beam's diary, and what decoders print of files that are none of their liking.
-    silence = "" if is_verbose() else " 2>/dev/null"
-    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pipelines.worker_main{silence}"
-    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+    WorkerHandler.register_environment(_WORKERS_URN, bytes)(functools.partial(_ForkedWorker, workers))
+    return FnApiRunner(_ForkedWorkers(capabilities=python_sdk_capabilities()))
+
+
+@Environment.register_urn(_WORKERS_URN, bytes)
+class _ForkedWorkers(Environment):
+    """Tells Beam that its workers are those of `pipelines.workers`."""
+
+    def to_runner_api_parameter(self, context: object) -> tuple[str, bytes]:
+        return _WORKERS_URN, b""
+
+    @staticmethod
+    def from_runner_api_parameter(payload: bytes, *description: Any) -> "_ForkedWorkers":
+        return _ForkedWorkers(*description[:-1])
+
+
+class _ForkedWorker(GrpcWorkerHandler):
+    """One of these workers, from Beam's side."""
+
+    def __init__(self, workers: Workers, payload: bytes, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._workers = workers
+
+    def start_worker(self) -> None:
+        self._workers.start({
+            "WORKER_ID": self.worker_id,
+            "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.control_api_service_descriptor()),
+            "PIPELINE_OPTIONS": json_format.MessageToJson(self.provision_info.provision_info.pipeline_options),
+        })  # fmt: skip
+
+    def stop_worker(self) -> None:
+        pass  # it ends when its connection does
 
 
 def _message(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from model.executor import EXECUTORS, choose_executor, executor_version
 from model.labels import Labels, WindowUnit
 from pipelines.parts import Parts, plan_batches
 from pipelines.progress import follow
-from pipelines.workers import check_beam_options
+from pipelines.workers import check_beam_options, local_workers
 
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.
@@ -130,20 +130,21 @@ def score(request: Request) -> dict[str, Any]:
 
 
 def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: list[int]) -> None:
-    # Beam and its inference take a second to load: what can be refused was refused before.
-    from pipelines.inference import LabelJob, LabelWindows
-    from pipelines.runners import run_units
-
     windows = [sum(unit.num_windows for unit in batches[number]) for number in todo]
     workers = choose_workers(request.workers, len(todo), pays=sum(windows) >= _WINDOWS_THAT_PAY)
     if len(todo) < len(batches):
         LOG.info("going on where an interrupted run stopped: %d of %d batches are there", len(batches) - len(todo),
                  len(batches))  # fmt: skip
     weights = {parts.note(number).name: count for number, count in zip(todo, windows, strict=True)}
-    job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold,
-                   request.executor)  # fmt: skip
-    with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
-        run_units(LabelWindows(job), todo, request.beam_options, workers)
+    with local_workers(workers, request.beam_options, "score") as forked:
+        # Beam and its inference take a second to load: what can be refused was refused before.
+        from pipelines.inference import LabelJob, LabelWindows
+        from pipelines.runners import run_units
+
+        job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold,
+                       request.executor)  # fmt: skip
+        with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
+            run_units(LabelWindows(job), todo, request.beam_options, forked)
 
 
 def parser() -> argparse.ArgumentParser:

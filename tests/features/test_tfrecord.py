@@ -5,15 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.atomic import AtomicFile
-from features.tfrecord import _joined, masked_crc32c, records, write_record
+from features.tfrecord import _joined, masked_crc32c, records, write_records
 
 TENSOR = np.arange(6, dtype="<f4").reshape(2, 3)
 
 
 def written(path, rows, name="features"):
-    """Writes (fields, tensor) a row and returns where the tensors lie."""
+    """Writes (fields, tensor) a row by one call and returns where the tensors lie."""
     with AtomicFile(path) as file:
-        return [write_record(file, fields, name, tensor) for fields, tensor in rows]
+        return write_records(file, [fields for fields, _ in rows], name, [tensor for _, tensor in rows])
 
 
 def test_masked_checksum_is_tensorflows():

@@ -30,16 +30,17 @@ def files_of(folder: Path, *left_out: str) -> dict[str, bytes]:
 
 def workers_of(driver: int) -> list[int]:
     """Returns the ids of the worker processes of a pipeline that are alive."""
-    found = []
+    parents = {}
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_bytes()
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, ValueError, IndexError):
             continue
-        if b"pipelines.worker_main" in command and parent == driver:
-            found.append(int(entry.name))
-    return found
+        if b"pipelines.worker_main" in command:
+            parents[int(entry.name)] = parent
+    # The driver's child forks them.
+    return [process for process, parent in parents.items() if parents.get(parent) == driver]
 
 
 def is_alive(process: int) -> bool:
