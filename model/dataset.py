@@ -51,6 +51,7 @@ class Rows:
     one_hot: bool = False
     failure: SoundmillError | None = None
     _kept: dict[str, ShardRows] = field(default_factory=dict, repr=False)
+    _memory: list[NDArray[np.uint8]] = field(default_factory=list, repr=False)
 
     @property
     def shards(self) -> list[Shard]:
@@ -66,18 +67,29 @@ class Rows:
         """Returns the number of rows."""
         return sum(map(self.num_rows, self.shards))
 
-    def read(self, shard: Shard) -> ShardRows:
-        """Reads the rows of a shard, or takes them from memory."""
+    def read(self, shard: Shard, memory: NDArray[np.uint8] | None = None) -> ShardRows:
+        """Reads the rows of a shard, into `memory` where that is given, or takes them from where they are kept."""
         if shard.name in self._kept:
             return self._kept[shard.name]
         storage_format = self.manifest.storage_format
         path = shard_path(self.folder, shard.name, storage_format)
-        rows = read_shard(path, storage_format, shard, self.manifest.spec)
+        rows = read_shard(path, storage_format, shard, self.manifest.spec, memory)
         if self.selection is not None:
             rows = rows.take(self.selection[shard.name])
         if self.in_memory:
             self._kept[shard.name] = rows
         return rows
+
+    def lend(self) -> NDArray[np.uint8] | None:
+        """Returns memory to read any of the shards into; None where what is read is kept."""
+        if self.in_memory:
+            return None
+        return self._memory.pop() if self._memory else np.empty(max(shard.bytes for shard in self.shards), np.uint8)
+
+    def take_back(self, memory: NDArray[np.uint8] | None) -> None:
+        """Takes memory back that was lent and that nobody looks at any more."""
+        if memory is not None:
+            self._memory.append(memory)
 
     def class_ids(self, rows: ShardRows) -> NDArray[np.int32]:
         """Returns the class id of each row of a shard."""
@@ -147,12 +159,16 @@ def batches(
     features, ids = _empty(min(batch_size, left), spec.shape)
     with ThreadPoolExecutor(_READER_THREADS) as pool:
 
-        def start(group: Group | None) -> tuple[Group, list[Future[ShardRows]]] | None:
-            return group and (group, [pool.submit(rows.read, shards[number]) for number in group.shards])
+        def start(group: Group | None) -> tuple[Group, list[NDArray[np.uint8] | None], list[Future[ShardRows]]] | None:
+            if group is None:
+                return None
+            lent = [rows.lend() for _ in group.shards]
+            parts = zip(group.shards, lent, strict=True)
+            return group, lent, [pool.submit(rows.read, shards[number], memory) for number, memory in parts]
 
         pending = start(next(groups, None))
         while pending:
-            group, reading = pending
+            group, lent, reading = pending
             read = [future.result() for future in reading]
             # The group before this one is let go of here, before the next is read.
             tensors, labels = [part.tensors for part in read], [rows.class_ids(part) for part in read]
@@ -166,6 +182,8 @@ def batches(
                     left -= filled
                     filled = 0
                     features, ids = _empty(min(batch_size, left), spec.shape)
+            for memory in lent:
+                rows.take_back(memory)
 
 
 def training_dataset(rows: Rows, batch_size: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:

@@ -1,6 +1,5 @@
 import itertools
-import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -140,18 +139,19 @@ def test_ordered_data_set_yields_the_batches_of_one_epoch(small_shards):
 
 @dataclass
 class WatchedRows(Rows):
-    """Rows that count how many of the tensors that they gave away are still held."""
+    """Rows that count for how many shards they lend memory at once."""
 
-    given: list = field(default_factory=list)
+    lent: int = 0
+    most: int = 0
 
-    def read(self, shard):
-        rows = super().read(shard)
-        self.given.append(weakref.ref(rows.features))
-        return rows
+    def lend(self):
+        self.lent += 1
+        self.most = max(self.most, self.lent)
+        return super().lend()
 
-    @property
-    def held(self) -> int:
-        return sum(tensor() is not None for tensor in self.given)
+    def take_back(self, memory):
+        self.lent -= 1
+        super().take_back(memory)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
@@ -160,9 +160,24 @@ def test_two_groups_of_shards_are_held_at_most(small_shards, storage_format):
     rows = WatchedRows(small_shards[storage_format], manifest, ("training",), manifest.classes)
     groups = list(epoch_order([shard.rows for shard in rows.shards], 20, seed=0, epoch=0))
     largest_pair = max(len(a.shards) + len(b.shards) for a, b in itertools.pairwise(groups))
-    held = [rows.held for _ in batches(rows, 1, seed=0, buffer_rows=20)]
-    assert max(held) <= largest_pair < len(rows.shards)
-    assert len(rows.given) == len(rows.shards)
+    for _ in batches(rows, 1, seed=0, buffer_rows=20):
+        pass
+    assert 0 < rows.most <= largest_pair < len(rows.shards)
+    assert rows.lent == 0
+
+
+@pytest.mark.parametrize("storage_format", FORMATS)
+def test_memory_that_is_read_into_again_and_again_gives_the_rows_that_are_kept(small_shards, storage_format):
+    streamed = open_rows(small_shards[storage_format])
+    kept = open_rows(small_shards[storage_format], in_memory=True)
+    for epoch in range(3):
+        for (features, ids), (expected, expected_ids) in zip(
+            batches(streamed, 3, seed=0, epoch=epoch, buffer_rows=20),
+            batches(kept, 3, seed=0, epoch=epoch, buffer_rows=20),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(features, expected)
+            np.testing.assert_array_equal(ids, expected_ids)
 
 
 def test_groups_take_shards_until_the_buffer_is_full():
