@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
@@ -99,13 +98,15 @@ class _Frames:
 
     def spectrum(self, waveforms: Batch | Sequence[NDArray[np.float32]]) -> NDArray[np.complex64]:
         """Returns the short-time Fourier transform: (clips, frames, bins)."""
+        from scipy.fft import rfft  # which takes a tenth of a second to load, and --help does not need
+
         clips = len(waveforms)
         for row, waveform in enumerate(waveforms):
             self._waveforms[row] = waveform
         buffer = self._buffer[:clips]
         buffer[...] = self._frames[:clips]
         buffer *= self._window
-        spectrum: NDArray[np.complex64] = scipy.fft.rfft(buffer, axis=-1, workers=1)
+        spectrum: NDArray[np.complex64] = rfft(buffer, axis=-1, workers=1)
         return spectrum
 
 

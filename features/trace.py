@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from features.decode import AudioInfo, Source, decode
@@ -132,12 +131,14 @@ def _ranges(samples: NDArray[np.float32], wanted: int, step: int) -> tuple[NDArr
 
 def _spectra(padded: NDArray[np.float32], columns: int, step: int, hop: int, window: int) -> NDArray[np.float32]:
     """Returns the amplitudes of the loudest frame of each column: (columns, bins)."""
+    from scipy.fft import rfft  # which takes a tenth of a second to load, and --help does not need
+
     hann = np.hanning(window + 1)[:-1].astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)  # (samples, channels, window)
     result = np.empty((columns, window // 2 + 1), dtype=np.float32)
     for column in range(columns):
         begin = column * step
-        spectrum = scipy.fft.rfft(frames[begin : begin + step : hop] * hann, axis=-1, workers=1)
+        spectrum = rfft(frames[begin : begin + step : hop] * hann, axis=-1, workers=1)
         power = np.square(spectrum.real) + np.square(spectrum.imag)  # (frames, channels, bins)
         result[column] = np.sqrt(power.mean(axis=1).max(axis=0))
     return result * np.float32(2.0 / hann.sum())

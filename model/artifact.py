@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from features.atomic import atomic_folder, write_file
 from features.errors import UsageError
@@ -53,6 +52,8 @@ class Artifact:
 
     def probabilities(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Asks Keras for the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        from scipy.special import softmax
+
         outputs = self.network(features[..., np.newaxis], training=False).numpy()
         return softmax(outputs, axis=-1) if self.returns_logits else outputs
 

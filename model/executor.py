@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from features.errors import UsageError
 from features.spec import FeatureSpec
@@ -72,6 +71,8 @@ class Executor:
 
     def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        from scipy.special import softmax  # which takes a fifth of a second to load, and --help does not need
+
         result = np.empty((len(batch), len(self.classes)), dtype=np.float32)
         for first in range(0, len(batch), BATCH_CLIPS):
             rows = batch[first : first + BATCH_CLIPS]

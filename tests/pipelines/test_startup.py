@@ -1,0 +1,102 @@
+"""How soon a command is there."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run_command
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = sorted(
+    f"{path.parent.name}.{path.stem}"
+    for folder in ("features", "model", "pipelines")
+    for path in (ROOT / folder).glob("*.py")
+    if re.search(r"^    console\.run\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+)
+SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib"}
+HELP = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__")
+finally:
+    print("LOADED", *{name.partition(".")[0] for name in sys.modules})
+"""
+WORK = """
+import runpy, sys
+del sys.argv[0]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__")
+finally:
+    print("LOADED", *{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def loaded(script: str, *arguments: object) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def least_seconds(enough: float, *command: str) -> float:
+    """The least of three times, as other processes take their share too; no more are taken than are needed."""
+    least = float("inf")
+    for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+        least = min(least, time.monotonic() - started)
+        if least < enough:
+            break
+    return least
+
+
+def test_all_commands_are_known():
+    assert {"pipelines.featurize", "model.train", "pipelines.score"} < set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_slow(command):
+    found = loaded(HELP, command)
+    assert command.partition(".")[0] in found
+    assert not found & SLOW
+
+
+def test_neither_featurize_nor_score_loads_tensorflow(words, run_folder, tmp_path):
+    for arguments in (
+        ("pipelines.featurize", "--input", words, "--output", tmp_path / "set"),
+        ("pipelines.score", "--model", run_folder, "--input", words, "--output", tmp_path / "labels.csv"),
+    ):
+        found = loaded(WORK, *arguments)
+        assert "apache_beam" in found
+        assert not found & {"tensorflow", "keras"}
+
+
+@pytest.mark.trial
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_takes_less_than_half_a_second(command):
+    assert least_seconds(0.5, command, "--help") < 0.5
+
+
+@pytest.mark.trial
+def test_few_clips_take_seconds(words, run_folder, tmp_path):
+    ten = tmp_path / "ten"
+    for clip in sorted(words.glob("*/*.wav"))[::12][:10]:
+        (ten / clip.parent.name).mkdir(parents=True, exist_ok=True)
+        (ten / clip.parent.name / clip.name).write_bytes(clip.read_bytes())
+    number = len(list(ten.glob("*/*.wav")))
+    assert number == 10
+    for turn in range(3):
+        started = time.monotonic()
+        run_command("pipelines.featurize", "--input", ten, "--output", tmp_path / f"set-{turn}")
+        if (seconds := time.monotonic() - started) < 4:
+            break
+    assert seconds < 4
+    one = next(ten.glob("*/*.wav"))
+    labels = tmp_path / "labels.csv"
+    command = ["pipelines.score", "--model", run_folder, "--input", one, "--output", labels, "--overwrite"]
+    assert least_seconds(8, *map(str, command)) < 8
+    assert len(labels.read_text(encoding="utf-8").splitlines()) == 2
