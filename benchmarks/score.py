@@ -17,6 +17,7 @@ from model.executor import EXECUTORS
 PACKAGES = ("numpy", "apache-beam", "tensorflow", "keras", *EXECUTORS.values())
 NEAR_TIE = 2e-3
 ATTENTIVE = 3_000
+IN_MEMORY = 20_000  # clips whose tensors Keras is given: it holds them three times, 200 kB each
 
 
 def against_keras(features: Path, run_folder: Path) -> str:
@@ -56,27 +57,34 @@ def main() -> None:
     options = parser.parse_args()
     where, output = machine(*PACKAGES), options.output
     output.mkdir(parents=True, exist_ok=True)
-    source = made(output / f"clips-{options.clips}", find_originals(options.data), options.clips)
+    in_memory = min(options.clips, IN_MEMORY)
+    source, few = (
+        made(output / f"clips-{count}", find_originals(options.data), count) for count in (options.clips, in_memory)
+    )
     work = output / "score"
     shutil.rmtree(work, ignore_errors=True)
-    real, many, network = work / "real", work / "many", work / "run"
-    for clips, features in ((options.data / WORDS, real), (source, many)):
+    real, tensors, network = work / "real", work / "tensors", work / "run"
+    for clips, features in ((options.data / WORDS, real), (few, tensors)):
         run([PYTHON, "-m", "pipelines.featurize", "--input", str(clips), "--output", str(features)])
     run([PYTHON, "-m", "model.train", "--features", str(real), "--output", str(network), "--epochs", "1"])
-    contenders = []
-    for name in EXECUTORS:
-        labels = work / f"{name}.csv"
-        command = [PYTHON, "-m", "pipelines.score", "--model", str(network), "--input", str(source), "--output",
-                   str(labels), "--executor", name]  # fmt: skip
-        contenders.append(Contender(f"soundmill score, {name}", command, options.clips, labels))
-    keras = Contender("Keras predict in memory", peer("keras-predict", many, network), options.clips, reported=True)
+
+    def scoring(clips: Path, labels: Path, *more: str) -> list[str]:
+        named = {"--model": network, "--input": clips, "--output": labels}
+        return [PYTHON, "-m", "pipelines.score", *(str(part) for pair in named.items() for part in pair), *more]
+
+    contenders = [
+        Contender(f"soundmill score, {name}", scoring(source, work / f"{name}.csv", "--executor", name), options.clips,
+                  work / f"{name}.csv")
+        for name in EXECUTORS
+    ]  # fmt: skip
+    keras = Contender("Keras predict in memory", peer("keras-predict", tensors, network), in_memory, reported=True)
     contenders.append(keras)
     alternate(contenders, options.turns)
     text = table(contenders, [keras])
     outputs = []
     for workers in (1, 2):
         labels = work / f"workers-{workers}.csv"
-        run([*contenders[0].command[:-4], "--output", str(labels), "--workers", str(workers)])
+        run(scoring(few, labels, "--workers", str(workers)))
         outputs.append(labels.read_bytes())
     same = "the same bytes" if outputs[0] == outputs[1] else "DIFFERENT bytes"
     print(f"{where}.\n\n{text}\n")

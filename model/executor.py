@@ -127,7 +127,12 @@ def _openvino(content: bytes) -> _Run:
         path = Path(folder, "network.tflite")
         path.write_bytes(content)
         model = core.read_model(path)
-    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,  # it would bind every worker process to the same core
+    }
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -54,8 +54,10 @@ class Workers:
         code = self._process.poll()
         if not code:
             return None
-        number = -code if code < 0 else code - 128
-        return signal.Signals(number).name if number in iter(signal.Signals) else f"exit code {code}"
+        try:
+            return signal.Signals(-code if code < 0 else code - 128).name
+        except ValueError:
+            return f"exit code {code}"
 
     def end(self) -> None:
         """Waits for the workers, which the runner has let go; those that do not end are ended."""
@@ -64,8 +66,12 @@ class Workers:
         try:
             self._process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends the process; its workers end when they notice."""
+        self._process.kill()
+        self._process.wait()
 
 
 @contextlib.contextmanager
@@ -83,5 +89,7 @@ def local_workers(count: int, beam_options: Sequence[str], command: str) -> Iter
     workers = Workers(count, command)
     try:
         yield workers
-    finally:
-        workers.end()
+    except BaseException:
+        workers.kill()
+        raise
+    workers.end()

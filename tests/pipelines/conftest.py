@@ -34,13 +34,17 @@ def workers_of(driver: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         try:
             command = (entry / "cmdline").read_bytes()
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            parent = parent_of(int(entry.name))
         except (OSError, ValueError, IndexError):
             continue
         if b"pipelines.worker_main" in command:
             parents[int(entry.name)] = parent
     # The driver's child forks them.
     return [process for process, parent in parents.items() if parents.get(parent) == driver]
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def is_alive(process: int) -> bool:

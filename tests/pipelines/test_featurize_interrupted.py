@@ -13,7 +13,7 @@ import pytest
 from features.manifest import load_manifest
 from features.partition import PARTITIONS
 from tests.conftest import call, run_command, start_command, wait_until
-from tests.pipelines.conftest import files_of, is_alive, workers_of
+from tests.pipelines.conftest import files_of, is_alive, parent_of, workers_of
 
 SECONDS = 10  # within which a run that was stopped has ended
 
@@ -135,21 +135,22 @@ def test_ctrl_c_while_the_workers_start_ends_a_run_with_one_line(start):
     assert run.workers_end()
 
 
+@pytest.mark.parametrize("victim", ["a worker", "what forks workers"])
 @pytest.mark.parametrize("moment", ["as it starts", "as it works"])
-def test_a_worker_that_is_killed_ends_the_run_with_one_line(start, unbroken, moment):
+def test_a_worker_that_is_killed_ends_the_run_with_one_line(start, unbroken, moment, victim):
     run = start(2)
     if moment == "as it starts":
         run.wait_for_workers()
     else:
         run.wait_for_a_shard()
     stopped = time.monotonic()
-    os.kill(run.workers[0], signal.SIGKILL)
+    os.kill(run.workers[0] if victim == "a worker" else parent_of(run.workers[0]), signal.SIGKILL)
     code, lines = run.end()
     assert time.monotonic() - stopped < SECONDS
     assert code == 1
     assert lines[0] == "running in 2 worker processes"
     assert len(lines) == 2, lines
-    assert lines[1].startswith("error: a worker process died")
+    assert lines[1].startswith("error: a worker process died (SIGKILL)")
     assert "run it again" in lines[1]
     assert run.workers_end()
     assert not (run.output / "manifest.json").exists()
