@@ -29,11 +29,13 @@ def main() -> None:
         import pipelines.transforms  # noqa: F401
     gc.freeze()
     # A process of one thread, or a fork of it might wait for ever for what another thread held.
+    forked = 0
     for line in islice(sys.stdin, count):
         if os.fork() == 0:
             _work(sdk_worker_main.main, json.loads(line))
+        forked += 1
     end_with_parent(driver)
-    for _ in range(count):
+    for _ in range(forked):
         code = os.waitstatus_to_exitcode(os.wait()[1])
         if code:
             sys.exit(code if code > 0 else 128 - code)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -33,14 +32,12 @@ class Workers:
             command: `featurize` or `score`, whose pipeline they work for.
         """
         self.count = count
-        # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
-        # exceptions; the rest is Beam's diary, and what decoders print of files that are none of their liking.
-        silence = "" if is_verbose() else " 2>/dev/null"
-        arguments = f"-m pipelines.worker_main {os.getpid()} {count} {command}"
+        # What workers have to say comes back as exceptions; the rest is Beam's diary, and what decoders print of files
+        # that are none of their liking. Ctrl-C is the driver's: it reaches no other group of processes.
         self._process = subprocess.Popen(
-            f"trap '' INT; exec {shlex.quote(sys.executable)} {arguments}{silence}",
-            shell=True, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            [sys.executable, "-m", "pipelines.worker_main", str(os.getpid()), str(count), command],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None if is_verbose() else subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, process_group=0,
         )  # fmt: skip
 
     def start(self, environment: Mapping[str, str]) -> None:
