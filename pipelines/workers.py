@@ -32,12 +32,13 @@ class Workers:
             command: `featurize` or `score`, whose pipeline they work for.
         """
         self.count = count
-        # What workers have to say comes back as exceptions; the rest is Beam's diary, and what decoders print of files
-        # that are none of their liking. Ctrl-C is the driver's: it reaches no other group of processes.
+        # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
+        # exceptions; the rest is Beam's diary, and what decoders print of files that are none of their liking.
+        worker_main = [sys.executable, "-m", "pipelines.worker_main", str(os.getpid()), str(count), command]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.worker_main", str(os.getpid()), str(count), command],
+            ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *worker_main],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None if is_verbose() else subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, process_group=0,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )  # fmt: skip
 
     def start(self, environment: Mapping[str, str]) -> None:
