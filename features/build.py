@@ -21,7 +21,7 @@ from features.report import is_finished, report_path, write_report
 from features.shards import RowReader, ShardWriter, shard_path
 from features.sources import Clip
 from features.spec import FeatureSpec
-from features.spectrogram import BLOCK_CLIPS, FrontEnd
+from features.spectrogram import FrontEnd, block_clips
 from features.statistics import Statistics, Sums
 from features.units import CachedRow, ShardUnit
 
@@ -96,8 +96,7 @@ class _Rows:
 
     def __init__(self, shard: ShardWriter, spec: FeatureSpec) -> None:
         self._shard, self._front_end = shard, FrontEnd(spec)
-        # Waveforms of their own lengths gain nothing from a batch, and one may be long.
-        self._most = 1 if spec.clip_samples is None else BLOCK_CLIPS
+        self._most = block_clips(spec)
         self._features = np.empty((self._most, *spec.shape), dtype=spec.storage_dtype)
         self._sums = Sums(spec.shape)
         self._waiting: list[tuple[Clip, dict[str, Any]]] = []

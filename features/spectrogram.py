@@ -19,9 +19,20 @@ from features.spec import FeatureSpec
 
 Batch = NDArray[np.float32]
 
-# So many clips are worked on at a time: what is in work then stays in the cache of a core.
-BLOCK_CLIPS = 4
+_BLOCK_BYTES, _BLOCK_CLIPS = 2**20, 8
 _MEL_BLOCK_BANDS = 16
+
+
+@cache
+def block_clips(spec: FeatureSpec) -> int:
+    """Returns how many clips are worked on at a time: so few that their spectra stay in the cache of a core.
+
+    Waveforms of their own lengths gain nothing from a batch, and one may be long.
+    """
+    if spec.clip_samples is None:
+        return 1
+    spectrum_bytes = spec.count_frames(spec.clip_samples) * (spec.fft_samples // 2 + 1) * np.complex64().nbytes
+    return min(_BLOCK_CLIPS, max(1, _BLOCK_BYTES // spectrum_bytes))
 
 
 def compute_features(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
@@ -57,7 +68,7 @@ class FrontEnd:
         # Only matrices go through BLAS.
         one_thread = contextlib.nullcontext() if spec.front_end == "stft" else _blas().limit(limits=1, user_api="blas")
         with one_thread, np.errstate(over="ignore", invalid="ignore"):
-            step = 1 if spec.clip_samples is None else BLOCK_CLIPS
+            step = block_clips(spec)
             for first in range(0, len(waveforms), step):
                 block = waveforms[first : first + step]
                 samples = _checked_samples(block, spec)

@@ -1,6 +1,7 @@
 """Loads TensorFlow without the chatter that it begins with."""
 
 import contextlib
+import gc
 import os
 import re
 import sys
@@ -14,11 +15,19 @@ _CHATTER = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and makes its first computation, which is when it looks for accelerators."""
-    with contextlib.nullcontext() if "tensorflow" in sys.modules else without_chatter(_CHATTER):
+    """Imports TensorFlow and Keras and makes a first computation, which is when accelerators are looked for."""
+    if "tensorflow" in sys.modules:
+        return
+    # What is loaded stays. To look for garbage among its objects, some 400,000, again and again would cost a training
+    # more time than its reading of shards.
+    gc.disable()
+    with without_chatter(_CHATTER):
+        import keras  # noqa: F401
         import tensorflow as tf
 
         tf.zeros(())
+    gc.freeze()
+    gc.enable()
 
 
 @contextlib.contextmanager

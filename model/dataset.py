@@ -173,7 +173,7 @@ def batches(
             # The group before this one is let go of here, before the next is read.
             tensors, labels = [part.tensors for part in read], [rows.class_ids(part) for part in read]
             pending = start(next(groups, None))
-            for place, row in group.order.tolist():
+            for place, row in zip(*group.order.T.tolist(), strict=True):  # pairs would be garbage to be looked for
                 features[filled, ..., 0] = tensors[place][row]
                 ids[filled] = labels[place][row]
                 filled += 1

@@ -12,7 +12,7 @@ from features.fit import Window, window_waveforms
 from features.paths import clip_file
 from features.policies import remark
 from features.spec import FeatureSpec
-from features.spectrogram import BLOCK_CLIPS, FrontEnd
+from features.spectrogram import FrontEnd, block_clips
 from model.executor import Executor
 from model.labels import Labels, Score, WindowUnit
 
@@ -35,7 +35,7 @@ def label_windows(
     spec = network.spec
     waiting: list[NDArray[np.float32]] = []
     features = np.empty((sum(unit.num_windows for unit in units), *spec.shape), dtype=spec.storage_dtype)
-    front_end, computed = FrontEnd(spec), 0
+    front_end, most, computed = FrontEnd(spec), block_clips(spec), 0
     places: list[tuple[str, float, float]] = []
     rejects = []
     warnings = []
@@ -52,7 +52,7 @@ def label_windows(
         waiting += [window.waveform for window in windows]
         places += [(unit.path, window.start_seconds, window.end_seconds) for window in windows]
         # A few at a time: what is in work stays in the cache of a core, and one without a clip length may be long.
-        if len(waiting) >= BLOCK_CLIPS or spec.clip_samples is None:
+        if len(waiting) >= most:
             computed += _compute(front_end, waiting, features[computed:])
     computed += _compute(front_end, waiting, features[computed:])
     table = features[:computed]
