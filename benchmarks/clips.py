@@ -16,14 +16,20 @@ PARTS, TAKES, ROLLED_SAMPLES = 4, 4, 101
 LINKS, LINKED_CLIPS = 50_000, 2_500  # of one file, of which ext4 allows 65,000; and in one folder
 
 
-def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
-    """Returns the options that all benchmarks have: where the recordings are, and where to work."""
+def benchmark_parser(
+    description: str | None, clips: int | None = None, turns: int | None = None
+) -> argparse.ArgumentParser:
+    """Returns the options that benchmarks share: where the recordings are, where to work, and how much."""
     result = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     data = os.environ.get("SOUNDMILL_DATA")
     result.add_argument(
         "--data", type=_recordings, default=data, required=data is None, help="folder of recordings (SOUNDMILL_DATA)"
     )
     result.add_argument("--output", type=Path, required=True, help="folder for all that is made")
+    if clips is not None:
+        result.add_argument("--clips", type=int, default=clips, help="number of clips (%(default)s)")
+    if turns is not None:
+        result.add_argument("--turns", type=int, default=turns, help="how often each is run (%(default)s)")
     return result
 
 

@@ -60,9 +60,7 @@ def front_ends(source: Path, few: Path, work: Path, clips: int, turns: int) -> s
 
 def main() -> None:
     """Measures and prints."""
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("--clips", type=int, default=LARGE, help="number of clips (%(default)s)")
-    parser.add_argument("--turns", type=int, default=3, help="how often each is run (%(default)s)")
+    parser = benchmark_parser(__doc__, clips=LARGE, turns=3)
     parser.add_argument("--steps", default="large,small,front-ends", help="some of %(default)s")
     options = parser.parse_args()
     where, originals, turns = machine(*PACKAGES), find_originals(options.data), options.turns

@@ -30,9 +30,7 @@ def peaks(source: Path, work: Path, network: Path) -> dict[str, int]:
 
 def main() -> None:
     """Measures and prints."""
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("--clips", type=int, default=100_000, help="the larger number of clips (%(default)s)")
-    options = parser.parse_args()
+    options = benchmark_parser(__doc__, clips=100_000).parse_args()  # the larger number
     where, originals, work = machine(*PACKAGES), find_originals(options.data), options.output / "memory"
     shutil.rmtree(work, ignore_errors=True)
     counts = options.clips // TIMES, options.clips

@@ -51,10 +51,7 @@ def against_keras(features: Path, run_folder: Path) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("--clips", type=int, default=100_000, help="number of clips (%(default)s)")
-    parser.add_argument("--turns", type=int, default=3, help="how often each is run (%(default)s)")
-    options = parser.parse_args()
+    options = benchmark_parser(__doc__, clips=100_000, turns=3).parse_args()
     where, output = machine(*PACKAGES), options.output
     output.mkdir(parents=True, exist_ok=True)
     in_memory = min(options.clips, IN_MEMORY)

@@ -124,10 +124,7 @@ def training(sets: dict[str, Path], turns: int) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("--clips", type=int, default=10_000, help="number of clips (%(default)s)")
-    parser.add_argument("--turns", type=int, default=5, help="how often each is run (%(default)s)")
-    options = parser.parse_args()
+    options = benchmark_parser(__doc__, clips=10_000, turns=5).parse_args()
     where, output = machine(*PACKAGES), options.output
     output.mkdir(parents=True, exist_ok=True)
     source = made(output / f"clips-{options.clips}", find_originals(options.data), options.clips)
