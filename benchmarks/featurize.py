@@ -13,7 +13,7 @@ from measure import PYTHON, Contender, alternate, machine, peer, table
 from features.errors import UsageError
 
 PACKAGES = ("numpy", "scipy", "pyarrow", "apache-beam", "tensorflow", "keras", "librosa")
-LARGE, MIDDLE, SMALL, SLOW = 100_000, 20_000, 6_000, 2_000
+LARGE, SMALL, SLOW = 100_000, 6_000, 2_000
 
 
 def soundmill(source: Path, output: Path, clips: int, preset: str = "speech-commands", *options: str) -> Contender:
@@ -68,7 +68,7 @@ def main() -> None:
     if work.exists():
         raise UsageError(f"{work} is in the way; remove it")
     counts = {name: min(number, options.clips) for name, number in
-              (("large", options.clips), ("middle", MIDDLE), ("small", SMALL), ("few", SLOW))}  # fmt: skip
+              (("large", options.clips), ("small", SMALL), ("few", SLOW))}  # fmt: skip
     work.mkdir(parents=True)
     sources = {name: made(options.output / f"clips-{count}", originals, count) for name, count in counts.items()}
     tables = []
@@ -78,7 +78,7 @@ def main() -> None:
         elif step == "small":
             text = small(sources["small"], work, counts["small"], turns)
         elif step == "front-ends":
-            text = front_ends(sources["middle"], sources["few"], work, counts["middle"], turns)
+            text = front_ends(sources["large"], sources["few"], work, counts["large"], turns)
         else:
             parser.error(f"--steps is a comma list of large, small, front-ends, not {step}")
         tables.append(text)

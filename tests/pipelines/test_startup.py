@@ -18,15 +18,7 @@ COMMANDS = sorted(
     if re.search(r"^    console\.run\(", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
 SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib"}
-HELP = """
-import runpy, sys
-sys.argv = [sys.argv[1], "--help"]
-try:
-    runpy.run_module(sys.argv[0], run_name="__main__")
-finally:
-    print("LOADED", *{name.partition(".")[0] for name in sys.modules})
-"""
-WORK = """
+RUN = """
 import runpy, sys
 del sys.argv[0]
 try:
@@ -36,8 +28,8 @@ finally:
 """
 
 
-def loaded(script: str, *arguments: object) -> set[str]:
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+def loaded(*command: object) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", RUN, *map(str, command)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split()[1:])
 
@@ -60,7 +52,7 @@ def test_all_commands_are_known():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_slow(command):
-    found = loaded(HELP, command)
+    found = loaded(command, "--help")
     assert command.partition(".")[0] in found
     assert not found & SLOW
 
@@ -70,7 +62,7 @@ def test_neither_featurize_nor_score_loads_tensorflow(words, run_folder, tmp_pat
         ("pipelines.featurize", "--input", words, "--output", tmp_path / "set"),
         ("pipelines.score", "--model", run_folder, "--input", words, "--output", tmp_path / "labels.csv"),
     ):
-        found = loaded(WORK, *arguments)
+        found = loaded(*arguments)
         assert "apache_beam" in found
         assert not found & {"tensorflow", "keras"}
 
