@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.contents import content_hash, file_hash
 from features.decode import Source, file_error, probe_plain
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
-from features.fit import clip_waveform
+from features.fit import DecodedClip, decode_clip, fit_clips
 from features.locks import committing
 from features.manifest import existing_manifest
 from features.parquet_rows import Place
@@ -27,6 +27,8 @@ from features.units import CachedRow, ShardUnit
 
 # A file up to this size is read once and hashed and decoded from memory.
 _IN_MEMORY_BYTES = 8 * 2**20
+# Clips of their own lengths wait for others until there are so many of them, or so many samples.
+_OWN_LENGTH_CLIPS, _OWN_LENGTH_SAMPLES = 8, 2**20
 # Path, size and modification time: as long as they are the same, so is the content.
 _FileState = tuple[str, int, int]
 
@@ -57,7 +59,7 @@ def build_shard(
     path = shard_path(folder, unit.name, storage_format)
     with contextlib.ExitStack() as ending:
         with RowReader(folder, storage_format, spec) as reader, ShardWriter(path, storage_format, spec) as shard:
-            rows = _Rows(shard, spec)
+            rows = _Rows(shard, spec, policies)
             for number, clip in enumerate(unit.clips):
                 cached = unit.cached.get(number)
                 tensor = None if cached is None else _copy(cached, clip, root, reader)
@@ -65,15 +67,14 @@ def build_shard(
                     if cached is not None and tensor is not None:
                         digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
                         outcome = {name: getattr(cached, name) for name in ("content_hash", "seconds", "warning")}
+                        content: NDArray[np.floating] | DecodedClip = tensor
                     else:
-                        waveform, outcome = _load(clip, root, spec, digests)
-                    if error := refusal(outcome["warning"], policies):
-                        raise error
+                        content, outcome = _load(clip, root, spec, digests)
                 except ClipError as error:
                     outcomes.append(_rejected(clip, error, digests))
                     continue
                 outcomes.append({**vars(clip), **outcome})
-                rows.add(clip, outcomes[-1], waveform if tensor is None else tensor, computed=tensor is not None)
+                rows.add(clip, outcomes[-1], content)
             rows.flush()
             made, places = shard.finish()
             for outcome in outcomes:
@@ -94,49 +95,67 @@ def build_shard(
 class _Rows:
     """Rows on their way into a shard: a few at a time, so that what is in work stays in the cache of a core."""
 
-    def __init__(self, shard: ShardWriter, spec: FeatureSpec) -> None:
-        self._shard, self._front_end = shard, FrontEnd(spec)
-        self._most = block_clips(spec)
+    def __init__(self, shard: ShardWriter, spec: FeatureSpec, policies: Policies) -> None:
+        self._shard, self._spec, self._policies, self._front_end = shard, spec, policies, FrontEnd(spec)
+        self._most = _OWN_LENGTH_CLIPS if spec.clip_samples is None else block_clips(spec)
         self._features = np.empty((self._most, *spec.shape), dtype=spec.storage_dtype)
         self._sums = Sums(spec.shape)
-        self._waiting: list[tuple[Clip, dict[str, Any]]] = []
-        self._waveforms: dict[int, NDArray[np.float32]] = {}  # by the row that they become
+        self._waiting: list[tuple[Clip, dict[str, Any], NDArray[np.floating] | DecodedClip]] = []
+        self._samples = 0
 
-    def add(self, clip: Clip, outcome: dict[str, Any], values: NDArray[np.floating], computed: bool) -> None:
-        """Takes the features of a clip, where they are computed already, or its waveform.
+    def add(self, clip: Clip, outcome: dict[str, Any], content: NDArray[np.floating] | DecodedClip) -> None:
+        """Takes a clip, or its features where they are computed already.
 
-        Its row is noted in `outcome`, or, where its features are not finite, why it has none.
+        Its row and what is odd about it are noted in `outcome`, or why it has none.
         """
-        if computed:
-            self._features[len(self._waiting)] = values
-        else:
-            self._waveforms[len(self._waiting)] = values
-        self._waiting.append((clip, outcome))
-        if len(self._waiting) == self._most:
+        self._waiting.append((clip, outcome, content))
+        self._samples += content.mono.size if isinstance(content, DecodedClip) else 0
+        if len(self._waiting) == self._most or (
+            self._spec.clip_samples is None and self._samples > _OWN_LENGTH_SAMPLES
+        ):
             self.flush()
 
     def flush(self) -> None:
-        """Computes and writes what waits."""
-        if not self._waiting:
-            return
-        features = self._features[: len(self._waiting)]
-        if len(self._waveforms) == len(features):
-            self._front_end.compute(list(self._waveforms.values()), features)
+        """Fits, computes and writes what waits."""
+        fitted = iter(fit_clips([one for *_, one in self._waiting if isinstance(one, DecodedClip)], self._spec))
+        taken: list[tuple[Clip, dict[str, Any]]] = []
+        waveforms: dict[int, NDArray[np.float32]] = {}  # by the row that they become
+        for clip, outcome, content in self._waiting:
+            values, warning = next(fitted) if isinstance(content, DecodedClip) else (content, outcome["warning"])
+            if isinstance(values, ClipError):
+                outcome.update(_refused(values), seconds=None)
+                continue
+            if error := refusal(warning, self._policies):
+                outcome.update(_refused(error), seconds=None, warning=None)
+                continue
+            outcome["warning"] = warning
+            if isinstance(content, DecodedClip):
+                waveforms[len(taken)] = values
+            else:
+                self._features[len(taken)] = values
+            taken.append((clip, outcome))
+        self._waiting, self._samples = [], 0
+        if taken:
+            self._write(taken, waveforms)
+
+    def _write(self, taken: list[tuple[Clip, dict[str, Any]]], waveforms: dict[int, NDArray[np.float32]]) -> None:
+        features = self._features[: len(taken)]
+        if len(waveforms) == len(features):
+            self._front_end.compute(list(waveforms.values()), features)
         else:
-            for row, waveform in self._waveforms.items():
+            for row, waveform in waveforms.items():
                 self._front_end.compute([waveform], features[row : row + 1])
         finite = self._sums.add(features)
         row = self._shard.rows
-        for (_, outcome), good in zip(self._waiting, finite, strict=True):
+        for (_, outcome), good in zip(taken, finite, strict=True):
             if good:
                 outcome["row"] = row
                 row += 1
             else:
                 error = ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES)
                 outcome.update(_refused(error), seconds=None, warning=None)
-        clips = [clip for (clip, _), good in zip(self._waiting, finite, strict=True) if good]
+        clips = [clip for (clip, _), good in zip(taken, finite, strict=True) if good]
         self._shard.write(features if all(finite) else features[finite], clips)
-        self._waiting, self._waveforms = [], {}
 
     @property
     def statistics(self) -> Statistics:
@@ -162,8 +181,8 @@ def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArra
 
 def _load(
     clip: Clip, root: str, spec: FeatureSpec, digests: dict[_FileState, str]
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Returns the waveform of a clip and what the report says of it; raises `ClipError` where there is none.
+) -> tuple[DecodedClip, dict[str, Any]]:
+    """Decodes a clip; returns also what the report says of it; raises `ClipError` where there is none.
 
     What is hashed is remembered in `digests`: a recording that has many clips is hashed once.
     """
@@ -189,7 +208,7 @@ def _load(
     digest = digests[state]
     failure = None
     try:
-        waveform, seconds, warning = clip_waveform(source, spec, clip.start, clip.duration, info)
+        decoded = decode_clip(source, spec, clip.start, clip.duration, info)
     except ClipError as error:
         failure = error  # of the file that was listed, or of what has taken its place
     try:
@@ -201,7 +220,7 @@ def _load(
         raise ClipError("decode", Reason.VANISHED, "the file changed after it was listed; run featurize again")
     if failure is not None:
         raise failure
-    return waveform, {"content_hash": digest, "seconds": seconds, "warning": warning}
+    return decoded, {"content_hash": digest, "seconds": decoded.seconds}
 
 
 def _rejected(clip: Clip, error: ClipError, digests: dict[_FileState, str]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ resampled by itself. So a window's values follow from its own samples, wherever 
 spec has no clip length, a file is one window, whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,25 @@ _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
 _FIRST_SAMPLES = 256
 _NO_SAMPLES = "the file holds no samples"
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """A clip that is to be fitted.
+
+    Attributes:
+        mono: float32 of shape (frames,), at its own rate.
+        rate_hz: that rate.
+        mixed: whether `mono` is the mean of several channels.
+        seconds: duration of the clip, of which a spec with a shorter one hears a part.
+        truncated: whether its file was cut off, is damaged within the clip or ends before the clip does.
+    """
+
+    mono: NDArray[np.float32]
+    rate_hz: int
+    mixed: bool
+    seconds: float
+    truncated: bool
 
 
 class Window(NamedTuple):
@@ -49,7 +69,7 @@ def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, quality: str) -> NDArray[np.float32]:
-    """Resamples (samples,) with soxr; returns it as it is where the rates are equal."""
+    """Resamples (samples,) or (samples, channels) with soxr; returns it as it is where the rates are equal."""
     if from_hz == to_hz or waveform.size == 0:
         return waveform
     return np.asarray(soxr.resample(waveform, from_hz, to_hz, quality=quality), dtype=np.float32)
@@ -78,13 +98,19 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
     """
     mono = to_mono(samples)
     waveform = resample(mono, rate_hz, spec.sample_rate_hz, spec.resample_quality)
+    return _of_length(waveform, DecodedClip(mono, rate_hz, samples.shape[1] > 1, 0.0, False), spec)
+
+
+def _of_length(waveform: NDArray[np.float32], clip: DecodedClip, spec: FeatureSpec) -> NDArray[np.float32]:
+    """Does what `fit` does with a clip that was resampled."""
     if waveform.size == 0:
-        raise ClipError("fit", Reason.TOO_SHORT, f"a length of {len(samples)} at {rate_hz:,} Hz leaves nothing to hear")
-    if (samples.shape[1] > 1 or waveform is not mono) and not _is_finite(waveform):
+        raise ClipError("fit", Reason.TOO_SHORT,
+                        f"a length of {clip.mono.size} at {clip.rate_hz:,} Hz leaves nothing to hear")  # fmt: skip
+    if (clip.mixed or waveform is not clip.mono) and not _is_finite(waveform):
         raise ClipError("fit", Reason.NOT_FINITE, "its samples are so large that their mixture is no finite number")
     length = spec.clip_samples
     if length is None:
-        length = -(-len(samples) * spec.sample_rate_hz // rate_hz)
+        length = -(-clip.mono.size * spec.sample_rate_hz // clip.rate_hz)
         if length < spec.least_samples:
             raise ClipError(
                 "fit", Reason.TOO_SHORT, f"{length} samples are less than one window of {spec.least_samples}"
@@ -112,7 +138,7 @@ def heard_part(frames: int, rate_hz: int, spec: FeatureSpec) -> tuple[int, int]:
 
 
 def clip_waveform(
-    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None, info: AudioInfo | None = None
+    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None
 ) -> tuple[NDArray[np.float32], float, str]:
     """Decodes one clip and fits it.
 
@@ -121,12 +147,74 @@ def clip_waveform(
         spec: the front end.
         start: first frame of the clip within the file.
         duration: frames of the clip, None for all that follow.
-        info: what `probe` said of the file, None to ask it.
 
     Returns:
         The waveform as `fit` gives it; the seconds of the clip before it was fitted; and what is odd about it although
-        it is used: `truncated` where its file was cut off, is damaged within the clip or ends before the clip does,
-        `silent`, or nothing.
+        it is used: `truncated`, `silent`, or nothing.
+
+    Raises:
+        ClipError: the clip cannot be used.
+    """
+    clip = decode_clip(source, spec, start, duration)
+    ((waveform, warning),) = fit_clips([clip], spec)
+    if isinstance(waveform, ClipError):
+        raise waveform
+    return waveform, clip.seconds, warning
+
+
+def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDArray[np.float32] | ClipError, str]]:
+    """Fits clips, each by itself: what they are together changes nothing but the time that it takes.
+
+    Returns:
+        For each its waveform as `fit` gives it, or why it cannot be used; and what is odd about it: `truncated`,
+        `silent` or nothing.
+    """
+    results: list[tuple[NDArray[np.float32] | ClipError, str]] = []
+    for clip, resampled in zip(clips, _resampled(clips, spec), strict=True):
+        try:
+            waveform = _of_length(resampled, clip, spec)
+        except ClipError as error:
+            results.append((error, ""))
+            continue
+        # Most sounds have one within their first samples, and the rest need not be looked at.
+        heard = waveform[:_FIRST_SAMPLES].any() or waveform.any()
+        results.append((waveform, "truncated" if clip.truncated else "" if heard else "silent"))
+    return results
+
+
+def _resampled(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[NDArray[np.float32]]:
+    """Resamples clips, those of one length and rate in pairs.
+
+    A second of sound takes soxr up to two thirds of its time to design a filter, which the channels of a signal share;
+    else each is resampled by itself. More than two together are slower again at some rates.
+    """
+    results = [clip.mono for clip in clips]
+    single: dict[tuple[int, int], int] = {}  # by length and rate the number of a clip that waits for another
+    for number, clip in enumerate(clips):
+        if clip.rate_hz == spec.sample_rate_hz:
+            continue
+        other = single.pop((clip.mono.size, clip.rate_hz), None)
+        if other is None:
+            single[clip.mono.size, clip.rate_hz] = number
+            continue
+        pair = np.stack([results[other], clip.mono])
+        results[other], results[number] = resample(pair.T, clip.rate_hz, spec.sample_rate_hz, spec.resample_quality).T
+    for number in single.values():
+        results[number] = resample(results[number], clips[number].rate_hz, spec.sample_rate_hz, spec.resample_quality)
+    return results
+
+
+def decode_clip(
+    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None, info: AudioInfo | None = None
+) -> DecodedClip:
+    """Decodes what is heard of one clip.
+
+    Args:
+        source: path or content of the file.
+        spec: the front end.
+        start: first frame of the clip within the file.
+        duration: frames of the clip, None for all that follow.
+        info: what `probe` said of the file, None to ask it.
 
     Raises:
         ClipError: the clip cannot be used.
@@ -142,15 +230,11 @@ def clip_waveform(
     samples = decode(source, info, start + skipped, wanted)
     if len(samples) == 0:
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
-    waveform = fit(samples, info.rate_hz, spec)
     # One frame is what rounding start and duration from seconds may add.
     truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
-    # Most sounds have one within their first samples, and the rest need not be looked at.
-    heard = waveform[:_FIRST_SAMPLES].any() or waveform.any()
-    warning = "truncated" if truncated else "" if heard else "silent"
-    return waveform, frames / info.rate_hz, warning
+    return DecodedClip(to_mono(samples), info.rate_hz, samples.shape[1] > 1, frames / info.rate_hz, truncated)
 
 
 def _check_room(frames: int, info: AudioInfo, spec: FeatureSpec) -> None:

@@ -20,6 +20,7 @@ from features.spec import FeatureSpec
 Batch = NDArray[np.float32]
 
 _BLOCK_BYTES, _BLOCK_CLIPS = 2**20, 8
+_KEPT_BYTES = 2**20
 _MEL_BLOCK_BANDS = 16
 
 
@@ -75,7 +76,7 @@ class FrontEnd:
                 if self._frames is None or self._frames.samples != samples:
                     self._frames = _Frames(step, samples, spec)
                 _write_features(self._frames.spectrum(block), spec, out[first : first + step])
-        if spec.clip_samples is None:
+        if spec.clip_samples is None and self._frames is not None and self._frames.bytes > _KEPT_BYTES:
             self._frames = None  # the next is as long as that only by chance, and it may be an hour
 
 
@@ -106,6 +107,7 @@ class _Frames:
         steps = padded.strides[0], spec.hop_samples * padded.itemsize, padded.itemsize
         self._frames = np.ndarray((clips, count, spec.fft_samples), np.float32, padded, strides=steps)
         self._buffer = np.empty(self._frames.shape, dtype=np.float32)
+        self.bytes = self._buffer.nbytes
 
     def spectrum(self, waveforms: Batch | Sequence[NDArray[np.float32]]) -> NDArray[np.complex64]:
         """Returns the short-time Fourier transform: (clips, frames, bins)."""

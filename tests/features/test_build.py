@@ -13,7 +13,7 @@ import soundfile
 from features import build
 from features.build import build_shard
 from features.contents import content_hash
-from features.fit import clip_waveform
+from features.fit import clip_waveform, decode_clip
 from features.paths import clip_file
 from features.report import is_finished, read_report, report_path
 from features.shards import FORMATS, read_shard, shard_path
@@ -407,11 +407,11 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, event):
     unit = all_in_one(tmp_path / "words", tmp_path)
 
     def read_and_change(*arguments):
-        result = clip_waveform(*arguments)
+        result = decode_clip(*arguments)
         path.unlink() if event == "vanishes" else path.write_bytes(path.read_bytes() + b"\0")
         return result
 
-    monkeypatch.setattr(build, "clip_waveform", read_and_change)
+    monkeypatch.setattr(build, "decode_clip", read_and_change)
     report, _ = run(unit, new_set(tmp_path / "set"), tmp_path / "words")
     (reason,) = report.rows["reason"].to_pylist()
     assert reason in ("vanished", "missing")
@@ -453,14 +453,14 @@ def test_a_file_with_many_clips_is_hashed_once_unless_it_changes(tmp_path, monke
     def load_and_change(*arguments):
         if arguments[2] == 500:
             path.write_bytes(path.read_bytes()[:-2])
-        return clip_waveform(*arguments)
+        return decode_clip(*arguments)
 
     for name in ("content_hash", "file_hash"):
         counted = getattr(build, name)
         monkeypatch.setattr(
             build, name, lambda source, like=None, of=counted: hashed.append(source) or of(source, like)
         )
-    monkeypatch.setattr(build, "clip_waveform", load_and_change)
+    monkeypatch.setattr(build, "decode_clip", load_and_change)
     monkeypatch.setattr(build, "_IN_MEMORY_BYTES", in_memory_bytes)
     report, _ = run(replace(unit, clips=tuple(clips)), new_set(tmp_path / "set"), tmp_path / "words")
     assert report.rows["content_hash"].to_pylist()[:2] == [digest, digest]

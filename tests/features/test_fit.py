@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from features.decode import decode, probe
 from features.errors import ClipError, Reason
-from features.fit import clip_waveform, fit, num_windows, resample, source_frames, to_mono, window_waveforms
+from features.fit import (
+    DecodedClip,
+    clip_waveform,
+    fit,
+    fit_clips,
+    num_windows,
+    resample,
+    source_frames,
+    to_mono,
+    window_waveforms,
+)
+from features.presets import preset
 from tests.features.examples import STFT, TINY, changed
 from tests.features.test_decode import encoded, wav
 from tests.signals import noise, sine, to_int16
@@ -73,6 +84,43 @@ def test_fitted_clips_end_in_zeros():
         assert fitted.shape == (CLIP,)
         assert fitted.dtype == np.float32
         assert fitted.tolist() == [1.0] * samples + [0.0] * (CLIP - samples)
+
+
+@pytest.mark.parametrize("spec", [STFT, preset("urbansound-mfcc")], ids=["one second", "own lengths"])
+@given(
+    clips=st.lists(
+        st.tuples(st.sampled_from((1, 2, 700, 8_000)), st.sampled_from((8_000, 16_000, 44_100)), st.booleans()),
+        max_size=9,
+    )
+)
+def test_what_clips_become_does_not_depend_on_what_they_are_fitted_with(spec, clips):
+    def sound(frames: int, number: int, is_loud: bool) -> np.ndarray:
+        made = noise(frames, seed=number)
+        return np.sign(made) * np.float32(3e38) if is_loud else made  # too loud to be resampled
+
+    decoded = [
+        DecodedClip(sound(frames, number, is_loud), rate_hz, False, 1.0, False)
+        for number, (frames, rate_hz, is_loud) in enumerate(clips)
+    ]
+    together = fit_clips(decoded, spec)
+    assert len(together) == len(clips)
+    for clip, (waveform, warning) in zip(decoded, together, strict=True):
+        try:
+            alone = fit(clip.mono[:, None], clip.rate_hz, spec)
+        except ClipError as error:
+            assert (waveform.reason, waveform.message, warning) == (error.reason, error.message, "")
+        else:
+            assert waveform.tobytes() == alone.tobytes()
+            assert warning == ""
+
+
+def test_a_clip_that_is_too_loud_does_not_spoil_the_one_that_it_is_resampled_with():
+    samples = noise(8_000)
+    too_loud = np.sign(samples) * np.float32(3e38)
+    clips = [DecodedClip(mono, 8_000, False, 1.0, False) for mono in (too_loud, samples)]
+    (error, _), (waveform, _) = fit_clips(clips, STFT)
+    assert error.reason == Reason.NOT_FINITE
+    assert waveform.tobytes() == fit(samples[:, None], 8_000, STFT).tobytes()
 
 
 def test_nothing_to_hear_is_a_reason():
