@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from features.decode import AudioInfo, Source, file_error, probe, probe_plain
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
-from features.fit import Window, window_waveforms
 from features.paths import clip_file
 from features.policies import remark
 from features.spec import FeatureSpec
 from features.spectrogram import FrontEnd, block_clips
+from features.windows import Window, window_waveforms
 from model.executor import Executor
 from model.labels import Labels, Score, WindowUnit
 

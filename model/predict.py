@@ -16,10 +16,10 @@ from features import console
 from features.console import LOG
 from features.decode import probe
 from features.errors import ClipError, Reason, Reject, RunError, UsageError
-from features.fit import num_windows, window_waveforms
 from features.paths import clip_file, csv_path, escape_path
 from features.pictures import check_picture
 from features.spec import FeatureSpec
+from features.windows import num_windows, window_waveforms
 from model.artifact import read_description
 from model.executor import load_executor
 from model.labelling import label_windows

@@ -27,13 +27,13 @@ from features.atomic import AtomicFile, write_file
 from features.csv_lines import csv_lines
 from features.decode import probe
 from features.errors import ClipError, Reason, Reject, RunError, UsageError
-from features.fit import num_windows
 from features.paths import clip_file, csv_path
 from features.policies import Policies, refusal
 from features.rejects import COLUMNS, in_order, to_csv
 from features.sources import Source
 from features.spec import FeatureSpec
 from features.versions import library_versions
+from features.windows import num_windows
 from model.labels import BATCH_CLIPS, Labels, WindowUnit, csv_header, score_lines
 
 _TABLE_COLUMNS = (*COLUMNS, "size")

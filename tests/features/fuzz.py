@@ -37,8 +37,9 @@ from features.decoder_main import MEMORY_BYTES
 from features.decoders import limit_bytes
 from features.errors import ClipError, Reason
 from features.ffmpeg import find_ffmpeg
-from features.fit import clip_waveform, num_windows, window_waveforms
+from features.fit import clip_waveform
 from features.presets import preset
+from features.windows import num_windows, window_waveforms
 from tests.signals import sine
 
 CLIP, WHOLE = preset("speech-commands"), preset("urbansound-mfcc")

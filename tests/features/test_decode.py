@@ -17,8 +17,9 @@ import features.codecs
 import features.decoders
 from features.decode import decode, file_error, probe, probe_plain
 from features.errors import ClipError, Reason
-from features.fit import clip_waveform, window_waveforms
+from features.fit import clip_waveform
 from features.presets import preset
+from features.windows import window_waveforms
 from tests.conftest import DATA
 from tests.features.examples import STFT
 from tests.signals import chirp, noise, sine, write_wav

@@ -16,8 +16,9 @@ from features import decoders
 from features.decode import decode, probe
 from features.errors import ClipError, Reason, RunError
 from features.ffmpeg import ffmpeg_version, find_ffmpeg
-from features.fit import clip_waveform, num_windows, window_waveforms
+from features.fit import clip_waveform
 from features.versions import library_versions
+from features.windows import num_windows, window_waveforms
 from tests.features.examples import MFCC, STFT
 from tests.features.test_decode import encoded
 from tests.signals import chirp, noise, sine, write_wav

@@ -8,18 +8,9 @@ from hypothesis import strategies as st
 
 from features.decode import decode, probe
 from features.errors import ClipError, Reason
-from features.fit import (
-    DecodedClip,
-    clip_waveform,
-    fit,
-    fit_clips,
-    num_windows,
-    resample,
-    source_frames,
-    to_mono,
-    window_waveforms,
-)
+from features.fit import DecodedClip, clip_waveform, fit, fit_clips, resample, source_frames, to_mono
 from features.presets import preset
+from features.windows import num_windows, window_waveforms
 from tests.features.examples import STFT, TINY, changed
 from tests.features.test_decode import encoded, wav
 from tests.signals import noise, sine, to_int16

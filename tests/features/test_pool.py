@@ -7,9 +7,10 @@ import soundfile
 
 from features.decode import AudioInfo, probe
 from features.errors import ClipError, Reason
-from features.fit import clip_waveform, fit, num_windows, window_waveforms
+from features.fit import clip_waveform, fit
 from features.presets import preset
 from features.spectrogram import compute_features
+from features.windows import num_windows, window_waveforms
 from tests.features.examples import SPECS, STFT, changed
 from tests.signals import chirp, noise, write_wav
 

@@ -12,10 +12,10 @@ import soundfile
 
 from features.decode import probe
 from features.errors import RunError, UsageError
-from features.fit import num_windows, window_waveforms
 from features.paths import unescape_path
 from features.presets import preset
 from features.spec import FeatureSpec
+from features.windows import num_windows, window_waveforms
 from model.artifact import Artifact, save_artifact
 from model.predict import Request, plan_files, predict, true_label
 from tests.conftest import call, run_command
