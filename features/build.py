@@ -21,14 +21,14 @@ from features.report import is_finished, report_path, write_report
 from features.shards import RowReader, ShardWriter, shard_path
 from features.sources import Clip
 from features.spec import FeatureSpec
-from features.spectrogram import FrontEnd, block_clips
+from features.spectrogram import FrontEnd
 from features.statistics import Statistics, Sums
 from features.units import CachedRow, ShardUnit
 
 # A file up to this size is read once and hashed and decoded from memory.
 _IN_MEMORY_BYTES = 8 * 2**20
-# Clips of their own lengths wait for others until there are so many of them, or so many samples.
-_OWN_LENGTH_CLIPS, _OWN_LENGTH_SAMPLES = 8, 2**20
+# So many clips are fitted, computed and written together, fewer where they have more samples than that.
+_WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
 # Path, size and modification time: as long as they are the same, so is the content.
 _FileState = tuple[str, int, int]
 
@@ -97,8 +97,7 @@ class _Rows:
 
     def __init__(self, shard: ShardWriter, spec: FeatureSpec, policies: Policies) -> None:
         self._shard, self._spec, self._policies, self._front_end = shard, spec, policies, FrontEnd(spec)
-        self._most = _OWN_LENGTH_CLIPS if spec.clip_samples is None else block_clips(spec)
-        self._features = np.empty((self._most, *spec.shape), dtype=spec.storage_dtype)
+        self._features = np.empty((_WAITING_CLIPS, *spec.shape), dtype=spec.storage_dtype)
         self._sums = Sums(spec.shape)
         self._waiting: list[tuple[Clip, dict[str, Any], NDArray[np.floating] | DecodedClip]] = []
         self._samples = 0
@@ -110,9 +109,7 @@ class _Rows:
         """
         self._waiting.append((clip, outcome, content))
         self._samples += content.mono.size if isinstance(content, DecodedClip) else 0
-        if len(self._waiting) == self._most or (
-            self._spec.clip_samples is None and self._samples > _OWN_LENGTH_SAMPLES
-        ):
+        if len(self._waiting) == _WAITING_CLIPS or self._samples > _WAITING_SAMPLES:
             self.flush()
 
     def flush(self) -> None:
@@ -123,17 +120,16 @@ class _Rows:
         for clip, outcome, content in self._waiting:
             values, warning = next(fitted) if isinstance(content, DecodedClip) else (content, outcome["warning"])
             if isinstance(values, ClipError):
-                outcome.update(_refused(values), seconds=None)
-                continue
-            if error := refusal(warning, self._policies):
-                outcome.update(_refused(error), seconds=None, warning=None)
-                continue
-            outcome["warning"] = warning
-            if isinstance(content, DecodedClip):
-                waveforms[len(taken)] = values
+                _refuse(outcome, values)
+            elif error := refusal(warning, self._policies):
+                _refuse(outcome, error)
             else:
-                self._features[len(taken)] = values
-            taken.append((clip, outcome))
+                outcome["warning"] = warning
+                if isinstance(content, DecodedClip):
+                    waveforms[len(taken)] = values
+                else:
+                    self._features[len(taken)] = values
+                taken.append((clip, outcome))
         self._waiting, self._samples = [], 0
         if taken:
             self._write(taken, waveforms)
@@ -152,8 +148,7 @@ class _Rows:
                 outcome["row"] = row
                 row += 1
             else:
-                error = ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES)
-                outcome.update(_refused(error), seconds=None, warning=None)
+                _refuse(outcome, ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES))
         clips = [clip for (clip, _), good in zip(taken, finite, strict=True) if good]
         self._shard.write(features if all(finite) else features[finite], clips)
 
@@ -227,6 +222,11 @@ def _rejected(clip: Clip, error: ClipError, digests: dict[_FileState, str]) -> d
     # With the hash, a file that is touched and not changed need not be tried again.
     digest = digests.get((clip.path, clip.size, clip.mtime_ns), clip.content_hash)
     return {**vars(clip), **_refused(error), "content_hash": digest}
+
+
+def _refuse(outcome: dict[str, Any], error: ClipError) -> None:
+    """Notes of a clip that seemed to be good why it is not used."""
+    outcome.update(_refused(error), seconds=None, warning=None)
 
 
 def _refused(error: ClipError) -> dict[str, Any]:

@@ -77,19 +77,20 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
     """
     mono = to_mono(samples)
     waveform = resample(mono, rate_hz, spec.sample_rate_hz, spec.resample_quality)
-    return _of_length(waveform, DecodedClip(mono, rate_hz, samples.shape[1] > 1, 0.0, False), spec)
+    return _of_length(waveform, len(samples), rate_hz, samples.shape[1] > 1, spec)
 
 
-def _of_length(waveform: NDArray[np.float32], clip: DecodedClip, spec: FeatureSpec) -> NDArray[np.float32]:
-    """Does what `fit` does with a clip that was resampled."""
+def _of_length(
+    waveform: NDArray[np.float32], frames: int, rate_hz: int, mixed: bool, spec: FeatureSpec
+) -> NDArray[np.float32]:
+    """Does the rest of `fit` with what was resampled from so many frames, which `mixed` tells to be means."""
     if waveform.size == 0:
-        raise ClipError("fit", Reason.TOO_SHORT,
-                        f"a length of {clip.mono.size} at {clip.rate_hz:,} Hz leaves nothing to hear")  # fmt: skip
-    if (clip.mixed or waveform is not clip.mono) and not _is_finite(waveform):
+        raise ClipError("fit", Reason.TOO_SHORT, f"a length of {frames} at {rate_hz:,} Hz leaves nothing to hear")
+    if (mixed or rate_hz != spec.sample_rate_hz) and not _is_finite(waveform):
         raise ClipError("fit", Reason.NOT_FINITE, "its samples are so large that their mixture is no finite number")
     length = spec.clip_samples
     if length is None:
-        length = -(-clip.mono.size * spec.sample_rate_hz // clip.rate_hz)
+        length = -(-frames * spec.sample_rate_hz // rate_hz)
         if length < spec.least_samples:
             raise ClipError(
                 "fit", Reason.TOO_SHORT, f"{length} samples are less than one window of {spec.least_samples}"
@@ -151,7 +152,7 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
     results: list[tuple[NDArray[np.float32] | ClipError, str]] = []
     for clip, resampled in zip(clips, _resampled(clips, spec), strict=True):
         try:
-            waveform = _of_length(resampled, clip, spec)
+            waveform = _of_length(resampled, clip.mono.size, clip.rate_hz, clip.mixed, spec)
         except ClipError as error:
             results.append((error, ""))
             continue

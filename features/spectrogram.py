@@ -20,7 +20,6 @@ from features.spec import FeatureSpec
 Batch = NDArray[np.float32]
 
 _BLOCK_BYTES, _BLOCK_CLIPS = 2**20, 8
-_KEPT_BYTES = 2**20
 _MEL_BLOCK_BANDS = 16
 
 
@@ -76,7 +75,7 @@ class FrontEnd:
                 if self._frames is None or self._frames.samples != samples:
                     self._frames = _Frames(step, samples, spec)
                 _write_features(self._frames.spectrum(block), spec, out[first : first + step])
-        if spec.clip_samples is None and self._frames is not None and self._frames.bytes > _KEPT_BYTES:
+        if spec.clip_samples is None and self._frames is not None and self._frames.bytes > _BLOCK_BYTES:
             self._frames = None  # the next is as long as that only by chance, and it may be an hour
 
 
