@@ -18,7 +18,7 @@ from typing import Any
 
 from clips import benchmark_parser
 
-from model.metrics import wilson_interval
+from model.evaluation.metrics import wilson_interval
 
 
 @dataclass(frozen=True)

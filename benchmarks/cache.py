@@ -27,16 +27,16 @@ import pyarrow.parquet as pq
 from clips import LINKS, Clips, benchmark_parser, find_originals, link_clips
 from measure import machine, spread
 
-from features.build import build_shard
-from features.console import size_text
-from features.diary import append_run
 from features.errors import UsageError
-from features.manifest import Manifest, load_manifest
-from features.presets import PRESETS, load_spec, preset
-from features.request import Request
-from features.shards import FORMATS, read_shard, shard_path
-from features.spec import FeatureSpec
-from features.units import read_unit
+from features.frontend.presets import PRESETS, load_spec, preset
+from features.frontend.spec import FeatureSpec
+from features.runtime.command import size_text
+from features.store.manifest import Manifest, load_manifest
+from features.store.run_log import append_run
+from features.store.shards import FORMATS, read_shard, shard_path
+from features.update.request import Request
+from features.update.shard_builder import build_shard
+from features.update.work_list import read_unit
 
 TRIES = 5
 ADDED, ADDITIONS, REMOVED = 100, 3, 1_000

@@ -12,7 +12,7 @@ import numpy as np
 from clips import WORDS, benchmark_parser, find_originals, made
 from measure import PYTHON, Contender, alternate, machine, peer, run, table
 
-from model.executor import EXECUTORS
+from model.inference.executor import EXECUTORS
 
 PACKAGES = ("numpy", "apache-beam", "tensorflow", "keras", *EXECUTORS.values())
 NEAR_TIE = 2e-3
@@ -22,10 +22,10 @@ IN_MEMORY = 20_000  # clips whose tensors Keras is given: it holds them three ti
 
 def against_keras(features: Path, run_folder: Path) -> str:
     """Says how far executors are from Keras on features of real clips."""
-    from features.manifest import load_manifest
-    from features.shards import read_shard, shard_path
-    from model.artifact import load_artifact, read_description, read_litert
-    from model.executor import Executor
+    from features.store.manifest import load_manifest
+    from features.store.shards import read_shard, shard_path
+    from model.inference.artifact import load_artifact, read_description, read_litert
+    from model.inference.executor import Executor
 
     manifest = load_manifest(features)
     shards = manifest.shards(manifest.partitions)

@@ -16,9 +16,9 @@ from pathlib import Path
 from clips import benchmark_parser, find_originals, made
 from measure import PYTHON, machine, run, spread
 
-from features.manifest import load_manifest
-from features.shards import FORMATS, shard_path
-from model.backend import load_tensorflow
+from features.store.manifest import load_manifest
+from features.store.shards import FORMATS, shard_path
+from model.inference.tensorflow_setup import load_tensorflow
 
 PACKAGES = ("numpy", "pyarrow", "tensorflow", "keras")
 BATCH_CLIPS, EPOCHS = 64, 3
@@ -51,7 +51,7 @@ def tfdata(folder: Path):
 
 def reading(sets: dict[str, Path], turns: int) -> str:
     """Compares passes over the training clips."""
-    from model.dataset import Rows, batches
+    from model.training.dataset import Rows, batches
 
     def rows(folder: Path, in_memory: bool = False) -> Rows:
         manifest = load_manifest(folder)
@@ -84,8 +84,8 @@ def training(sets: dict[str, Path], turns: int) -> str:
     """Compares the CPU seconds of epochs from shards with those from memory."""
     import keras
 
-    from model.dataset import Rows, steps, training_dataset
-    from model.networks import network
+    from model.networks.registry import network
+    from model.training.dataset import Rows, steps, training_dataset
 
     folder = sets["tfrecord"]
     manifest = load_manifest(folder)

@@ -75,7 +75,7 @@ class Reject:
     """A file, or a clip of one, that could not be used, as it stands in the tables of rejects.
 
     Attributes:
-        path: relative to the root, as `features.sources.escape_path` writes it.
+        path: relative to the root, as `features.sources.folder.escape_path` writes it.
         stage: where it happened.
         reason: reason code.
         message: what was met, for people.

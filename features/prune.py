@@ -8,12 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from features import console
-from features.console import LOG, size_text
 from features.errors import UsageError
-from features.inventory import KINDS, SetFile, total_bytes
-from features.locks import is_running
-from features.removal import Choice, prune
+from features.maintenance.removal import Choice, prune
+from features.runtime import command
+from features.runtime.command import LOG, size_text
+from features.store.inventory import KINDS, SetFile, total_bytes
+from features.store.locks import is_running
 
 EXAMPLE = "python -m features.prune speech-features/ --dry-run"
 DEFAULT_AGE = "1d"
@@ -118,7 +118,7 @@ def _state_text(numbers: list[int]) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser(
+    result = command.parser(
         "Removes from a feature set what no kept state names: superseded shards, their reports and tables, earlier\n"
         "states, and what runs left that were killed. The committed state always stays. It refuses while a featurize\n"
         "is running; one that begins meanwhile waits.",
@@ -157,9 +157,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     paragraph = paragraph_of(options.features, choice, options.min_age, options.dry_run)
     if options.dry_run and is_running(Path(options.features)):
         paragraph += " A featurize is running; until it has ended, prune refuses to remove anything."
-    console.finish(options, paragraph, figures_of(choice, options.dry_run, time.monotonic() - started))
+    command.finish(options, paragraph, figures_of(choice, options.dry_run, time.monotonic() - started))
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

@@ -3,12 +3,12 @@
 import argparse
 from typing import Any
 
-from features import console
-from features.comparison import compare, comparison_figures, comparison_lines
-from features.description import Description, describe, duration_text, figures_of, lines_of, preset_name
 from features.errors import UsageError
-from features.manifest import Manifest, load_manifest
-from features.pictures import check_picture, save
+from features.pictures.comparison import compare, comparison_figures, comparison_lines
+from features.pictures.drawing import check_picture, save
+from features.runtime import command
+from features.store.manifest import Manifest, load_manifest
+from features.store.summary import Description, describe, duration_text, figures_of, lines_of, preset_name
 
 EXAMPLE = "python -m features.show speech-features/ --output overview.png"
 COMPARE_EXAMPLE = "python -m features.show speech-features/ --compare recording.flac --output compare.png"
@@ -31,8 +31,8 @@ def show_set(folder: str, manifest: Manifest, output: str | None) -> tuple[list[
     description = describe(folder, manifest)
     figures = figures_of(description)
     if output:
-        from features.examples import load_examples
-        from features.overview import draw_overview
+        from features.pictures.examples import load_examples
+        from features.pictures.overview import draw_overview
 
         save(draw_overview(description, load_examples(description)), output)
         figures["picture"] = output
@@ -46,7 +46,7 @@ def _paragraph(description: Description, output: str | None) -> str:
         f"{description.folder} holds {manifest.counts['clips']:,} clips in {len(manifest.classes):,} classes, "
         f"{duration_text(description.seconds)}, as features of shape {manifest.spec.shape} ({spec})."
     )
-    paragraph += console.rejects_sentence(manifest.counts["rejects"], description.folder / manifest.rejects_file)
+    paragraph += command.rejects_sentence(manifest.counts["rejects"], description.folder / manifest.rejects_file)
     if output:
         return f"{paragraph} Look at {output}."
     return f"{paragraph} For a picture of it: python -m features.show {description.folder} --output overview.png"
@@ -68,7 +68,7 @@ def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], st
     """
     comparison = compare(path, manifest.spec)
     # It loads matplotlib's parts: after what can be refused was refused.
-    from features.comparison_picture import draw_comparison
+    from features.pictures.comparison_picture import draw_comparison
 
     save(draw_comparison(comparison), output)
     paragraph = f"Of {path} the front end hears {comparison.heard.seconds:,.3f} s at {comparison.heard.rate_hz:,} Hz. "
@@ -78,7 +78,7 @@ def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], st
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Shows what is in a feature set, and how one file sounds to its front end.", EXAMPLE)
+    result = command.parser("Shows what is in a feature set, and how one file sounds to its front end.", EXAMPLE)
     result.epilog = (
         f"{result.epilog}\n  python -m features.show speech-features/ --compare recording.flac --output compare.png"
     )
@@ -108,9 +108,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     else:
         lines, paragraph, figures = show_set(options.features, manifest, options.output)
     print(*lines, sep="\n", end="\n\n")
-    console.finish(options, paragraph, figures)
+    command.finish(options, paragraph, figures)
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

@@ -11,17 +11,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import console
-from features.cache import read_clips
-from features.console import LOG, Progress, size_text
-from features.contents import table_hash
 from features.errors import RunError, UsageError
-from features.manifest import MANIFEST, Manifest, load_manifest
-from features.partition import count
-from features.processes import choose_workers, parse_workers, run_jobs
-from features.proof import LINE_COLUMNS, Damage, Part, ShardJob, are_equal, lines_by_shard, prove, prove_sums
-from features.rejects import read_csv
-from features.statistics import Statistics
+from features.maintenance.shard_check import (
+    LINE_COLUMNS,
+    Damage,
+    Part,
+    ShardJob,
+    are_equal,
+    lines_by_shard,
+    prove,
+    prove_sums,
+)
+from features.runtime import command
+from features.runtime.command import LOG, Progress, size_text
+from features.runtime.processes import choose_workers, parse_workers, run_jobs
+from features.sources.content_hash import table_hash
+from features.sources.partition import count
+from features.sources.rejects import read_csv
+from features.store.known_rows import read_clips
+from features.store.manifest import MANIFEST, Manifest, load_manifest
+from features.store.statistics import Statistics
 
 EXAMPLE = "python -m features.verify speech-features/"
 # From so many bytes on, two processes are sooner done than one, their start included.
@@ -190,7 +199,7 @@ def _counted(shards: int) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser(
+    result = command.parser(
         "Proves every checksum, row, place and count of a feature set, and names each damaged shard.", EXAMPLE
     )
     result.epilog = f"{result.epilog}\n  python -m features.verify speech-features/ --repair"
@@ -212,7 +221,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     _print(damages)
     repaired: list[str] | None = None
     if options.repair and damages:
-        from features.repair import repair  # it loads what decodes and computes
+        from features.maintenance.repair import repair  # it loads what decodes and computes
 
         repaired, failed = repair(folder, manifest, damages, workers)
         for name, why in failed.items():
@@ -234,9 +243,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         "repaired": repaired or [],
     }
     number = None if repaired is None else len(repaired)
-    console.finish(options, _paragraph(folder, manifest, damages, number, seconds), figures)
+    command.finish(options, _paragraph(folder, manifest, damages, number, seconds), figures)
     return 1 if damages else 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

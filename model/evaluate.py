@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features import console
-from features.atomic import atomic_folder, write_file
-from features.console import LOG
-from features.csv_lines import csv_lines
 from features.errors import UsageError
-from features.manifest import Manifest, load_manifest
-from features.partition import parse_partitions
-from features.paths import csv_path, unescape_path
-from model.artifact import read_description
-from model.backend import load_tensorflow
-from model.executor import Executor, load_executor
-from model.holdout import hold_out
-from model.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
-from model.run_folder import settings_of
-from model.settings import holds_out, warn_of_test
+from features.io.atomic import atomic_folder, write_file
+from features.io.csv_text import csv_lines
+from features.runtime import command
+from features.runtime.command import LOG
+from features.sources.partition import parse_partitions
+from features.sources.paths import csv_path, unescape_path
+from features.store.manifest import Manifest, load_manifest
+from model.evaluation.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
+from model.inference.artifact import read_description
+from model.inference.executor import Executor, load_executor
+from model.inference.tensorflow_setup import load_tensorflow
+from model.training.holdout import hold_out
+from model.training.run_folder import settings_of
+from model.training.settings import holds_out, warn_of_test
 
 EXAMPLE = "python -m model.evaluate --model RUN --features FEATURES --test-on testing"
 PREDICTIONS_HEADER = ("path", "true", "predicted", "probability")
@@ -93,7 +93,7 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     network = load_executor(run)
     # Loads TensorFlow: after what can be refused was refused.
     load_tensorflow()
-    from model.dataset import Rows
+    from model.training.dataset import Rows
 
     classes = network.classes
     tested = Rows(Path(features), manifest, test_on, classes)
@@ -153,7 +153,7 @@ def _predict(network: Executor, rows: Any) -> Predictions:
     paths: list[str] = []
     true: list[str] = []
     parts = []
-    progress = console.Progress(f"predict {', '.join(rows.partitions)}", len(rows), "clips")
+    progress = command.Progress(f"predict {', '.join(rows.partitions)}", len(rows), "clips")
     for shard in rows.shards:
         content = rows.read(shard)
         parts.append(network.probabilities(content.features))
@@ -167,7 +167,7 @@ def _predict(network: Executor, rows: Any) -> Predictions:
 def _write(
     folder: Path, predictions: Predictions, metrics: dict[str, Any], classes: list[str], manifest: Manifest, rows: Any
 ) -> None:
-    from model.pictures import draw_confusion, draw_examples
+    from model.pictures.run_pictures import draw_confusion, draw_examples
 
     labels = list(metrics["classes"])
     write_file(folder / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
@@ -229,7 +229,7 @@ def _prediction_rows(predictions: Predictions, classes: list[str]) -> Iterator[t
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Measures a trained network and shows what it gets wrong.", EXAMPLE)
+    result = command.parser("Measures a trained network and shows what it gets wrong.", EXAMPLE)
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument("--test-on", default="testing", metavar="LIST", help="partitions, by commas (%(default)s)")
@@ -258,9 +258,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         paragraph += f" Counted wrong, since the network does not know the class: {names}."
     folder = Path(options.model) / "evaluation" / "+".join(test_on)
     paragraph += f" Look at {folder}/examples.png, where the mistakes come first, and confusion.png."
-    console.finish(options, paragraph, metrics)
+    command.finish(options, paragraph, metrics)
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

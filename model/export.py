@@ -18,17 +18,17 @@ import pyarrow.parquet as pq
 import soundfile
 from numpy.typing import NDArray
 
-from features import console
-from features.atomic import atomic_folder
-from features.console import LOG
-from features.decode import probe
+from features.audio.decode import probe
 from features.errors import ClipError, RunError, UsageError
-from features.fit import clip_waveform
-from features.manifest import load_manifest
-from features.paths import clip_file
-from features.spec import FeatureSpec
-from features.spectrogram import compute_features
-from model.artifact import Artifact, load_artifact, read_description
+from features.frontend.clip import clip_waveform
+from features.frontend.spec import FeatureSpec
+from features.frontend.spectrogram import compute_features
+from features.io.atomic import atomic_folder
+from features.runtime import command
+from features.runtime.command import LOG
+from features.sources.paths import clip_file
+from features.store.manifest import load_manifest
+from model.inference.artifact import Artifact, load_artifact, read_description
 
 EXAMPLE = "python -m model.export --model RUN --output DIR"
 # The largest difference of a probability from the live network's that an export may have.
@@ -78,7 +78,7 @@ def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
     # These load TensorFlow: after what can be refused was refused, and after load_artifact has kept it quiet.
     import tensorflow as tf
 
-    from model.twin import DESCRIPTION_ASSET, WaveformModel
+    from model.formats.saved_model import DESCRIPTION_ASSET, WaveformModel
 
     with tempfile.TemporaryDirectory() as scratch, atomic_folder(final) as folder, _quiet_tensorflow():
         try:
@@ -239,7 +239,7 @@ def _quiet_tensorflow() -> Iterator[None]:
     """Holds back TensorFlow's remarks about saving and loading, unless `--verbose` was given."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
-    if not console.is_verbose():
+    if not command.is_verbose():
         for logger in loggers:
             logger.setLevel(logging.ERROR)
     try:
@@ -251,7 +251,7 @@ def _quiet_tensorflow() -> Iterator[None]:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Writes a trained network and its front end as one TensorFlow SavedModel.", EXAMPLE)
+    result = command.parser("Writes a trained network and its front end as one TensorFlow SavedModel.", EXAMPLE)
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument("--output", required=True, metavar="DIR", help="new folder for the SavedModel")
     result.add_argument("--overwrite", action="store_true", help="replace an export that stands there")
@@ -278,9 +278,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         f"  model = tf.saved_model.load({options.output!r})\n"
         '  print(model(tf.constant("clip.wav"))["class_names"])'
     )
-    console.finish(options, paragraph, figures)
+    command.finish(options, paragraph, figures)
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

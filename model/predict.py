@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features import console
-from features.console import LOG
-from features.decode import probe
+from features.audio.decode import probe
 from features.errors import ClipError, Reason, Reject, RunError, UsageError
-from features.paths import clip_file, csv_path, escape_path
-from features.pictures import check_picture
-from features.spec import FeatureSpec
-from features.windows import num_windows, window_waveforms
-from model.artifact import read_description
-from model.executor import load_executor
-from model.labelling import label_windows
-from model.labels import BATCH_CLIPS, Score, WindowUnit, csv_header, score_lines
+from features.frontend.spec import FeatureSpec
+from features.frontend.windows import num_windows, window_waveforms
+from features.pictures.drawing import check_picture
+from features.runtime import command
+from features.runtime.command import LOG
+from features.sources.paths import clip_file, csv_path, escape_path
+from model.inference.artifact import read_description
+from model.inference.executor import load_executor
+from model.scoring.label_windows import label_windows
+from model.scoring.labels_csv import BATCH_CLIPS, Score, WindowUnit, csv_header, score_lines
 
 EXAMPLE = "python -m model.predict --model RUN yes.wav no.wav --plot predictions.png"
 _MOST_ROWS = 12
@@ -35,7 +35,7 @@ class Request:
 
     Attributes:
         run: the run folder whose model labels.
-        paths: of the files, escaped as `features.sources.escape_path` does.
+        paths: of the files, escaped as `features.sources.folder.escape_path` does.
         top: labels a window.
         plot: the picture, or None.
     """
@@ -143,9 +143,9 @@ def true_label(path: str, classes: list[str]) -> str | None:
 
 
 def _draw(scores: list[Score], windows: int, classes: list[str], spec: FeatureSpec, plot: str) -> None:
-    from features.pictures import save
-    from features.spectrogram import compute_features
-    from model.pictures import LabelledWindow, windows_figure
+    from features.frontend.spectrogram import compute_features
+    from features.pictures.drawing import save
+    from model.pictures.run_pictures import LabelledWindow, windows_figure
 
     by_window: dict[tuple[str, float, float], dict[str, float]] = {}
     for score in scores:
@@ -174,7 +174,7 @@ def _windows(count: int) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Prints the labels of a few files as CSV, and draws what was heard and said.", EXAMPLE)
+    result = command.parser("Prints the labels of a few files as CSV, and draws what was heard and said.", EXAMPLE)
     result.add_argument("files", nargs="+", metavar="FILE", help="recordings; a long one is cut into windows")
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
@@ -198,9 +198,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         paragraph += " --plot PICTURE.png shows what was heard; for whole folders: python -m pipelines.score"
     # Standard output is a CSV, so that it can be written to a file.
     with contextlib.redirect_stdout(sys.stderr):
-        console.finish(options, paragraph, figures)
+        command.finish(options, paragraph, figures)
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

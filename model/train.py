@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from features import console
-from features.console import LOG
-from features.manifest import load_manifest
-from features.partition import parse_partitions
-from model.artifact import remove_artifact
-from model.backend import load_tensorflow
-from model.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
-from model.settings import Settings, check, warn_of_test
+from features.runtime import command
+from features.runtime.command import LOG
+from features.sources.partition import parse_partitions
+from features.store.manifest import load_manifest
+from model.inference.artifact import remove_artifact
+from model.inference.tensorflow_setup import load_tensorflow
+from model.training.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
+from model.training.settings import Settings, check, warn_of_test
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --network tutorial-cnn --epochs 10 --seed 0"
 _NONE = "none"
@@ -52,7 +52,7 @@ def train(
         check_new(run)
     # TensorFlow takes seconds to load: what can be refused was refused before.
     load_tensorflow()
-    from model.training import VERSIONS, Training, run_training
+    from model.training.trainer import VERSIONS, Training, run_training
 
     training = Training(run, features, manifest, settings, keep_in_memory)
     if config:
@@ -66,7 +66,7 @@ def train(
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command. Settings that are not given are absent: a resumed run has its own."""
-    result = console.parser("Trains a network on a feature set and leaves a run folder.", EXAMPLE)
+    result = command.parser("Trains a network on a feature set and leaves a run folder.", EXAMPLE)
     default = Settings()
     result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument("--output", required=True, metavar="RUN", help="new folder for the run")
@@ -143,9 +143,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     )
     if figures["test_on"]:
         paragraph += f" --test-on {','.join(figures['test_on'])}"
-    console.finish(options, paragraph, figures)
+    command.finish(options, paragraph, figures)
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from features import console
 from features.errors import RunError, UsageError
+from features.runtime import command
 
 EXAMPLE = "python -m pipelines.demo --output demo/"
 _CSV_LINES = 9
@@ -35,7 +35,7 @@ def demo(output: Path, clips: int, seed: int) -> dict[str, float]:
         raise UsageError(f"{output} is not empty; give another --output, or remove it")
     started = time.monotonic()
     words, features, run, labels = output / "words", output / "features", output / "run", output / "labels.csv"
-    _step("Make spoken words", "pipelines.spoken_words", "--output", words, "--clips", clips, "--seed", seed)
+    _step("Make spoken words", "pipelines.speech.spoken_words", "--output", words, "--clips", clips, "--seed", seed)
     _step("Compute features", "pipelines.featurize", "--input", words / "labelled", "--output", features)
     _step("Train", "model.train", "--features", features, "--output", run, "--epochs", 12, "--seed", seed)
     _step("Evaluate on voices never trained on", "model.evaluate", "--model", run, "--features", features)
@@ -54,7 +54,7 @@ def _step(title: str, module: str, *arguments: object) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser(
+    result = command.parser(
         "Shows the whole flow on spoken words that it makes with eSpeak NG: features, training, evaluation on voices "
         "never trained on, a labelled CSV. It needs the extra soundmill[demo], and no network.",
         EXAMPLE,
@@ -78,9 +78,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         f"Accuracy on {figures['clips']:,} clips of voices never trained on: {figures['accuracy']:.4f}\n\n"
         f"The first lines of {labels}:\n{head}\nPictures:\n" + "\n".join(f"  {picture}" for picture in pictures)
     )
-    console.finish(options, paragraph, figures)
+    command.finish(options, paragraph, figures)
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from features import console
-from features.atomic import PARTIAL_SUFFIX
-from features.console import LOG
 from features.errors import RunError, UsageError
-from pipelines.archives import ARCHIVES, MB, Archive, unpack
-from pipelines.transfer import PATIENCE, Patience, fetch
+from features.io.atomic import PARTIAL_SUFFIX
+from features.runtime import command
+from features.runtime.command import LOG
+from pipelines.downloads.archives import ARCHIVES, MB, Archive, unpack
+from pipelines.downloads.transfer import PATIENCE, Patience, fetch
 
 EXAMPLE = "python -m pipelines.download mini-speech-commands --output data/"
 _WRONG_SUFFIX = ".wrong"
@@ -140,7 +140,7 @@ def _verify(archive: Archive, path: Path, output: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser(
+    result = command.parser(
         "Fetches a public data set of recordings, verifies it and unpacks it. What was interrupted goes on.", EXAMPLE
     )
     sizes = ", ".join(f"{archive.name} ({archive.bytes / MB:,.0f} MB)" for archive in ARCHIVES.values())
@@ -164,9 +164,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             f"{archive.name} is in {folder} already, and nothing was done; remove the folder to have it fetched anew."
         )
     command = f"python -m pipelines.featurize --input {shlex.quote(folder)} --output speech-features/ {archive.options}"
-    console.finish(options, f"{done} Next: {command.rstrip()}", {"name": archive.name, **figures})
+    command.finish(options, f"{done} Next: {command.rstrip()}", {"name": archive.name, **figures})
     return 0
 
 
 if __name__ == "__main__":
-    console.run(main, parser())
+    command.run(main, parser())

@@ -10,23 +10,24 @@ from typing import Any
 
 import pyarrow as pa
 
-from features import console, partition
-from features.atomic import fsync_folder, writer_name
-from features.console import Progress
-from features.diary import append_run
 from features.errors import UsageError
-from features.locks import running
-from features.manifest import Manifest
-from features.policies import DEFAULTS, Policies, add_options
-from features.presets import PRESETS, load_spec, preset
-from features.processes import choose_workers, parse_workers
-from features.request import Request, describe
-from features.rows import TABLE_ENDINGS
-from features.shards import FORMATS
-from features.table import TableLayout
-from features.update import Update, check_space
-from pipelines.progress import follow
-from pipelines.workers import check_beam_options, local_workers
+from features.frontend.presets import PRESETS, load_spec, preset
+from features.io.atomic import fsync_folder, writer_name
+from features.runtime import command
+from features.runtime.command import Progress
+from features.runtime.processes import choose_workers, parse_workers
+from features.sources import partition
+from features.sources.policies import DEFAULTS, Policies, add_options
+from features.sources.table import TableLayout
+from features.sources.table_rows import TABLE_ENDINGS
+from features.store.locks import running
+from features.store.manifest import Manifest
+from features.store.run_log import append_run
+from features.store.shards import FORMATS
+from features.update.request import Request, describe
+from features.update.update import Update, check_space
+from pipelines.beam.follow import follow
+from pipelines.beam.workers import check_beam_options, local_workers
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
@@ -113,8 +114,8 @@ def _compute(update: Update, policies: Policies, workers: int | None, beam_optio
         # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to look for garbage
         # among all that it makes and keeps would take a quarter more.
         gc.disable()
-        from pipelines.runners import run_units
-        from pipelines.transforms import BuildShards, ShardJob
+        from pipelines.beam.build_shards import BuildShards, ShardJob
+        from pipelines.beam.runners import run_units
 
         gc.enable()
         work_list = _write_work_list(update)
@@ -132,7 +133,7 @@ def _compute(update: Update, policies: Policies, workers: int | None, beam_optio
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE)
+    result = command.parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE)
     result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
     result.add_argument(
         "--input", required=True, metavar="DIR|TABLE",
@@ -208,8 +209,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     if options.dry_run:
         check_beam_options(beam_options)
         text, figures = describe(request)
-        console.finish(options, text, figures)
-        return console.exit_code(figures["rejected"], options.max_rejects)
+        command.finish(options, text, figures)
+        return command.exit_code(figures["rejected"], options.max_rejects)
     manifest, figures = featurize(request, workers, tuple(beam_options))
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
@@ -219,15 +220,15 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     )
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
     if figures["superseded_bytes"]:
-        size = console.size_text(figures["superseded_bytes"])
+        size = command.size_text(figures["superseded_bytes"])
         paragraph += f" {size} of shards are of earlier states only now: python -m features.prune {options.output}."
-    paragraph += console.warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
-    paragraph += console.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
+    paragraph += command.warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
+    paragraph += command.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
     folds = partition.train_options(list(manifest.partitions))
     paragraph += f" Next: python -m model.train --features {options.output} --output RUN{folds}"
-    console.finish(options, paragraph, figures)
-    return console.exit_code(figures["rejected"], options.max_rejects)
+    command.finish(options, paragraph, figures)
+    return command.exit_code(figures["rejected"], options.max_rejects)
 
 
 if __name__ == "__main__":
-    console.run(main, parser(), beam=True)
+    command.run(main, parser(), beam=True)

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from features import console
-from features.atomic import write_file
-from features.console import LOG, Progress
 from features.errors import UsageError
-from features.policies import DEFAULTS, Policies, add_options
-from features.processes import choose_workers, parse_workers
-from features.rows import TABLE_ENDINGS
-from features.table import TableLayout, list_clips
-from model.artifact import read_description, read_litert
-from model.executor import EXECUTORS, choose_executor, executor_version
-from model.labels import Labels, WindowUnit
-from pipelines.parts import Parts, plan_batches
-from pipelines.progress import follow
-from pipelines.workers import check_beam_options, local_workers
+from features.io.atomic import write_file
+from features.runtime import command
+from features.runtime.command import LOG, Progress
+from features.runtime.processes import choose_workers, parse_workers
+from features.sources.policies import DEFAULTS, Policies, add_options
+from features.sources.table import TableLayout, list_clips
+from features.sources.table_rows import TABLE_ENDINGS
+from model.inference.artifact import read_description, read_litert
+from model.inference.executor import EXECUTORS, choose_executor, executor_version
+from model.scoring.job import Parts, plan_batches
+from model.scoring.labels_csv import Labels, WindowUnit
+from pipelines.beam.follow import follow
+from pipelines.beam.workers import check_beam_options, local_workers
 
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.
@@ -138,8 +138,8 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
     weights = {parts.note(number).name: count for number, count in zip(todo, windows, strict=True)}
     with local_workers(workers, request.beam_options, "score") as forked:
         # Beam and its inference take a second to load: what can be refused was refused before.
-        from pipelines.inference import LabelJob, LabelWindows
-        from pipelines.runners import run_units
+        from pipelines.beam.label_windows import LabelJob, LabelWindows
+        from pipelines.beam.runners import run_units
 
         job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold,
                        request.executor)  # fmt: skip
@@ -149,7 +149,7 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = console.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE)
+    result = command.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE)
     result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
@@ -204,12 +204,12 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['files']:,} files in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
         f"{figures['clips']:,} windows in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} a second)."
     )
-    paragraph += console.warnings_sentence(figures["warnings"], Path(request.warnings_output))
-    paragraph += console.rejects_sentence(figures["rejects"], Path(request.rejects_output))
+    paragraph += command.warnings_sentence(figures["warnings"], Path(request.warnings_output))
+    paragraph += command.rejects_sentence(figures["rejects"], Path(request.rejects_output))
     paragraph += f" The labels are in {request.output}."
-    console.finish(options, paragraph, figures)
-    return console.exit_code(figures["rejected"], options.max_rejects)
+    command.finish(options, paragraph, figures)
+    return command.exit_code(figures["rejected"], options.max_rejects)
 
 
 if __name__ == "__main__":
-    console.run(main, parser(), beam=True)
+    command.run(main, parser(), beam=True)

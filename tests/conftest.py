@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.manifest import Manifest
+from features.store.manifest import Manifest
 from tests.signals import write_words
 
 DATA = os.environ.get("SOUNDMILL_DATA")

@@ -67,7 +67,7 @@ def test_the_tensorflow_reader_takes_ten_lines_at_most():
 
 @pytest.mark.parametrize("text", TOML)
 def test_the_spec_of_the_readme_is_a_spec(text, tmp_path):
-    from features.presets import load_spec
+    from features.frontend.presets import load_spec
 
     path = tmp_path / "spec.toml"
     path.write_text(text, encoding="utf-8")

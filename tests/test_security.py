@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import UsageError
-from model.artifact import _sha256, load_artifact
+from model.inference.artifact import _sha256, load_artifact
 from tests.model.untrained import save_untrained
 from tests.test_layers import FILES, imports, relative
 

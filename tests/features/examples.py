@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.build import build_shard
-from features.diary import append_run
-from features.manifest import Manifest, existing_manifest
-from features.partition import assign
-from features.policies import DEFAULTS
-from features.presets import preset
-from features.sources import Source, scan
-from features.spec import FeatureSpec
-from features.units import ShardUnit, read_unit
-from features.update import Update, prepare
+from features.frontend.presets import preset
+from features.frontend.spec import FeatureSpec
+from features.sources.folder import Source, scan
+from features.sources.partition import assign
+from features.sources.policies import DEFAULTS
+from features.store.manifest import Manifest, existing_manifest
+from features.store.run_log import append_run
+from features.update.shard_builder import build_shard
+from features.update.update import Update, prepare
+from features.update.work_list import ShardUnit, read_unit
 from tests.signals import chirp, impulse, noise, sine
 
 STFT = preset("speech-commands")

@@ -27,19 +27,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from features import build
-from features import plan as plan_module
-from features.atomic import AtomicFile
-from features.contents import content_hash
 from features.errors import HEALABLE, SoundmillError
-from features.inventory import names_of
-from features.manifest import MANIFEST, Manifest, existing_manifest, load_manifest
-from features.paths import escape_path
-from features.removal import prune
-from features.report import report_path
-from features.shards import FORMATS, shard_path
-from features.tfrecord import records
-from features.update import Update
+from features.io.atomic import AtomicFile
+from features.io.tfrecord import records
+from features.maintenance.removal import prune
+from features.sources.content_hash import content_hash
+from features.sources.paths import escape_path
+from features.store.inventory import names_of
+from features.store.manifest import MANIFEST, Manifest, existing_manifest, load_manifest
+from features.store.shards import FORMATS, shard_path
+from features.store.unit_report import report_path
+from features.update import plan as plan_module
+from features.update import shard_builder
+from features.update.update import Update
 from tests.features import examples
 from tests.features.examples import TINY, featurized
 from tests.signals import noise, to_int16
@@ -78,7 +78,7 @@ BROKEN = [b"", b"no sound", b"x" * len(GOOD[0]), wav(0, None), GOOD[0][:20] + st
 
 # Where a run can be stopped: before a call of one of these.
 POINTS: dict[str, tuple[Any, str, int]] = {
-    "decode": (build, "_load", 3),
+    "decode": (shard_builder, "_load", 3),
     "write": (AtomicFile, "write", 24),
     "fsync": (os, "fsync", 14),
     "replace": (os, "replace", 8),
@@ -519,8 +519,8 @@ class History:
         there = {path.stem for path in (self.folder / "shards").glob("*") if path.suffix != ".partial"}
         state, decoded = self.manifest_bytes(), []
         with self.layout.patched() as patch:
-            load = build._load
-            patch.setattr(build, "_load", lambda clip, *rest: decoded.append(clip.path) or load(clip, *rest))
+            load = shard_builder._load
+            patch.setattr(shard_builder, "_load", lambda clip, *rest: decoded.append(clip.path) or load(clip, *rest))
             result = self.featurize(patch, verify)
         expected_result = self.cold_run()
         if isinstance(result, SoundmillError):

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from features import commit as commit_module
-from features import removal
-from features.cache import read_cache
-from features.diary import RUNS
 from features.errors import RunError, UsageError
-from features.inventory import names_of, total_bytes, unreferenced
-from features.locks import LOCKS, committing, running
-from features.manifest import MANIFEST, Manifest, load_manifest
+from features.maintenance import removal
+from features.maintenance.removal import prune
 from features.prune import parse_age
-from features.removal import prune
-from features.report import read_report
-from features.shards import read_shard, shard_path
+from features.store import commit as commit_module
+from features.store.inventory import names_of, total_bytes, unreferenced
+from features.store.known_rows import read_cache
+from features.store.locks import LOCKS, committing, running
+from features.store.manifest import MANIFEST, Manifest, load_manifest
+from features.store.run_log import RUNS
+from features.store.shards import read_shard, shard_path
+from features.store.unit_report import read_report
 from tests.conftest import call, run_command
 from tests.features.examples import build_units, committed, featurized, new_set, prepared
 from tests.signals import noise, write_wav

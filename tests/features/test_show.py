@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 import soundfile
 
-from features.comparison import compare
-from features.comparison_picture import draw_comparison
-from features.decode import decode, probe
-from features.description import describe, duration_text, figures_of, lines_of
-from features.diary import read_runs
+from features.audio.decode import decode, probe
 from features.errors import RunError, UsageError
-from features.examples import choose, load_examples, shown_classes
-from features.fit import clip_waveform, fit
-from features.history import history_lines
-from features.manifest import load_manifest
-from features.overview import draw_overview
-from features.presets import preset
-from features.removal import prune
-from features.spec import FeatureSpec
+from features.frontend.clip import clip_waveform, fit
+from features.frontend.presets import preset
+from features.frontend.spec import FeatureSpec
+from features.maintenance.removal import prune
+from features.pictures.comparison import compare
+from features.pictures.comparison_picture import draw_comparison
+from features.pictures.examples import choose, load_examples, shown_classes
+from features.pictures.overview import draw_overview
+from features.store.manifest import load_manifest
+from features.store.run_log import read_runs
+from features.store.run_table import history_lines
+from features.store.summary import describe, duration_text, figures_of, lines_of
 from tests.conftest import call, clips_table, run_command
 from tests.features.examples import LOG_MEL, STFT, changed, clip_rows, featurized
-from tests.features.test_pictures import misplaced
+from tests.features.pictures.test_drawing import misplaced
 from tests.signals import noise, sine, write_wav, write_words
 
 SMALL = FeatureSpec(

@@ -14,17 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import features.build
-import features.parquet_rows
-import features.shards
-from features.contents import table_hash
+import features.store.parquet_rows
+import features.store.shards
+import features.update.shard_builder
 from features.errors import RunError, UsageError
-from features.locks import committing
-from features.manifest import load_manifest
-from features.repair import repair
-from features.report import report_path
-from features.shards import FORMATS, Shard, read_shard, shard_path
-from features.spectrogram import FrontEnd
+from features.frontend.spectrogram import FrontEnd
+from features.maintenance.repair import repair
+from features.sources.content_hash import table_hash
+from features.store.locks import committing
+from features.store.manifest import load_manifest
+from features.store.shards import FORMATS, Shard, read_shard, shard_path
+from features.store.unit_report import report_path
 from features.verify import verify
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
 from tests.features.examples import STFT, TINY, featurized
@@ -52,7 +52,7 @@ def make_words(root: Path, speakers: int = 25, samples: int = 50) -> Path:
 def small_shards():
     """Four rows a shard, so that a few clips make many shards."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features.shards, "MAX_ROWS", ROWS)
+        patch.setattr(features.store.shards, "MAX_ROWS", ROWS)
         yield
 
 
@@ -308,7 +308,7 @@ def test_a_flipped_byte_in_each_of_five_shards_is_found_and_repaired(whole, caps
 @pytest.mark.trial
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_a_flipped_byte_in_each_of_twenty_shards_is_found_and_repaired(tmp_path, monkeypatch, capsys, storage_format):
-    monkeypatch.setattr(features.shards, "MAX_ROWS", 64)
+    monkeypatch.setattr(features.store.shards, "MAX_ROWS", 64)
     root = make_words(tmp_path / "words", speakers=450, samples=16_000)
     featurized(root, tmp_path / "set", STFT, storage_format)
     assert len(shards_of(tmp_path / "set")) >= 22
@@ -613,7 +613,7 @@ def other_libraries(patch: pytest.MonkeyPatch) -> None:
         out *= np.float32(1 + 1e-6)
 
     patch.setattr(FrontEnd, "compute", compute_otherwise)
-    patch.setattr(features.parquet_rows, "_ROW_GROUP_ROWS", 2)
+    patch.setattr(features.store.parquet_rows, "_ROW_GROUP_ROWS", 2)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
@@ -700,7 +700,7 @@ def test_a_full_disk_ends_a_repair_and_leaves_the_set_as_it_was(whole, monkeypat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("features.atomic.os.fsync", full)
+    monkeypatch.setattr("features.io.atomic.os.fsync", full)
     with pytest.raises((OSError, RunError), match=r"(?i)no space"):
         call("features.verify", whole, "--repair")
     assert tree(whole) == before

@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from features.build import build_shard
-from features.commit import commit, gather
-from features.partition import PARTITIONS, assign
-from features.sources import Clip, scan
-from features.spec import FeatureSpec
-from features.units import ShardUnit
+from features.frontend.spec import FeatureSpec
+from features.sources.folder import Clip, scan
+from features.sources.partition import PARTITIONS, assign
+from features.store.commit import commit, gather
+from features.update.shard_builder import build_shard
+from features.update.work_list import ShardUnit
 from tests.model.untrained import save_untrained
 
 SMALL_SPEC = FeatureSpec(

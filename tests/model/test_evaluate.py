@@ -9,12 +9,12 @@ import pytest
 import sklearn.metrics
 
 from features.errors import UsageError
-from features.manifest import load_manifest
-from features.paths import unescape_path
-from features.shards import read_shard, shard_path
-from model.artifact import load_artifact
-from model.dataset import Rows, ordered_dataset
+from features.sources.paths import unescape_path
+from features.store.manifest import load_manifest
+from features.store.shards import read_shard, shard_path
 from model.evaluate import Predictions, choose_examples, evaluate, measure
+from model.inference.artifact import load_artifact
+from model.training.dataset import Rows, ordered_dataset
 from tests.conftest import call, clips_table
 from tests.model.untrained import save_untrained
 

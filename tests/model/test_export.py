@@ -15,14 +15,14 @@ import pytest
 import tensorflow as tf
 
 from features.errors import RunError, UsageError
-from features.fit import clip_waveform
-from features.manifest import load_manifest
-from features.presets import preset
-from features.spec import FeatureSpec
-from features.spectrogram import compute_features, mel_weights
-from model import twin
-from model.artifact import Artifact, load_artifact, save_artifact
+from features.frontend.clip import clip_waveform
+from features.frontend.presets import preset
+from features.frontend.spec import FeatureSpec
+from features.frontend.spectrogram import compute_features, mel_weights
+from features.store.manifest import load_manifest
 from model.export import TOLERANCE, export, real_signals
+from model.formats import saved_model
+from model.inference.artifact import Artifact, load_artifact, save_artifact
 from tests.conftest import call, clips_table, run_command
 from tests.signals import noise, sine, write_wav
 
@@ -307,7 +307,7 @@ def test_a_twin_that_drifted_leaves_nothing(tmp_path, monkeypatch):
     run = save_dense(tmp_path / "run", LOG_MEL, ["a", "b"])
     export(str(run), str(tmp_path / "old"))
     before = (tmp_path / "old" / "saved_model.pb").read_bytes()
-    monkeypatch.setattr(twin, "mel_weights", lambda spec: mel_weights(replace(spec, mel_filter_bank="htk")))
+    monkeypatch.setattr(saved_model, "mel_weights", lambda spec: mel_weights(replace(spec, mel_filter_bank="htk")))
     for output, options in (("new", ()), ("old", ("--overwrite",))):
         with pytest.raises(RunError, match=r"by \d\.\de.\d\d on noise, where 0\.0001 is allowed; nothing was kept"):
             call("model.export", "--model", run, "--output", tmp_path / output, *options)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from features.decode import probe
+from features.audio.decode import probe
 from features.errors import RunError, UsageError
-from features.paths import unescape_path
-from features.presets import preset
-from features.spec import FeatureSpec
-from features.windows import num_windows, window_waveforms
-from model.artifact import Artifact, save_artifact
+from features.frontend.presets import preset
+from features.frontend.spec import FeatureSpec
+from features.frontend.windows import num_windows, window_waveforms
+from features.sources.paths import unescape_path
+from model.inference.artifact import Artifact, save_artifact
 from model.predict import Request, plan_files, predict, true_label
 from tests.conftest import call, run_command
 from tests.signals import noise, sine, write_wav
@@ -129,7 +129,7 @@ def test_paths_are_written_as_score_writes_them(run, tmp_path, capsys, monkeypat
 
 def test_the_picture_has_a_row_a_window_up_to_twelve(run, files, tmp_path, capsys, monkeypatch):
     drawn = []
-    monkeypatch.setattr("model.pictures.windows_figure", keep_calls(drawn))
+    monkeypatch.setattr("model.pictures.run_pictures.windows_figure", keep_calls(drawn))
     paths = [files / "high" / "stereo.wav", files / "long.wav"]
     picture = tmp_path / "picture.png"
     assert call("model.predict", "--model", run, *paths, "--plot", picture, "--top", 2) == 0
@@ -150,7 +150,7 @@ def test_the_picture_has_a_row_a_window_up_to_twelve(run, files, tmp_path, capsy
 
 
 def keep_calls(calls: list):
-    from model.pictures import windows_figure
+    from model.pictures.run_pictures import windows_figure
 
     def recorded(windows, *others):
         calls.append((windows, *others))

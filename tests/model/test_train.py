@@ -11,13 +11,13 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from features.errors import RunError, UsageError
-from features.manifest import load_manifest
-from features.shards import shard_path
-from model.artifact import load_artifact
+from features.store.manifest import load_manifest
+from features.store.shards import shard_path
 from model.evaluate import evaluate
-from model.history import read_history
-from model.settings import Settings
+from model.inference.artifact import load_artifact
 from model.train import train
+from model.training.history import read_history
+from model.training.settings import Settings
 from tests.conftest import run_command, start_command, wait_until
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import keras
 
-from features.manifest import load_manifest
-from features.statistics import Statistics
-from model.artifact import Artifact, save_artifact
-from model.networks import network
+from features.store.manifest import load_manifest
+from features.store.statistics import Statistics
+from model.inference.artifact import Artifact, save_artifact
+from model.networks.registry import network
 
 
 def save_untrained(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features.errors import Reason
-from tests.features.test_decode import chunk, encoded, form, riff
+from tests.features.audio.test_decode import chunk, encoded, form, riff
 from tests.signals import noise, to_int16
 
 _PROJECT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ _PROJECT = Path(__file__).parents[2]
 _SITE = """
 import sys
 
-if "features.decoder_main" in sys.orig_argv:
+if "features.audio.decoder_process" in sys.orig_argv:
     import os
     import time
 

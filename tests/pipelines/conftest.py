@@ -37,7 +37,7 @@ def workers_of(driver: int) -> list[int]:
             parent = parent_of(int(entry.name))
         except (OSError, ValueError, IndexError):
             continue
-        if b"pipelines.worker_main" in command:
+        if b"pipelines.beam.worker_main" in command:
             parents[int(entry.name)] = parent
     # The driver's child forks them.
     return [process for process, parent in parents.items() if parents.get(parent) == driver]

@@ -15,9 +15,11 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from features import atomic, build, commit, diary, locks, report, shards, tfrecord, units, update
 from features.errors import SoundmillError
-from features.request import Request
+from features.io import atomic, tfrecord
+from features.store import commit, locks, run_log, shards, unit_report
+from features.update import shard_builder, update, work_list
+from features.update.request import Request
 from pipelines import featurize as pipeline
 from tests.conftest import wait_until
 from tests.pipelines.sets import featurize
@@ -25,7 +27,7 @@ from tests.pipelines.sets import featurize
 NEVER = -1
 PARTS = WORK, COMMIT = "work", "commit"
 # What opens, writes, syncs, names or removes files of a set, or decides which.
-_MODULES = (atomic, build, commit, diary, locks, report, shards, tfrecord, units, update, pipeline)
+_MODULES = (atomic, shard_builder, commit, run_log, locks, unit_report, shards, tfrecord, work_list, update, pipeline)
 _FILES = frozenset(str(module.__file__) for module in _MODULES)
 _COMMIT: CodeType = commit.commit.__code__
 _PROJECT = Path(__file__).parents[2]
@@ -35,7 +37,7 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 class Instants:
     """Counts the lines of that code that a process runs, and sends it a signal before one of them.
 
-    The commit begins with `features.commit.commit` and lasts to the end of the process, so that what comes after the
+    The commit begins with `features.store.commit.commit` and lasts to the end of the process, so that what comes after the
     swap of the manifest is in it; all before is work.
 
     Attributes:

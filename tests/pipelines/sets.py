@@ -14,16 +14,16 @@ import google_crc32c
 import pyarrow.parquet as pq
 import pytest
 
-from features.build import build_shard
-from features.manifest import MANIFEST, Manifest, existing_manifest
-from features.policies import Policies
-from features.presets import load_spec
-from features.report import is_finished, read_report
-from features.request import Request
-from features.shards import read_shard, shard_path
-from features.spec import FeatureSpec
-from features.tfrecord import records
-from features.units import read_unit
+from features.frontend.presets import load_spec
+from features.frontend.spec import FeatureSpec
+from features.io.tfrecord import records
+from features.sources.policies import Policies
+from features.store.manifest import MANIFEST, Manifest, existing_manifest
+from features.store.shards import read_shard, shard_path
+from features.store.unit_report import is_finished, read_report
+from features.update.request import Request
+from features.update.shard_builder import build_shard
+from features.update.work_list import read_unit
 from pipelines import featurize as command
 from tests.signals import noise, write_wav
 
@@ -157,7 +157,7 @@ def make_case(place: Path, scenario: str, storage_format: str) -> Case:
 
 
 class Job(NamedTuple):
-    """What `pipelines.transforms` hands to Beam."""
+    """What `pipelines.beam.build_shards` hands to Beam."""
 
     work_list: str
     folder: str
@@ -178,9 +178,9 @@ def run_here(job: Job, numbers: Iterable[int], *_: object) -> None:
 def featurize(asked: Request) -> tuple[Manifest, dict[str, Any]]:
     """Does all that the command does, but for Beam, which takes seconds to start."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "pipelines.runners", SimpleNamespace(run_units=run_here))
+        patch.setitem(sys.modules, "pipelines.beam.runners", SimpleNamespace(run_units=run_here))
         transforms = SimpleNamespace(BuildShards=lambda job: job, ShardJob=Job)
-        patch.setitem(sys.modules, "pipelines.transforms", transforms)
+        patch.setitem(sys.modules, "pipelines.beam.build_shards", transforms)
         return command.featurize(asked)
 
 

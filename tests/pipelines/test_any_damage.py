@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from features.errors import HEALABLE, Reason
-from features.manifest import load_manifest
-from features.shards import read_shard, shard_path
+from features.store.manifest import load_manifest
+from features.store.shards import read_shard, shard_path
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
 from tests.model.untrained import save_untrained
 from tests.pipelines.bad_files import KINDS, spoiling, wav_16, wav_24

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from features.manifest import load_manifest
+from features.maintenance.removal import prune
 from features.prune import DEFAULT_AGE, parse_age
-from features.removal import prune
-from model.history import read_history
+from features.store.manifest import load_manifest
 from model.train import train
+from model.training.history import read_history
 from tests.conftest import run_command, start_command, wait_until
 from tests.pipelines.conftest import make_old
 from tests.pipelines.instants import Run

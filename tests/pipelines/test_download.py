@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 
 from features.errors import RunError, UsageError
-from pipelines import archives
-from pipelines.archives import ARCHIVES, Archive
 from pipelines.download import download
-from pipelines.transfer import Patience
+from pipelines.downloads import archives
+from pipelines.downloads.archives import ARCHIVES, Archive
+from pipelines.downloads.transfer import Patience
 from tests.conftest import call, run_command, wait_until
 from tests.pipelines.conftest import files_of
 

@@ -13,12 +13,12 @@ import pytest
 import tensorflow as tf
 
 from features.errors import RunError, UsageError
-from features.manifest import load_manifest
-from features.partition import PARTITIONS, hash_partition
-from features.paths import unescape_path
-from features.presets import preset
-from features.shards import read_shard, shard_path
-from features.spectrogram import compute_features
+from features.frontend.presets import preset
+from features.frontend.spectrogram import compute_features
+from features.sources.partition import PARTITIONS, hash_partition
+from features.sources.paths import unescape_path
+from features.store.manifest import load_manifest
+from features.store.shards import read_shard, shard_path
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav

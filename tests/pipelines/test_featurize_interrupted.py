@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from features.manifest import load_manifest
-from features.partition import PARTITIONS
+from features.sources.partition import PARTITIONS
+from features.store.manifest import load_manifest
 from tests.conftest import call, run_command, start_command, wait_until
 from tests.pipelines.conftest import files_of, is_alive, parent_of, workers_of
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from features.atomic import writer_name
-from features.diary import RUNS
 from features.errors import RunError
-from features.manifest import MANIFEST, load_manifest
+from features.io.atomic import writer_name
+from features.store.manifest import MANIFEST, load_manifest
+from features.store.run_log import RUNS
 from tests.conftest import STARTED, call, wait_until
 from tests.pipelines.conftest import files_of
 from tests.pipelines.sets import Case, check_whole, differences, featurize, finished_shards, make_case, named

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from features.manifest import load_manifest
-from features.paths import unescape_path
-from features.shards import read_shard, shard_path
+from features.sources.paths import unescape_path
+from features.store.manifest import load_manifest
+from features.store.shards import read_shard, shard_path
 from tests.conftest import call, clips_table
 from tests.pipelines.conftest import make_old
 from tests.pipelines.test_score import ODD_NAMES

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from features.decode import probe
-from features.fit import clip_waveform
-from features.manifest import load_manifest
-from features.partition import PARTITIONS
-from features.shards import read_shard, shard_path
-from features.spectrogram import compute_features
-from model.artifact import load_artifact
-from model.dataset import Rows, ordered_dataset
+from features.audio.decode import probe
+from features.frontend.clip import clip_waveform
+from features.frontend.spectrogram import compute_features
+from features.sources.partition import PARTITIONS
+from features.store.manifest import load_manifest
+from features.store.shards import read_shard, shard_path
+from model.inference.artifact import load_artifact
+from model.training.dataset import Rows, ordered_dataset
 from tests.conftest import call
 from tests.model.untrained import save_untrained
 from tests.pipelines.conftest import make_old

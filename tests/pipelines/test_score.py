@@ -11,15 +11,15 @@ import pytest
 import soundfile
 
 from features.errors import ClipError, Reason, RunError, UsageError
-from features.paths import unescape_path
-from features.presets import preset
-from features.sources import scan
-from features.spectrogram import compute_features
-from features.versions import library_versions
-from model.artifact import load_artifact
-from model.labels import Labels
-from pipelines import parts as parts_module
-from pipelines.parts import Parts, plan_batches
+from features.frontend.presets import preset
+from features.frontend.spectrogram import compute_features
+from features.sources.folder import scan
+from features.sources.paths import unescape_path
+from features.store.versions import library_versions
+from model.inference.artifact import load_artifact
+from model.scoring import job as parts_module
+from model.scoring.job import Parts, plan_batches
+from model.scoring.labels_csv import Labels
 from tests.conftest import call
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav

@@ -1,12 +1,12 @@
 """A FLAC that was streamed, so that its header names no length, is as good as any other."""
 
-from features.manifest import load_manifest
-from features.presets import preset
-from features.shards import read_shard, shard_path
-from features.sources import scan
-from pipelines.parts import plan_batches
+from features.frontend.presets import preset
+from features.sources.folder import scan
+from features.store.manifest import load_manifest
+from features.store.shards import read_shard, shard_path
+from model.scoring.job import plan_batches
 from tests.conftest import call
-from tests.features.test_decode import encoded, without_length
+from tests.features.audio.test_decode import encoded, without_length
 from tests.pipelines.conftest import make_old
 from tests.signals import noise
 

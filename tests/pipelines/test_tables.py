@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from features.errors import RunError, UsageError
-from features.manifest import load_manifest
-from features.partition import hash_partition
-from features.presets import preset
-from features.request import Request
-from features.shards import read_shard, shard_path
-from features.table import TableLayout
+from features.frontend.presets import preset
+from features.sources.partition import hash_partition
+from features.sources.table import TableLayout
+from features.store.manifest import load_manifest
+from features.store.shards import read_shard, shard_path
+from features.update.request import Request
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import make_old
 from tests.signals import noise, sine, write_wav

@@ -1,0 +1,193 @@
+"""From a file to samples: plain WAV by hand, all else by soundfile in another process, what that refuses by ffmpeg."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.audio.containers import inspect
+from features.audio.decoder_client import OpenFile, probe_in_process, read_in_process
+from features.audio.ffmpeg import convert, read_converted
+from features.audio.plain_wav import HEADER_BYTES, plain_wav, read_plain
+from features.errors import ClipError, Reason
+
+Source = bytes | str
+"""The content of a file, or the path of one as `os.fsdecode` gives it."""
+
+# What recordings have; a header that says another rate is damaged, and to resample it may take for ever.
+_LEAST_RATE_HZ, _MOST_RATE_HZ = 100, 768_000
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header says.
+
+    Attributes:
+        frames: samples a channel that it promises.
+        channels: number of channels.
+        rate_hz: sample rate.
+        truncated: whether the file is known to hold less than its header promises.
+        end_untold: whether only its last frame tells that it was not cut off.
+        pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
+        by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
+        size: bytes of the file.
+    """
+
+    frames: int
+    channels: int
+    rate_hz: int
+    truncated: bool = False
+    end_untold: bool = False
+    pcm_offset: int | None = None
+    by_ffmpeg: bool = False
+    size: int = 0
+
+
+def probe(source: Source) -> AudioInfo:
+    """Reads the header of a file, and counts its frames where the header cannot be believed.
+
+    Raises:
+        ClipError: the file is missing, may not be read, is empty, is not audio, is in a format that nothing here
+            decodes, or its header is damaged; or a decoder died, took too long or wanted too much memory.
+        RunError: no process can be started for decoding.
+    """
+    head, size = _head(source)
+    if size == 0:
+        raise ClipError("decode", Reason.EMPTY, "the file has no bytes")
+    info = probe_plain(head, size)
+    if info is None:
+        with _opened(source) as file:
+            info = _probe_coded(file)
+    if not _LEAST_RATE_HZ <= info.rate_hz <= _MOST_RATE_HZ:
+        rates = f"a sample rate is {_LEAST_RATE_HZ:,} to {_MOST_RATE_HZ:,} Hz"
+        raise ClipError("decode", Reason.DAMAGED, f"{rates}, and the header says {info.rate_hz:,} Hz")
+    return info
+
+
+def _probe_coded(file: OpenFile) -> AudioInfo:
+    try:
+        return AudioInfo(*probe_in_process(file), size=file.size)
+    except ClipError as error:
+        if error.reason != Reason.UNSUPPORTED_CODEC:
+            raise
+        try:
+            sound = convert(file)
+        except ClipError as other:
+            raise ClipError("decode", other.reason, f"{error.message}; {other.message}") from other
+        # ffmpeg keeps silent about a file that ends early where its samples do not depend on each other.
+        truncated = bool(sound.complaint) or inspect(file.descriptor, file.size).cut_off
+        return AudioInfo(sound.frames, sound.channels, sound.rate_hz, truncated, by_ffmpeg=True, size=file.size)
+
+
+def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
+    """Decodes a part of a file.
+
+    Args:
+        source: the path of the file, or its content.
+        info: what `probe` said of it.
+        start: first frame to read.
+        frames: how many to read, None for all that follow.
+
+    Returns:
+        float32 of shape (frames read, channels), full scale at 1; fewer frames than asked for where the file ends, or
+        where it is damaged and decoding stops.
+
+    Raises:
+        ClipError: the file is damaged from `start` on, has changed, or holds values that are not finite; or a decoder
+            died, took too long or wanted too much memory.
+        RunError: no process can be started for decoding.
+    """
+    start = min(start, info.frames)
+    wanted = min(info.frames - start, info.frames if frames is None else frames)
+    if info.pcm_offset is not None:
+        try:
+            return read_plain(source, info.pcm_offset + start * 2 * info.channels, wanted, info.channels)
+        except OSError as error:
+            raise file_error(error) from error
+    with _opened(source) as file:
+        if info.by_ffmpeg:
+            samples = read_converted(convert(file), start, wanted)
+        else:
+            samples = read_in_process(file, start, wanted, info.channels)
+    # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
+    with np.errstate(invalid="ignore"):
+        total = samples.sum(dtype=np.float64)
+    if not np.isfinite(total) and not np.isfinite(samples).all():
+        raise ClipError("decode", Reason.NOT_FINITE, "the samples hold NaN or infinity")
+    return samples
+
+
+def is_cut_off(source: Source, info: AudioInfo) -> bool:
+    """Tells whether a file ends before its header says; raises `ClipError` as `decode` does.
+
+    Args:
+        source: the path of the file, or its content.
+        info: what `probe` said of it.
+    """
+    if info.truncated or not info.end_untold:
+        return info.truncated
+    try:
+        return len(decode(source, info, info.frames - 1)) == 0
+    except ClipError as error:
+        if error.reason != Reason.DAMAGED:
+            raise
+        return True
+
+
+def probe_plain(head: bytes, size: int) -> AudioInfo | None:
+    """Reads the header of a 16-bit PCM WAV that is decoded without soundfile; None for everything else.
+
+    Args:
+        head: how the file begins, or all of it.
+        size: of the file.
+    """
+    plain = plain_wav(head, size)
+    if plain is None or not _LEAST_RATE_HZ <= plain.rate_hz <= _MOST_RATE_HZ:
+        return None
+    return AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, size=size)
+
+
+def file_error(error: OSError) -> ClipError:
+    """Turns an error of the operating system into the reason code that fits."""
+    text = error.strerror or str(error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return ClipError("decode", Reason.MISSING, text)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ClipError("decode", Reason.PERMISSION, text)
+    return ClipError("decode", Reason.UNREADABLE, text)
+
+
+def _head(source: Source) -> tuple[bytes, int]:
+    if isinstance(source, bytes):
+        return source, len(source)
+    try:
+        with open(source, "rb") as file:
+            return file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise file_error(error) from error
+
+
+@contextlib.contextmanager
+def _opened(source: Source) -> Iterator[OpenFile]:
+    """Opens a file, or one that has this content, for another process."""
+    if isinstance(source, bytes):
+        with tempfile.TemporaryFile() as file:
+            file.write(source)
+            file.flush()
+            yield OpenFile(file.fileno(), len(source), mp3=False, identity=None)
+        return
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise file_error(error) from error
+    try:
+        status = os.fstat(descriptor)
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        yield OpenFile(descriptor, status.st_size, source.lower().endswith(".mp3"), identity)
+    finally:
+        os.close(descriptor)

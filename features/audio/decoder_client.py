@@ -1,0 +1,250 @@
+"""Asks processes that decode: what crashes, hangs or eats memory there costs one file, and not the run."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import ClipError, Reason, RunError
+from features.runtime.command import is_verbose
+
+REQUEST_BYTES = 4096
+# Kind and length of each message of an answer: blocks of samples, then a line of JSON, which ends it.
+MESSAGE = struct.Struct("<cI")
+SAMPLES, END = b"S", b"E"
+_MOST_ANSWER_BYTES = 65_536
+_PROJECT = Path(__file__).parents[2]
+_ENDING_SECONDS = 5.0
+_LEAST_SECONDS = 60.0
+_BYTES_A_SECOND = 2**20
+_LEAST_BYTES = 64 * 2**20
+_BYTES_A_BYTE = 512
+
+
+# Device, number, size and modification time.
+FileIdentity = tuple[int, int, int, int]
+
+
+class OpenFile(NamedTuple):
+    """A file as a decoder gets it.
+
+    Attributes:
+        descriptor: by which it is open.
+        size: its bytes.
+        mp3: whether its name says that it is an MP3.
+        identity: what it is known again by, None for one without a name.
+    """
+
+    descriptor: int
+    size: int
+    mp3: bool
+    identity: FileIdentity | None
+
+
+class CodecInfo(NamedTuple):
+    """What the header of a file says, or counting its frames where the header does not.
+
+    Attributes:
+        frames: samples a channel that are promised.
+        channels: number of channels.
+        rate_hz: sample rate.
+        truncated: whether the file has less bytes than it promises, or less frames where they were counted.
+        end_untold: whether only its last frame tells that it was not cut off, as in a FLAC.
+    """
+
+    frames: int
+    channels: int
+    rate_hz: int
+    truncated: bool
+    end_untold: bool
+
+
+def limit_seconds(size: int) -> float:
+    """Returns how long the decoding of a part of a file of `size` bytes may take: a minute, and a second a MiB."""
+    return _LEAST_SECONDS + size / _BYTES_A_SECOND
+
+
+def limit_bytes(size: int) -> int:
+    """Returns how many bytes of samples a file of `size` bytes may become: 64 MiB, and 512 a byte.
+
+    Opus at 6 kbit/s, 48 kHz, has 256 bytes of float32 a byte; a header that promises much more is not believed.
+    """
+    return _LEAST_BYTES + _BYTES_A_BYTE * size
+
+
+def probe_in_process(file: OpenFile) -> CodecInfo:
+    """Has `features.audio.soundfile_codec.probe_coded` done in a process of its own; raises `ClipError` as that does.
+
+    Raises:
+        ClipError: besides, the process died, took too long or wanted too much memory.
+        RunError: no such process can be started.
+    """
+    key = (file.identity, file.mp3)
+    info = _probed.get(key)
+    if info is None or file.identity is None:
+        _, end = _ask(file, None)
+        info = CodecInfo(*end["info"])
+        _probed.clear()
+        _probed[key] = info
+    return info
+
+
+def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> NDArray[np.float32]:
+    """Has `features.audio.soundfile_codec.read_coded` done in a process of its own; raises `ClipError` as that does.
+
+    Args:
+        file: the file.
+        start: first frame to read.
+        frames: how many to read at most.
+        channels: what the header said; another number now is a file that has changed.
+
+    Returns:
+        float32 of shape (frames read, channels).
+
+    Raises:
+        ClipError: besides, the process died, took too long or wanted too much memory, or the file has changed.
+        RunError: no such process can be started.
+    """
+    blocks, end = _ask(file, (start, frames))
+    if blocks and end["channels"] != channels:
+        raise ClipError("decode", Reason.VANISHED, "the file changed while it was read")
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
+    return samples.reshape(-1, channels)
+
+
+class _Decoder:
+    """A process that decodes, and the socket on which it is asked."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads that it never uses are room it may not take
+        if str(_PROJECT) != sysconfig.get_path("purelib"):  # there it is found, and would come before Python's own
+            paths = [str(_PROJECT), os.environ.get("PYTHONPATH")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        # What decoders print of files that are none of their liking helps nobody.
+        silence = None if is_verbose() else subprocess.DEVNULL
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "features.audio.decoder_process", str(os.getpid())],
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=silence, env=environment,
+            )  # fmt: skip
+        self._connection = ours
+        self.process_id = self._process.pid
+        self.asked = 0
+        try:
+            self._receive(time.monotonic() + _LEAST_SECONDS, 0)
+        except ClipError as error:
+            raise RunError(f"the process that decodes does not start: {error}; --verbose shows what it says") from error
+
+    def ask(self, file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
+        """Sends a request and returns blocks of samples and the end of the answer."""
+        self.asked += 1
+        request = json.dumps({"size": file.size, "mp3": file.mp3, "part": part}).encode()
+        try:
+            socket.send_fds(self._connection, [request], [file.descriptor])
+        except OSError as error:
+            raise self._death() from error
+        return self._receive(time.monotonic() + limit_seconds(file.size), limit_bytes(file.size))
+
+    def _receive(self, deadline: float, room: int) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
+        blocks: list[NDArray[np.float32]] = []
+        while True:
+            kind, length = MESSAGE.unpack(self._bytes(MESSAGE.size, deadline))
+            if kind == END and length <= _MOST_ANSWER_BYTES:
+                return blocks, json.loads(self._bytes(length, deadline) or b"{}")
+            room -= length
+            if kind != SAMPLES or room < 0:
+                self.end()
+                raise ClipError("decode", Reason.OUT_OF_MEMORY_GUARD,
+                                "it becomes more samples than a file of its size can hold")  # fmt: skip
+            blocks.append(np.frombuffer(self._bytes(length, deadline), np.float32))
+
+    def _bytes(self, count: int, deadline: float) -> bytearray:
+        content = bytearray(count)
+        view, done = memoryview(content), 0
+        while done < count:
+            self._connection.settimeout(max(1e-3, deadline - time.monotonic()))
+            try:
+                received = self._connection.recv_into(view[done:])
+            except TimeoutError as error:
+                self.end()
+                raise ClipError("decode", Reason.TIMEOUT, "decoding took too long and was ended") from error
+            except OSError as error:
+                raise self._death() from error
+            if not received:
+                raise self._death()
+            done += received
+        return content
+
+    def _death(self) -> ClipError:
+        self._connection.close()
+        try:
+            code = self._process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:  # it does not answer and does not end
+            self._process.kill()
+            code = self._process.wait()
+        why = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ClipError("decode", Reason.DECODER_DIED, f"the process that decoded it died ({why})")
+
+    def end(self) -> None:
+        """Ends the process, whatever it does."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+# Processes that wait to be asked: as many as threads have ever decoded at a time. They end when this one does.
+_idle: list[_Decoder] = []
+_lock = threading.Lock()
+# What is known of the last file: its parts follow one another, and to count its frames may take long.
+_probed: dict[tuple[FileIdentity | None, bool], CodecInfo] = {}
+
+
+def _start_anew() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _idle.clear()  # they answer the process that this one was forked from
+
+
+os.register_at_fork(after_in_child=_start_anew)
+
+
+def _ask(file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
+    while True:
+        with _lock:
+            decoder = _idle.pop() if _idle else None
+        decoder = decoder or _Decoder()
+        fresh = not decoder.asked
+        try:
+            blocks, end = decoder.ask(file, part)
+        except ClipError as error:
+            if fresh or error.reason != Reason.DECODER_DIED:
+                raise
+            continue  # maybe for what an earlier file did to the process: a new one tells
+        except BaseException:
+            decoder.end()
+            raise
+        if "error" not in end:
+            with _lock:
+                _idle.append(decoder)
+            return blocks, end
+        stage, reason, message = end["error"]
+        if reason == Reason.OUT_OF_MEMORY_GUARD:
+            decoder.end()
+            if not fresh:
+                continue
+        else:
+            with _lock:
+                _idle.append(decoder)
+        raise ClipError(stage, Reason(reason), message)

@@ -1,0 +1,226 @@
+"""The front end: waveforms to spectrograms, mel bands or MFCCs, in batches.
+
+One sentence holds for every front end: float32 waveforms of shape (clips, spec.clip_samples) become features of shape
+(clips, *spec.shape), and a clip's values are the same to the bit whatever batch it came in. That is why spectra are
+taken of frames in a ready buffer, all between is elementwise, and matrices are applied clip by clip (`matmul` in three
+dimensions) on one BLAS thread. A spec without a clip length takes waveforms of any lengths, one after the other.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from features.frontend.mel import cosine_matrix, mel_matrix
+from features.frontend.spec import FeatureSpec
+
+Batch = NDArray[np.float32]
+
+_BLOCK_BYTES, _BLOCK_CLIPS = 2**20, 8
+_MEL_BLOCK_BANDS = 16
+
+
+@cache
+def block_clips(spec: FeatureSpec) -> int:
+    """Returns how many clips are worked on at a time: so few that their spectra stay in the cache of a core.
+
+    Waveforms of their own lengths gain nothing from a batch, and one may be long.
+    """
+    if spec.clip_samples is None:
+        return 1
+    spectrum_bytes = spec.count_frames(spec.clip_samples) * (spec.fft_samples // 2 + 1) * np.complex64().nbytes
+    return min(_BLOCK_CLIPS, max(1, _BLOCK_BYTES // spectrum_bytes))
+
+
+def compute_features(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
+    """Computes the features of a batch of fitted clips.
+
+    Args:
+        waveforms: float32 of shape (clips, spec.clip_samples); where the spec has no clip length, (samples,) of each
+            clip, `spec.least_samples` at least.
+        spec: the front end.
+
+    Returns:
+        spec.storage_dtype of shape (clips, *spec.shape); of waveforms that are too loud for it not finite.
+
+    Raises:
+        ValueError: the waveforms have another shape.
+    """
+    result = np.empty((len(waveforms), *spec.shape), dtype=spec.storage_dtype)
+    FrontEnd(spec).compute(waveforms, result)
+    return result
+
+
+class FrontEnd:
+    """Computes features batch after batch, in memory that it keeps."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the spec; what an object holds is for one thread."""
+        self.spec = spec
+        self._frames: _Frames | None = None
+
+    def compute(self, waveforms: Batch | Sequence[NDArray[np.float32]], out: NDArray[np.floating]) -> None:
+        """Does what `compute_features` does, and writes what that returns into `out`."""
+        spec = self.spec
+        # Only matrices go through BLAS.
+        one_thread = contextlib.nullcontext() if spec.front_end == "stft" else _blas().limit(limits=1, user_api="blas")
+        with one_thread, np.errstate(over="ignore", invalid="ignore"):
+            step = block_clips(spec)
+            for first in range(0, len(waveforms), step):
+                block = waveforms[first : first + step]
+                samples = _checked_samples(block, spec)
+                if self._frames is None or self._frames.samples != samples:
+                    self._frames = _Frames(step, samples, spec)
+                _write_features(self._frames.spectrum(block), spec, out[first : first + step])
+        if spec.clip_samples is None and self._frames is not None and self._frames.bytes > _BLOCK_BYTES:
+            self._frames = None  # the next is as long as that only by chance, and it may be an hour
+
+
+def _checked_samples(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> int:
+    """Returns the length that waveforms have in common."""
+    shape = np.shape(waveforms[0])
+    alike = len(shape) == 1 and all(waveform.shape == shape for waveform in waveforms)
+    if alike and spec.clip_samples in (None, shape[0]) and shape[0] >= spec.least_samples:
+        return int(shape[0])
+    length = spec.clip_samples or f"{spec.least_samples} or more"
+    found = np.shape(waveforms) if isinstance(waveforms, np.ndarray) else [np.shape(one) for one in waveforms]
+    raise ValueError(f"waveforms have shape (clips, {length}), not {found}")
+
+
+class _Frames:
+    """Windowed frames of some clips, in memory that is there already."""
+
+    def __init__(self, clips: int, samples: int, spec: FeatureSpec) -> None:
+        half = spec.fft_samples // 2 if spec.centred else 0
+        count = spec.count_frames(samples)
+        # Frames are as long as the transform and the window is zero where it is shorter.
+        length = max(samples + 2 * half, (count - 1) * spec.hop_samples + spec.fft_samples)
+        padded = np.zeros((clips, length), dtype=np.float32)
+        self.samples = samples
+        self._window = _padded_window(spec)
+        self._waveforms = padded[:, half : half + samples]
+        # (clips, frames, fft_samples); numpy's own functions for such views take longer than a clip's transform.
+        steps = padded.strides[0], spec.hop_samples * padded.itemsize, padded.itemsize
+        self._frames = np.ndarray((clips, count, spec.fft_samples), np.float32, padded, strides=steps)
+        self._buffer = np.empty(self._frames.shape, dtype=np.float32)
+        self.bytes = self._buffer.nbytes
+
+    def spectrum(self, waveforms: Batch | Sequence[NDArray[np.float32]]) -> NDArray[np.complex64]:
+        """Returns the short-time Fourier transform: (clips, frames, bins)."""
+        from scipy.fft import rfft  # which takes a tenth of a second to load, and --help does not need
+
+        clips = len(waveforms)
+        for row, waveform in enumerate(waveforms):
+            self._waveforms[row] = waveform
+        buffer = self._buffer[:clips]
+        buffer[...] = self._frames[:clips]
+        buffer *= self._window
+        spectrum: NDArray[np.complex64] = rfft(buffer, axis=-1, workers=1)
+        return spectrum
+
+
+def _write_features(spectrum: NDArray[np.complex64], spec: FeatureSpec, out: NDArray[np.floating]) -> None:
+    """Writes the features of some clips; `spectrum` is written over."""
+    # Not by `abs`, which rounds otherwise: what was computed before shall stay what it is.
+    parts = spectrum.view(np.float32)  # (clips, frames, 2 * bins)
+    np.multiply(parts, parts, out=parts)
+    direct = spec.front_end == "stft" and out.ndim == 3 and out.dtype == np.float32
+    bands: Batch = np.add(parts[..., ::2], parts[..., 1::2], out=out if direct else None)  # (clips, frames, bins)
+    if spec.spectrum_power == 1:
+        np.sqrt(bands, out=bands)
+    if direct:
+        return
+    if spec.front_end != "stft":
+        bands = _log(_mel(bands, spec), spec)  # (clips, frames, bands)
+    if spec.front_end == "mfcc":
+        bands = np.matmul(bands, cosine_weights(spec))  # (clips, frames, coefficients)
+    if spec.pool is not None:
+        # Clip by clip, so that the order of the sum never follows from the batch.
+        for row, clip in enumerate(bands):
+            out[row] = clip.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return
+    out[...] = bands
+
+
+def _mel(bins: Batch, spec: FeatureSpec) -> Batch:
+    """Returns the mel bands of (clips, frames, bins): (clips, frames, bands)."""
+    bands = np.empty((*bins.shape[:2], spec.mel_bands or 0), dtype=np.float32)
+    for heard, made, weights in _mel_blocks(spec):
+        np.matmul(bins[..., heard], weights, out=bands[..., made])
+    return bands
+
+
+def _log(bands: Batch, spec: FeatureSpec) -> Batch:
+    """Returns the logarithm of mel bands, in place: (clips, frames, bands)."""
+    offset = np.float32(spec.log_offset or 0.0)
+    if spec.log_scale == "natural":
+        bands += offset
+        return np.log(bands, out=bands)
+    np.maximum(bands, offset, out=bands)
+    np.log10(bands, out=bands)
+    bands *= np.float32(10.0)
+    if spec.dynamic_range_db is not None:
+        loudest = bands.max(axis=(1, 2), keepdims=True)  # of each clip, never of the batch
+        np.maximum(bands, loudest - np.float32(spec.dynamic_range_db), out=bands)
+    return bands
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@cache
+def _window(spec: FeatureSpec) -> NDArray[np.float32]:
+    """Returns the Hann window (Harris, 1978) as `tf.signal.hann_window` has it.
+
+    It is periodic where the length is even, as librosa and scipy take it; where it is odd, as the tutorial's 255 is,
+    TensorFlow's is the symmetric one.
+    """
+    period = spec.window_samples - spec.window_samples % 2
+    phase = 2.0 * np.pi * np.arange(spec.window_samples) / max(period, 1)
+    window = 0.5 - 0.5 * np.cos(phase)
+    return (window if period else np.ones(1)).astype(np.float32)
+
+
+@cache
+def _padded_window(spec: FeatureSpec) -> NDArray[np.float32]:
+    return np.pad(_window(spec), (0, spec.fft_samples - spec.window_samples))
+
+
+@cache
+def mel_weights(spec: FeatureSpec) -> NDArray[np.float32]:
+    """Returns the weights from the bins of a spectrum to the mel bands of a spec: (bins, bands)."""
+    return mel_matrix(
+        spec.mel_filter_bank or "",
+        spec.mel_bands or 0,
+        spec.fft_samples,
+        spec.sample_rate_hz,
+        spec.mel_low_hz or 0.0,
+        spec.mel_high_hz or 0.0,
+    )
+
+
+@cache
+def _mel_blocks(spec: FeatureSpec) -> list[tuple[slice, slice, NDArray[np.float32]]]:
+    """Returns the weights in blocks, each with the bins that it hears and the bands that it makes.
+
+    Of the whole matrix 97 % and more is zero, and the blocks are a third of its work.
+    """
+    weights = mel_weights(spec)
+    blocks = []
+    for first in range(0, weights.shape[1], _MEL_BLOCK_BANDS):
+        made = slice(first, first + _MEL_BLOCK_BANDS)
+        bins = np.flatnonzero(weights[:, made].any(axis=1))
+        heard = slice(bins[0], bins[-1] + 1) if bins.size else slice(0)  # a narrow band may lie between two bins
+        blocks.append((heard, made, np.ascontiguousarray(weights[heard, made])))
+    return blocks
+
+
+@cache
+def cosine_weights(spec: FeatureSpec) -> NDArray[np.float32]:
+    """Returns the weights from log mel bands to the coefficients of a spec: (bands, coefficients)."""
+    return cosine_matrix(spec.mel_bands or 0, spec.coefficients or 0)

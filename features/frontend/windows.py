@@ -1,0 +1,103 @@
+"""Recordings as windows of the clip length, one after the other.
+
+Each window is resampled by itself, so its values follow from its own samples, wherever the reading of the file began.
+Where the spec has no clip length, a file is one window, whole.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.audio.decode import AudioInfo, Source, decode
+from features.errors import ClipError, Reason
+from features.frontend.clip import NO_SAMPLES, check_room, fit, source_frames
+from features.frontend.spec import FeatureSpec
+
+# Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
+_READ_SAMPLES = 2**22
+_READ_WINDOWS = 64
+
+
+class Window(NamedTuple):
+    """A window of a recording.
+
+    Attributes:
+        waveform: as `fit` gives it.
+        start_seconds: where it begins.
+        end_seconds: where it really ends.
+        whole: whether it has all the samples that the header promises.
+    """
+
+    waveform: NDArray[np.float32]
+    start_seconds: float
+    end_seconds: float
+    whole: bool
+
+
+def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
+    """Returns how many windows of the clip length, one after the other, a file has; the last may be padded.
+
+    A remainder that is less than half a sample at the spec's rate is no window: nothing is left of it to hear. Without
+    a clip length a file is one window.
+    """
+    if spec.clip_samples is None:
+        return 1
+    count = max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
+    rest = info.frames - source_frames((count - 1) * spec.clip_samples, spec, info.rate_hz)
+    return count - 1 if count > 1 and 2 * rest * spec.sample_rate_hz < info.rate_hz else count
+
+
+def window_waveforms(source: Source, info: AudioInfo, spec: FeatureSpec, first: int, count: int) -> Iterator[Window]:
+    """Decodes windows that follow one another and fits each by itself; window 0 of a short clip is that clip.
+
+    Args:
+        source: path or content of the file.
+        info: what `probe` said of it.
+        spec: the front end.
+        first: number of the first window.
+        count: number of windows.
+
+    Yields:
+        The windows, but those after the first of the file that hold no sample, as it was cut off or is damaged there.
+
+    Raises:
+        ClipError: a window cannot be used, or nothing is left of the first one of the file.
+    """
+
+    def start_of(number: int) -> int:
+        if spec.clip_samples is None:
+            return number * info.frames
+        return source_frames(number * spec.clip_samples, spec, info.rate_hz)
+
+    check_room(info.frames, info, spec)
+    # Reads begin at the same places of a file wherever a unit of windows does: a decoder may come to other last
+    # digits after a jump to another place.
+    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, start_of(1) * info.channels)))
+    last = first + count
+    for block in range(first - first % per_read, last, per_read):
+        end_of_block = min(block + per_read, last)
+        try:
+            samples = decode(source, info, start_of(block), start_of(end_of_block) - start_of(block))
+        except ClipError as error:
+            if block == 0 or error.reason != Reason.DAMAGED:
+                raise
+            continue
+        for number in range(max(block, first), end_of_block):
+            start, end = start_of(number), start_of(number + 1)
+            window = samples[start - start_of(block) : end - start_of(block)]
+            if len(window) == 0 and number == 0:
+                promised = f"the header promises {info.frames} samples and none can be read"
+                raise ClipError("decode", *((Reason.DAMAGED, promised) if info.frames else (Reason.EMPTY, NO_SAMPLES)))
+            if len(window) == 0:
+                continue
+            whole = start + len(window) == min(end, info.frames)
+            seconds = start / info.rate_hz, (start + len(window)) / info.rate_hz
+            try:
+                waveform = fit(window, info.rate_hz, spec)
+            except ClipError as error:  # what a damage left of a window may be too short for one
+                if whole or number == 0 or error.reason != Reason.TOO_SHORT:
+                    raise
+                continue
+            yield Window(waveform, *seconds, whole)

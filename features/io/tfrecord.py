@@ -1,0 +1,196 @@
+"""TFRecord files of `tf.train.Example`, written and read without TensorFlow.
+
+The frame of a record is: length (uint64, little-endian), masked CRC-32C of these eight bytes, the record, masked
+CRC-32C of the record. The record is a `tf.train.Example` in protocol buffer encoding, its tensor last, so that the
+bytes of the tensor are written as they stand in memory.
+"""
+
+import functools
+import operator
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from features.io.atomic import AtomicFile
+
+_MASK_DELTA = 0xA282EAD8
+_DELIMITED = 2
+_BYTES_LIST, _INT64_LIST = 1, 3  # field numbers within tf.train.Feature
+# Tags of fields 1, 2 and 3 that have a length.
+_FIRST, _SECOND, _NUMBERS = (number << 3 | _DELIMITED for number in (1, 2, 3))
+
+
+def masked_crc32c(crc: int) -> int:
+    """Returns the rotated and shifted CRC-32C that TFRecord stores."""
+    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def write_records(
+    file: AtomicFile,
+    fields: Iterable[Mapping[str, bytes | int]],
+    name: str,
+    tensors: Iterable[NDArray[np.generic]],
+) -> list[tuple[int, int]]:
+    """Appends examples, by one write of all.
+
+    Args:
+        file: where they go.
+        fields: small features of each example; text is UTF-8 bytes.
+        name: key of the tensors.
+        tensors: one for each example, contiguous; their bytes are written as they stand in memory.
+
+    Returns:
+        Offset of each tensor's first byte in the file, and the CRC-32C of its bytes.
+    """
+    parts: list[bytes | NDArray[np.generic]] = []
+    places = []
+    whole, end = file.crc32c, file.num_bytes
+    for small, tensor in zip(fields, tensors, strict=True):
+        head = _example_head(small, name, tensor.nbytes)
+        length = struct.pack("<Q", len(head) + tensor.nbytes)
+        frame = length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head
+        crc = google_crc32c.value(tensor)
+        tail = struct.pack("<I", masked_crc32c(_joined(google_crc32c.value(head), crc, tensor.nbytes)))
+        whole = google_crc32c.extend(_joined(google_crc32c.extend(whole, frame), crc, tensor.nbytes), tail)
+        places.append((end + len(frame), crc))
+        end += len(frame) + tensor.nbytes + len(tail)
+        parts += frame, tensor, tail
+    file.write(*parts, crc32c=whole)
+    return places
+
+
+def _joined(first: int, second: int, second_bytes: int) -> int:
+    """Returns the CRC-32C of two parts that follow one another from theirs; the second is not gone through again."""
+    moved = _moved(second_bytes)
+    for place in range(4):
+        second ^= moved[place][first >> 8 * place & 0xFF]
+    return second
+
+
+@functools.lru_cache
+def _moved(count: int) -> list[list[int]]:
+    """Returns what each byte of a CRC-32C, by its value, becomes by `count` more bytes: it is linear in its bits."""
+    zeros = bytes(count)
+    nothing = google_crc32c.value(zeros)
+    bits = [google_crc32c.extend(1 << bit, zeros) ^ nothing for bit in range(32)]
+    return [
+        [functools.reduce(operator.xor, (bits[8 * place + bit] for bit in range(8) if value >> bit & 1), 0)
+         for value in range(256)]
+        for place in range(4)
+    ]  # fmt: skip
+
+
+def records(content: memoryview) -> Iterator[dict[str, Any]]:
+    """Yields the examples of a TFRecord file whose checksum is known to be right.
+
+    Args:
+        content: the whole file.
+
+    Yields:
+        {key: bytes as a view into `content`, or int}.
+
+    Raises:
+        ValueError: the frames do not fit together.
+    """
+    position = 0
+    while position < len(content):
+        if position + 16 > len(content):
+            raise ValueError(f"a record is cut off at byte {position}")
+        (length,) = struct.unpack_from("<Q", content, position)
+        if position + 16 + length > len(content):
+            raise ValueError(f"a record of {length} bytes is cut off at byte {position}")
+        yield _parse_example(content[position + 12 : position + 12 + length])
+        position += 16 + length
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _tag(field: int, length: int) -> bytes:
+    return bytes([field << 3 | _DELIMITED]) + _varint(length)
+
+
+def _example_head(fields: Mapping[str, bytes | int], name: str, tensor_bytes: int) -> bytes:
+    """Returns the bytes of an example up to those of its tensor."""
+    encoded = [(key, _INT64_LIST, _varint(value & 0xFFFFFFFFFFFFFFFF)) if isinstance(value, int)
+               else (key, _BYTES_LIST, value) for key, value in fields.items()]  # fmt: skip
+    layout = *((key, kind, len(value)) for key, kind, value in encoded), (name, _BYTES_LIST, tensor_bytes)
+    between = _between(layout)
+    return b"".join([piece for pair in zip(between, [*(value for _, _, value in encoded), b""], strict=True)
+                     for piece in pair])  # fmt: skip
+
+
+@functools.lru_cache(4096)
+def _between(layout: tuple[tuple[str, int, int], ...]) -> list[bytes]:
+    """Returns the bytes of an example before each of its values, by key, kind and length of these."""
+    heads = []
+    for name, kind, length in layout:
+        key = name.encode()
+        key = _tag(1, len(key)) + key
+        value = _tag(1, length)
+        listed = _tag(kind, len(value) + length) + value
+        feature = _tag(2, len(listed) + length) + listed
+        heads.append(_tag(1, len(key) + len(feature) + length) + key + feature)
+    whole = sum(len(head) + length for head, (_, _, length) in zip(heads, layout, strict=True))
+    return [_tag(1, whole) + heads[0], *heads[1:]]
+
+
+def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+def _parse_example(view: memoryview) -> dict[str, Any]:
+    """Parses an example whose fields come in the order in which `write_records` has them, as TensorFlow's do.
+
+    Raises:
+        ValueError: they come in another.
+    """
+    try:
+        example: dict[str, Any] = {}
+        _, position = _read_length(view, 0, _FIRST)
+        while position < len(view):
+            length, position = _read_length(view, position, _FIRST)
+            end = position + length
+            length, position = _read_length(view, position, _FIRST)
+            key = bytes(view[position : position + length])
+            _, position = _read_length(view, position + length, _SECOND)
+            kind = view[position]
+            _, position = _read_length(view, position, kind)
+            length, position = _read_length(view, position, _FIRST)
+            value: Any = view[position : position + length]
+            position += length
+            if kind == _NUMBERS:
+                value = _read_varint(value, 0)[0]
+            elif kind != _FIRST:
+                raise ValueError(f"a feature has a list of kind {kind}")
+            if position != end or end > len(view):
+                raise ValueError(f"a feature ends at byte {position} of {len(view)} and not at {end}")
+            example[key.decode()] = value
+    except IndexError as error:
+        raise ValueError("an example is not laid out as soundmill's and TensorFlow's are") from error
+    return example
+
+
+def _read_length(view: memoryview, position: int, tag: int) -> tuple[int, int]:
+    """Returns the length of a field and where its bytes begin; raises `ValueError` where it has another tag."""
+    if view[position] != tag:
+        raise ValueError(f"a field has tag {view[position]} where {tag} is to be")
+    length = view[position + 1]
+    return (length, position + 2) if length < 0x80 else _read_varint(view, position + 1)

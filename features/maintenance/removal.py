@@ -1,0 +1,155 @@
+"""What goes from a feature set, in which order, and what stays."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import RunError
+from features.io.atomic import fsync_folder
+from features.runtime.command import LOG, Progress
+from features.store.inventory import (
+    KINDS,
+    STATES,
+    WORK,
+    WORK_FOLDERS,
+    Inventory,
+    SetFile,
+    names_of,
+    read_state,
+    take_inventory,
+)
+from features.store.locks import alone
+from features.store.manifest import Manifest, load_manifest
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What goes from a set, and what stays.
+
+    Attributes:
+        committed: number of the committed state.
+        latest: numbers of the earlier states that stay as the latest.
+        young: numbers of those that stay as they were superseded a short time ago.
+        going: files that go, states first.
+        waiting: files that no state names that stays, too young to go.
+        inventory: all that is there.
+    """
+
+    committed: int
+    latest: list[int]
+    young: list[int]
+    going: list[SetFile]
+    waiting: list[SetFile]
+    inventory: Inventory
+
+    @property
+    def states(self) -> list[int]:
+        """Numbers of the states that go."""
+        return [file.state for file in self.going if file.state is not None]
+
+
+def choose(folder: str | Path, manifest: Manifest, keep: int, min_age_ns: int, now_ns: int) -> Choice:
+    """Finds out what goes; reads only.
+
+    Args:
+        folder: the set.
+        manifest: its committed state.
+        keep: how many of the latest earlier states stay.
+        min_age_ns: a state that was superseded less long ago stays, and so does a file that is younger; 0 for any age.
+        now_ns: the time, in nanoseconds since the epoch.
+
+    Raises:
+        RunError: it cannot be told what an earlier state names.
+    """
+
+    def is_old(file: SetFile) -> bool:
+        return not min_age_ns or now_ns - file.mtime_ns >= min_age_ns
+
+    inventory = take_inventory(folder)
+    states = inventory.states
+    # A number that is no smaller was left by a commit that did not end, or before somebody put an old state back.
+    earlier = [number for number in states if number < manifest.state]
+    latest = earlier[max(0, len(earlier) - keep) :] if keep else []
+    # The file of a state was written as the next one took its place.
+    staying = {number for number, file in states.items() if number in latest or not is_old(file)}
+    named = names_of(manifest)
+    for number, names in _states(folder, inventory):
+        if number in staying:
+            named |= names
+        if number in staying and number in earlier:
+            named.add(states[number].path)
+    others = [file for file in inventory.files if file.path not in named]
+    waiting = [file for file in others if not is_old(file)]
+    young = [number for number in earlier if number in staying and number not in latest]
+    return Choice(manifest.state, latest, young, [file for file in others if is_old(file)], waiting, inventory)
+
+
+def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool = False) -> Choice:
+    """Removes from a set what no state names that stays.
+
+    Args:
+        folder: the set.
+        keep: how many earlier states stay, the latest.
+        min_age_ns: a state that was superseded less long ago stays, and so does a file that is younger.
+        dry_run: only finds out what would go.
+
+    Returns:
+        What went, or would go.
+
+    Raises:
+        UsageError: the folder is no complete feature set.
+        RunError: a featurize is running, a state cannot be read, or a file cannot be removed.
+    """
+    folder = Path(folder)
+    manifest = load_manifest(folder)  # before the locks, which are files in it
+    if dry_run:
+        return choose(folder, manifest, keep, min_age_ns, time.time_ns())
+    with alone(folder):
+        choice = choose(folder, load_manifest(folder), keep, min_age_ns, time.time_ns())
+        _remove(folder, choice.going)
+    return choice
+
+
+def _states(folder: str | Path, inventory: Inventory) -> Iterator[tuple[int, set[str]]]:
+    """Yields number and named files of all states in `states`; raises `RunError` where they cannot be known."""
+    way_out = "; nothing was removed. Where nobody reads that state any more, remove the file and prune again"
+    for path in inventory.links:
+        if path.startswith(STATES):
+            raise RunError(f"{Path(folder) / path} is a link, which prune does not follow, so it cannot tell what "
+                           "earlier states name; nothing was removed. Put in its place what it leads to")  # fmt: skip
+    for number, file in inventory.states.items():
+        try:
+            yield number, names_of(read_state(folder, file))
+        except (RunError, FileNotFoundError) as error:
+            raise RunError(f"which shards state {number} names cannot be told: {error}{way_out}") from error
+
+
+def _remove(folder: Path, files: list[SetFile]) -> None:
+    """Removes states and then what they named: killed in between, it leaves no state that names a missing file."""
+    progress = Progress("prune", len(files), "files")
+    done = 0
+    try:
+        for kind in KINDS:
+            held = [file for file in files if file.kind == kind]
+            for file in held:
+                LOG.debug("removing %s", file.path)
+                try:
+                    os.unlink(folder / file.path)
+                except FileNotFoundError:
+                    LOG.debug("%s is gone already", file.path)
+                except OSError as error:
+                    raise RunError(f"cannot remove {folder / file.path}: {error.strerror}; {done:,} files were removed "
+                                   "before it, see who owns the folder and prune again") from error  # fmt: skip
+                done += 1
+                progress.update(done)
+            for place in sorted({os.path.dirname(file.path) for file in held}):
+                fsync_folder(folder / place)
+    finally:
+        progress.close()
+    if any(file.path.startswith(f"{WORK}/") for file in files):
+        for place in WORK_FOLDERS:
+            with contextlib.suppress(OSError):  # it is not there, or something younger is in it
+                os.rmdir(folder / place)

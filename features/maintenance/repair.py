@@ -1,0 +1,234 @@
+"""Makes damaged shards of a feature set again: their whole rows are copied, the others are computed from the source.
+
+A shard is built beside the set and takes its place when it is whole: whenever a repair is killed, what is damaged can
+still be told, and all else is as it was.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.errors import RunError
+from features.frontend.spec import FeatureSpec
+from features.io.atomic import fsync_folder
+from features.maintenance.shard_check import Damage, Part, lines_by_shard
+from features.runtime.command import Progress
+from features.runtime.processes import choose_workers, run_jobs
+from features.sources.folder import Clip
+from features.sources.paths import clip_file
+from features.sources.policies import Policies
+from features.sources.rejects import read_csv
+from features.store.commit import commit, gather
+from features.store.known_rows import CACHE_SCHEMA, CLIPS_COLUMNS, read_clips
+from features.store.locks import committing
+from features.store.manifest import Manifest, load_manifest
+from features.store.run_log import append_run, last_scan_ns
+from features.store.shards import Shard, read_shard, shard_path
+from features.store.statistics import Statistics
+from features.store.unit_report import read_report, report_path, write_report
+from features.update.shard_builder import build_shard
+from features.update.work_list import CACHED_COLUMNS, CLIP_COLUMNS, CachedRow, ShardUnit
+
+# From so many clips on, two processes are sooner done than one, their start included.
+_CLIPS_THAT_PAY = 8_000
+
+
+@dataclass(frozen=True)
+class RepairJob:
+    """A shard that is to be made again.
+
+    Attributes:
+        folder: absolute path of the feature set.
+        scratch: folder that the shard and its report are built in.
+        root: where the clips' paths begin.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        policies: whether odd clips are used.
+        shard: what the manifest says of it.
+        lines: of the clips table that name it, in the order of their rows.
+        file: whether its file is damaged, and not only its report.
+    """
+
+    folder: str
+    scratch: str
+    root: str
+    spec: FeatureSpec
+    storage_format: str
+    policies: Policies
+    shard: Shard
+    lines: pa.Table
+    file: bool
+
+
+def repair(
+    folder: Path, manifest: Manifest, damages: list[Damage], workers: int | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Makes the damaged shards and reports of a set again.
+
+    One that comes out as the state says takes its place. Where other versions of libraries give other bytes, a new
+    state is committed with them, if the set is whole otherwise. One that needs a file that has changed or is gone stays
+    as it is.
+
+    Args:
+        folder: the feature set.
+        manifest: its committed state.
+        damages: what is wrong with it.
+        workers: number of processes, None to choose.
+
+    Returns:
+        Names of the shards that were made again, and why others could not be, by their names.
+
+    Raises:
+        RunError: another state was committed meanwhile, or a worker died.
+    """
+    folder = Path(os.path.abspath(folder))
+    doubtful = {damage.name for damage in damages if damage.part is Part.STATE}
+    shards = {shard.name: shard for shard in manifest.shards(manifest.partitions)}
+    parts: dict[str, set[Part]] = {}
+    for damage in damages:
+        if damage.name in shards and damage.name not in doubtful:
+            parts.setdefault(damage.name, set()).add(damage.part)
+    repaired: list[str] = []
+    others: dict[str, Shard] = {}  # that came out with other bytes
+    failed = dict.fromkeys(doubtful & shards.keys(), "what the clips table says of it is not to be relied on")
+    with committing(folder):
+        if load_manifest(folder) != manifest:
+            raise RunError(f"another state was committed into {folder} while this one was verified; run it again")
+        with _scratch(folder) as scratch:
+            files = {name: Part.FILE in damaged for name, damaged in parts.items()}
+            for name, made in _make(folder, scratch, manifest, files, workers):
+                if isinstance(made, str):
+                    failed[name] = made
+                    continue
+                if made != shards[name]:
+                    others[name] = made
+                    continue
+                _place(folder, scratch, manifest.storage_format, name, parts[name])
+                repaired.append(name)
+            if doubtful or failed:
+                failed |= dict.fromkeys(others, "these versions of libraries give it other bytes, and a new state can "
+                                                "take them only where the set is whole otherwise")  # fmt: skip
+                others = {}
+            for name in others:
+                _place(folder, scratch, manifest.storage_format, name, {Part.FILE, Part.REPORT})
+    if others:  # killed before it, the set names them as damaged
+        _commit(folder, manifest, others)
+    return [*repaired, *others], failed
+
+
+def remake(job: RepairJob) -> tuple[str, Shard | str]:
+    """Builds a shard and its report in the scratch folder, or the report alone of one that is whole.
+
+    Returns:
+        Name of the shard, and what came out, or why one of its clips cannot be computed.
+    """
+    name, rows = job.shard.name, job.lines.to_pylist()
+    path = shard_path(job.folder, name, job.storage_format)
+    if not job.file:
+        features = read_shard(path, job.storage_format, job.shard, job.spec).features
+        write_report(job.scratch, name, job.spec.fingerprint, job.shard, Statistics.of(features), rows)
+        return name, job.shard
+    clips, cached = [], {}
+    for number, row in enumerate(rows):
+        clips.append(_present(Clip(**{column: row[column] for column in CLIP_COLUMNS}), job.root))
+        if row["crc32c"] is not None:
+            # An absolute name leads out of the scratch folder, to the rows that are still there.
+            found = {"shard": str(path.with_suffix("")), "proven": True}
+            cached[number] = CachedRow(**{column: {**row, **found}[column] for column in CACHED_COLUMNS})
+    build_shard(
+        ShardUnit(name, tuple(clips), cached), job.scratch, job.root, job.spec, job.storage_format, job.policies
+    )
+    report = read_report(job.scratch, name)
+    for row in report.rows.filter(pc.is_null(report.rows["row"])).to_pylist():
+        return name, f"{row['path']}: {row['reason']}, {row['message']}"
+    return name, report.shard or "it has no rows"
+
+
+def _present(clip: Clip, root: str) -> Clip:
+    """Returns a clip with the time that its file has now: where its content is known, its hash proves it."""
+    with contextlib.suppress(OSError):
+        if clip.content_hash is not None:
+            return replace(clip, mtime_ns=os.stat(clip_file(root, clip.path)).st_mtime_ns)
+    return clip
+
+
+def _make(
+    folder: Path, scratch: Path, manifest: Manifest, files: dict[str, bool], workers: int | None
+) -> Iterator[tuple[str, Shard | str]]:
+    """Makes shards and reports, with a progress line; `files` tells by name whether it is more than the report."""
+    lines = lines_by_shard(read_clips(folder, manifest), list(files))
+    shards = {shard.name: shard for shard in manifest.shards(manifest.partitions)}
+    total, done = sum(shards[name].rows for name in files), 0
+    where = (
+        str(folder),
+        str(scratch),
+        manifest.source["root"],
+        manifest.spec,
+        manifest.storage_format,
+        manifest.policies,
+    )
+    jobs = (RepairJob(*where, shards[name], lines(name), file) for name, file in files.items())
+    progress = Progress("repair", total, "clips")
+    for name, made in run_jobs(remake, jobs, choose_workers(workers, len(files), pays=total >= _CLIPS_THAT_PAY)):
+        yield name, made
+        done += shards[name].rows
+        progress.update(done)
+    progress.close()
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder for shards and reports; what a repair left that was killed goes with it."""
+    scratch = folder / "work" / "repair"
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        for name in ("shards", "reports"):
+            (scratch / name).mkdir(parents=True)
+            (folder / name).mkdir(exist_ok=True)
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the work list of a run is in it
+            scratch.parent.rmdir()
+
+
+def _place(folder: Path, scratch: Path, storage_format: str, name: str, parts: set[Part]) -> None:
+    """Puts what was damaged of a shard in its place; no report is ever beside a shard that it does not tell of."""
+    if Part.REPORT in parts:
+        report_path(folder, name).unlink(missing_ok=True)
+        fsync_folder(folder / "reports")
+    if Part.FILE in parts:
+        os.replace(shard_path(scratch, name, storage_format), shard_path(folder, name, storage_format))
+        fsync_folder(folder / "shards")
+    if Part.REPORT in parts:
+        os.replace(report_path(scratch, name), report_path(folder, name))
+        fsync_folder(folder / "reports")
+
+
+def _commit(folder: Path, base: Manifest, others: dict[str, Shard]) -> None:
+    """Commits the state that has other bytes of some shards."""
+    names = {partition: [shard.name for shard in held] for partition, held in base.partitions.items()}
+    lines = lines_by_shard(read_clips(folder, base), [name for held in names.values() for name in held])
+    staying = {}
+    for shard in base.shards(base.partitions):
+        held = lines(shard.name).select(CLIPS_COLUMNS)
+        if shard.name in others:
+            report = read_report(folder, shard.name)
+            for column in ("offset", "crc32c"):
+                number = held.column_names.index(column)
+                held = held.set_column(number, CACHE_SCHEMA.field(column), report.rows[column])
+        staying[shard.name] = others.get(shard.name, shard), held
+    rejects = read_csv(folder / base.rejects_file)
+    contents = gather(folder, names, staying, rejects, base.spec, base.storage_format)
+    described = {"spec": base.spec, "policies": base.policies, "source": base.source, "options": base.options}
+    manifest, _ = commit(folder, contents, base, base.storage_format, **described)
+    # The files are those that the last scan found, so its time goes on telling which of them it proves.
+    scan = last_scan_ns(folder, base.state)
+    append_run(folder, {"state": manifest.state, "clips": len(contents.clips), "repaired": len(others),
+                        "scan_started_ns": scan})  # fmt: skip

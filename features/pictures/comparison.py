@@ -1,0 +1,161 @@
+"""One file beside what the front end hears of it: rate, channels, duration and range before and after."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.audio.decode import probe
+from features.errors import ClipError, UsageError
+from features.frontend.clip import clip_waveform, heard_part
+from features.frontend.spec import FeatureSpec
+from features.frontend.spectrogram import compute_features
+from features.pictures.signal_summary import Trace, trace_file, trace_waveform
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A file and what becomes of it.
+
+    Attributes:
+        path: of the file, as it was given.
+        spec: the front end.
+        original: all channels at the file's own rate.
+        heard: after mean of channels, resampling and fitting.
+        features: shape spec.shape.
+        start: first frame of the original that is heard.
+        end: the frame after the last that is heard.
+        warning: `truncated`, `silent`, or nothing.
+    """
+
+    path: str
+    spec: FeatureSpec
+    original: Trace
+    heard: Trace
+    features: NDArray[np.floating]
+    start: int
+    end: int
+    warning: str
+
+    @property
+    def start_seconds(self) -> float:
+        """Where the part begins that is heard."""
+        return self.start / self.original.rate_hz
+
+    @property
+    def end_seconds(self) -> float:
+        """Where the part ends that is heard."""
+        return self.end / self.original.rate_hz
+
+    @property
+    def cut_seconds(self) -> float:
+        """Duration that is not heard."""
+        return (self.original.samples - (self.end - self.start)) / self.original.rate_hz
+
+    @property
+    def padded_seconds(self) -> float:
+        """Duration of the zeros at the end of what is heard; a sample and less is rounding, and none."""
+        padded = self.heard.seconds - (self.end - self.start) / self.original.rate_hz
+        return padded if padded > 1 / min(self.original.rate_hz, self.heard.rate_hz) else 0.0
+
+
+def compare(path: str, spec: FeatureSpec) -> Comparison:
+    """Decodes a file twice: as it is, and as featurize does; raises `UsageError` where it cannot be used."""
+    try:
+        info = probe(path)
+        waveform, _, warning = clip_waveform(path, spec)
+        original = trace_file(path, info)
+    except ClipError as error:
+        raise UsageError(f"--compare takes a file that can be heard, but {path} is rejected: {error.reason}, "
+                         f"{error.message}; give another") from error  # fmt: skip
+    start, taken = heard_part(info.frames, info.rate_hz, spec)
+    heard = trace_waveform(waveform, spec.sample_rate_hz)
+    features = compute_features([waveform], spec)[0]
+    return Comparison(path, spec, original, heard, features, start, start + taken, warning)
+
+
+def comparison_figures(comparison: Comparison) -> dict[str, Any]:
+    """Returns the facts ready for JSON."""
+    return {
+        "path": comparison.path,
+        "original": _facts(comparison.original),
+        "heard": _facts(comparison.heard),
+        "start_seconds": comparison.start_seconds,
+        "end_seconds": comparison.end_seconds,
+        "cut_seconds": comparison.cut_seconds,
+        "padded_seconds": comparison.padded_seconds,
+        "warning": comparison.warning,
+        "features": {
+            "shape": list(comparison.features.shape),
+            "min": float(comparison.features.min()),
+            "max": float(comparison.features.max()),
+            "mean": float(comparison.features.mean(dtype=np.float64)),
+        },
+    }
+
+
+def _facts(trace: Trace) -> dict[str, Any]:
+    return {
+        "rate_hz": trace.rate_hz,
+        "channels": trace.channels,
+        "samples": trace.samples,
+        "seconds": trace.seconds,
+        "min": trace.minimum,
+        "max": trace.maximum,
+        "rms": trace.rms,
+        "peak_dbfs": 20 * math.log10(trace.peak) if trace.peak else None,
+    }
+
+
+def comparison_lines(comparison: Comparison) -> list[str]:
+    """Returns the facts as lines of text."""
+    rows: dict[str, Callable[[Trace], str]] = {
+        "sample rate": lambda trace: f"{trace.rate_hz:,} Hz",
+        "channels": lambda trace: str(trace.channels),
+        "samples": lambda trace: f"{trace.samples:,}",
+        "duration": lambda trace: f"{trace.seconds:,.4f} s",
+        "minimum": lambda trace: f"{trace.minimum:.5f}",
+        "maximum": lambda trace: f"{trace.maximum:.5f}",
+        "rms": lambda trace: f"{trace.rms:.5f}",
+        "peak": lambda trace: level_text(trace.peak),
+    }
+    features = comparison.features
+    lines = [f"{'':12}{'original':>14}{'heard':>14}"]
+    for name, text in rows.items():
+        lines.append(f"{name:12}{text(comparison.original):>14}{text(comparison.heard):>14}")
+    return [
+        *lines,
+        "",
+        f"mixing      {mixing_text(comparison)}",
+        f"fitting     {fitting_text(comparison)}",
+        f"features    {comparison.spec.front_end} of shape {features.shape}: min {features.min():.5g}, "
+        f"max {features.max():.5g}, mean {features.mean(dtype=np.float64):.5g}",
+        *([f"warning     {comparison.warning}"] if comparison.warning else []),
+    ]
+
+
+def level_text(peak: float) -> str:
+    """Returns an amplitude in decibels of full scale."""
+    return f"{round(20 * math.log10(peak), 1) + 0.0:.1f} dBFS" if peak else "silence"  # + 0.0 makes -0.0 to 0.0
+
+
+def mixing_text(comparison: Comparison) -> str:
+    """Says what becomes of the channels."""
+    channels = comparison.original.channels
+    return "one channel, taken as it is" if channels == 1 else f"the mean of {channels} channels is heard"
+
+
+def fitting_text(comparison: Comparison) -> str:
+    """Says what is cut and what is padded."""
+    total = comparison.original.seconds
+    if comparison.cut_seconds:
+        part = f"{comparison.start_seconds:.3f} to {comparison.end_seconds:.3f} s"
+        text = f"{part} of {total:.3f} s are heard, the rest is cut"
+    else:
+        text = f"all {total:.3f} s are heard"
+    if comparison.padded_seconds:
+        text += f", then {comparison.padded_seconds:.3f} s of zeros"
+    return text

@@ -1,0 +1,207 @@
+"""Lists the clips of a folder (labels from its folders, from its names, or none) or of one file."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.errors import Reason, Reject, UsageError
+from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, escape_path, escape_paths
+from features.sources.walk import Listing, is_audio, walk
+
+_PATTERN_GROUPS = {"label", "group", "partition"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of a source.
+
+    Attributes:
+        path: relative to the root, as `escape_path` writes it.
+        start: first frame within the file, at the file's own rate.
+        duration: frames, None for all that follow.
+        size: bytes of the file when it was listed.
+        mtime_ns: its modification time then, in nanoseconds.
+        content_hash: hash of its content where the planner took it, else None.
+        label: name of its class, None when scoring.
+        group: clips of one group (a speaker, a recording) share a partition; None when scoring.
+        partition: `training`, `validation`, `testing` or a fold such as `fold-1`; None when scoring.
+    """
+
+    path: str
+    start: int = 0
+    duration: int | None = None
+    size: int = 0
+    mtime_ns: int = 0
+    content_hash: str | None = None
+    label: str | None = None
+    group: str | None = None
+    partition: str | None = None
+
+
+@dataclass
+class Source:
+    """What a scan found.
+
+    Attributes:
+        kind: `folder`, `file` or `table`.
+        root: absolute path that clip paths are relative to.
+        clips: what `clip_table` makes, in the order of the paths' bytes, then of the starts.
+        left_out: how many files were passed over, by why.
+        rejects: files that were seen and cannot be used.
+        table: absolute path of the table.
+        pattern: what found the labels in the paths.
+        columns: the table's columns that were used, by what was read from them.
+        notes: what there is to say about the source.
+    """
+
+    kind: str
+    root: str
+    clips: pa.Table
+    left_out: dict[str, int]
+    rejects: list[Reject]
+    table: str | None = None
+    pattern: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What the manifest says of the source."""
+        parts = {"kind": self.kind, "root": self.root, "table": self.table, "pattern": self.pattern}
+        return {name: value for name, value in parts.items() if value is not None}
+
+
+def clip_table(paths: pa.Array, sizes: list[int], mtimes_ns: list[int], **columns: Any) -> pa.Table:
+    """Returns the table of clips.
+
+    Args:
+        paths: as `escape_path` writes them.
+        sizes: bytes of each file.
+        mtimes_ns: modification time of each file.
+        columns: start and duration (whole files without them), label (none without it), group and partition (no such
+            columns without them).
+
+    Returns:
+        Table of path, start, duration, size, mtime_ns, label, and group and partition where they were given.
+    """
+    number = len(paths)
+    values = {
+        "path": paths,
+        "start": np.zeros(number, np.int64),
+        "duration": pa.nulls(number, pa.int64()),
+        "size": sizes,
+        "mtime_ns": mtimes_ns,
+        "label": pa.nulls(number, pa.string()),
+        **columns,
+    }
+    whole_numbers = ("start", "duration", "size", "mtime_ns")
+    return pa.table({name: pa.array(value, pa.int64() if name in whole_numbers else pa.string())
+                     for name, value in values.items()})  # fmt: skip
+
+
+def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
+    """Lists the audio below a folder, or the one file.
+
+    Args:
+        input_path: folder or file.
+        labelled: whether clips have a label: the first folder under the root, or what `pattern` finds.
+        pattern: regular expression that is searched in the relative path; its named groups are label and, where it
+            has them, group and partition.
+
+    Returns:
+        The clips and what was left out.
+
+    Raises:
+        UsageError: there is no such path, no audio in it, no label where labels are asked for, or no use in the
+            pattern.
+    """
+    root = os.path.abspath(input_path)
+    searched = None if pattern is None else _label_pattern(pattern)
+    if not os.path.exists(root):
+        raise UsageError(f"no such file or folder: {input_path}")
+    kind = "folder" if os.path.isdir(root) else "file"
+    if kind == "file":
+        if labelled:
+            raise UsageError(
+                f"{input_path} is one file without a label; give a folder with one folder per class, or a table"
+            )
+        if not is_audio(os.fsencode(os.path.basename(root))):
+            raise UsageError(f"{input_path} is no audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}")
+        status = os.stat(root)
+        found = Listing([os.fsencode(os.path.basename(root))], [status.st_size], [status.st_mtime_ns])
+        root = os.path.dirname(root)
+    else:
+        found = walk(os.fsencode(root))
+    if not found.paths:
+        left = ", ".join(f"{count} {why}" for why, count in sorted(found.left_out.items()))
+        raise UsageError(f"no audio in {input_path}" + (f" (left out: {left})" if left else ""))
+    clips = _clips(found)
+    if labelled:
+        clips = _with_labels(clips, searched, found.rejects)
+        _check_labels(clips, input_path, searched, found)
+    return Source(kind, root, clips, dict(sorted(found.left_out.items())), found.rejects, pattern=pattern)
+
+
+def _label_pattern(text: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--label-pattern is a regular expression, and {text!r} is none: {error}") from error
+    names = set(pattern.groupindex)
+    if "label" not in names or not names <= _PATTERN_GROUPS:
+        raise UsageError("--label-pattern has a named group (?P<label>…), and (?P<group>…) and (?P<partition>…) where "
+                         f"names tell them, no others; not {text!r}")  # fmt: skip
+    return pattern
+
+
+def _clips(found: Listing) -> pa.Table:
+    paths = pa.array(found.paths, pa.binary())
+    order = pc.sort_indices(paths)
+    files = clip_table(escape_paths(paths), found.sizes, found.mtimes_ns)
+    return files.take(order).combine_chunks()
+
+
+def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list[Reject]) -> pa.Table:
+    """Returns the clips whose path tells a label, with what it tells; the others become rejects."""
+    if pattern is None:
+        parts = pc.split_pattern(clips["path"], "/", max_splits=1)
+        told = {"label": pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)}
+    else:
+        hits = [pattern.search(path) for path in clips["path"].to_pylist()]
+        told = {name: pa.array([(hit and hit[name]) or None for hit in hits], pa.string())
+                for name in pattern.groupindex}  # fmt: skip
+    labelled = told["label"].is_valid()
+    message = (
+        "--label-pattern finds no label in it" if pattern else
+        "it lies directly in the source folder; the label is the name of the first folder below that"
+    )  # fmt: skip
+    unlabelled = clips.filter(pc.invert(labelled))
+    for path, size in zip(unlabelled["path"].to_pylist(), unlabelled["size"].to_pylist(), strict=True):
+        rejects.append(Reject(path, "scan", Reason.BAD_LABEL, message, size=size))
+    for name, values in told.items():
+        place = clips.column_names.index(name) if name in clips.column_names else len(clips.column_names)
+        clips = clips.remove_column(place) if place < len(clips.column_names) else clips
+        clips = clips.add_column(place, pa.field(name, pa.string()), values)
+    return clips.filter(labelled).combine_chunks()
+
+
+def _check_labels(clips: pa.Table, input_path: str, pattern: re.Pattern[str] | None, found: Listing) -> None:
+    """Raises `UsageError` where no clip has a label, or one has a label that is none."""
+    if not len(clips) and pattern:
+        raise UsageError(f"--label-pattern {pattern.pattern!r} finds no label in any of the {len(found.paths)} paths "
+                         f"below {input_path}, such as {escape_path(min(found.paths))}")  # fmt: skip
+    if not len(clips):
+        raise UsageError(
+            f"no class folder in {input_path}: its {len(found.paths)} audio files lie directly in it; "
+            "put each into a folder named after its class, or give --label-pattern"
+        )
+    for label in sorted(pc.unique(clips["label"]).to_pylist()):
+        if label.startswith(FORMULA_STARTS):
+            way_out = f"--label-pattern finds {label!r}" if pattern else f"a class folder is named {label!r}; rename it"
+            raise UsageError(f"a label begins with none of {' '.join(FORMULA_STARTS)}, which spreadsheets take for "
+                             f"formulas, but in {input_path} {way_out}")  # fmt: skip

@@ -1,0 +1,281 @@
+"""Who is trained on and who is tested on: groups, and the partition that each belongs to."""
+
+import functools
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.errors import UsageError
+from features.sources.paths import BACKGROUND_FOLDER, clip_file, escape_path
+
+TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
+ALIASES = {"train": TRAINING, "val": VALIDATION, "dev": VALIDATION, "test": TESTING}
+OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
+DEFAULT_SPLIT = (80, 10, 10)
+
+_FOLD = "fold-"
+_FOLD_VALUE = re.compile(r"(?:fold[-_ ]?)?([0-9]{1,9})")
+_SPEAKER_MARK = "_nohash_"
+# Warden's MAX_NUM_WAVS_PER_CLASS: the number of buckets that the hash of a group falls into.
+_BUCKETS = 2**27 - 1
+
+
+def hash_partition(group: str, split: tuple[int, int, int] = DEFAULT_SPLIT) -> str:
+    """Returns the partition of a group by the published rule of Speech Commands (Warden, 2018).
+
+    Args:
+        group: the group; for `WORD/SPEAKER_nohash_N.wav` the speaker.
+        split: percentages of training, validation and testing, 100 together.
+
+    Returns:
+        `training`, `validation` or `testing`; the same whatever other groups there are.
+    """
+    return str(hash_partitions([group], split)[0])
+
+
+def hash_partitions(groups: Sequence[str], split: tuple[int, int, int] = DEFAULT_SPLIT) -> NDArray[np.str_]:
+    """Returns `hash_partition` of each group."""
+    # usedforsecurity: the digest spreads groups evenly, it protects nothing.
+    ends = b"".join([hashlib.sha1(group.encode(), usedforsecurity=False).digest()[-4:] for group in groups])
+    # The buckets are a power of two, so the digest's last bits say which it is.
+    percent = (np.frombuffer(ends, ">u4") & _BUCKETS) * (100.0 / _BUCKETS)
+    _, validation, testing = split
+    return np.select([percent < validation, percent < validation + testing], [VALIDATION, TESTING], TRAINING)
+
+
+def parse_split(text: str) -> tuple[int, int, int]:
+    """Reads `80/10/10`; raises `UsageError` where it is not three percentages that make 100."""
+    parts = text.split("/")
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts) or sum(map(int, parts)) != 100:
+        raise UsageError(f"--split is three whole percentages training/validation/testing that make 100, not {text!r}")
+    training, validation, testing = map(int, parts)
+    return training, validation, testing
+
+
+def parse_partitions(text: str) -> tuple[str, ...]:
+    """Reads a comma list of partitions; `train`, `val`, `dev` and `test` are aliases."""
+    names = tuple(dict.fromkeys(ALIASES.get(part.strip(), part.strip()) for part in text.split(",") if part.strip()))
+    if not names:
+        raise UsageError(f"a list of partitions names one at least, e.g. training,validation; not {text!r}")
+    return names
+
+
+def read_partition(value: str) -> str | None:
+    """Returns the partition that a value of a table or a part of a path means, None where it means none.
+
+    Case does not count: `Train` is training, `Dev` is validation; `1`, `01`, `fold1`, `fold_1`, `Fold 1` are `fold-1`.
+    """
+    name = value.strip().lower()
+    fold = _FOLD_VALUE.fullmatch(name)
+    if fold:
+        return f"{_FOLD}{int(fold[1])}"
+    name = ALIASES.get(name, name)
+    return name if name in PARTITIONS else None
+
+
+def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
+    """Returns the partitions of a set in their order: training, validation, testing, then folds by number.
+
+    Without folds these are always all three, with folds only those that are there.
+    """
+    present = set(partitions)
+    folds = sorted(present - set(PARTITIONS), key=lambda name: int(name.removeprefix(_FOLD)))
+    return (*(name for name in PARTITIONS if name in present), *folds) if folds else PARTITIONS
+
+
+def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
+    """Returns the group of each path.
+
+    Args:
+        paths: as `features.sources.paths.escape_path` writes them.
+        rule: None for the speaker before `_nohash_` where names have it, else the path; `path`; `content` for the
+            hash of the file's content; or a regular expression, whose first group (or whole match) counts.
+        root: where paths begin.
+
+    Raises:
+        UsageError: the regular expression is none, or finds nothing in a path.
+    """
+    if rule is None:
+        return _speakers(paths)
+    if rule == "path":
+        return paths
+    if rule == "content":  # a file may have many clips
+        find: Callable[[str], str] = functools.cache(lambda path: _content_group(root, path))
+    else:
+        find = _match_rule(rule)
+    return pa.array(map(find, paths.to_pylist()), pa.string())
+
+
+def _speakers(paths: pa.Array) -> pa.Array:
+    below_root = pc.binary_join_element_wise("", paths, "/")
+    names = pc.list_element(pc.split_pattern(below_root, "/", max_splits=1, reverse=True), 1)
+    parts = pc.split_pattern(names, _SPEAKER_MARK, max_splits=1)
+    return pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), paths)
+
+
+def _match_rule(rule: str) -> Callable[[str], str]:
+    try:
+        pattern = re.compile(rule)
+    except re.error as error:
+        raise UsageError(f"--group is path, content or a regular expression, and {rule!r} is none: {error}") from error
+
+    def match(path: str) -> str:
+        hit = pattern.search(path)
+        group = hit and (hit[1] if pattern.groups else hit[0])
+        if not group:
+            raise UsageError(f"--group {rule!r} finds a group in every path, but not in {path}")
+        return group
+
+    return match
+
+
+def _content_group(root: str, path: str) -> str:
+    try:
+        with open(clip_file(root, path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return path  # it cannot be read: its reject follows when it is decoded
+
+
+def assign(
+    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None, complete: bool = True
+) -> tuple[pa.Table, list[str]]:
+    """Gives each clip its group and its partition.
+
+    The group is what `group` says, else the table's column where it has a value, else what `groups_of` finds. The
+    partition is the hash of the group where `split` is given; else that of official lists in the root, of the table's
+    column or the names, or the hash of the group, whichever there is first.
+
+    Args:
+        clips: table with a column path, and columns group and partition where the source told them.
+        root: where paths begin.
+        group: see `groups_of`.
+        split: percentages, or None where none were asked for.
+        complete: whether the clips are all that the root holds. A table may name a few of them, and what official
+            lists name besides is not missing then.
+
+    Returns:
+        The table with the columns group and partition, and what there is to say about the lists.
+
+    Raises:
+        UsageError: a clip is in both lists, or its partition is none.
+    """
+    groups = groups_of(clips["path"].combine_chunks(), group, root)
+    if group is None and "group" in clips.column_names:
+        groups = pc.coalesce(clips["group"].combine_chunks(), groups)
+    told = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
+    listed, notes = _read_lists(clips, root, complete) if split is None else (None, [])
+    if listed is not None:
+        partitions = pa.array([listed.get(path, TRAINING) for path in clips["path"].to_pylist()], pa.string())
+        if any(told or ()):
+            names = " and ".join(official_lists(root).values())
+            notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
+                         f"names tell; move {names} away to have these")  # fmt: skip
+    elif told is not None:
+        pairs = zip(clips["path"].to_pylist(), told, strict=True)
+        partitions = pa.array([_told_partition(path, value) for path, value in pairs], pa.string())
+    else:
+        by_group = groups.dictionary_encode()
+        hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
+        partitions = pa.array(hashed, pa.string()).take(by_group.indices)
+    clips = clips.drop_columns([name for name in ("group", "partition") if name in clips.column_names])
+    return clips.append_column("group", groups).append_column("partition", partitions), notes
+
+
+def _read_lists(clips: pa.Table, root: str, complete: bool) -> tuple[dict[str, str] | None, list[str]]:
+    return read_lists(root, clips["path"].to_pylist(), complete) if official_lists(root) else (None, [])
+
+
+def _told_partition(path: str, value: str | None) -> str:
+    partition = read_partition(value or "")
+    if partition is None:
+        raise UsageError(f"a partition is {', '.join(PARTITIONS)} or a fold such as fold-1, but --label-pattern finds "
+                         f"{value!r} in {path}; change it, or give --split")  # fmt: skip
+    return partition
+
+
+def official_lists(root: str) -> dict[str, str]:
+    """Returns the names of the official lists that lie in a root, by the partition that they list."""
+    return {partition: name for partition, name in OFFICIAL_LISTS.items() if (Path(root) / name).is_file()}
+
+
+def read_lists(root: str, paths: Iterable[str], complete: bool = True) -> tuple[dict[str, str] | None, list[str]]:
+    """Reads `validation_list.txt` and `testing_list.txt`.
+
+    Args:
+        root: where they lie, and where their entries begin.
+        paths: of the clips.
+        complete: whether an entry without a clip is missing.
+
+    Returns:
+        Partition by path, None where neither list is there; and notes that name missing and double entries.
+    """
+    listed: dict[str, str] = {}
+    notes: list[str] = []
+    lists = official_lists(root)
+    for partition, name in lists.items():
+        content = (Path(root) / name).read_bytes()
+        entries = [escape_path(line.strip()) for line in content.splitlines() if line.strip()]
+        entries = [entry for entry in entries if not entry.startswith(f"{BACKGROUND_FOLDER}/")]
+        double = sorted(entry for entry, count in Counter(entries).items() if count > 1)
+        missing = sorted(set(entries).difference(paths)) if complete else []
+        both = sorted(set(entries) & listed.keys())
+        if both:
+            raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(OFFICIAL_LISTS.values())}"
+                             f" of {root}; take it out of one, or give --split")  # fmt: skip
+        if double:
+            notes.append(f"{name} names {len(double)} entries more than once: {_some(double)}")
+        if missing:
+            notes.append(f"{name} names {len(missing)} files that are not there: {_some(missing)}")
+        listed.update(dict.fromkeys(entries, partition))
+    return (listed if lists else None), notes
+
+
+def count(clips: pa.Table) -> dict[str, dict[str, int]]:
+    """Counts clips by class and partition: {label: {partition: clips}}, both sorted."""
+    table = clips.group_by(["label", "partition"]).aggregate([([], "count_all")])
+    counts: dict[str, dict[str, int]] = {label: {} for label in sorted(pc.unique(clips["label"]).to_pylist())}
+    order = partition_order(table["partition"].to_pylist())
+    for row in sorted(table.to_pylist(), key=lambda row: order.index(row["partition"])):
+        counts[row["label"]][row["partition"]] = row["count_all"]
+    return counts
+
+
+def count_table(clips: pa.Table) -> list[str]:
+    """Returns the lines of a table of clips by class and partition, with the sums below it."""
+    counts, names = count(clips), partition_order(clips["partition"].to_pylist())
+    totals = {name: sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in names}
+    width = max(len("class"), *map(len, counts))
+    rows = [f"{label:{width}}" + "".join(f"{numbers.get(name, 0):>12,}" for name in names)
+            for label, numbers in (*counts.items(), ("all", totals))]  # fmt: skip
+    return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
+
+
+def remarks(clips: pa.Table) -> list[str]:
+    """Returns what there is to say about clips that no network can be trained on as they are."""
+    counts, said = count(clips), []
+    if len(counts) == 1:
+        said.append(f"one class only, {next(iter(counts))}; training takes two")
+    names = {name for by_partition in counts.values() for name in by_partition}
+    if TRAINING not in names and names <= set(PARTITIONS):
+        said.append("the training partition is empty; --group and --split say who belongs to it")
+    return said
+
+
+def train_options(names: list[str]) -> str:
+    """Returns the options by which a set of folds is trained on, the last fold left for testing; else nothing."""
+    if names[0] == TRAINING or len(names) == 1:
+        return ""
+    return f" --train-on {','.join(names[:-1])} --test-on {names[-1]}"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,66 @@
+"""Policies: whether clips are used that are odd and can be decoded; no value depends on them, so no spec has them."""
+
+import argparse
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.errors import ClipError, Reason
+
+KEEP, REJECT = "keep", "reject"
+CHOICES = (KEEP, REJECT)
+Policies = Mapping[str, str]
+# By the warning that a clip has.
+DEFAULTS: dict[str, str] = {Reason.SILENT.value: KEEP, Reason.TRUNCATED.value: KEEP}
+_STAGES = {"silent": "fit", "truncated": "decode"}
+_MESSAGES = {
+    "silent": "every sample that is heard is zero",
+    "truncated": "the file was cut off or is damaged within, or ends before its clip does",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds an option a policy to a command."""
+    for name, message in _MESSAGES.items():
+        parser.add_argument(f"--{name}", choices=CHOICES, default=DEFAULTS[name],
+                            help=f"what is done where {message} (%(default)s)")  # fmt: skip
+
+
+def refusal(warning: str | None, policies: Policies) -> ClipError | None:
+    """Returns the reason for which a clip with this warning is not used, None where it is."""
+    if not warning or policies.get(warning) != REJECT:
+        return None
+    return ClipError(_STAGES[warning], Reason(warning), f"{_MESSAGES[warning]}; --{warning} keep uses it")
+
+
+def remark(warning: str) -> tuple[str, str, str]:
+    """Returns stage, reason and message of a clip that is used although it has this warning."""
+    return _STAGES[warning], warning, _MESSAGES[warning]
+
+
+def decided_anew(cache: pa.Table, policies: Policies) -> pa.Table:
+    """Returns what a state knows as these policies see it.
+
+    Args:
+        cache: see `features.store.known_rows.read_cache`.
+        policies: of the run.
+
+    Returns:
+        The cache: rows that are not to be used any more have become rejects, and rejects that a policy made and none
+        makes now have left it.
+    """
+    used_again = [name for name, choice in policies.items() if choice == KEEP]
+    cache = cache.filter(pc.invert(pc.is_in(cache["reason"], value_set=pa.array(used_again, pa.string()))))
+    for warning in policies:
+        error = refusal(warning, policies)
+        if error is None:
+            continue
+        chosen = pc.and_(pc.equal(cache["warning"], warning).fill_null(False), cache["row"].is_valid())
+        values: dict[str, str | None] = {"stage": error.stage, "reason": str(error.reason), "message": error.message}
+        values |= dict.fromkeys(("row", "offset", "crc32c", "shard", "warning", "seconds"))
+        for name, value in values.items():
+            field = cache.schema.field(name)
+            column = pc.if_else(chosen, pa.scalar(value, field.type), cache[name])
+            cache = cache.set_column(cache.column_names.index(name), field, column)
+    return cache.combine_chunks()

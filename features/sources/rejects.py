@@ -1,0 +1,46 @@
+"""The table of files that could not be used."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from features.errors import Reject
+from features.io.csv_text import csv_lines
+from features.sources.paths import csv_path, unescape_path
+
+COLUMNS = ("path", "stage", "reason", "message")
+# By these a feature set knows a file again, and does not try it anew until it changes.
+STATE_COLUMNS = ("start", "duration", "size", "mtime_ns", "content_hash")
+
+
+def in_order(rejects: Iterable[Reject]) -> list[Reject]:
+    """Sorts rejects by the bytes of their paths, then by start."""
+    return sorted(rejects, key=lambda reject: (unescape_path(reject.path), reject.start))
+
+
+def to_csv(rejects: Iterable[Reject], columns: Sequence[str] = COLUMNS) -> str:
+    """Returns the table as CSV, one line a file; what is not known is empty."""
+    rows = [[getattr(reject, name) for name in columns] for reject in rejects]
+    shown = [[csv_path(path), *("" if value is None else value for value in values)] for path, *values in rows]
+    return csv_lines([columns, *shown])
+
+
+def read_csv(path: Path) -> list[Reject]:
+    """Reads a feature set's table; one of format version 1 has no state of the files.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such table.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return [_reject(row) for row in csv.DictReader(file, strict=True)]
+    except (KeyError, TypeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table of rejects: {error!r}") from error
+
+
+def _reject(row: dict[str, str]) -> Reject:
+    path = row["path"].removeprefix("./")
+    size, mtime_ns, duration = (int(row[name]) if row.get(name) else None for name in ("size", "mtime_ns", "duration"))
+    start, content_hash = int(row.get("start") or 0), row.get("content_hash") or None
+    return Reject(path, row["stage"], row["reason"], row["message"], start, duration, size, mtime_ns, content_hash)

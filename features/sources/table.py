@@ -1,0 +1,300 @@
+"""Lists the clips that a metadata table names."""
+
+import math
+import os
+import re
+import stat
+import string
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from features.audio.decode import file_error, probe
+from features.errors import ClipError, Reason, Reject, UsageError
+from features.sources.folder import Source, clip_table, scan
+from features.sources.partition import PARTITIONS, read_partition
+from features.sources.paths import FORMULA_STARTS, escape_path, escape_paths
+from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
+
+_DEFAULT_PATH = "path"
+# What else is read, and from which column where no option names one; None: only where an option does.
+_DEFAULTS = {"label": "label", "partition": "partition", "fold": "fold", "group": "group", "start": None,
+             "duration": None}  # fmt: skip
+_LATEST_SAMPLE = 2.0**62  # past the end of every recording, and still a 64-bit number
+_SHOWN_PAIRS = 5
+_NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # zero, and surrogates that do not stand for a byte
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Where a table says what. None stands for an option that was not given.
+
+    Attributes:
+        root: folder in which the table's paths begin; the table's own without it.
+        path_column: of the paths; `path` without it.
+        path_template: a path with columns in braces, such as `audio/fold{fold}/{name}`, in place of a column.
+        label_column: of the labels; `label` without it.
+        partition_column: of the partitions; `partition` without it, where the table has one.
+        fold_column: of the folds; `fold` without it, where the table has one.
+        group_column: of the groups; `group` without it, where the table has one.
+        start_column: of the seconds at which clips begin within their files; none without it.
+        duration_column: of the seconds that clips last; none without it.
+
+    Raises:
+        UsageError: two of them exclude each other, or the template is none.
+    """
+
+    root: str | None = None
+    path_column: str | None = None
+    path_template: str | None = None
+    label_column: str | None = None
+    partition_column: str | None = None
+    fold_column: str | None = None
+    group_column: str | None = None
+    start_column: str | None = None
+    duration_column: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what has no meaning."""
+        for one, other in (("path_column", "path_template"), ("partition_column", "fold_column")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise UsageError(f"give {_option(one)} or {_option(other)}, not both")
+        _ = self.path_parts
+
+    @property
+    def given(self) -> list[str]:
+        """The options that were given, as they stand on the command line."""
+        return [_option(name) for name, value in vars(self).items() if value is not None]
+
+    @property
+    def path_parts(self) -> list[tuple[str, str | None]]:
+        """What a path is put together from: text, and the column that follows it, None at the end."""
+        if self.path_template is None:
+            return [("", _DEFAULT_PATH if self.path_column is None else self.path_column)]
+        rule = "--path-template is a path with the names of columns in braces, such as audio/fold{fold}/{name}"
+        try:
+            parts = list(string.Formatter().parse(self.path_template))
+        except ValueError as error:
+            raise UsageError(f"{rule}, not {self.path_template!r}: {error}") from error
+        columns = [part[1:] for part in parts if part[1] is not None]
+        if not columns or any(not name or form or conversion for name, form, conversion in columns):
+            raise UsageError(f"{rule}, not {self.path_template!r}")
+        return [(text, name) for text, name, _, _ in parts]
+
+    def column(self, role: str) -> str | None:
+        """Returns the column of `label`, `partition`, …: the one that an option names, else the default."""
+        name: str | None = getattr(self, f"{role}_column")
+        return _DEFAULTS[role] if name is None else name
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that a table names: its state, the rate where that is needed, or why it cannot be used."""
+
+    status: os.stat_result | None = None
+    rate_hz: int | None = None
+    error: ClipError | None = None
+
+
+def list_clips(
+    input_path: str, layout: TableLayout, labelled: bool, pattern: str | None = None, partitioned: bool = True
+) -> Source:
+    """Lists the clips of a folder, an audio file or a table, whichever the input is.
+
+    Args:
+        input_path: folder, audio file or table.
+        layout: of a table.
+        labelled: whether clips have labels.
+        pattern: what finds labels in the paths of a folder, see `features.sources.folder.scan`.
+        partitioned: whether a table's partitions and folds are read.
+
+    Raises:
+        UsageError: the input cannot be used, or an option is for another kind of input.
+    """
+    if input_path.lower().endswith(TABLE_ENDINGS) and not os.path.isdir(input_path):
+        if pattern is not None:
+            raise UsageError(f"--label-pattern is for a folder; of the table {input_path} give --label-column")
+        return scan_table(input_path, layout, labelled, partitioned)
+    if layout.given:
+        raise UsageError(f"{layout.given[0]} is for a table as --input, a file that ends in {' '.join(TABLE_ENDINGS)}, "
+                         f"and {input_path} is none; leave the option out")  # fmt: skip
+    return scan(input_path, labelled, pattern)
+
+
+def scan_table(table: str, layout: TableLayout, labelled: bool = True, partitioned: bool = True) -> Source:
+    """Lists the clips that a table names.
+
+    Args:
+        table: CSV, TSV, Parquet or JSON lines, see `features.sources.table_rows.read_rows`.
+        layout: where it says what.
+        labelled: whether clips have labels. Without, only paths are read, and each file counts once and as a whole.
+        partitioned: whether partitions and folds are read.
+
+    Returns:
+        The clips. A row whose file cannot be used, or whose label is empty, is a reject.
+
+    Raises:
+        UsageError: the table, its columns or a value cannot be used, a clip is named twice, or no row can be used.
+    """
+    root = os.path.abspath(os.path.dirname(os.path.abspath(table)) if layout.root is None else layout.root)
+    if layout.root is not None and not os.path.isdir(root):
+        raise UsageError(f"--root is the folder in which the paths of {table} begin, and there is no folder {root}")
+    roles = tuple(_DEFAULTS) if labelled else ()
+    wanted = [*(name for _, name in layout.path_parts), *map(layout.column, roles)]
+    rows = read_rows(table, [name for name in wanted if name is not None])
+    if not rows.numbers:
+        raise UsageError(f"no audio in {table}: it has no rows")
+    used, notes = _used_columns(rows, layout, roles, partitioned)
+    paths = _paths(rows, layout, os.fsencode(root))
+    columns = _columns(rows, used)
+    times = {role: _seconds(rows, used[role], role) for role in ("start", "duration") if role in used}
+    files = {path: _look(os.path.join(os.fsencode(root), path), bool(times)) for path in dict.fromkeys(paths)}
+    samples = {role: _samples(seconds, paths, files) for role, seconds in times.items()}
+    starts: list[float] = samples.get("start", [0] * len(paths))
+    firsts: dict[tuple[bytes, float], int] = {}
+    for row, key in enumerate(zip(paths, starts, strict=True)):
+        firsts.setdefault(key, row)
+    if labelled and len(firsts) < len(paths):
+        raise _named_twice(rows, paths, starts, firsts)
+    kept: list[int] = []
+    rejects: list[Reject] = []
+    for (path, _), row in sorted(firsts.items()):
+        error = files[path].error
+        if error is None and labelled and not (columns["label"][row] or "").strip():
+            error = ClipError("scan", Reason.BAD_LABEL, "the label is empty")
+        if error is None:
+            kept.append(row)
+        else:
+            rejects.append(Reject(escape_path(path), error.stage, error.reason, f"{rows.where(row)}: {error.message}"))
+    if not kept:
+        first = rejects[0]
+        raise UsageError(f"no audio in {table}: all {len(rejects)} rows were rejected; the first: {first.path}: "
+                         f"{first.reason}, {first.message} (--root says where paths begin)")  # fmt: skip
+    if "duration" in samples:  # a part that lasts at all is a sample at least
+        samples["duration"] = [max(1, duration) for duration in samples["duration"]]
+    values: tuple[tuple[str, list[Any]], ...] = (*samples.items(), *columns.items())
+    chosen = {name: [column[row] for row in kept] for name, column in values}
+    stats = [status for row in kept if (status := files[paths[row]].status) is not None]
+    names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
+    clips = clip_table(names, [file.st_size for file in stats], [file.st_mtime_ns for file in stats], **chosen)
+    return Source("table", root, clips, {}, rejects, os.path.abspath(table), columns=used, notes=notes)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _used_columns(
+    rows: Rows, layout: TableLayout, roles: tuple[str, ...], partitioned: bool
+) -> tuple[dict[str, str], list[str]]:
+    """Decides which column is read for what, and refuses one that is named and not there, or there twice."""
+    path = "path_column" if layout.path_template is None else "path_template"
+    checked = [(name, path) for _, name in layout.path_parts if name is not None]
+    used = {"path": checked[0][0]} if layout.path_template is None else {"path_template": layout.path_template}
+    for role in roles:
+        name, option = layout.column(role), f"{role}_column"
+        if name is not None and (role == "label" or getattr(layout, option) is not None or name in rows.columns):
+            checked.append((name, option))
+            used[role] = name
+    for name, option in checked:
+        rows.require(name, _option(option))
+    notes = []
+    if "partition" in used and "fold" in used:
+        if layout.fold_column is not None:
+            del used["partition"]
+        else:
+            if layout.partition_column is None and partitioned:
+                notes.append(f"{rows.name} has columns {used['partition']!r} and {used['fold']!r}; the first says the "
+                             "partitions, --fold-column asks for the second")  # fmt: skip
+            del used["fold"]
+    return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
+
+
+def _paths(rows: Rows, layout: TableLayout, root: bytes) -> list[bytes]:
+    """Returns the path of each row relative to the root."""
+    parts = layout.path_parts
+    names = [name for _, name in parts if name is not None]
+    paths = []
+    for row, values in enumerate(zip(*(rows.values[name] for name in names), strict=True)):
+        if "" in values:
+            raise rows.refusal(row, names[values.index("")], "a row names a file", "fill it in")
+        texts = iter(values)
+        text = "".join(before + (next(texts) if name is not None else "") for before, name in parts)
+        if _NO_NAME.search(text):
+            raise UsageError(f"{rows.where(row)}: no file can have the name {text!r}")
+        path = os.path.normpath(os.fsencode(text))
+        paths.append(os.path.relpath(path, root) if path.startswith(b"/") else path)
+    return paths
+
+
+def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
+    """Returns labels, groups and partitions, and refuses values that are none."""
+    columns: dict[str, list[str | None]] = {}
+    for role in ("label", "group"):
+        if role not in used:
+            continue
+        name, values = used[role], rows.values[used[role]]
+        for value in dict.fromkeys(values):
+            if not is_text(value):
+                raise rows.refusal(values.index(value), name, f"a {role} is UTF-8", "save the table as UTF-8")
+            if role == "label" and value.startswith(FORMULA_STARTS):
+                rule = f"a label begins with none of {' '.join(FORMULA_STARTS)}, which spreadsheets take for formulas"
+                raise rows.refusal(values.index(value), name, rule, "rename it")
+        columns[role] = [value or None for value in values]
+    if "partition" in used or "fold" in used:
+        name = used["partition" if "partition" in used else "fold"]
+        values = rows.values[name]
+        meant = {value: read_partition(value) for value in dict.fromkeys(values)}
+        for value in [value for value, partition in meant.items() if partition is None]:
+            rule = f"a partition is {', '.join(PARTITIONS)} or a fold such as 1 or fold-1"
+            way_out = "change it, name another --partition-column or --fold-column, or give --split"
+            raise rows.refusal(values.index(value), name, rule, way_out)
+        columns["partition"] = [meant[value] for value in values]
+    return columns
+
+
+def _seconds(rows: Rows, column: str, role: str) -> list[float]:
+    numbers = []
+    for row, text in enumerate(rows.values[column]):
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < 0 or (number == 0 and role == "duration"):
+            rule = f"a {role} is a number of seconds and {'not below 0' if role == 'start' else 'above 0'}"
+            raise rows.refusal(row, column, rule, f"change it, or name another --{role}-column")
+        numbers.append(number)
+    return numbers
+
+
+def _look(file: bytes, probed: bool) -> _File:
+    try:
+        status = os.stat(file)
+        if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait for ever
+            raise IsADirectoryError(None, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+        rate_hz = probe(os.fsdecode(file)).rate_hz if probed else None
+    except ClipError as error:
+        return _File(error=error)
+    except OSError as error:
+        return _File(error=ClipError("scan", file_error(error).reason, error.strerror or str(error)))
+    return _File(status, rate_hz)
+
+
+def _samples(seconds: list[float], paths: list[bytes], files: dict[bytes, _File]) -> list[float]:
+    """Returns times in samples of each file's own rate; those of a file that cannot be read stay as they are."""
+    rates = [files[path].rate_hz for path in paths]
+    return [time if rate is None else round(min(time * rate, _LATEST_SAMPLE))
+            for time, rate in zip(seconds, rates, strict=True)]  # fmt: skip
+
+
+def _named_twice(
+    rows: Rows, paths: list[bytes], starts: list[float], firsts: dict[tuple[bytes, float], int]
+) -> UsageError:
+    keys = enumerate(zip(paths, starts, strict=True))
+    pairs = [(firsts[key], row) for row, key in keys if firsts[key] != row]
+    shown = "; ".join(f"{escape_path(paths[row])} in {rows.unit}s {rows.numbers[first]} and {rows.numbers[row]}"
+                      for first, row in pairs[:_SHOWN_PAIRS])  # fmt: skip
+    more = f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
+    return UsageError(f"a path and a start name one clip, but {rows.name} has twice {shown}{more}; take one of each "
+                      "out, or give --start-column where they are parts of a recording")  # fmt: skip

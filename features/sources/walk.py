@@ -1,0 +1,111 @@
+"""Walks the folders below a root and lists the audio files in them, each folder once."""
+
+import collections
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from features.audio.decode import file_error
+from features.errors import Reject
+from features.sources.paths import AUDIO_EXTENSIONS, BACKGROUND_FOLDER, escape_path
+
+_ENDINGS = frozenset(map(os.fsencode, AUDIO_EXTENSIONS))
+_BACKGROUND = os.fsencode(BACKGROUND_FOLDER)
+_DOT = ord(".")
+
+
+@dataclass
+class Listing:
+    """Audio files in no order, column by column: a million of them are three lists.
+
+    Attributes:
+        paths: relative to the root, as the file system has them.
+        sizes: bytes of each file.
+        mtimes_ns: modification time of each file.
+        left_out: how many files were passed over, by why.
+        rejects: files and folders that were seen and cannot be read.
+    """
+
+    paths: list[bytes] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    mtimes_ns: list[int] = field(default_factory=list)
+    left_out: collections.Counter[str] = field(default_factory=collections.Counter)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+def is_audio(name: bytes) -> bool:
+    """Tells by the ending of a file's name whether it is audio."""
+    return name[name.rfind(b".") :].lower() in _ENDINGS
+
+
+def walk(root: bytes) -> Listing:
+    """Walks real folders first and folders behind links last, each once, so that a loop of links ends."""
+    found = Listing()
+    seen: set[tuple[int, int]] = set()
+    real, linked = [b""], collections.deque[bytes]()
+    while real or linked:
+        relative = real.pop() if real else linked.popleft()
+        folder = os.path.join(root, relative)
+        try:
+            identity = os.stat(folder)
+            if (identity.st_dev, identity.st_ino) in seen:
+                found.left_out["folders linked twice"] += 1
+                continue
+            seen.add((identity.st_dev, identity.st_ino))
+            entries = os.scandir(folder)
+        except OSError as error:
+            found.rejects.append(_reject(relative, error))
+            continue
+        prefix = relative + b"/" if relative else b""
+        with entries:
+            folders = _list_folder(found, prefix, entries)
+        # The order of names decides what is met first, not that of the disk.
+        for name, is_link in sorted(folders, reverse=True):
+            (linked if is_link else real).append(prefix + name)
+    return found
+
+
+def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[bytes]]) -> list[tuple[bytes, bool]]:
+    """Adds the audio files of a folder; returns the folders in it, and whether each is behind a link."""
+    folders: list[tuple[bytes, bool]] = []
+    paths, sizes, mtimes_ns = found.paths, found.sizes, found.mtimes_ns
+    try:
+        for entry in entries:
+            name = entry.name
+            if name[0] == _DOT:
+                found.left_out["hidden"] += 1
+            elif _is_folder(entry):
+                if name == _BACKGROUND:
+                    left = sum(len(names) for _, _, names in os.walk(entry.path))
+                    found.left_out[f"in {BACKGROUND_FOLDER}"] += left
+                else:
+                    folders.append((name, entry.is_symlink()))
+            elif name[-4:] not in _ENDINGS and not is_audio(name):  # most names are told by the first look
+                found.left_out["not audio"] += 1
+            else:
+                try:
+                    status = entry.stat()
+                except OSError as error:
+                    found.rejects.append(_reject(prefix + name, error))
+                    continue
+                if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait for ever
+                    found.left_out["not a file"] += 1
+                    continue
+                paths.append(prefix + name)
+                sizes.append(status.st_size)
+                mtimes_ns.append(status.st_mtime_ns)
+    except OSError as error:
+        found.rejects.append(_reject(prefix[:-1], error))
+    return folders
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself; what is asked of it next meets the same error and says so
+
+
+def _reject(path: bytes, error: OSError) -> Reject:
+    return Reject(escape_path(path) or ".", "scan", file_error(error).reason, error.strerror or str(error))

@@ -1,0 +1,239 @@
+"""The one function that changes a feature set, by an atomic rename after all else is on disk."""
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.errors import Reject, RunError
+from features.frontend.spec import FeatureSpec
+from features.io.atomic import fsync_folder, write_file
+from features.io.parquet import read_table
+from features.sources.content_hash import table_hash
+from features.sources.partition import count
+from features.sources.rejects import COLUMNS, STATE_COLUMNS, in_order, to_csv
+from features.store.known_rows import CLIPS_COLUMNS
+from features.store.locks import committing
+from features.store.manifest import MANIFEST, Manifest, load_manifest
+from features.store.shards import Shard, read_shard, shard_path
+from features.store.statistics import Statistics
+from features.store.unit_report import Report, is_whole, read_report, read_statistics, report_path, reported_shard
+from features.store.versions import library_versions
+
+# Versions say who computed the set, and the state is a number: neither is its content.
+_NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a state shall hold.
+
+    Attributes:
+        shards: by partition, in the manifest's order.
+        statistics: sums by partition.
+        clips: table of `features.store.known_rows.CLIPS_COLUMNS`, shard after shard, row after row.
+        rejects: files that could not be used.
+    """
+
+    shards: dict[str, list[Shard]]
+    statistics: dict[str, Statistics]
+    clips: pa.Table
+    rejects: list[Reject]
+
+
+def gather(
+    folder: str | Path,
+    partitions: Mapping[str, Sequence[str]],
+    staying: Mapping[str, tuple[Shard, pa.Table]],
+    rejects: Sequence[Reject],
+    spec: FeatureSpec,
+    storage_format: str,
+    base: Manifest | None = None,
+) -> Contents:
+    """Puts together what a state shall hold.
+
+    Args:
+        folder: the feature set.
+        partitions: names of the shards of each partition: those that stay, and finished units.
+        staying: shards that stay, and their lines of the clips table, by name.
+        rejects: files that were refused before there were units.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        base: the committed state, whose sums are taken where the shards are its own.
+    """
+    summed = base is not None and {name: list(held) for name, held in partitions.items()} == {
+        name: [shard.name for shard in held] for name, held in base.partitions.items()
+    }
+    shards: dict[str, list[Shard]] = {}
+    statistics: dict[str, Statistics] = {}
+    tables: list[pa.Table] = []
+    refused = list(rejects)
+    for partition, names in partitions.items():
+        shards[partition], sums = [], []
+        for name in names:
+            if name in staying:
+                shard, lines = staying[name]
+                if not summed:
+                    sums.append(_statistics(folder, shard, spec, storage_format))
+            else:
+                report = _report(folder, name)
+                sums.append(report.statistics)
+                refused += _rejects(report.rows)
+                lines = report.rows.filter(pc.is_valid(report.rows["row"]))
+                lines = lines.append_column("shard", pa.array([name] * len(lines), pa.string()))
+                if report.shard is None:
+                    continue
+                shard = report.shard
+            shards[partition].append(shard)
+            tables.append(lines.select(CLIPS_COLUMNS))
+        statistics[partition] = base.statistics[partition] if base and summed else Statistics.merge(sums)
+    clips = pa.concat_tables(tables).combine_chunks() if tables else pa.table({"label": pa.array([], pa.string())})
+    return Contents(shards, statistics, clips, in_order(refused))
+
+
+def commit(
+    folder: str | Path, contents: Contents, base: Manifest | None, storage_format: str, **described: Any
+) -> tuple[Manifest, bool]:
+    """Makes contents the committed state of a set, by one atomic rename, last.
+
+    Args:
+        folder: the set.
+        contents: whose shards are all there.
+        base: the state that the run began with.
+        storage_format: `tfrecord` or `parquet`.
+        described: spec, policies, source and options of the manifest.
+
+    Returns:
+        The committed state, and whether anything was committed: a state equal to `base` is `base`.
+
+    Raises:
+        RunError: another run has committed since this one began, a shard is no longer there, or no clip was usable.
+    """
+    folder = Path(folder)
+    clips, rejects = contents.clips, contents.rejects
+    if not len(clips):
+        first = rejects[0]
+        raise RunError(
+            f"every clip was rejected, {len(rejects)} in all; the first: {first.path}: {first.reason}, {first.message}"
+        )
+    sink = pa.BufferOutputStream()
+    pq.write_table(clips, sink)
+    tables = {
+        "clips": (sink.getvalue().to_pybytes(), "parquet"),
+        "rejects": (rejects_table(rejects).encode(), "csv"),
+    }
+    with committing(folder):
+        now = load_manifest(folder) if (folder / MANIFEST).exists() else None
+        if (now.state if now else 0) != (base.state if base else 0):
+            raise RunError(
+                f"another featurize committed into {folder} while this one ran; run it again, finished shards are kept"
+            )
+        state = (base.state if base else 0) + 1
+        manifest = Manifest(
+            state=state,
+            storage_format=storage_format,
+            classes=sorted(pc.unique(clips["label"]).to_pylist()),
+            partitions=contents.shards,
+            statistics=contents.statistics,
+            counts=_counts(clips, rejects),
+            clips_file=_table_name("clips", state, *tables["clips"]),
+            rejects_file=_table_name("rejects", state, *tables["rejects"]),
+            versions=library_versions(),
+            **described,
+        )
+        if base is not None and _content(manifest) == _content(base) and _equal_tables(folder, base, contents):
+            return base, False
+        staying = set() if base is None else set(base.shards(base.partitions))
+        for shard in manifest.shards(manifest.partitions):
+            if shard not in staying and _reported(folder, shard.name) != shard:
+                raise RunError(f"another featurize has built the shard {shard.name} anew; run featurize again")
+            if not is_whole(folder, shard, storage_format):
+                path = shard_path(folder, shard.name, storage_format)
+                raise RunError(f"the shard {path} went away before it was committed; run featurize again")
+        write_file(folder / manifest.clips_file, tables["clips"][0])
+        write_file(folder / manifest.rejects_file, tables["rejects"][0])
+        if base is not None:
+            (folder / "states").mkdir(exist_ok=True)
+            fsync_folder(folder)
+            # As it stands there: one of an earlier format version keeps it.
+            write_file(folder / "states" / f"manifest-{base.state:06d}.json", (folder / MANIFEST).read_bytes())
+        write_file(folder / MANIFEST, manifest.to_json())
+    return manifest, True
+
+
+def rejects_table(rejects: Iterable[Reject]) -> str:
+    """Returns the table of rejects of a set as CSV."""
+    return to_csv(in_order(rejects), (*COLUMNS, *STATE_COLUMNS))
+
+
+def has_rejects(folder: Path, base: Manifest, rejects: Iterable[Reject]) -> bool:
+    """Tells whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
+    try:
+        return (folder / base.rejects_file).read_bytes() == rejects_table(rejects).encode()
+    except OSError:
+        return False
+
+
+def _table_name(table: str, state: int, content: bytes, ending: str) -> str:
+    return f"{table}-{state:06d}-{table_hash(content)}.{ending}"
+
+
+def _statistics(folder: str | Path, shard: Shard, spec: FeatureSpec, storage_format: str) -> Statistics:
+    try:
+        return read_statistics(folder, shard.name)
+    except (OSError, ValueError, KeyError, TypeError):  # the report is gone: its sums follow from the shard
+        path = shard_path(folder, shard.name, storage_format)
+        return Statistics.of(read_shard(path, storage_format, shard, spec).features)
+
+
+def _report(folder: str | Path, name: str) -> Report:
+    try:
+        return read_report(folder, name)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        path, why = report_path(folder, name), str(error).splitlines()[0]
+        raise RunError(f"cannot read the report {path}: {why}; remove it and run featurize again") from error
+
+
+def _reported(folder: Path, name: str) -> Shard | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return reported_shard(folder, name)
+    return None
+
+
+def _rejects(rows: pa.Table) -> list[Reject]:
+    names = [*COLUMNS, *STATE_COLUMNS]
+    return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(names).to_pylist()]
+
+
+def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:
+    reasons = [reject.reason for reject in rejects]
+    warnings = pc.value_counts(clips["warning"].drop_null()).to_pylist()
+    return {
+        "clips": len(clips),
+        "rejected": len(rejects),
+        "seconds": pc.sum(clips["seconds"]).as_py(),
+        "classes": count(clips),
+        "rejects": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        "warnings": {
+            row["values"]: row["counts"] for row in sorted(warnings, key=lambda row: row["values"]) if row["values"]
+        },
+    }
+
+
+def _content(manifest: Manifest) -> str:
+    blank: dict[str, Any] = dict.fromkeys(_NOT_CONTENT, "")
+    return replace(manifest, **blank).to_json()
+
+
+def _equal_tables(folder: Path, base: Manifest, contents: Contents) -> bool:
+    """Compares rows and not bytes, which tell the version of pyarrow."""
+    try:
+        clips = read_table(folder / base.clips_file)
+    except (OSError, pa.ArrowInvalid):
+        return False  # it is gone or damaged: it is written anew
+    return has_rejects(folder, base, contents.rejects) and bool(clips.equals(contents.clips))

@@ -1,0 +1,198 @@
+"""What lies in the folder of a feature set: its own files, the states that name them, and what is not its own."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import RunError, UsageError
+from features.io.atomic import PARTIAL_SUFFIX
+from features.sources.paths import escape_path
+from features.store.locks import LOCKS
+from features.store.manifest import MANIFEST, Manifest
+from features.store.run_log import RUNS
+from features.store.shards import FORMATS, shard_path
+from features.store.unit_report import report_path
+
+STATES, SHARDS, REPORTS, TABLES, LEFTOVERS = KINDS = ("states", "shards", "reports", "tables", "leftovers")
+WORK = "work"
+_STAYING = (MANIFEST, RUNS, *LOCKS)
+_UNIT = "[a-z]+(?:-[0-9]+)?-[0-9a-f]{24}"
+_SHARD = f"{_UNIT}\\.(?:{'|'.join(FORMATS)})"
+_REPORT = f"{_UNIT}\\.parquet"
+_NONE = "(?!)"
+_WRITER = "[0-9]+(?:-[0-9a-f]{8})?"  # of `features.io.atomic.writer_name`
+_NUMBER = "[0-9]{6}|[1-9][0-9]{6,}"
+_STATE = re.compile(f"manifest-({_NUMBER})\\.json")
+# By folder: the kind of files and what their names are, by the rules of `plan`, `commit` and the pipeline.
+_NAMES = {
+    "": (TABLES, f"clips-(?:{_NUMBER})-[0-9a-f]{{16}}\\.parquet|rejects-(?:{_NUMBER})-[0-9a-f]{{16}}\\.csv"),
+    "states": (STATES, _STATE.pattern),
+    "shards": (SHARDS, _SHARD),
+    "reports": (REPORTS, _REPORT),
+    WORK: (LEFTOVERS, f"units-{_WRITER}\\.parquet"),
+    # Where verify --repair builds.
+    f"{WORK}/repair": (LEFTOVERS, _NONE),
+    f"{WORK}/repair/shards": (LEFTOVERS, _SHARD),
+    f"{WORK}/repair/reports": (LEFTOVERS, _REPORT),
+}
+# Those that runs make and take away, the innermost first.
+WORK_FOLDERS = sorted((place for place in _NAMES if place.startswith(WORK)), reverse=True)
+_PARTIAL = f"\\.{_WRITER}{re.escape(PARTIAL_SUFFIX)}"
+
+
+@dataclass(frozen=True)
+class SetFile:
+    """A file of a feature set that does not stay for ever.
+
+    Attributes:
+        path: relative to the set, with `/`.
+        kind: one of `KINDS`.
+        bytes: its size.
+        mtime_ns: its modification time.
+    """
+
+    path: str
+    kind: str
+    bytes: int
+    mtime_ns: int
+
+    @property
+    def state(self) -> int | None:
+        """Number of the state that it holds, None where it is another file."""
+        match = _STATE.fullmatch(os.path.basename(self.path))
+        return int(match[1]) if match and self.kind == STATES else None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What lies in the folder of a set beside its manifest, its diary and its locks.
+
+    Attributes:
+        files: its own files, by kind and path.
+        foreign: paths of what is not its own, escaped; those of folders end in `/`.
+        links: paths of what would be its own and is a link, which nothing follows.
+    """
+
+    files: list[SetFile]
+    foreign: list[str]
+    links: list[str]
+
+    @property
+    def states(self) -> dict[int, SetFile]:
+        """The files of states by number, the earliest first."""
+        return dict(sorted((file.state, file) for file in self.files if file.state is not None))
+
+
+@dataclass(frozen=True)
+class Unreferenced:
+    """The files of a set that its committed state does not name.
+
+    Attributes:
+        by_none: those that no state names.
+        by_earlier: those that earlier states name alone, and these states.
+        states: numbers of the earlier states that are there.
+        unreadable: why a state cannot be read, by its path; what it alone names counts as named by none.
+    """
+
+    by_none: list[SetFile]
+    by_earlier: list[SetFile]
+    states: list[int]
+    unreadable: dict[str, str]
+
+
+def take_inventory(folder: str | Path) -> Inventory:
+    """Looks through the folder of a set; neither follows links nor goes into folders that are not the set's."""
+    files: list[SetFile] = []
+    foreign: list[str] = []
+    links: list[str] = []
+    for place, (kind, names) in _NAMES.items():
+        if place.startswith(tuple(f"{link}/" for link in links)):
+            continue
+        if place and os.path.islink(os.path.join(folder, place)):
+            links.append(place)
+            continue
+        own = re.compile(names)
+        partial = re.compile(f"(?:{names}{'' if place else f'|{re.escape(MANIFEST)}'}){_PARTIAL}")
+        for entry in _entries(os.path.join(folder, place)):
+            path = f"{place}/{entry.name}" if place else entry.name
+            if path in _NAMES or path in _STAYING:
+                continue
+            found = kind if own.fullmatch(entry.name) else LEFTOVERS if partial.fullmatch(entry.name) else None
+            if found is None or not entry.is_file(follow_symlinks=False):
+                ending = "/" if entry.is_dir(follow_symlinks=False) else ""
+                held = links if found and entry.is_symlink() else foreign
+                held.append(escape_path(os.fsencode(path)) + ending)
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # a run has taken it away or named it
+                continue
+            files.append(SetFile(path, found, status.st_size, status.st_mtime_ns))
+    files.sort(key=lambda file: (KINDS.index(file.kind), file.path))
+    return Inventory(files, sorted(foreign), sorted(links))
+
+
+def unreferenced(folder: str | Path, manifest: Manifest) -> Unreferenced:
+    """Finds what the committed state of a set does not name; reads only, and takes no lock.
+
+    Args:
+        folder: the set.
+        manifest: its committed state.
+    """
+    inventory = take_inventory(folder)
+    committed, earlier = names_of(manifest), set[str]()
+    linked = [path for path in inventory.links if path.startswith(STATES)]
+    unreadable = {path: f"{Path(folder) / path} is a link, which is not followed" for path in linked}
+    for file in inventory.states.values():
+        try:
+            earlier |= names_of(read_state(folder, file))
+        except FileNotFoundError:
+            continue
+        except RunError as error:
+            unreadable[file.path] = str(error)
+    others = [file for file in inventory.files if file.path not in committed]
+    by_earlier = [file for file in others if file.kind == STATES or file.path in earlier]
+    by_none = [file for file in others if not (file.kind == STATES or file.path in earlier)]
+    return Unreferenced(by_none, by_earlier, [n for n in inventory.states if n < manifest.state], unreadable)
+
+
+def names_of(manifest: Manifest) -> set[str]:
+    """Returns the files that a state names, relative to its set: its tables, its shards and their reports."""
+    # Paths are made once: of a hundred thousand shards they would take seconds.
+    patterns = [shard_path("", "{}", manifest.storage_format).as_posix(), report_path("", "{}").as_posix()]
+    shards = manifest.shards(manifest.partitions)
+    named = {pattern.format(shard.name) for shard in shards for pattern in patterns}
+    return named | {manifest.clips_file, manifest.rejects_file}
+
+
+def read_state(folder: str | Path, file: SetFile) -> Manifest:
+    """Reads an earlier state.
+
+    Raises:
+        FileNotFoundError: it is no longer there.
+        RunError: it cannot be read.
+    """
+    path = Path(folder) / file.path
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, UsageError) as error:
+        raise RunError(f"{path} is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)) from error
+
+
+def total_bytes(files: Iterable[SetFile]) -> int:
+    """Returns how many bytes files have together."""
+    return sum(file.bytes for file in files)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except (FileNotFoundError, NotADirectoryError):  # a set has a folder when it has something to put there
+        return

@@ -1,0 +1,162 @@
+"""The committed state of a feature set: what is in it, and where it came from."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from features.errors import UsageError
+from features.frontend.spec import FeatureSpec
+from features.sources.paths import escape_path
+from features.sources.table_rows import is_text
+from features.store.locks import LOCKS
+from features.store.run_log import RUNS
+from features.store.shards import Shard
+from features.store.statistics import Statistics
+
+FORMAT_NAME = "soundmill-features"
+# Version 1: offsets in the clips table are those of records, and rejects tell nothing of the files.
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
+MANIFEST = "manifest.json"
+# The folders of a set; one that holds nothing else is a set whose first run did not end.
+FOLDERS = ("shards", "reports", "states", "work")
+_OWN_FILES = (*LOCKS, RUNS)
+_OWN_PREFIXES = ("clips-", "rejects-", MANIFEST)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A feature set as it was committed.
+
+    Attributes:
+        state: number of the commit, from 1.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        policies: what was done with odd clips.
+        source: kind and root of the source.
+        options: what chose and divided the clips: group, split, limit.
+        classes: sorted labels; a label's place is its id.
+        partitions: shards by partition, in planned order.
+        statistics: sums by partition.
+        counts: clips by class and partition, rejects by reason, hours.
+        clips_file: name of the clips table.
+        rejects_file: name of the table of rejects.
+        versions: of the libraries that made it.
+    """
+
+    state: int
+    spec: FeatureSpec
+    storage_format: str
+    policies: dict[str, str]
+    source: dict[str, str]
+    options: dict[str, Any]
+    classes: list[str]
+    partitions: dict[str, list[Shard]]
+    statistics: dict[str, Statistics]
+    counts: dict[str, Any]
+    clips_file: str
+    rejects_file: str
+    versions: dict[str, str]
+
+    def rows(self, partitions: Iterable[str]) -> int:
+        """Returns the number of rows of a union of partitions."""
+        return sum(shard.rows for shard in self.shards(partitions))
+
+    def shards(self, partitions: Iterable[str]) -> list[Shard]:
+        """Returns the shards of a union of partitions in manifest order; raises `UsageError` for an unknown one."""
+        wanted = set(partitions)
+        unknown = sorted(wanted - set(self.partitions))
+        if unknown:
+            raise UsageError(f"no partition {unknown[0]!r} in the features; there are {', '.join(self.partitions)}")
+        return [shard for name, shards in self.partitions.items() if name in wanted for shard in shards]
+
+    def to_json(self) -> str:
+        """Returns the file's content."""
+        content = {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "spec": self.spec.to_dict(),
+            "fingerprint": self.spec.fingerprint,
+            "shape": self.spec.shape,  # of a row, for readers that do not derive it
+            "partitions": {name: [asdict(shard) for shard in shards] for name, shards in self.partitions.items()},
+            "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> "Manifest":
+        """Reads the file's content; raises `UsageError` where it is none of a known version."""
+        try:
+            content = json.loads(text)
+            if content.pop("format") != FORMAT_NAME:
+                raise ValueError("another format")
+            version, fingerprint = content.pop("format_version"), content.pop("fingerprint")
+            del content["shape"]
+            if version not in _READABLE:
+                known = " and ".join(map(str, _READABLE))
+                raise UsageError(f"{where} has format version {version}; this soundmill reads versions {known}")
+            content["spec"] = FeatureSpec.from_dict(content["spec"], where=where)
+            content["partitions"] = {
+                name: [Shard(**shard) for shard in shards] for name, shards in content["partitions"].items()
+            }
+            content["statistics"] = {name: Statistics.from_dict(sums) for name, sums in content["statistics"].items()}
+            manifest = cls(**content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{where} is not the manifest of a feature set: {error!r}") from error
+        if manifest.spec.fingerprint != fingerprint:
+            raise UsageError(
+                f"the features of {where} come from another version of the front end; featurize into a new folder"
+            )
+        return manifest
+
+
+def check_text(values: Iterable[str]) -> None:
+    """Raises `UsageError` for the name of a source or an option that no manifest can hold."""
+    for value in values:
+        if not is_text(value):
+            shown = escape_path(os.fsencode(value))
+            raise UsageError(f"what a manifest names is UTF-8, and {shown} is not; rename it, or give a link to it "
+                             "that has another name")  # fmt: skip
+
+
+def load_manifest(folder: str | Path) -> Manifest:
+    """Reads the committed state of a feature set; raises `UsageError` where the folder holds none."""
+    path = Path(folder) / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not Path(folder).is_dir():
+            raise UsageError(f"no such feature set: {folder}; make it with python -m pipelines.featurize") from error
+        raise UsageError(
+            f"{folder} is not a complete feature set: it has no {MANIFEST}. If featurize was interrupted, run it again"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    return Manifest.from_json(text, str(path))
+
+
+def existing_manifest(folder: str | Path) -> Manifest | None:
+    """Returns the state that a run would bring up to date, None for a new or interrupted set.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        return load_manifest(folder)
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file; the output of featurize is a folder")
+    foreign = [
+        name
+        for name in sorted(os.listdir(folder))
+        if name not in FOLDERS and name not in _OWN_FILES and not name.startswith(_OWN_PREFIXES)
+    ]
+    if foreign:
+        raise UsageError(f"{folder} is not a feature set (it holds {foreign[0]}); give a new or an empty folder")
+    return None

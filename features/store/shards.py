@@ -1,0 +1,260 @@
+"""Shards: files of feature rows, as TFRecord or as Parquet, with the same columns.
+
+A row is the tensor as raw little-endian bytes (`features`) with `path`, `start`, `label` and `group`. A shard is
+written whole or not at all, uncompressed.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features.errors import RunError
+from features.frontend.spec import FeatureSpec
+from features.io.atomic import AtomicFile
+from features.io.parquet import read_table
+from features.io.tfrecord import records, write_records
+from features.sources.folder import Clip
+from features.store.parquet_rows import ParquetRows, Place
+
+FORMATS = ("tfrecord", "parquet")
+MAX_ROWS = 1024
+MAX_BYTES = 64 * 2**20
+
+_MAX_OPEN_FILES = 256
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What the manifest knows of a shard.
+
+    Attributes:
+        name: file name without its ending.
+        rows: number of rows.
+        bytes: size of the file.
+        crc32c: CRC-32C of the file.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    crc32c: int
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """The content of a shard.
+
+    Attributes:
+        tensors: features of each row, spec.storage_dtype of shape spec.shape, views into what was read, read-only.
+        paths: path of each row's clip.
+        labels: label of each row.
+    """
+
+    tensors: list[NDArray[np.floating]]
+    paths: list[str]
+    labels: list[str]
+
+    @property
+    def features(self) -> NDArray[np.floating]:
+        """The tensors together, spec.storage_dtype of shape (rows, *spec.shape): a copy."""
+        return np.stack(self.tensors)
+
+    def take(self, rows: NDArray[np.int64]) -> "ShardRows":
+        """Returns the rows of these numbers, and keeps no others alive."""
+        chosen = rows.tolist()
+        return ShardRows(
+            [self.tensors[row].copy() for row in chosen],
+            [self.paths[row] for row in chosen],
+            [self.labels[row] for row in chosen],
+        )
+
+
+def rows_per_shard(spec: FeatureSpec) -> int:
+    """Returns how many rows a shard holds at most; it follows from the spec alone."""
+    return max(1, min(MAX_ROWS, MAX_BYTES // spec.row_bytes))
+
+
+def shard_path(folder: str | Path, name: str, storage_format: str) -> Path:
+    """Returns where a shard of a feature set lies."""
+    return Path(folder) / "shards" / f"{name}.{storage_format}"
+
+
+class ShardWriter:
+    """Writes a shard row by row; the file takes its name when the block ends well.
+
+    Attributes:
+        rows: number of rows so far.
+    """
+
+    def __init__(self, path: str | Path, storage_format: str, spec: FeatureSpec) -> None:
+        """Begins a shard.
+
+        Args:
+            path: where it goes, named after its content.
+            storage_format: `tfrecord` or `parquet`.
+            spec: the front end of the rows.
+        """
+        self.rows = 0
+        self._file = AtomicFile(path)
+        self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
+        self._storage_format, self._spec = storage_format, spec
+        self._table: ParquetRows | None = None
+        self._places: list[Place] = []
+
+    def write(self, features: NDArray[np.floating], clips: Sequence[Clip]) -> None:
+        """Appends rows: features of shape (rows, *spec.shape), in the spec's dtype, and the clip of each."""
+        self.rows += len(clips)
+        features = np.ascontiguousarray(features, dtype=self._dtype)
+        if self._storage_format == "parquet":
+            self._table = self._table or ParquetRows(self._file, self._spec)
+            self._table.add(features, clips)
+            return
+        fields: list[dict[str, bytes | int]] = [
+            {
+                "path": clip.path.encode(),
+                "start": clip.start,
+                "label": (clip.label or "").encode(),
+                "group": (clip.group or "").encode(),
+            }
+            for clip in clips
+        ]
+        self._places += (Place(*place) for place in write_records(self._file, fields, "features", features))
+
+    def finish(self) -> tuple[Shard, list[Place]]:
+        """Writes what is still to be written.
+
+        Returns:
+            What the manifest shall know of the shard, and where the tensor of each row lies.
+        """
+        if self._table is not None:
+            self._places = self._table.finish()
+        name = os.path.splitext(os.path.basename(self._file.path))[0]
+        return Shard(name, self.rows, self._file.num_bytes, self._file.crc32c), self._places
+
+    def discard(self) -> None:
+        """Says that nothing shall be left of it when the block ends."""
+        self._file.discard()
+
+    def __enter__(self) -> "ShardWriter":
+        """Returns the writer itself."""
+        self._file.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Names the file, or removes it where the block raised."""
+        if kind is not None and self._table is not None:
+            self._table.abandon()
+        self._file.__exit__(kind, error, trace)
+
+
+class RowReader:
+    """Reads the tensors of single rows of a set's shards by their places, and proves them."""
+
+    def __init__(self, folder: str | Path, storage_format: str, spec: FeatureSpec) -> None:
+        """Takes the folder of the set; shards are opened when a row of theirs is asked for."""
+        self._folder, self._storage_format = folder, storage_format
+        self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
+        self._shape = spec.shape
+        self._row_bytes = spec.row_bytes
+        self._files: dict[str, BinaryIO] = {}
+
+    def read(self, shard: str, place: Place) -> NDArray[np.floating] | None:
+        """Returns the tensor of a row, shape spec.shape, or None where the bytes that were written are not there."""
+        try:
+            content = os.pread(self._file(shard).fileno(), self._row_bytes, place.offset)
+        except OSError:
+            return None
+        if len(content) != self._row_bytes or google_crc32c.value(content) != place.crc32c:
+            return None
+        return np.frombuffer(content, self._dtype).reshape(self._shape)
+
+    def __enter__(self) -> "RowReader":
+        """Returns the reader itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the shards."""
+        self._close()
+
+    def _file(self, shard: str) -> BinaryIO:
+        if shard not in self._files:
+            if len(self._files) == _MAX_OPEN_FILES:
+                self._close()
+            path = shard_path(self._folder, shard, self._storage_format)
+            self._files[shard] = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in __exit__
+        return self._files[shard]
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+
+def read_shard(
+    path: Path, storage_format: str, expected: Shard, spec: FeatureSpec, memory: NDArray[np.uint8] | None = None
+) -> ShardRows:
+    """Reads a whole shard and proves that it is the one that was written.
+
+    Args:
+        path: of its file.
+        storage_format: `tfrecord` or `parquet`.
+        expected: what the manifest knows of it.
+        spec: the front end of its rows.
+        memory: what is read into, expected.bytes at least, and then viewed by the rows; None for memory of their own,
+            which is slower.
+
+    Raises:
+        RunError: the file is missing, or is not what the manifest says, with its name and the way out.
+    """
+    way_out = f"python -m features.verify {path.parent.parent} --repair computes it again from the source"
+    try:
+        content, size = _read_into(np.empty(expected.bytes, np.uint8) if memory is None else memory, path, expected)
+    except OSError as error:
+        raise RunError(f"cannot read the shard {path}: {error.strerror}; {way_out}") from error
+    if not len(content) == size == expected.bytes or google_crc32c.value(content) != expected.crc32c:
+        raise RunError(
+            f"the shard {path} is damaged: it has {size} bytes with another checksum than the manifest's "
+            f"({expected.bytes} bytes); {way_out}"
+        )
+    content.flags.writeable = False
+    dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
+    if storage_format == "tfrecord":
+        rows = list(records(content.data))
+        tensors = [np.frombuffer(example["features"], dtype=dtype).reshape(spec.shape) for example in rows]
+        paths = [str(example["path"], "utf-8") for example in rows]
+        labels = [str(example["label"], "utf-8") for example in rows]
+    else:
+        table = read_table(pa.BufferReader(pa.py_buffer(content)), columns=["features", "path", "label"])
+        tensors = [row for chunk in table["features"].chunks for row in _tensor(chunk, dtype, spec)]
+        paths, labels = table["path"].to_pylist(), table["label"].to_pylist()
+    return ShardRows(tensors, paths, labels)
+
+
+def _read_into(memory: NDArray[np.uint8], path: Path, expected: Shard) -> tuple[NDArray[np.uint8], int]:
+    """Reads a shard's file into memory, as many bytes as it should have; returns what was filled and its real size."""
+    count = 0
+    with open(path, "rb", buffering=0) as file:
+        while count < expected.bytes and (read := file.readinto(memory[count : expected.bytes].data)):
+            count += read
+        return memory[:count], os.fstat(file.fileno()).st_size
+
+
+def _tensor(chunk: pa.BinaryArray, dtype: np.dtype[np.floating], spec: FeatureSpec) -> NDArray[np.floating]:
+    """Views the bytes of a column as (rows, *spec.shape), without copying."""
+    offsets = np.frombuffer(chunk.buffers()[1], dtype=np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    if len(chunk) and not (np.diff(offsets) == spec.row_bytes).all():
+        raise ValueError(f"a row has other than {spec.row_bytes} bytes")
+    count = (int(offsets[-1]) - int(offsets[0])) // dtype.itemsize
+    flat = np.frombuffer(chunk.buffers()[2], dtype=dtype, count=count, offset=int(offsets[0]))
+    flat.flags.writeable = False
+    return flat.reshape(len(chunk), *spec.shape)

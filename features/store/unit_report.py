@@ -1,0 +1,156 @@
+"""The report of a unit: all that a commit must know of it, written when its shard is whole."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import DECODER_DEPENDENT, HEALABLE
+from features.io.atomic import AtomicFile
+from features.io.parquet import read_table
+from features.store.shards import Shard, shard_path
+from features.store.statistics import Statistics
+from features.store.versions import library_versions
+
+_METADATA_KEY = b"soundmill"
+_DECODERS = ("soundfile", "libsndfile", "ffmpeg", "decoding")
+ROW_SCHEMA = pa.schema(
+    {
+        "path": pa.string(),
+        "start": pa.int64(),
+        "duration": pa.int64(),
+        "size": pa.int64(),
+        "mtime_ns": pa.int64(),
+        "content_hash": pa.string(),
+        "label": pa.string(),
+        "group": pa.string(),
+        "partition": pa.string(),
+        "seconds": pa.float64(),
+        "warning": pa.string(),
+        "row": pa.int32(),
+        "offset": pa.int64(),
+        "crc32c": pa.int64(),
+        "stage": pa.string(),
+        "reason": pa.string(),
+        "message": pa.string(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the commit must know of a unit.
+
+    Attributes:
+        name: of the unit.
+        fingerprint: of the spec; None in a report of format version 1.
+        shard: the shard, None where no clip was usable.
+        statistics: sums over the shard's rows.
+        versions: of the libraries that computed it.
+        rows: table with a row a member: the clip, where its tensor lies (row, offset and CRC-32C of its bytes), or
+            stage, reason and message.
+    """
+
+    name: str
+    fingerprint: str | None
+    shard: Shard | None
+    statistics: Statistics
+    versions: dict[str, str]
+    rows: pa.Table
+
+
+def report_path(folder: str | Path, name: str) -> Path:
+    """Returns where the report of a unit lies."""
+    return Path(folder) / "reports" / f"{name}.parquet"
+
+
+def is_whole(folder: str | Path, shard: Shard, storage_format: str) -> bool:
+    """Tells whether a shard's file is there and has its size."""
+    try:
+        return os.path.getsize(shard_path(folder, shard.name, storage_format)) == shard.bytes
+    except OSError:
+        return False
+
+
+def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
+    """Tells whether a unit's report exists and the shard that it names, if any, has its size.
+
+    A unit with rejects that time or another decoder may have healed is not finished: its other rows are copied.
+    """
+    try:
+        metadata = _metadata(pq.read_schema(report_path(folder, name)))
+        shard = _shard(metadata)
+        final = metadata.get("final", True) and not (metadata.get("codec") and other_decoder(metadata["versions"]))
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        return False
+    return final and (shard is None or is_whole(folder, shard, storage_format))
+
+
+def other_decoder(versions: dict[str, str]) -> bool:
+    """Tells whether the libraries that decode are others here than these."""
+    here = library_versions()
+    return any(versions.get(name) != here.get(name) for name in _DECODERS)
+
+
+def reported_shard(folder: str | Path, name: str) -> Shard | None:
+    """Returns the shard that a unit's report names; raises `OSError` or `ValueError` where there is no report."""
+    return _shard(_metadata(pq.read_schema(report_path(folder, name))))
+
+
+def read_report(folder: str | Path, name: str) -> Report:
+    """Reads the report of a finished unit."""
+    rows = read_table(report_path(folder, name))
+    metadata = _metadata(rows.schema)
+    statistics = Statistics.from_dict(metadata["statistics"])
+    return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],
+                  rows.replace_schema_metadata())  # fmt: skip
+
+
+def read_statistics(folder: str | Path, name: str) -> Statistics:
+    """Reads the sums of a report without its rows; raises `OSError` or `ValueError` where there is none."""
+    return Statistics.from_dict(_metadata(pq.read_schema(report_path(folder, name)))["statistics"])
+
+
+def write_report(
+    folder: str | Path,
+    name: str,
+    fingerprint: str,
+    shard: Shard | None,
+    statistics: Statistics,
+    outcomes: list[dict[str, Any]],
+) -> None:
+    """Writes the report of a unit, which says that it is finished.
+
+    Args:
+        folder: the feature set.
+        name: of the unit.
+        fingerprint: of the spec.
+        shard: the shard, already written.
+        statistics: sums over its rows.
+        outcomes: what `ROW_SCHEMA` names, for each member.
+    """
+    reasons = {outcome["reason"] for outcome in outcomes if outcome["row"] is None}
+    metadata = {
+        "fingerprint": fingerprint,
+        "final": HEALABLE.isdisjoint(reasons),
+        "codec": not DECODER_DEPENDENT.isdisjoint(reasons),
+        "shard": asdict(shard) if shard else None,
+        "statistics": statistics.to_dict(),
+        "versions": library_versions(),
+    }
+    schema = ROW_SCHEMA.with_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    with AtomicFile(report_path(folder, name)) as file:
+        pq.write_table(pa.Table.from_pylist(outcomes, schema=schema), pa.PythonFile(file, mode="w"))
+
+
+def _metadata(schema: pa.Schema) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(schema.metadata[_METADATA_KEY])
+    return content
+
+
+def _shard(metadata: dict[str, Any]) -> Shard | None:
+    return Shard(**metadata["shard"]) if metadata["shard"] else None

@@ -1,0 +1,24 @@
+"""Versions of the libraries that compute features."""
+
+import functools
+import platform
+from importlib.metadata import version
+
+from features.audio.ffmpeg import ffmpeg_version, find_ffmpeg
+
+# Raised when soundmill itself comes to read what it did not: rejects for their content are tried again then.
+_DECODING = "2"
+_LIBRARIES = ("soundmill", "numpy", "scipy", "soxr", "soundfile", "pyarrow")
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Returns the versions of what computes features; ffmpeg is among them where it is on the PATH."""
+    import soundfile  # it loads libsndfile: only where versions are asked for
+
+    versions = {name: version(name) for name in _LIBRARIES}
+    program = find_ffmpeg()
+    if program is not None:
+        versions["ffmpeg"] = ffmpeg_version(program)
+    versions["decoding"] = _DECODING
+    return {"python": platform.python_version(), "libsndfile": soundfile.__libsndfile_version__, **versions}

@@ -1,0 +1,214 @@
+"""Which shards a set shall have: those that stay, and units of those that are to be built.
+
+A shard stays while no row of it changes. One that loses or changes a row is built anew from its other rows. Clips that
+are new to a partition, and the rows of small shards that have piled up, are dealt out in the order of their keys'
+hashes. All is columnar: a plan of a million clips is a few arrays.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.frontend.spec import FeatureSpec
+from features.sources.clip_order import key_order
+from features.sources.partition import partition_order
+from features.sources.policies import DEFAULTS, Policies
+from features.store.shards import Shard, rows_per_shard
+from features.update.changes import NOTHING, Changes
+from features.update.work_list import members
+
+# So many shards of one tier are merged into one, of a higher tier: a tier ends at so many times the rows it begins at.
+MERGED_SHARDS = 8
+_NAME_DIGITS = 24
+_LARGE_TIER = 99
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shards of the next state.
+
+    Attributes:
+        partitions: names of the shards of each partition in the manifest's order: those that stay, and units.
+        staying: shards of the committed state that stay, by name.
+        rows: for each shard that stays, the numbers of its clips in the order of its rows.
+        units: for each unit, the numbers of its clips in the order of their keys.
+    """
+
+    partitions: dict[str, list[str]]
+    staying: dict[str, Shard]
+    rows: dict[str, NDArray[np.int64]]
+    units: dict[str, NDArray[np.int64]]
+
+
+@dataclass(eq=False)
+class _Segment:
+    """Clips that make a shard: one that stays or is built anew (`shard`, its number), or that are to be dealt out."""
+
+    clips: NDArray[np.int64]
+    shard: int
+    stays: bool = False
+
+
+def make_plan(
+    changes: Changes,
+    shards: dict[str, list[Shard]],
+    spec: FeatureSpec,
+    storage_format: str,
+    state: int = 0,
+    root: str = "",
+    policies: Policies = DEFAULTS,
+) -> Plan:
+    """Deals clips into shards.
+
+    Args:
+        changes: the clips, and what the committed state knows of them.
+        shards: of the committed state, by partition.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        state: number of the committed state, 0 for a new set. It and `root` are part of the names of units, so that
+            none is taken for one of other files that had the same names, sizes and times.
+        root: where the paths of the clips begin.
+        policies: whether odd clips are used; part of the names where they are not the usual ones.
+
+    Returns:
+        The plan; it depends on the set of clips and on the committed state, and not on the clips' order.
+    """
+    clips = changes.clips
+    names = clips["partition"].dictionary_encode().combine_chunks()
+    present = partition_order(names.dictionary.to_pylist())
+    places = np.array([present.index(name) for name in names.dictionary.to_pylist()], np.int64)
+    places = places[names.indices.to_numpy()]
+    listed = [shard for name in shards for shard in shards[name]]
+    homes = _homes(changes, shards, listed, places, present)
+    held = np.bincount(homes[changes.kept & (homes != NOTHING)], minlength=len(listed))
+    whole = [held[number] == shard.rows for number, shard in enumerate(listed)]
+    stays = changes.kept & (np.array([*whole, False])[homes])
+    segments: dict[int, list[_Segment]] = {place: [] for place in range(len(present))}
+    for clips_of in _by_number(np.flatnonzero(stays), homes, _rows_of(changes)):
+        segments[int(places[clips_of[0]])].append(_Segment(clips_of, int(homes[clips_of[0]]), stays=True))
+    rest = np.flatnonzero(~stays & ~changes.refused)
+    rest = rest[key_order(clips.take(pa.array(rest)))]
+    for place in segments:
+        for clips_of in _by_number(rest[places[rest] == place], homes):
+            segments[place].append(_Segment(clips_of, int(homes[clips_of[0]])))
+    partitions: dict[str, list[str]] = {name: [] for name in present}
+    plan = Plan(partitions, {}, {}, {})
+    full = rows_per_shard(spec)
+    salt = f"{spec.fingerprint}\n{storage_format}\n{state}\n{root}\n"
+    if policies != DEFAULTS:
+        salt += json.dumps(dict(policies), sort_keys=True)
+    for place, name in enumerate(present):
+        for segment in _merged(changes, segments[place], full):
+            if segment.stays:
+                shard = listed[segment.shard]
+                partitions[name].append(shard.name)
+                plan.staying[shard.name], plan.rows[shard.name] = shard, segment.clips
+                continue
+            for first in range(0, len(segment.clips), full):
+                dealt = segment.clips[first : first + full]
+                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), salt)}"
+                partitions[name].append(unit)
+                plan.units[unit] = dealt
+    return plan
+
+
+def unit_members(changes: Changes, clips: NDArray[np.int64], spare: pa.Table, spare_of: NDArray[np.int64]) -> pa.Table:
+    """Returns the members of a unit as a work list takes them: the clips, and the rows that are copied.
+
+    Args:
+        changes: the clips, and what the committed state knows of them.
+        clips: numbers of the members.
+        spare: rows of shards that no state names, see `features.store.known_rows.read_spare`.
+        spare_of: for each clip the line of `spare` that may hold its features, `NOTHING` where there is none.
+    """
+    table = changes.clips.take(pa.array(clips))
+    proven = _cached(changes.cache, changes.known[clips], proven=True)
+    if not (spare_of[clips] != NOTHING).any():
+        return members(table, proven)
+    # A file that the state does not know may be the one that an interrupted run has computed a row of.
+    unproven = _cached(spare, spare_of[clips], proven=False)
+    known = pa.array(changes.known[clips] != NOTHING)
+    columns = [pc.if_else(known, proven[name], unproven[name]) for name in proven.column_names]
+    return members(table, pa.table(columns, names=proven.column_names))
+
+
+def _cached(cache: pa.Table, lines: NDArray[np.int64], proven: bool) -> pa.Table:
+    """Returns lines of a cache for a work list, null for `NOTHING`."""
+    cached = cache.take(pa.array(lines, mask=lines == NOTHING))
+    cached = cached.append_column("proven", pa.array(np.full(len(lines), proven)))
+    # A row of format version 1 cannot be copied: where its tensor lies is not known.
+    there = pc.and_(cached["offset"].is_valid(), cached["crc32c"].is_valid())
+    return cached.set_column(cached.column_names.index("shard"), "shard", pc.if_else(there, cached["shard"], None))
+
+
+def _homes(
+    changes: Changes,
+    shards: dict[str, list[Shard]],
+    listed: list[Shard],
+    places: NDArray[np.int64],
+    present: tuple[str, ...],
+) -> NDArray[np.int64]:
+    """Returns for each clip the number of the shard that has its row and is of its partition, else `NOTHING`."""
+    homes = np.full(len(places), NOTHING)
+    if not listed:
+        return homes
+    numbers = pc.index_in(changes.cache["shard"], value_set=pa.array([shard.name for shard in listed]))
+    of_row = numbers.fill_null(NOTHING).to_numpy().astype(np.int64)
+    homes[changes.kept] = of_row[changes.known[changes.kept]]
+    # Of several clips with the content of one row the first stays where the row is.
+    moved = np.flatnonzero(~changes.kept & ~changes.refused & ~changes.computed)
+    moved = moved[key_order(changes.clips.take(pa.array(moved)))]
+    moved = moved[np.unique(changes.known[moved], return_index=True)[1]]
+    home = of_row[changes.known[moved]]
+    numbers_of = [present.index(name) if name in present else NOTHING for name in shards]
+    place_of_shard = np.repeat(numbers_of, [len(held) for held in shards.values()])
+    homes[moved] = np.where(place_of_shard[home] == places[moved], home, NOTHING)
+    return homes
+
+
+def _rows_of(changes: Changes) -> NDArray[np.int64]:
+    """Returns for each clip the number of its row, any number where it has none."""
+    rows = changes.cache["row"].fill_null(NOTHING).to_numpy()
+    return rows[changes.known] if len(rows) else changes.known
+
+
+def _by_number(
+    clips: NDArray[np.int64], homes: NDArray[np.int64], rows: NDArray[np.int64] | None = None
+) -> list[NDArray[np.int64]]:
+    """Returns the clips of each shard, shard after shard, and those without one last; in the order of their rows."""
+    numbers = np.where(homes[clips] == NOTHING, np.iinfo(np.int64).max, homes[clips])
+    within = np.arange(len(clips)) if rows is None else rows[clips]
+    order = np.lexsort((within, numbers))
+    _, firsts = np.unique(numbers[order], return_index=True)
+    return np.split(clips[order], firsts[1:]) if len(clips) else []
+
+
+def _merged(changes: Changes, segments: list[_Segment], full: int) -> list[_Segment]:
+    """Returns the segments of a partition in the order of their shards, small ones merged where they have piled up."""
+    if all(segment.stays for segment in segments):
+        return sorted(segments, key=lambda segment: segment.shard)  # where nothing is to be done nothing is merged
+    segments = sorted(segments, key=lambda segment: segment.shard if segment.shard != NOTHING else np.inf)
+    for tier in range(_LARGE_TIER):
+        small = [segment for segment in segments if _tier(len(segment.clips), full) == tier]
+        if len(small) >= MERGED_SHARDS:
+            merged = np.concatenate([segment.clips for segment in small])
+            merged = merged[key_order(changes.clips.take(pa.array(merged)))]
+            segments = [segment for segment in segments if segment not in small] + [_Segment(merged, NOTHING)]
+    return segments
+
+
+def _tier(rows: int, full: int) -> int:
+    """Returns the tier of a shard: the logarithm of its rows; from half a full shard on it is large enough to stay."""
+    return _LARGE_TIER if 2 * rows >= full else int(np.log(rows) / np.log(MERGED_SHARDS) + 1e-9)
+
+
+def _digest(clips: pa.Table, salt: str) -> str:
+    digest = hashlib.sha256(salt.encode())
+    names = ("path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash")
+    digest.update(json.dumps([clips[name].to_pylist() for name in names], separators=(",", ":")).encode())
+    return digest.hexdigest()[:_NAME_DIGITS]

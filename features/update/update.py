@@ -1,0 +1,247 @@
+"""Brings a feature set up to date with its source: what is to be done, and the commit of what was done."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.errors import DECODER_DEPENDENT, Reject, RunError, UsageError
+from features.frontend.spec import FeatureSpec
+from features.runtime.command import LOG, size_text
+from features.sources.folder import Source
+from features.sources.policies import DEFAULTS, Policies, decided_anew
+from features.sources.rejects import COLUMNS, STATE_COLUMNS
+from features.store.commit import commit, gather, has_rejects
+from features.store.known_rows import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache, read_spare
+from features.store.manifest import Manifest
+from features.store.run_log import last_scan_ns
+from features.store.shards import Shard, shard_path
+from features.store.unit_report import is_finished, is_whole, other_decoder
+from features.update.changes import NOTHING, Changes, Evidence, compare, spare_lines
+from features.update.plan import Plan, make_plan, unit_members
+from features.update.work_list import write_work_list
+
+# A row has a path and a label beside its tensor, in the shard and in the tables.
+_BYTES_BESIDE = 400
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a run is about to do.
+
+    Attributes:
+        folder: the feature set.
+        base: the committed state, None for a new set.
+        source: where the clips come from.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        changes: what has become of each clip.
+        plan: the shards of the next state.
+        scan_started_ns: when the scan of the source began, in nanoseconds since the epoch.
+        todo: names of the units that no earlier run has finished.
+        spare: rows that an interrupted run has finished in other units.
+        spare_of: for each clip its line of `spare`.
+    """
+
+    folder: Path
+    base: Manifest | None
+    source: Source
+    spec: FeatureSpec
+    storage_format: str
+    changes: Changes
+    plan: Plan
+    scan_started_ns: int
+    todo: list[str]
+    spare: pa.Table
+    spare_of: NDArray[np.int64]
+
+    @property
+    def computed(self) -> int:
+        """Number of clips that this run decodes."""
+        clips = np.concatenate([self.plan.units[name] for name in self.todo] or [np.empty(0, np.int64)])
+        return int((self.changes.computed & (self.spare_of == NOTHING))[clips].sum())
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes this run writes: its shards and the tables."""
+        rows = sum(len(self.plan.units[name]) for name in self.todo)
+        return rows * (self.spec.row_bytes + _BYTES_BESIDE) + len(self.changes.clips) * _BYTES_BESIDE
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of the shards that this run was to build and that are there."""
+        paths = (shard_path(self.folder, name, self.storage_format) for name in self.todo)
+        return sum(path.stat().st_size for path in paths if path.exists())
+
+    def superseded_bytes(self, manifest: Manifest) -> int:
+        """Returns the bytes of the shards that were in the committed state and are not in the next one."""
+        before = [] if self.base is None else self.base.shards(self.base.partitions)
+        now = {shard.name for shard in manifest.shards(manifest.partitions)}
+        return sum(shard.bytes for shard in before if shard.name not in now)
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What becomes of how many clips."""
+        computed = self.computed
+        return {
+            "computed": computed,
+            "copied": self.changes.copied,
+            # What an earlier run has finished and not committed is not computed again.
+            "kept": int((~self.changes.refused).sum()) - computed - self.changes.copied,
+            "removed": self.changes.removed,
+        }
+
+    def write_work_list(self, path: Path) -> None:
+        """Writes the units that are to be done, one row group each."""
+        units = self.plan.units
+        write_work_list(
+            ((name, unit_members(self.changes, units[name], self.spare, self.spare_of)) for name in self.todo), path
+        )
+
+    def commit(self, **described: Any) -> tuple[Manifest, bool]:
+        """Commits what was done; see `features.store.commit.commit`."""
+        if self.base is not None and self._is_base(self.base, described):
+            return self.base, False
+        contents = gather(
+            self.folder,
+            self.plan.partitions,
+            self._staying(),
+            self._rejects(),
+            self.spec,
+            self.storage_format,
+            self.base,
+        )
+        return commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
+
+    def _is_base(self, base: Manifest, described: dict[str, Any]) -> bool:
+        """Tells whether the next state would be the committed one, to the times of the files."""
+        if self.plan.units or list(self.plan.staying.values()) != base.shards(base.partitions):
+            return False
+        times = self.changes.cache["mtime_ns"].take(pa.array(self.changes.known))
+        return (
+            all(getattr(base, name) == value for name, value in described.items())
+            and self.changes.clips["mtime_ns"].equals(times)
+            and has_rejects(self.folder, base, self._rejects())
+        )
+
+    def _staying(self) -> dict[str, tuple[Shard, pa.Table]]:
+        """Returns the shards that stay and their lines of the clips table."""
+        if not self.plan.rows:
+            return {}
+        clips = np.concatenate(list(self.plan.rows.values()))
+        lines = self.changes.cache.take(pa.array(self.changes.known[clips])).select(CLIPS_COLUMNS)
+        times = self.changes.clips["mtime_ns"].take(pa.array(clips))
+        lines = lines.set_column(lines.column_names.index("mtime_ns"), CACHE_SCHEMA.field("mtime_ns"), times)
+        staying, first = {}, 0
+        for name, shard in self.plan.staying.items():
+            staying[name] = shard, lines.slice(first, shard.rows)
+            first += shard.rows
+        return staying
+
+    def _rejects(self) -> list[Reject]:
+        """Returns the rejects of the scan, and known ones that need not be tried again."""
+        refused = np.flatnonzero(self.changes.refused)
+        lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
+        times = self.changes.clips["mtime_ns"].take(pa.array(refused)).to_pylist()
+        rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
+        known = [Reject(**{**row, "mtime_ns": time}) for row, time in zip(rows, times, strict=True)]
+        return self.source.rejects + known
+
+
+def prepare(
+    folder: Path,
+    base: Manifest | None,
+    source: Source,
+    clips: pa.Table,
+    spec: FeatureSpec,
+    storage_format: str,
+    scan_started_ns: int,
+    verify_content: bool = False,
+    policies: Policies = DEFAULTS,
+) -> Update:
+    """Finds out what there is to do.
+
+    Args:
+        folder: the feature set.
+        base: its committed state, None for a new one.
+        source: where the clips come from.
+        clips: table of path, start, duration, size, mtime_ns, label, group, partition.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        scan_started_ns: when the scan began, in nanoseconds since the epoch.
+        verify_content: whether contents are compared where times tell that nothing has changed.
+        policies: whether odd clips are used.
+
+    Raises:
+        RunError: a table of the state cannot be read.
+    """
+    cache = empty_cache() if base is None else _without_lost(read_cache(folder, base), folder, base)
+    if base is not None and policies != base.policies:
+        cache = decided_anew(cache, policies)
+    same_root = base is not None and base.source.get("root") == source.root
+    last_scan = last_scan_ns(folder, base.state) if base is not None and same_root else None
+    evidence = Evidence(source.root, scan_started_ns, last_scan, verify_content, _other_decoder(base, cache))
+    changes = compare(clips, cache, evidence)
+    shards = {} if base is None else base.partitions
+    state = 0 if base is None else base.state
+    plan = make_plan(changes, shards, spec, storage_format, state, source.root, policies)
+    todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
+    new = any(changes.computed[plan.units[name]].any() for name in todo)
+    spare = read_spare(folder, base, spec.fingerprint, storage_format) if new else empty_cache()
+    found = (changes, plan, scan_started_ns, todo, spare, spare_lines(changes, spare))
+    return Update(folder, base, source, spec, storage_format, *found)
+
+
+def check_space(update: Update) -> None:
+    """Says how much a run will write; raises `RunError` where the file system has no room for it."""
+    if not update.todo:
+        return
+    free = shutil.disk_usage(update.folder).free
+    shards = f"{len(update.todo):,} {'shard' if len(update.todo) == 1 else 'shards'}"
+    LOG.info("%s to write in %s, %s are free", size_text(update.bytes), shards, size_text(free))
+    if update.bytes > free:
+        raise RunError(
+            f"{update.folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
+            f"make room (python -m features.prune {update.folder} removes what no state names any more), give an "
+            '--output on another disk, or storage_dtype = "float16" in a spec, which halves it'
+        )
+
+
+def check_removal(update: Update, limit: int | None) -> None:
+    """Raises `UsageError` where so much would leave the set that its source is rather not the one it came from.
+
+    Args:
+        update: what the run is about to do.
+        limit: number of clips at most that was asked for.
+    """
+    if update.base is None or not update.changes.removed:
+        return
+    committed, removed = update.base.counts["clips"], update.changes.removed
+    if limit is not None and limit < committed:
+        raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {update.folder}; if "
+                         "that is meant, give --allow-removal")  # fmt: skip
+    if 2 * removed > committed:
+        raise UsageError(
+            f"{removed:,} of the {committed:,} clips of {update.folder} are not in {update.source.root} any more; if "
+            "that is meant, and no disk is missing, give --allow-removal"
+        )
+
+
+def _without_lost(cache: pa.Table, folder: Path, base: Manifest) -> pa.Table:
+    """Returns what a state knows less the rows of shards whose file is gone or cut off: these are computed again."""
+    shards = base.shards(base.partitions)
+    lost = [shard.name for shard in shards if not is_whole(folder, shard, base.storage_format)]
+    if not lost:
+        return cache
+    return cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))
+
+
+def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:
+    if base is None or DECODER_DEPENDENT.isdisjoint(cache["reason"].unique().to_pylist()):
+        return False
+    return other_decoder(base.versions)

@@ -1,0 +1,96 @@
+"""Units of work: each is a shard to build, from clips to decode and from rows of other shards to copy."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.io.atomic import AtomicFile
+from features.sources.folder import Clip
+
+
+@dataclass(frozen=True)
+class CachedRow:
+    """A row of a finished shard that is what decoding its clip again would give.
+
+    Attributes:
+        shard: name of the shard that holds it.
+        offset: of its tensor's first byte in the shard's file.
+        crc32c: CRC-32C of the tensor's bytes.
+        content_hash: of the file that it was computed from.
+        seconds: duration of the clip before it was fitted.
+        warning: what was odd about the clip, None if nothing.
+        proven: whether the file is known to have that content; else it is hashed before the row is taken.
+    """
+
+    shard: str
+    offset: int
+    crc32c: int
+    content_hash: str
+    seconds: float
+    warning: str | None
+    proven: bool
+
+
+@dataclass(frozen=True)
+class ShardUnit:
+    """One element of the pipeline: a shard to build.
+
+    Attributes:
+        name: name of the shard and of its report, a hash of what it shall hold.
+        clips: its members, in the order of their rows.
+        cached: rows to copy, by the numbers of the members that have one.
+    """
+
+    name: str
+    clips: tuple[Clip, ...]
+    cached: Mapping[int, CachedRow] = field(default_factory=dict)
+
+
+CLIP_COLUMNS = [part.name for part in fields(Clip)]
+CACHED_COLUMNS = [part.name for part in fields(CachedRow)]
+_NUMBERS = {name: pa.int64() for name in ("start", "duration", "size", "mtime_ns", "offset", "crc32c")}
+_TYPES = {**_NUMBERS, "seconds": pa.float64(), "proven": pa.bool_()}
+_PREFIX = "cached_"
+MEMBER_SCHEMA = pa.schema(
+    {name: _TYPES.get(name, pa.string()) for name in CLIP_COLUMNS}
+    | {_PREFIX + name: _TYPES.get(name, pa.string()) for name in CACHED_COLUMNS}
+)
+
+
+def members(clips: pa.Table, cached: pa.Table) -> pa.Table:
+    """Puts clips and the rows that are copied for them side by side.
+
+    Args:
+        clips: table with the columns of `Clip`.
+        cached: table of as many lines with the columns of `CachedRow`, null where nothing is copied.
+    """
+    columns = [*clips.select(CLIP_COLUMNS).columns, *cached.select(CACHED_COLUMNS).columns]
+    return pa.table(columns, names=MEMBER_SCHEMA.names).cast(MEMBER_SCHEMA)
+
+
+def write_work_list(units: Iterable[tuple[str, pa.Table]], path: str | Path) -> None:
+    """Writes units as a Parquet file, one row group each; raises `RunError` where no space is left.
+
+    Args:
+        units: name and members of each, as `members` gives them.
+        path: of the file.
+    """
+    schema = MEMBER_SCHEMA.append(pa.field("unit", pa.string()))
+    with AtomicFile(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for name, rows in units:
+            unit = pa.array([name] * len(rows), pa.string())
+            writer.write_table(rows.append_column("unit", unit), row_group_size=len(rows))
+
+
+def read_unit(work_list: pq.ParquetFile, row_group: int) -> ShardUnit:
+    """Reads one unit of an open work list; to open one takes as long as it has units."""
+    rows = work_list.read_row_group(row_group)
+    clips = tuple(map(Clip, *(rows[name].to_pylist() for name in CLIP_COLUMNS)))  # its fields, in their order
+    copied = np.flatnonzero(rows[f"{_PREFIX}shard"].is_valid())
+    found = rows.select([_PREFIX + name for name in CACHED_COLUMNS]).rename_columns(CACHED_COLUMNS).take(copied)
+    cached = {number: CachedRow(**row) for number, row in zip(copied.tolist(), found.to_pylist(), strict=True)}
+    return ShardUnit(rows["unit"][0].as_py(), clips, cached)

@@ -1,0 +1,187 @@
+"""The one thing that scoring needs: network, front end and class names, in a folder that is whole or not there."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import UsageError
+from features.frontend.spec import FeatureSpec
+from features.io.atomic import atomic_folder, write_file
+from model.inference.litert import convert
+from model.inference.tensorflow_setup import load_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER = "model"
+FORMAT_NAME = "soundmill-model"
+FORMAT_VERSION = 1
+_NETWORK_FILE = "network.keras"
+_LITERT_FILE = "network.tflite"
+_DESCRIPTION_FILE = "artifact.json"
+_FIELDS = ("spec", "fingerprint", "classes", "network", "returns_logits", "trained_on", "network_sha256")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A trained network and what it takes to use it.
+
+    Attributes:
+        network: the Keras model: (clips, *spec.shape, 1) to (clips, classes).
+        spec: the front end whose features it was trained on.
+        classes: labels in the order of the network's outputs.
+        network_name: its name among the networks.
+        returns_logits: whether outputs go through a softmax to give probabilities.
+        trained_on: partitions that it was trained on.
+        digest: sha256 of the saved network, which names this very training.
+    """
+
+    network: "keras.Model"
+    spec: FeatureSpec
+    classes: list[str]
+    network_name: str
+    returns_logits: bool
+    trained_on: tuple[str, ...]
+    digest: str = ""
+
+    def probabilities(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Asks Keras for the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        from scipy.special import softmax
+
+        outputs = self.network(features[..., np.newaxis], training=False).numpy()
+        return softmax(outputs, axis=-1) if self.returns_logits else outputs
+
+
+def save_artifact(run: Path, artifact: Artifact) -> Path:
+    """Writes the artifact into a run folder and returns where it lies."""
+    # A copy that was never compiled: the optimizer's state, twice the size of the weights, stays in the checkpoint.
+    network = type(artifact.network).from_config(artifact.network.get_config())
+    network.set_weights(artifact.network.get_weights())
+    with atomic_folder(run / FOLDER) as folder:
+        network.save(folder / _NETWORK_FILE)
+        # As it is read: what a layer keeps beside its weights is made anew then.
+        litert = convert(_load_network(folder / _NETWORK_FILE), artifact.spec.shape)
+        write_file(folder / _LITERT_FILE, litert)
+        description = {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "spec": artifact.spec.to_dict(),
+            "fingerprint": artifact.spec.fingerprint,
+            "classes": artifact.classes,
+            "network": artifact.network_name,
+            "returns_logits": artifact.returns_logits,
+            "trained_on": list(artifact.trained_on),
+            "network_sha256": _sha256(folder / _NETWORK_FILE),
+            "litert_sha256": hashlib.sha256(litert).hexdigest(),
+        }
+        write_file(folder / _DESCRIPTION_FILE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    return run / FOLDER
+
+
+def has_artifact(run: Path) -> bool:
+    """Tells whether a run folder has an artifact, which it has when its training has ended."""
+    return (run / FOLDER / _DESCRIPTION_FILE).is_file()
+
+
+def remove_artifact(run: Path) -> None:
+    """Removes the artifact of a run folder; its description first, so that what is left is not taken for one."""
+    if (run / FOLDER).is_dir():
+        (run / FOLDER / _DESCRIPTION_FILE).unlink(missing_ok=True)
+        shutil.rmtree(run / FOLDER)
+
+
+def read_description(run: str | Path) -> dict[str, Any]:
+    """Reads what a run's artifact is, without TensorFlow's work of loading it.
+
+    Raises:
+        UsageError: the folder is no run, or its training did not end.
+    """
+    folder = Path(run)
+    path = folder / FOLDER / _DESCRIPTION_FILE
+    if not folder.is_dir():
+        raise UsageError(f"no such run folder: {run}; make one with python -m model.train")
+    if not has_artifact(folder):
+        if (folder / "config.json").is_file():
+            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; "
+                             "go on with python -m model.train --resume, or train into a new folder")  # fmt: skip
+        raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
+                         "give the --output of python -m model.train")  # fmt: skip
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if description["format"] != FORMAT_NAME or description["format_version"] != FORMAT_VERSION:
+            raise UsageError(
+                f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
+            )
+        litert_sha256 = description.get("litert_sha256")
+        description = {name: description[name] for name in _FIELDS} | {"litert_sha256": litert_sha256}
+        description["spec"] = FeatureSpec.from_dict(description["spec"], where=str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged: {error!r}; train again") from error
+    if description["spec"].fingerprint != description["fingerprint"]:
+        raise UsageError(f"{run} was trained on another version of the front end; featurize and train again")
+    return description
+
+
+def read_litert(run: str | Path, description: dict[str, Any]) -> bytes:
+    """Returns a run's network for `model.inference.executor`; an artifact that has none has its network converted.
+
+    Args:
+        run: the run folder.
+        description: what `read_description` says of it.
+
+    Raises:
+        UsageError: the artifact is damaged.
+    """
+    if description["litert_sha256"] is None:
+        return convert(load_artifact(run).network, description["spec"].shape)
+    path = Path(run) / FOLDER / _LITERT_FILE
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != description["litert_sha256"]:
+        raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
+    return content
+
+
+def load_artifact(run: str | Path) -> Artifact:
+    """Loads a run's artifact, in Keras' safe mode: nothing in the file is executed.
+
+    Args:
+        run: the run folder.
+
+    Raises:
+        UsageError: there is none, or it is damaged or holds code.
+    """
+    description = read_description(run)
+    path = Path(run) / FOLDER / _NETWORK_FILE
+    if not path.is_file() or _sha256(path) != description["network_sha256"]:
+        raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
+    load_tensorflow()
+    try:
+        network = _load_network(path)
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
+        raise UsageError(f"{path} cannot be loaded: {' '.join(str(error).split())}; train again") from error
+    return Artifact(
+        network=network,
+        spec=description["spec"],
+        classes=description["classes"],
+        network_name=description["network"],
+        returns_logits=description["returns_logits"],
+        trained_on=tuple(description["trained_on"]),
+        digest=description["network_sha256"],
+    )
+
+
+def _load_network(path: Path) -> "keras.Model":
+    import keras
+
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,142 @@
+"""Runs a network for scoring, without TensorFlow: by LiteRT, or by OpenVINO where it is installed, which is faster.
+
+Every batch has the same number of rows and is computed by one thread: a network's last digits depend on the shape of
+what it is given, and a clip's probabilities must not depend on how many others came with it, nor on the cores.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import UsageError
+from features.frontend.spec import FeatureSpec
+from model.inference.artifact import read_description, read_litert
+from model.inference.tensorflow_setup import without_chatter
+from model.scoring.labels_csv import BATCH_CLIPS
+
+EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
+"""Names of the executors, and the packages that they are."""
+
+# What LiteRT says when all is well.
+_CHATTER = re.compile(r"^(INFO|VERBOSE): ")
+_Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def choose_executor(requested: str) -> str:
+    """Returns the name of an executor: the one that is asked for, or the fastest that is installed for `auto`.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    if requested == "auto":
+        return "openvino" if find_spec("openvino") else "litert"
+    if requested == "openvino" and not find_spec("openvino"):
+        raise UsageError("--executor openvino takes a package that is not installed: pip install openvino")
+    return requested
+
+
+def executor_version(name: str) -> str:
+    """Returns name and version of an executor; another one may give other last digits."""
+    return f"{name} {version(EXECUTORS[name])}"
+
+
+class Executor:
+    """A network ready for use.
+
+    Attributes:
+        spec: the front end whose features it takes.
+        classes: labels in the order of its outputs.
+    """
+
+    def __init__(self, content: bytes, description: dict[str, Any], name: str) -> None:
+        """Loads a network.
+
+        Args:
+            content: as `model.inference.litert.convert` gives it.
+            description: of its artifact.
+            name: of the executor.
+        """
+        self.spec: FeatureSpec = description["spec"]
+        self.classes: list[str] = description["classes"]
+        self._returns_logits = description["returns_logits"]
+        self._filled = np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32)
+        self._run = _openvino(content) if name == "openvino" else _litert(content)
+
+    def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        from scipy.special import softmax  # which takes a fifth of a second to load, and --help does not need
+
+        result = np.empty((len(batch), len(self.classes)), dtype=np.float32)
+        for first in range(0, len(batch), BATCH_CLIPS):
+            rows = batch[first : first + BATCH_CLIPS]
+            if len(rows) == BATCH_CLIPS and rows.dtype == np.float32 and rows.flags.c_contiguous:
+                outputs = self._run(rows[..., np.newaxis])
+            else:
+                self._filled[: len(rows), ..., 0] = rows
+                self._filled[len(rows) :] = 0
+                outputs = self._run(self._filled)[: len(rows)]
+            result[first : first + len(rows)] = softmax(outputs, axis=-1) if self._returns_logits else outputs
+        return result
+
+
+def load_executor(run: str | Path, name: str = "auto") -> Executor:
+    """Loads the network of a run.
+
+    Args:
+        run: the run folder.
+        name: of the executor, see `choose_executor`.
+
+    Raises:
+        UsageError: the run has no network, it is damaged, or the executor is not installed.
+    """
+    description = read_description(run)
+    return Executor(read_litert(run, description), description, choose_executor(name))
+
+
+def _litert(content: bytes) -> _Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    with without_chatter(_CHATTER):
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    taken, given = (
+        details[0]["index"] for details in (interpreter.get_input_details(), interpreter.get_output_details())
+    )
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        interpreter.set_tensor(taken, batch)
+        interpreter.invoke()
+        outputs: NDArray[np.float32] = interpreter.get_tensor(given)
+        return outputs
+
+    return run
+
+
+def _openvino(content: bytes) -> _Run:
+    import openvino
+
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads this format from files alone
+        path = Path(folder, "network.tflite")
+        path.write_bytes(content)
+        model = core.read_model(path)
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,  # it would bind every worker process to the same core
+    }
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        request.infer({0: batch}, share_inputs=True)
+        return np.array(request.get_output_tensor(0).data)
+
+    return run

@@ -1,0 +1,36 @@
+"""Converts a network to LiteRT, in which form scoring runs it without TensorFlow."""
+
+import re
+import tempfile
+from typing import TYPE_CHECKING
+
+from model.inference.tensorflow_setup import without_chatter
+from model.scoring.labels_csv import BATCH_CLIPS
+
+if TYPE_CHECKING:
+    import keras
+
+# What the converter says of its work, all of it; that it failed is an exception.
+_EVERYTHING = re.compile("")
+
+
+def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
+    """Returns a network as a LiteRT model of one batch shape.
+
+    Args:
+        network: from (clips, *shape, 1) to (clips, classes).
+        shape: of a clip's features.
+
+    Returns:
+        A flat buffer; its input is float32 of shape (BATCH_CLIPS, *shape, 1), its output what the network gives.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weights = [weight.value for weight in network.weights]
+    signature = tf.TensorSpec((BATCH_CLIPS, *shape, 1), tf.float32)
+    module.serve = tf.function(lambda batch: network(batch, training=False), input_signature=[signature])
+    with tempfile.TemporaryDirectory() as folder, without_chatter(_EVERYTHING):
+        tf.saved_model.save(module, folder, signatures=module.serve)
+        content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    return content

@@ -1,0 +1,118 @@
+"""Labels recordings: decodes their windows, computes their features, and asks a network."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.audio.decode import AudioInfo, Source, file_error, probe, probe_plain
+from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
+from features.frontend.spec import FeatureSpec
+from features.frontend.spectrogram import FrontEnd, block_clips
+from features.frontend.windows import Window, window_waveforms
+from features.sources.paths import clip_file
+from features.sources.policies import remark
+from model.inference.executor import Executor
+from model.scoring.labels_csv import Labels, Score, WindowUnit
+
+# A file up to this size is read once and decoded from memory.
+_IN_MEMORY_BYTES = 2**20
+
+
+def label_windows(
+    network: Executor, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
+) -> Labels:
+    """Decodes the windows of some units and labels them.
+
+    Args:
+        network: which labels them.
+        root: where the units' paths begin.
+        units: what to label; their windows together are the batch.
+        top: labels a window.
+        threshold: probabilities below it are left out.
+    """
+    spec = network.spec
+    waiting: list[NDArray[np.float32]] = []
+    features = np.empty((sum(unit.num_windows for unit in units), *spec.shape), dtype=spec.storage_dtype)
+    front_end, most, computed = FrontEnd(spec), block_clips(spec), 0
+    places: list[tuple[str, float, float]] = []
+    rejects = []
+    warnings = []
+    counts = [0] * len(units)
+    for number, unit in enumerate(units):
+        try:
+            windows, warning = _windows(clip_file(root, unit.path), spec, unit)
+        except ClipError as error:
+            rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
+            continue
+        if warning:
+            warnings.append(Reject(unit.path, *remark(warning)))
+        counts[number] = len(windows)
+        waiting += [window.waveform for window in windows]
+        places += [(unit.path, window.start_seconds, window.end_seconds) for window in windows]
+        # A few at a time: what is in work stays in the cache of a core, and one without a clip length may be long.
+        if len(waiting) >= most:
+            computed += _compute(front_end, waiting, features[computed:])
+    computed += _compute(front_end, waiting, features[computed:])
+    table = features[:computed]
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum that is finite spares the look at each value.
+        finite = [bool(np.isfinite(clip.sum(dtype=np.float32)) or np.isfinite(clip).all()) for clip in table]
+    if not all(finite):
+        loud = dict.fromkeys(path for (path, _, _), good in zip(places, finite, strict=True) if not good)
+        rejects += [Reject(path, "features", str(Reason.NOT_FINITE), NOT_FINITE_FEATURES) for path in loud]
+        warnings = [warning for warning in warnings if warning.path not in loud]
+        table = table[[path not in loud for path, _, _ in places]]
+        places = [place for place in places if place[0] not in loud]
+        counts = [0 if unit.path in loud else count for unit, count in zip(units, counts, strict=True)]
+    probabilities = network.probabilities(table)
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    highest = np.take_along_axis(probabilities, best, axis=1)
+    scores = [
+        Score(*place, network.classes[number], probability, rank)
+        for place, numbers, values in zip(places, best.tolist(), highest.tolist(), strict=True)
+        for rank, (number, probability) in enumerate(zip(numbers, values, strict=True), start=1)
+        if probability >= threshold
+    ]
+    return Labels(scores, rejects, warnings, len(units) - len(rejects), counts)
+
+
+def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDArray[np.floating]) -> int:
+    """Computes the features of some windows and forgets their waveforms; returns how many they were."""
+    count = len(waveforms)
+    front_end.compute(waveforms, out[:count])
+    waveforms.clear()
+    return count
+
+
+def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Window], str]:
+    """Returns the windows of a unit and what is odd about them: `truncated`, `silent` or nothing."""
+    source, info, before = _opened(path)
+    windows = list(window_waveforms(source, info, spec, unit.first_window, unit.num_windows))
+    if source is path and before != _state(path):
+        raise ClipError("decode", Reason.VANISHED, "the file changed while it was read")
+    if info.truncated or len(windows) < unit.num_windows or not all(window.whole for window in windows):
+        return windows, Reason.TRUNCATED
+    return windows, "" if any(window.waveform.any() for window in windows) else Reason.SILENT
+
+
+def _opened(path: str) -> tuple[Source, AudioInfo, tuple[int, int]]:
+    """Returns a file's content, where that is small and plain, or its path; what `probe` says of it; and its state."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            content = file.read(status.st_size) if status.st_size <= _IN_MEMORY_BYTES else b""
+    except OSError as error:
+        raise file_error(error) from error
+    info = probe_plain(content, status.st_size) if len(content) == status.st_size else None
+    state = status.st_size, status.st_mtime_ns
+    return (path, probe(path), state) if info is None else (content, info, state)
+
+
+def _state(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise file_error(error) from error
+    return status.st_size, status.st_mtime_ns

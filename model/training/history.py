@@ -1,0 +1,102 @@
+"""The history of a training: a line of numbers an epoch, from which follow the best epoch and when to stop."""
+
+import csv
+import io
+import math
+import time
+from pathlib import Path
+
+import keras
+
+from features.io.atomic import write_file
+from features.runtime.command import LOG, Progress
+
+Row = dict[str, float]
+
+
+def read_history(path: Path) -> list[Row]:
+    """Reads `history.csv`: a dictionary of numbers an epoch."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def write_history(path: Path, rows: list[Row]) -> None:
+    """Writes `history.csv`; the numbers are written so that reading them gives the same ones."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow(
+            int(value) if name == "epoch" else f"{value:.3f}" if name == "seconds" else repr(value)
+            for name, value in row.items()
+        )
+    write_file(path, text.getvalue())
+
+
+def best_epoch(rows: list[Row]) -> int | None:
+    """Returns the epoch of the smallest validation loss, the first of equals; the last one without validation.
+
+    None where no epoch ended, no validation loss was finite, or, without validation, the last loss was not.
+    """
+    if rows and "val_loss" not in rows[0]:
+        return int(rows[-1]["epoch"]) if math.isfinite(rows[-1]["loss"]) else None
+    numbers = [row for row in rows if math.isfinite(row["val_loss"])]
+    return int(min(numbers, key=lambda row: row["val_loss"])["epoch"]) if numbers else None
+
+
+def should_stop(rows: list[Row], patience: int) -> bool:
+    """Tells whether a training has nothing to win from another epoch.
+
+    So it is where so many epochs as the patience, if that is not 0, have passed since the best one; and after a loss
+    that is not finite, since the weights are then lost.
+    """
+    if not rows:
+        return False
+    lost_patience = patience > 0 and len(rows) - (best_epoch(rows) or 0) >= patience
+    return lost_patience or not math.isfinite(rows[-1]["loss"])
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes the history, a line when an epoch ends, and tells how the training goes.
+
+    Attributes:
+        rows: the history so far.
+    """
+
+    def __init__(self, path: Path, rows: list[Row], epochs: int, batch_size: int, clips: int) -> None:
+        """Takes the file of the history, its rows so far, and the numbers that progress is measured by."""
+        super().__init__()
+        self.rows = list(rows)
+        self._path, self._epochs, self._batch_size, self._clips = path, epochs, batch_size, clips
+
+    def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
+        """Starts the clock of an epoch."""
+        self._started = time.monotonic()
+        self._progress = Progress(f"epoch {epoch + 1} of {self._epochs}", self._clips, "clips")
+
+    def on_train_batch_end(self, batch: int, logs: Row | None = None) -> None:
+        """Shows the progress."""
+        loss = f", loss {logs['loss']:.4f}" if logs else ""
+        self._progress.update(min(self._clips, (batch + 1) * self._batch_size), loss)
+
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        """Adds the line."""
+        self._progress.close()
+        seconds = time.monotonic() - self._started
+        # What Keras calls by the order of its callbacks is put in an order of its own: training, then validation.
+        figures = {name: float(value) for name, value in sorted((logs or {}).items(), key=_column)}
+        self.rows.append({"epoch": epoch + 1, **figures, "seconds": seconds})
+        write_history(self._path, self.rows)
+        training = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if not name.startswith("val_"))
+        validation = ", ".join(
+            f"{name.removeprefix('val_')} {value:.4f}" for name, value in figures.items() if name.startswith("val_")
+        )
+        LOG.info(
+            "epoch %d of %d: %s%s; %.1f s",
+            epoch + 1, self._epochs, training, validation and f"; validation {validation}", seconds,
+        )  # fmt: skip
+
+
+def _column(item: tuple[str, float]) -> tuple[bool, bool, str]:
+    name = item[0].removeprefix("val_")
+    return item[0] != name, name != "loss", name

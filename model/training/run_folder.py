@@ -1,0 +1,114 @@
+"""The run folder's record of how a training was made, and whether another may go on with it."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from features.errors import UsageError
+from features.io.atomic import PARTIAL_SUFFIX, write_file
+from features.runtime.command import LOG
+from features.store.manifest import Manifest
+from features.store.statistics import Statistics
+from features.store.versions import library_versions
+from model.inference.artifact import has_artifact
+from model.training.settings import Settings, validation_partitions
+
+CONFIG = "config.json"
+
+
+def read_config(run: Path) -> dict[str, Any] | None:
+    """Returns how the training of a run folder was made, None where there is no such folder or it is empty.
+
+    Raises:
+        UsageError: the folder holds something else, or the record is damaged.
+    """
+    if _is_new(run):
+        return None
+    path = run / CONFIG
+    if not path.is_file():
+        raise UsageError(f"{run} exists and is no run folder: it has no {CONFIG}; give another --output")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config["settings"] = Settings.from_dict(config["settings"])
+        return config
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged: {error!r}; give another --output") from error
+
+
+def write_config(run: Path, features: str, manifest: Manifest, settings: Settings, versions: dict[str, str]) -> None:
+    """Records how a training is made."""
+    mean, variance = training_statistics(manifest, settings).scalar()
+    config = {
+        "settings": asdict(settings),
+        "features": os.path.abspath(features),
+        "features_state": manifest.state,
+        "rows_sha256": _rows_digest(manifest, settings),
+        "spec": manifest.spec.to_dict(),
+        "fingerprint": manifest.spec.fingerprint,
+        "classes": manifest.classes,
+        "normalization": {"mean": mean, "variance": variance},
+        "versions": library_versions() | versions,
+    }
+    write_file(run / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+
+
+def training_statistics(manifest: Manifest, settings: Settings) -> Statistics:
+    """Returns the sums over the partitions trained on; clips held out of them count, which tells nothing of labels."""
+    return Statistics.merge(manifest.statistics[name] for name in settings.train_on)
+
+
+def check_new(run: Path) -> None:
+    """Raises `UsageError` where there is something already that a new run would mix with."""
+    if not _is_new(run):
+        if (run / CONFIG).is_file() and not has_artifact(run):
+            raise UsageError(f"the training in {run} did not end; add --resume to go on, or give another --output")
+        raise UsageError(f"{run} exists already; give another --output, or remove it")
+
+
+def check_resume(run: Path, config: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
+    """Raises `UsageError` where a training cannot go on in a run folder, since it would be another training."""
+    difference = settings.difference(config["settings"])
+    if difference:
+        raise UsageError(f"{run} was begun with {difference}; leave that out, or give another --output")
+    same = (config.get("fingerprint"), config.get("classes")) == (manifest.spec.fingerprint, manifest.classes)
+    if not same or not _is_made_from(config, manifest):
+        raise UsageError(
+            f"{run} was begun with other features: the spec, the classes or the rows trained and validated on have "
+            "changed since; train into a new folder"
+        )
+
+
+def warn_of_versions(config: dict[str, Any], versions: dict[str, str]) -> None:
+    """Says where a training goes on under other libraries: the bits of its weights may then differ."""
+    earlier = config.get("versions", {})
+    changed = [name for name, value in (library_versions() | versions).items() if earlier.get(name) != value]
+    if changed:
+        LOG.warning("warning: %s changed since this run was begun; its last digits may differ", ", ".join(changed))
+
+
+def settings_of(run: Path, manifest: Manifest) -> Settings | None:
+    """Returns the settings of a run; None where no record tells them, or the set has other rows than it learnt from."""
+    try:
+        config = read_config(run)
+    except UsageError:  # a run folder takes no more than its model to be used
+        return None
+    return config["settings"] if config and _is_made_from(config, manifest) else None
+
+
+def _is_made_from(config: dict[str, Any], manifest: Manifest) -> bool:
+    digest: str | None = config.get("rows_sha256")
+    return digest == _rows_digest(manifest, config["settings"])
+
+
+def _is_new(run: Path) -> bool:
+    # A run that was killed as it wrote its first record leaves a part of that.
+    return not run.exists() or (run.is_dir() and all(path.name.endswith(PARTIAL_SUFFIX) for path in run.iterdir()))
+
+
+def _rows_digest(manifest: Manifest, settings: Settings) -> str:
+    partitions = {*settings.train_on, *validation_partitions(manifest, settings)}
+    rows = [[shard.name, shard.rows, shard.crc32c] for shard in manifest.shards(partitions)]
+    return hashlib.sha256(json.dumps([manifest.storage_format, rows]).encode()).hexdigest()

@@ -1,0 +1,170 @@
+"""Where a pipeline runs: in this process, in worker processes of this machine, or on the runner that was named."""
+
+import argparse
+import functools
+import re
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
+from apache_beam.runners.runner import create_runner
+from apache_beam.transforms.environments import Environment, python_sdk_capabilities
+from google.protobuf import json_format, text_format
+
+from features.errors import RunError, UsageError
+from features.runtime.command import LOG
+from pipelines.beam.workers import Workers
+
+_WORKERS_URN = "soundmill:env:workers:v1"
+_CHECK_SECONDS = 0.1
+# A line of a traceback: an error of soundmill's own, to which Beam adds where it was.
+_OWN_ERROR = re.compile(r"^(?:RuntimeError: )?features\.errors\.RunError: (.*?)(?: \[while running .*)?$", re.MULTILINE)
+
+
+class _BeamParser(argparse.ArgumentParser):
+    """Knows all of Beam's options, and answers wrong ones as soundmill does."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+        for kind in PipelineOptions.__subclasses__():
+            kind._add_argparse_args(self)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"an option of Beam: {message}")
+
+
+def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
+    """Reads Beam's options; raises `UsageError` for an option, a value or a runner that Beam does not know."""
+    # Beam itself only warns of unknown options: a typing error shall not pass for an option of some runner.
+    _, unknown = _BeamParser().parse_known_args(list(beam_options))
+    if unknown:
+        raise UsageError(f"unrecognized option {unknown[0]}: neither soundmill nor Beam knows it; see --help")
+    options = PipelineOptions(list(beam_options))
+    runner = options.view_as(StandardOptions).runner
+    try:
+        if runner:
+            create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"--runner: {error}") from error
+    return options
+
+
+def run_units(
+    transform: beam.PTransform, units: Sequence[int], beam_options: Sequence[str], workers: Workers | None
+) -> None:
+    """Applies a transform to the numbers of units and waits for the end.
+
+    Args:
+        transform: from numbers to anything; what it leaves is on disk.
+        units: the numbers.
+        beam_options: options that are Beam's; `--runner` among them chooses where it runs.
+        workers: processes of a local run, None for this one alone.
+
+    Raises:
+        UsageError: Beam does not know an option or the runner.
+        RunError: the pipeline failed, or a worker process died.
+    """
+    options = parse_options(beam_options)
+    runner = options.view_as(StandardOptions).runner
+    if runner:
+        LOG.info("running on %s", runner)
+    else:
+        # Never Beam's default: that one looks for another runner on the network first.
+        runner = _local_runner(options, workers)
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    _ = pipeline | beam.Create(units, reshuffle=True) | transform  # so that workers share them
+    _wait(pipeline, workers)
+
+
+def _wait(pipeline: beam.Pipeline, workers: Workers | None) -> None:
+    """Runs a pipeline in a thread of its own, so that Ctrl-C and the death of a worker end the wait for it.
+
+    Beam alone would wait for ever for a worker process that died, and takes an interrupt for an error of the pipeline.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            pipeline.run().wait_until_finish()
+        except BaseException as error:  # it is raised again where the command waits
+            failures.append(error)
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        LOG.debug("exception in thread %s: %r", arguments.thread, arguments.exc_value)
+
+    previous, threading.excepthook = threading.excepthook, hook
+    thread = threading.Thread(target=run, name="pipeline", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_CHECK_SECONDS)
+        if workers is not None and (death := workers.death):
+            # The hook stays: what the other threads still say is of no use.
+            raise RunError(
+                f"a worker process died ({death}); finished units are kept, run it again; --verbose shows what it said"
+            )
+    threading.excepthook = previous
+    if failures:
+        LOG.debug("the pipeline failed", exc_info=failures[0])
+        raise RunError(_message(failures[0]))
+
+
+def _local_runner(options: PipelineOptions, workers: Workers | None) -> FnApiRunner:
+    direct = options.view_as(DirectOptions)
+    direct.direct_num_workers = 1 if workers is None else workers.count
+    if workers is None:
+        LOG.info("running in this process")
+        return FnApiRunner()
+    LOG.info("running in %d worker processes", workers.count)
+    direct.direct_running_mode = "own_processes"  # none of Beam's modes: the environment below says how
+    WorkerHandler.register_environment(_WORKERS_URN, bytes)(functools.partial(_ForkedWorker, workers))
+    return FnApiRunner(_ForkedWorkers(capabilities=python_sdk_capabilities()))
+
+
+@Environment.register_urn(_WORKERS_URN, bytes)
+class _ForkedWorkers(Environment):
+    """Tells Beam that its workers are those of `pipelines.beam.workers`."""
+
+    def to_runner_api_parameter(self, context: object) -> tuple[str, bytes]:
+        return _WORKERS_URN, b""
+
+    @staticmethod
+    def from_runner_api_parameter(payload: bytes, *description: Any) -> "_ForkedWorkers":
+        return _ForkedWorkers(*description[:-1])
+
+
+class _ForkedWorker(GrpcWorkerHandler):
+    """One of these workers, from Beam's side."""
+
+    def __init__(self, workers: Workers, payload: bytes, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._workers = workers
+
+    def start_worker(self) -> None:
+        self._workers.start({
+            "WORKER_ID": self.worker_id,
+            "CONTROL_API_SERVICE_DESCRIPTOR": text_format.MessageToString(self.control_api_service_descriptor()),
+            "PIPELINE_OPTIONS": json_format.MessageToJson(self.provision_info.provision_info.pipeline_options),
+        })  # fmt: skip
+
+    def stop_worker(self) -> None:
+        pass  # it ends when its connection does
+
+
+def _message(error: BaseException) -> str:
+    """Returns what to say of a pipeline's failure: an error of soundmill's own in its words, else how it began."""
+    while error.__cause__ is not None and not isinstance(error, RunError):
+        error = error.__cause__
+    # What a worker process raised comes as the text of its traceback.
+    own = _OWN_ERROR.search("".join(traceback.format_exception_only(error)))
+    return own[1] if own else f"the pipeline failed: {_root(error)}; finished units are kept, run it again"
+
+
+def _root(error: BaseException) -> str:
+    """Returns the first line of what was raised, or of the last line of a worker's traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "Error" in line), lines[0] if lines else repr(error))

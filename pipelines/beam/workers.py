@@ -1,0 +1,93 @@
+"""Worker processes of a local run, and Beam's options, without loading Beam."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from features.runtime.command import is_verbose
+
+_ENDING_SECONDS = 5.0
+
+
+def check_beam_options(beam_options: Sequence[str]) -> None:
+    """Raises `UsageError` for options that are neither soundmill's nor Beam's; loads Beam only where there are any."""
+    if beam_options:
+        from pipelines.beam.runners import parse_options
+
+        parse_options(beam_options)
+
+
+class Workers:
+    """A process that has loaded what workers need, and the workers that it forks."""
+
+    def __init__(self, count: int, command: str) -> None:
+        """Starts the process.
+
+        Args:
+            count: number of workers that will be asked for.
+            command: `featurize` or `score`, whose pipeline they work for.
+        """
+        self.count = count
+        # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
+        # exceptions; the rest is Beam's diary, and what decoders print of files that are none of their liking.
+        worker_main = [sys.executable, "-m", "pipelines.beam.worker_main", str(os.getpid()), str(count), command]
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *worker_main],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None if is_verbose() else subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Has a worker forked; raises `OSError` where the process that does it is no more."""
+        self._process.stdin.write(json.dumps(environment).encode() + b"\n")
+        self._process.stdin.flush()
+
+    @property
+    def death(self) -> str | None:
+        """How a worker died, None if none did."""
+        code = self._process.poll()
+        if not code:
+            return None
+        try:
+            return signal.Signals(-code if code < 0 else code - 128).name
+        except ValueError:
+            return f"exit code {code}"
+
+    def end(self) -> None:
+        """Waits for the workers, which the runner has let go; those that do not end are ended."""
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends the process; its workers end when they notice."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def local_workers(count: int, beam_options: Sequence[str], command: str) -> Iterator[Workers | None]:
+    """Starts what forks the workers of a local run, if there are more than one, and ends them with the block.
+
+    Args:
+        count: number of workers.
+        beam_options: options that are Beam's; where these name a runner, the run is not local.
+        command: `featurize` or `score`.
+    """
+    if count == 1 or any(option.startswith("--runner") for option in beam_options):
+        yield None
+        return
+    workers = Workers(count, command)
+    try:
+        yield workers
+    except BaseException:
+        workers.kill()
+        raise
+    workers.end()

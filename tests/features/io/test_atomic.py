@@ -1,0 +1,162 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from features.io.atomic import PARTIAL_SUFFIX, AtomicFile, atomic_folder, write_file, writer_name
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The names of what is synced and renamed, in order; the calls themselves are made."""
+    made = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(descriptor):
+        made.append(("fsync", os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        fsync(descriptor)
+
+    def watched_replace(source, target):
+        made.append(("replace", os.path.basename(source), os.path.basename(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    return made
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"x" * 100_000, "ä\n", ""])
+def test_a_file_holds_what_was_written(tmp_path, content):
+    write_file(tmp_path / "a", content)
+    assert (tmp_path / "a").read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    assert names(tmp_path) == ["a"]
+
+
+def test_length_and_checksum_are_those_of_the_file(tmp_path):
+    with AtomicFile(tmp_path / "a") as file:
+        assert file.write(b"1234") == file.write(memoryview(b"5678")) == 4
+        assert file.write(np.frombuffer(b"9", "u1")) == 1
+        assert not file.closed
+    assert file.closed
+    assert (file.num_bytes, file.crc32c) == (9, 0xE3069283)  # the check value of CRC-32C
+    assert (tmp_path / "a").read_bytes() == b"123456789"
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    with AtomicFile(tmp_path / "a") as file:
+        file.write(b"new")
+        assert (tmp_path / "a").read_bytes() == b"old"
+        (partial,) = set(names(tmp_path)) - {"a"}
+        assert partial.endswith(PARTIAL_SUFFIX)
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [[], ["a"]])
+def test_a_block_that_raises_leaves_nothing(tmp_path, error, old):
+    for name in old:
+        (tmp_path / name).write_bytes(b"old")
+    with pytest.raises(error), AtomicFile(tmp_path / "a") as file:
+        file.write(b"new")
+        raise error
+    assert names(tmp_path) == old
+    assert file.closed
+    assert all((tmp_path / name).read_bytes() == b"old" for name in old)
+
+
+def test_a_name_that_cannot_be_taken_leaves_nothing(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_file(tmp_path / "a", b"new")
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_file_is_synced_before_it_is_named_and_its_folder_after(tmp_path, calls):
+    write_file(tmp_path / "a", b"new")
+    partial = f"a.{writer_name()}{PARTIAL_SUFFIX}"
+    assert calls == [("fsync", partial), ("replace", partial, "a"), ("fsync", tmp_path.name)]
+
+
+def test_a_relative_name(tmp_path, monkeypatch, calls):
+    monkeypatch.chdir(tmp_path)
+    write_file("a", b"new")
+    assert names(tmp_path) == ["a"]
+    assert calls[-1] == ("fsync", tmp_path.name)
+
+
+def test_a_killed_writer_leaves_no_file_under_the_name(tmp_path):
+    code = (
+        "import os, signal, sys; from features.io.atomic import AtomicFile\n"
+        "with AtomicFile(sys.argv[1]) as file:\n    file.write(b'new' * 1000); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], check=False)
+    assert result.returncode == -9
+    assert not (tmp_path / "a").exists()
+    assert all(name.endswith(PARTIAL_SUFFIX) for name in names(tmp_path))
+    write_file(tmp_path / "a", b"newer")
+    assert (tmp_path / "a").read_bytes() == b"newer"
+
+
+def fill(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "b").write_bytes(b"b")
+    (folder / "c").write_bytes(b"c")
+
+
+def content(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_folder_appears_when_it_is_complete(tmp_path, old):
+    final = tmp_path / "new" / "run" if not old else tmp_path / "run"
+    if old:
+        final.mkdir()
+        (final / "old").write_bytes(b"old")
+    with atomic_folder(final) as folder:
+        assert list(folder.iterdir()) == []
+        fill(folder)
+        assert final.exists() == old
+        assert not old or content(final) == {"old": b"old"}
+    assert content(final) == {"sub/b": b"b", "c": b"c"}
+    assert names(final.parent) == ["run"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [False, True])
+def test_a_folder_whose_block_raises_leaves_nothing(tmp_path, error, old):
+    final = tmp_path / "run"
+    if old:
+        final.mkdir()
+        (final / "old").write_bytes(b"old")
+    with pytest.raises(error), atomic_folder(final) as folder:
+        fill(folder)
+        raise error
+    assert names(tmp_path) == (["run"] if old else [])
+    assert not old or content(final) == {"old": b"old"}
+
+
+def test_all_of_a_folder_is_synced_before_it_is_named(tmp_path, calls):
+    with atomic_folder(tmp_path / "run") as folder:
+        fill(folder)
+    partial = folder.name
+    assert {call[1] for call in calls[:-2]} == {"sub", "b", "c", partial}
+    assert all(call[0] == "fsync" for call in calls[:-2])
+    assert calls[-2:] == [("replace", partial, "run"), ("fsync", tmp_path.name)]
+
+
+def test_what_a_dead_writer_left_is_no_part_of_a_folder(tmp_path):
+    left = tmp_path / f"run.{writer_name()}{PARTIAL_SUFFIX}"
+    left.mkdir()
+    (left / "junk").write_bytes(b"junk")
+    with atomic_folder(tmp_path / "run") as folder:
+        fill(folder)
+    assert content(tmp_path / "run") == {"sub/b": b"b", "c": b"c"}

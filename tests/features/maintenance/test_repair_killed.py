@@ -1,0 +1,126 @@
+"""A repair that is killed before any of its steps leaves what is damaged known as such, and the next one ends it."""
+
+import itertools
+import multiprocessing
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import features.store.shards
+import features.update.shard_builder
+from features.maintenance.repair import repair
+from features.store.manifest import load_manifest
+from features.store.shards import shard_path
+from features.store.unit_report import report_path
+from features.verify import verify
+from tests.features.examples import TINY, featurized
+from tests.signals import noise, write_wav
+
+# All that changes what a folder holds, or makes it last.
+STEPS = ("replace", "unlink", "rmdir", "mkdir", "fsync")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("recordings") / "words"
+    for speaker in range(9):
+        for number, word in enumerate(("no", "yes")):
+            write_wav(root / word / f"{speaker:08x}_nohash_0.wav", noise(50, seed=2 * speaker + number))
+    return root
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def repair_and_die(folder: Path, steps: int) -> None:
+    """Repairs a set in a process that kills itself when it has done so many steps."""
+    done = itertools.count()
+
+    def deadly(step):
+        def counted(*given, **options):
+            if next(done) == steps:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(*given, **options)
+
+        return counted
+
+    for name in STEPS:
+        setattr(os, name, deadly(getattr(os, name)))
+    manifest = load_manifest(folder)
+    repair(folder, manifest, verify(folder, manifest))
+
+
+def damage(folder: Path, storage_format: str) -> None:
+    """A byte of one shard is flipped, another shard is gone, and so are its report and that of a third."""
+    manifest = load_manifest(folder)
+    first, second, third = manifest.shards(manifest.partitions)[:3]
+    path = shard_path(folder, first.name, storage_format)
+    content = bytearray(path.read_bytes())
+    content[first.bytes // 2] ^= 1
+    path.write_bytes(content)
+    shard_path(folder, second.name, storage_format).unlink()
+    for shard in (second, third):
+        report_path(folder, shard.name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("storage_format", "versions"),
+    [
+        ("tfrecord", "same"),
+        pytest.param("parquet", "other", marks=pytest.mark.endurance),
+        pytest.param("tfrecord", "other", marks=pytest.mark.endurance),
+        pytest.param("parquet", "same", marks=pytest.mark.endurance),
+    ],
+)
+def test_a_repair_may_be_killed_before_any_step(recordings, tmp_path, monkeypatch, storage_format, versions):
+    monkeypatch.setattr(features.store.shards, "MAX_ROWS", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        if versions == "other":  # the repair comes to a new state
+            compute = features.update.shard_builder.compute_features
+            patch.setattr(
+                features.update.shard_builder, "compute_features", lambda *given: compute(*given) * np.float32(1 + 1e-6)
+            )
+        _, base = featurized(recordings, tmp_path / "made", TINY, storage_format)
+    whole = tree(tmp_path / "made")
+    damage(tmp_path / "made", storage_format)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["pytest", "soundfile", "pyarrow.dataset", "tests.features.maintenance.test_repair_killed"]
+    )
+    states = []
+    for steps in itertools.count():
+        folder = shutil.copytree(tmp_path / "made", tmp_path / str(steps))
+        process = context.Process(target=repair_and_die, args=(folder, steps))
+        process.start()
+        process.join()
+        manifest = load_manifest(folder)
+        states.append(manifest.state)
+        found = verify(folder, manifest)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        left = tree(folder)
+        for shard in base.shards(base.partitions) if manifest == base else ():
+            paths = (shard_path(folder, shard.name, storage_format), report_path(folder, shard.name))
+            names = [path.relative_to(folder).as_posix() for path in paths]
+            right = all(left.get(name) == whole[name] for name in names)
+            assert right != (shard.name in {damage.name for damage in found}), f"{shard.name} after {steps} steps"
+        repair(folder, manifest, found)
+        manifest = load_manifest(folder)
+        assert verify(folder, manifest) == []
+        assert not (folder / "work").exists()
+        if versions == "same":
+            assert tree(folder) == whole
+        shutil.rmtree(folder)
+    assert found == []
+    assert steps > 20
+    assert set(states) == ({1} if versions == "same" else {1, 2})

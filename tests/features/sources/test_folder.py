@@ -1,0 +1,332 @@
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.errors import Reason, Reject, UsageError
+from features.sources.folder import scan
+from features.sources.paths import clip_file, csv_path, escape_path, unescape_path
+from features.sources.rejects import in_order, to_csv
+from tests.signals import sine, write_wav
+
+BEEP = sine(440, 16)
+
+
+def tree(root, *names):
+    for name in names:
+        write_wav(root / name, BEEP)
+    return str(root)
+
+
+def paths_of(source):
+    return source.clips["path"].to_pylist()
+
+
+def rejects_of(source):
+    return [(reject.path, reject.stage, reject.reason) for reject in source.rejects]
+
+
+@given(st.binary())
+def test_any_bytes_survive_escaping(path):
+    assert unescape_path(escape_path(path)) == path
+    escape_path(path).encode("utf-8")
+
+
+@given(st.binary(), st.binary())
+def test_different_paths_stay_different(one, other):
+    assert (escape_path(one) == escape_path(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (b"yes/a.wav", "yes/a.wav"),
+        ("jä/日本.wav".encode(), "jä/日本.wav"),
+        (b"\xff\xfe.wav", r"\xff\xfe.wav"),
+        (rb"a\xff.wav", r"a\\xff.wav"),
+        (b"\\", r"\\"),
+        (b"\xed\xa0\x80", r"\xed\xa0\x80"),
+        (b"", ""),
+    ],
+)
+def test_escaped_paths(path, text):
+    assert escape_path(path) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [("=1+1.wav", "./=1+1.wav"), ("+a", "./+a"), ("-a", "./-a"), ("@a", "./@a"), ("a=b", "a=b"), ("yes/=a", "yes/=a")],
+)
+def test_csv_paths_are_no_formulas(path, written):
+    assert csv_path(path) == written
+
+
+def test_table_of_rejects_is_in_the_order_of_bytes_and_quoted():
+    names = [b"\xff.wav", b"b.wav", "ä.wav".encode(), b'=a,"b".wav', b"B.wav"]
+    rejects = in_order([Reject(escape_path(name), "decode", Reason.DAMAGED, "one\ntwo") for name in names])
+    assert [unescape_path(reject.path) for reject in rejects] == sorted(names)
+    assert to_csv(rejects[:2]) == (
+        'path,stage,reason,message\n"./=a,""b"".wav",decode,damaged,"one\ntwo"\nB.wav,decode,damaged,"one\ntwo"\n'
+    )
+
+
+def test_a_folder_per_class_at_any_depth(tmp_path):
+    source = scan(tree(tmp_path, "yes/b.wav", "yes/a/deep/er.wav", "no/c.WAV", "no/d.Flac", "yes/a.wav"), labelled=True)
+    assert (source.kind, source.root) == ("folder", str(tmp_path))
+    assert paths_of(source) == ["no/c.WAV", "no/d.Flac", "yes/a.wav", "yes/a/deep/er.wav", "yes/b.wav"]
+    assert source.clips["label"].to_pylist() == ["no", "no", "yes", "yes", "yes"]
+    assert source.left_out == {}
+    assert source.rejects == []
+    for row in source.clips.to_pylist():
+        status = os.stat(tmp_path / row["path"])
+        assert (row["start"], row["duration"]) == (0, None)
+        assert (row["size"], row["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
+
+
+def test_paths_are_in_the_order_of_their_bytes(tmp_path):
+    names = ["a/ä.wav", "a/z.wav", "a/Z.wav", "a.b/x.wav", "a/10.wav", "a/9.wav", "日/x.wav", "a/\U0001f600.wav"]
+    source = scan(tree(tmp_path, *names), labelled=True)
+    assert paths_of(source) == sorted(names, key=os.fsencode)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/\xe4"
+    os.mkdir(folder)
+    with open(folder + b"/\xff\n\\.wav", "wb") as file:
+        file.write(b"abc")
+    source = scan(str(tmp_path), labelled=True)
+    assert paths_of(source) == ["\\xe4/\\xff\n\\\\.wav"]
+    assert source.clips["label"].to_pylist() == ["\\xe4"]
+    with open(clip_file(source.root, paths_of(source)[0]), "rb") as file:
+        assert file.read() == b"abc"
+
+
+def test_what_is_left_out_is_counted(tmp_path):
+    root = tree(tmp_path, "yes/a.wav", "yes/.b.wav", ".cache/yes/c.wav", "_background_noise_/tap.wav")
+    tree(tmp_path, "_background_noise_/more/drip.wav", "yes/_background_noise_.wav")
+    for name in ("README.md", "yes/a.txt", "yes/wav", "yes/a.wav.bak"):
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    source = scan(root, labelled=True)
+    assert paths_of(source) == ["yes/_background_noise_.wav", "yes/a.wav"]
+    assert source.left_out == {"hidden": 2, "in _background_noise_": 2, "not audio": 4}
+    assert source.rejects == []
+
+
+@pytest.mark.data
+def test_the_real_layout(data):
+    source = scan(str(data / "speech_commands_8words"), labelled=True)
+    assert len(source.clips) == 5_968
+    assert sorted(set(source.clips["label"].to_pylist())) == ["down", "go", "left", "no", "right", "stop", "up", "yes"]
+    assert source.left_out["in _background_noise_"] == 1
+    assert not source.rejects
+
+
+def test_audio_beside_the_class_folders_has_no_label(tmp_path):
+    root = tree(tmp_path, "yes/a.wav", "b.wav")
+    source = scan(root, labelled=True)
+    assert paths_of(source) == ["yes/a.wav"]
+    assert rejects_of(source) == [("b.wav", "scan", Reason.BAD_LABEL)]
+    source = scan(root, labelled=False)
+    assert paths_of(source) == ["b.wav", "yes/a.wav"]
+    assert source.clips["label"].to_pylist() == [None, None]
+    assert not source.rejects
+
+
+def test_one_file(tmp_path):
+    path = write_wav(tmp_path / "A b.WaV", BEEP)
+    source = scan(str(path), labelled=False)
+    assert (source.kind, source.root, paths_of(source)) == ("file", str(tmp_path), ["A b.WaV"])
+    assert source.clips["size"].to_pylist() == [path.stat().st_size]
+    assert clip_file(source.root, "A b.WaV") == str(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "labelled", "message"),
+    [
+        (lambda root: root / "none", False, "no such file or folder"),
+        (lambda root: write_wav(root / "a.wav", BEEP), True, "one file without a label"),
+        (lambda root: write_wav(root / "a.mid", BEEP), False, "is no audio"),
+        (lambda root: root, False, "no audio in"),
+        (lambda root: write_wav(root / "x" / ".a.wav", BEEP).parent, True, r"no audio in .*left out: 1 hidden"),
+        (lambda root: write_wav(root / "x" / "a.wav", BEEP).parent, True, "1 audio files lie directly in it"),
+        (lambda root: write_wav(root / "_background_noise_" / "a.wav", BEEP).parent.parent, True, "no audio in"),
+    ],
+)
+def test_input_that_cannot_be_used(tmp_path, make, labelled, message):
+    with pytest.raises(UsageError, match=message):
+        scan(str(make(tmp_path)), labelled)
+
+
+@pytest.mark.parametrize("label", ["=sum", "+yes", "-no", "@home"])
+def test_labels_that_spreadsheets_take_for_formulas(tmp_path, label):
+    root = tree(tmp_path, f"{label}/a.wav", "yes/a.wav")
+    with pytest.raises(UsageError, match="formulas") as error:
+        scan(root, labelled=True)
+    assert repr(label) in str(error.value)
+    assert len(scan(root, labelled=False).clips) == 2
+
+
+def test_a_loop_of_links_ends(tmp_path):
+    tree(tmp_path, "yes/a.wav")
+    (tmp_path / "yes" / "up").symlink_to(tmp_path)
+    (tmp_path / "yes" / "self").symlink_to(tmp_path / "yes", target_is_directory=True)
+    source = scan(str(tmp_path), labelled=True)
+    assert paths_of(source) == ["yes/a.wav"]
+    assert source.left_out == {"folders linked twice": 2}
+
+
+def test_a_folder_that_is_linked_twice_is_read_once(tmp_path):
+    outside = tmp_path / "outside"
+    tree(outside, "a.wav")
+    scans = []
+    for order in ("abc", "cba", "bca"):
+        root = tmp_path / order
+        tree(root, "yes/b.wav")
+        for name in order:
+            (root / name).symlink_to(outside, target_is_directory=True)
+        (root / "a real folder comes before a link").symlink_to(root / "yes", target_is_directory=True)
+        source = scan(str(root), labelled=True)
+        assert source.left_out == {"folders linked twice": 3}
+        scans.append(paths_of(source))
+    assert scans == scans[:1] * 3, "the order of the names decides, not that of the folder on disk"
+    assert scans[0][1] == "yes/b.wav"
+
+
+def test_links_to_files_and_a_link_as_root(tmp_path):
+    tree(tmp_path / "root", "yes/a.wav")
+    (tmp_path / "root" / "yes" / "b.wav").symlink_to("a.wav")
+    (tmp_path / "link").symlink_to("root")
+    source = scan(str(tmp_path / "link"), labelled=True)
+    assert paths_of(source) == ["yes/a.wav", "yes/b.wav"]
+    assert source.clips["size"].to_pylist()[0] == source.clips["size"].to_pylist()[1]
+
+
+def test_a_broken_link_is_a_reject(tmp_path):
+    tree(tmp_path, "yes/a.wav")
+    (tmp_path / "yes" / "b.wav").symlink_to("gone.wav")
+    source = scan(str(tmp_path), labelled=True)
+    assert paths_of(source) == ["yes/a.wav"]
+    assert rejects_of(source) == [("yes/b.wav", "scan", Reason.MISSING)]
+
+
+def test_a_link_to_itself_is_a_reject(tmp_path):
+    tree(tmp_path, "yes/a.wav")
+    (tmp_path / "yes" / "b.wav").symlink_to("b.wav")
+    source = scan(str(tmp_path), labelled=True)
+    assert paths_of(source) == ["yes/a.wav"]
+    assert [reject.path for reject in source.rejects] == ["yes/b.wav"]
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Takes the rights of a user that owns nothing, as root may read everything; another user stays who it is."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_folder_that_may_not_be_read_is_a_reject():
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        tree(root, "yes/a.wav", "no/b.wav")
+        root.chmod(0o755)
+        (root / "no").chmod(0)
+        with as_nobody():
+            source = scan(folder, labelled=True)
+        (root / "no").chmod(0o700)
+    assert paths_of(source) == ["yes/a.wav"]
+    assert rejects_of(source) == [("no", "scan", Reason.PERMISSION)]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_is_no_file_is_left_out(tmp_path, monkeypatch, kind):
+    tree(tmp_path, "yes/a.wav")
+    monkeypatch.chdir(tmp_path / "yes")  # the name of a socket is short
+    if kind == "pipe":
+        os.mkfifo("b.wav")
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("b.wav")
+    source = scan(str(tmp_path), labelled=True)
+    assert paths_of(source) == ["yes/a.wav"], "to open a pipe waits for ever"
+
+
+def test_a_folder_named_like_a_file(tmp_path):
+    source = scan(tree(tmp_path, "yes.wav/a.wav", "yes.wav/b.wav/c.wav"), labelled=True)
+    assert paths_of(source) == ["yes.wav/a.wav", "yes.wav/b.wav/c.wav"]
+    assert set(source.clips["label"].to_pylist()) == {"yes.wav"}
+
+
+def test_relative_input_becomes_absolute(tmp_path, monkeypatch):
+    tree(tmp_path, "words/yes/a.wav")
+    monkeypatch.chdir(tmp_path)
+    assert scan("words", labelled=True).root == str(tmp_path / "words")
+    assert scan("words/../words/", labelled=True).root == str(tmp_path / "words")
+
+
+DIGITS = ("0_jackson_0.wav", "0_theo_12.wav", "7_jackson_3.wav", "deep/9_nicolas_1.wav")
+
+
+def test_labels_and_groups_in_names(tmp_path):
+    root = tree(tmp_path, *DIGITS)
+    pattern = r"(?P<label>\d)_(?P<group>\w+)_\d+"
+    source = scan(root, labelled=True, pattern=pattern)
+    assert paths_of(source) == list(DIGITS)
+    assert source.clips["label"].to_pylist() == ["0", "0", "7", "9"]
+    assert source.clips["group"].to_pylist() == ["jackson", "theo", "jackson", "nicolas"]
+    assert "partition" not in source.clips.column_names
+    assert source.described == {"kind": "folder", "root": root, "pattern": pattern}
+    assert scan(root, labelled=False).described == {"kind": "folder", "root": root}
+
+
+def test_a_pattern_is_searched_in_the_relative_path(tmp_path):
+    root = tree(tmp_path / "train" / "dog", "test/cat.0.wav", "train/dog.1.wav", "train/dog.2.wav")
+    pattern = r"(?P<partition>train|test)/(?P<label>\w+)\.((?P<group>1)|\d)"
+    rows = scan(root, labelled=True, pattern=pattern).clips.select(["label", "group", "partition"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("cat", None, "test"), ("dog", "1", "train"), ("dog", None, "train")
+    ]  # fmt: skip
+
+
+def test_paths_without_a_label_are_rejects(tmp_path):
+    root = tree(tmp_path, "0_jackson_0.wav", "readme.wav", "_theo_1.wav", "left/1_theo_1.wav")
+    source = scan(root, labelled=True, pattern=r"(?P<label>\d*)_")
+    assert paths_of(source) == ["0_jackson_0.wav", "left/1_theo_1.wav"]
+    assert rejects_of(source) == [
+        ("_theo_1.wav", "scan", Reason.BAD_LABEL), ("readme.wav", "scan", Reason.BAD_LABEL)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(?P<label>", r"a regular expression, and '\(\?P<label>' is none"),
+        ("(.)_", "named group"),
+        ("(?P<group>.)", "named group"),
+        ("(?P<label>.)(?P<speaker>.)", "no others"),
+        (
+            "(?P<label>x+)",
+            r"'\(\?P<label>x\+\)' finds no label in any of the 4 paths below .*, such as 0_jackson_0\.wav",
+        ),
+        ("(?P<label>x*)", "finds no label in any"),
+        ("(?P<label>-)?", "finds no label in any"),
+    ],
+)
+def test_patterns_that_cannot_be_used(tmp_path, pattern, message):
+    with pytest.raises(UsageError, match=message):
+        scan(tree(tmp_path, *DIGITS), labelled=True, pattern=pattern)
+
+
+def test_labels_of_a_pattern_that_spreadsheets_take_for_formulas(tmp_path):
+    with pytest.raises(UsageError, match=r"formulas, but in .* --label-pattern finds '-1'"):
+        scan(tree(tmp_path, "a-1.wav"), labelled=True, pattern="(?P<label>-1)")

@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.store.statistics import Statistics, Sums
+
+
+def values(clips, shape=(5, 7), scale=3.0, shift=-2.0, dtype="float32"):
+    return (np.random.default_rng(clips).standard_normal((clips, *shape)) * scale + shift).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("clips", [1, 63, 64, 65, 200])
+def test_sums_are_numpys(clips, dtype):
+    features = values(clips, dtype=dtype)
+    rows = features.astype(np.float64).reshape(-1, 7)
+    statistics = Statistics.of(features)
+    assert statistics.count == len(rows)
+    np.testing.assert_allclose(statistics.total, rows.sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(statistics.squares, (rows**2).sum(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(("scale", "shift"), [(3.0, -2.0), (1e-3, 0.0), (1.0, 100.0), (0.0, 5.0)])
+def test_mean_and_variance_are_numpys(dtype, scale, shift):
+    features = values(100, scale=scale, shift=shift, dtype=dtype)
+    mean, variance = Statistics.of(features).scalar()
+    assert mean == pytest.approx(features.mean(dtype=np.float64), rel=1e-12, abs=1e-15)
+    assert variance == pytest.approx(features.astype(np.float64).var(), rel=1e-9, abs=1e-12)
+
+
+@given(st.lists(st.integers(0, 100), max_size=6), st.randoms(use_true_random=False))
+def test_every_split_adds_up_to_the_same(cuts, random):
+    features = values(100)
+    parts = [Statistics.of(part) for part in np.split(features, sorted(cuts))]
+    whole, merged = Statistics.of(features), Statistics.merge(parts)
+    assert merged.count == whole.count
+    np.testing.assert_allclose(merged.total, whole.total, rtol=1e-12)
+    np.testing.assert_allclose(merged.squares, whole.squares, rtol=1e-12)
+    random.shuffle(parts)
+    assert Statistics.merge(parts) == merged, "to the bit, in any order"
+
+
+def test_nothing_counted():
+    empty = Statistics.of(np.empty((0, 5, 7), np.float32))
+    assert (empty.count, empty.total, empty.squares) == (0, (0.0,) * 7, (0.0,) * 7)
+    for nothing in (empty, Statistics.merge([]), Statistics.merge([empty, empty])):
+        with pytest.raises(ValueError, match="no values"):
+            nothing.scalar()
+    one = Statistics.of(values(1))
+    assert Statistics.merge([empty, one, Statistics.merge([])]) == one
+
+
+def test_a_constant_has_no_negative_variance():
+    for value in (0.1, 1e4, -3.3):
+        assert 0 <= Statistics.of(np.full((999, 3, 3), value, np.float32)).scalar()[1] < 1e-6 * value**2
+
+
+def test_coefficients_of_different_sets_do_not_mix():
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        Statistics.merge([Statistics.of(values(2)), Statistics.of(values(2, shape=(5, 8)))])
+
+
+def test_round_trip_through_json():
+    statistics = Statistics.of(values(10))
+    assert Statistics.from_dict(json.loads(json.dumps(statistics.to_dict()))) == statistics
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (40,)])
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
+def test_sums_do_not_depend_on_batches_and_leave_out_what_is_not_finite(batch, shape):
+    features = values(100, shape)
+    expected = Statistics.of(features)
+    odd = np.insert(features, [0, 50, 50, 100], np.float32(1), axis=0)
+    odd[[0, 51, 52, 103]] *= np.array([np.nan, np.inf, -np.inf, np.nan], np.float32).reshape(4, *[1] * len(shape))
+    odd[103, ..., 1:] = 0  # one value of all
+    sums = Sums(shape)
+    added = [good for first in range(0, len(odd), batch) for good in sums.add(odd[first : first + batch])]
+    assert [row for row, good in enumerate(added) if not good] == [0, 51, 52, 103]
+    assert sums.statistics() == expected

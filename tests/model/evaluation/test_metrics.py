@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import sklearn.metrics
+from scipy.stats import binomtest
+
+from model.evaluation.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
+
+
+def random_labels(seed: int, clips: int, true_of: list[int], predicted_of: list[int]):
+    generator = np.random.default_rng(seed)
+    return generator.choice(true_of, clips), generator.choice(predicted_of, clips)
+
+
+CASES = {
+    "all classes": (200, [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+    "a class without clips": (100, [0, 1, 3, 4], [0, 1, 2, 3, 4]),
+    "a class that is never predicted": (100, [0, 1, 2, 3, 4], [0, 2, 4]),
+    "a class without clips that is never predicted": (50, [0, 4], [0, 1, 4]),
+    "one clip": (1, [3], [2]),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("case", CASES)
+def test_class_scores_are_those_of_scikit_learn(case, seed):
+    true, predicted = random_labels(seed, *CASES[case])
+    confusion = confusion_matrix(true, predicted, 5)
+    np.testing.assert_array_equal(confusion, sklearn.metrics.confusion_matrix(true, predicted, labels=range(5)))
+    scores = class_scores(confusion)
+    expected = sklearn.metrics.precision_recall_fscore_support(true, predicted, labels=range(5), zero_division=0)
+    for mine, theirs in zip((scores.precision, scores.recall, scores.f1, scores.support), expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cross_entropy_is_that_of_scikit_learn(seed):
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(5), 100).astype(np.float32)
+    true = generator.integers(0, 4, 100)  # class 4 has no clips
+    expected = sklearn.metrics.log_loss(true, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(5))
+    assert cross_entropy(probabilities, true) == pytest.approx(expected, rel=1e-6)
+
+
+def test_cross_entropy_of_a_sure_mistake_is_finite():
+    assert cross_entropy(np.array([[1.0, 0.0]], np.float32), np.array([1])) == pytest.approx(-np.log(1e-7))
+
+
+@pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (0, 30), (30, 30), (7, 9), (484, 500), (1, 10_000)])
+def test_wilson_interval_is_that_of_scipy(correct, total):
+    expected = binomtest(correct, total).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson_interval(correct, total) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_of_nothing_nothing_is_known():
+    assert wilson_interval(0, 0) == (0.0, 1.0)

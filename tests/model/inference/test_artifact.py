@@ -1,0 +1,117 @@
+import json
+import shutil
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from features.errors import UsageError
+from features.frontend.presets import preset
+from features.store.statistics import Statistics
+from model.inference.artifact import Artifact, load_artifact, read_description, save_artifact
+from model.networks.registry import network
+
+
+@pytest.fixture
+def run(untrained, tmp_path):
+    return shutil.copytree(untrained, tmp_path / "run")
+
+
+def edit_description(run, **changes):
+    path = run / "model" / "artifact.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_what_is_loaded_is_what_was_saved(tmp_path):
+    model = network("tutorial-cnn", (124, 129)).build((124, 129), 3, Statistics(100, (200.0,), (900.0,)))
+    saved = Artifact(model, preset("speech-commands"), ["é", "a,b", "c"], "tutorial-cnn", True, ("fold-1", "training"))
+    save_artifact(tmp_path / "run", saved)
+    loaded = load_artifact(tmp_path / "run")
+    for name in ("spec", "classes", "network_name", "returns_logits", "trained_on"):
+        assert getattr(loaded, name) == getattr(saved, name)
+    features = np.random.default_rng(0).random((3, 124, 129, 1), np.float32)
+    np.testing.assert_array_equal(loaded.network(features), model(features))
+
+
+def test_the_state_of_the_optimizer_is_not_saved(trained):
+    with zipfile.ZipFile(trained / "model" / "network.keras") as archive:
+        assert not json.loads(archive.read("config.json"))["compile_config"]
+        num_bytes = archive.getinfo("model.weights.h5").file_size
+    weights = load_artifact(trained).network.get_weights()
+    assert num_bytes < 1.1 * sum(weight.nbytes for weight in weights)
+
+
+def test_saving_again_replaces_the_whole_artifact(tmp_path):
+    for seed in (0, 1):
+        keras.utils.set_random_seed(seed)
+        model = network("tutorial-cnn", (124, 129)).build((124, 129), 3, Statistics(100, (0.0,), (100.0,)))
+        save_artifact(tmp_path, Artifact(model, preset("speech-commands"), ["a", "b", "c"], "tutorial-cnn", True, ()))
+    np.testing.assert_array_equal(load_artifact(tmp_path).network.get_weights()[-2], model.get_weights()[-2])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_one_changed_byte_in_the_network_is_refused(run):
+    path = run / "model" / "network.keras"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"network\.keras"):
+        load_artifact(run)
+
+
+def test_a_missing_network_is_refused(run):
+    (run / "model" / "network.keras").unlink()
+    with pytest.raises(UsageError, match=r"network\.keras"):
+        load_artifact(run)
+
+
+def test_a_folder_that_was_being_filled_is_refused(run):
+    (run / "config.json").write_text("{}")
+    (run / "model").rename(run / "model.123.partial")
+    with pytest.raises(UsageError, match="did not end"):
+        read_description(run)
+
+
+def test_a_folder_without_a_description_is_refused(run):
+    (run / "model" / "artifact.json").unlink()
+    with pytest.raises(UsageError, match="is not a run folder"):
+        load_artifact(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, "format"),
+        ({"format": "something else"}, "format"),
+        ({"fingerprint": "0" * 64}, "another version of the front end"),
+        ({"spec": {"front_end": "stft"}}, "missing"),
+        ({"spec": None}, "damaged"),
+    ],
+)
+def test_a_description_of_another_kind_is_refused(run, changes, message):
+    edit_description(run, **changes)
+    with pytest.raises(UsageError, match=message):
+        load_artifact(run)
+
+
+@pytest.mark.parametrize("missing", ["classes", "returns_logits", "network_sha256", "trained_on", "spec", "format"])
+def test_a_description_that_lacks_something_is_refused(run, missing):
+    path = run / "model" / "artifact.json"
+    content = json.loads(path.read_text())
+    del content[missing]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError):
+        load_artifact(run)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\udcff"])
+def test_a_description_that_is_no_json_is_refused(run, content):
+    (run / "model" / "artifact.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError, match=r"artifact\.json"):
+        load_artifact(run)
+
+
+def test_no_folder_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such run folder"):
+        read_description(tmp_path / "nothing")

@@ -1,0 +1,135 @@
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from features.errors import UsageError
+from features.frontend.presets import preset
+from features.frontend.spec import FeatureSpec
+from features.store.statistics import Statistics
+from model.inference import executor
+from model.inference.artifact import Artifact, load_artifact, read_description, read_litert, save_artifact
+from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version
+from model.networks.registry import NETWORKS
+from model.scoring.labels_csv import BATCH_CLIPS
+
+CLASSES = ["high", "low", "middle"]
+SPEC = FeatureSpec.from_dict({**preset("log-mel").to_dict(), "clip_seconds": 0.2, "mel_bands": 32})
+
+
+def save(run, name, spec):
+    """An artifact of an untrained network, and features for it."""
+    features = np.abs(np.random.default_rng(0).normal(0, 1, (300, *spec.shape))).astype(spec.storage_dtype)
+    network = NETWORKS[name].build(spec.shape, len(CLASSES), Statistics.of(features))
+    run.mkdir()
+    save_artifact(run, Artifact(network, spec, CLASSES, name, NETWORKS[name].returns_logits, ("training",)))
+    return features
+
+
+@pytest.fixture(scope="module", params=["tutorial-cnn", "raw-cnn", "mlp"])
+def case(request, tmp_path_factory):
+    """A run folder, its features, and what Keras makes of them."""
+    run = tmp_path_factory.mktemp("runs") / request.param
+    features = save(run, request.param, SPEC)
+    return run, features, load_artifact(run).probabilities(features)
+
+
+@pytest.fixture(scope="module", params=EXECUTORS)
+def network(request, case) -> Executor:
+    description = read_description(case[0])
+    return Executor(read_litert(case[0], description), description, request.param)
+
+
+def test_probabilities_are_those_of_keras(network, case):
+    _, features, expected = case
+    found = network.probabilities(features)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, BATCH_CLIPS - 1, BATCH_CLIPS, BATCH_CLIPS + 1])
+def test_probabilities_do_not_depend_on_the_number_of_clips_to_the_bit(network, case, number):
+    features = case[1]
+    expected = network.probabilities(features)[:number]
+    np.testing.assert_array_equal(network.probabilities(features[:number]), expected)
+
+
+@pytest.mark.parametrize("slot", [0, 1, 7, 128, 255])
+def test_probabilities_do_not_depend_on_the_place_in_the_batch_to_the_bit(network, case, slot):
+    features = case[1]
+    batch = features[1 : 1 + BATCH_CLIPS].copy()
+    batch[slot] = features[0]
+    np.testing.assert_array_equal(network.probabilities(batch)[slot], network.probabilities(features)[0])
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_features_of_half_precision_are_taken(tmp_path, name):
+    spec = replace(SPEC, storage_dtype="float16")
+    features = save(tmp_path / "run", "mlp", spec)
+    description = read_description(tmp_path / "run")
+    network = Executor(read_litert(tmp_path / "run", description), description, name)
+    expected = load_artifact(tmp_path / "run").probabilities(features)
+    np.testing.assert_allclose(network.probabilities(features), expected, atol=1e-5)
+
+
+def test_an_artifact_of_an_earlier_version_is_converted(tmp_path, untrained):
+    run = tmp_path / "run"
+    shutil.copytree(untrained, run)
+    path = run / "model" / "artifact.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["litert_sha256"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (run / "model" / "network.tflite").unlink()
+    description = read_description(run)
+    converted = Executor(read_litert(run, description), description, "litert")
+    features = np.abs(np.random.default_rng(0).normal(0, 1, (3, *description["spec"].shape))).astype(np.float32)
+    expected = load_artifact(untrained).probabilities(features)
+    np.testing.assert_allclose(converted.probabilities(features), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed"])
+def test_a_damaged_network_is_refused(tmp_path, untrained, damage):
+    run = tmp_path / "run"
+    shutil.copytree(untrained, run)
+    path = run / "model" / "network.tflite"
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(UsageError, match=r"network\.tflite is missing or not the network"):
+        read_litert(run, read_description(run))
+
+
+def test_the_fastest_that_is_installed_is_chosen(monkeypatch):
+    assert choose_executor("auto") == "openvino"
+    assert choose_executor("litert") == "litert"
+    monkeypatch.setattr(executor, "find_spec", lambda name: None)
+    assert choose_executor("auto") == "litert"
+    with pytest.raises(UsageError, match="pip install openvino"):
+        choose_executor("openvino")
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_versions_are_told(name):
+    assert executor_version(name).startswith(f"{name} 2")
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_neither_tensorflow_nor_keras_is_loaded_and_nothing_is_chattered(untrained, name):
+    code = f"""
+import sys, numpy
+from model.artifact import read_description, read_litert
+from model.executor import Executor
+import model.labelling
+description = read_description({str(untrained)!r})
+network = Executor(read_litert({str(untrained)!r}, description), description, {name!r})
+network.probabilities(numpy.zeros((1, *description["spec"].shape), numpy.float32))
+print(*sorted({{"tensorflow", "keras", "apache_beam"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("\n", "")

@@ -1,0 +1,46 @@
+import pytest
+
+from model.inference.executor import Executor, load_executor
+from model.scoring.label_windows import label_windows
+from model.scoring.labels_csv import Labels, Score, WindowUnit, csv_header, score_lines
+from tests.signals import sine, write_wav
+
+
+@pytest.fixture(scope="module")
+def executor(untrained) -> Executor:
+    return load_executor(untrained)
+
+
+def test_windows_are_labelled_in_order_and_bad_files_set_aside(executor, tmp_path):
+    write_wav(tmp_path / "a.wav", sine(300, 40_000))
+    write_wav(tmp_path / "b.wav", sine(3000, 8_000))
+    (tmp_path / "c.wav").write_bytes(b"")
+    units = [WindowUnit("a.wav", 1, 2), WindowUnit("c.wav", 0, 1), WindowUnit("b.wav", 0, 1)]
+    labels = label_windows(executor, str(tmp_path), units, top=3)
+    assert [(s.path, s.start_seconds, s.end_seconds, s.rank) for s in labels.scores] == [
+        (path, start, end, rank)
+        for path, start, end in (("a.wav", 1.0, 2.0), ("a.wav", 2.0, 2.5), ("b.wav", 0.0, 0.5))
+        for rank in (1, 2, 3)
+    ]
+    assert [(reject.path, reject.reason) for reject in labels.rejects] == [("c.wav", "empty")]
+    assert (labels.scored, labels.windows) == (2, [2, 0, 1])
+    for first in (0, 3, 6):
+        window = labels.scores[first : first + 3]
+        assert sorted(score.label for score in window) == ["high", "low", "middle"]
+        assert sum(score.probability for score in window) == pytest.approx(1, abs=1e-6)
+        assert window[0].probability >= window[1].probability >= window[2].probability
+
+
+def test_only_bad_files_give_no_scores(executor, tmp_path):
+    labels = label_windows(executor, str(tmp_path), [WindowUnit("missing.wav", 0, 1)])
+    assert (labels.scores, labels.scored, labels.windows) == ([], 0, [0])
+    assert labels.rejects[0].reason == "missing"
+
+
+def test_lines_of_scores():
+    score = Score('=a,"b".wav', 0.0, 1 / 3, "left", 0.98765449, 1)
+    assert csv_header(1) == "path,start_seconds,end_seconds,label,probability\n"
+    assert score_lines([score], 1) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654\n'
+    assert csv_header(2) == "path,start_seconds,end_seconds,label,probability,rank\n"
+    assert score_lines([score], 2) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654,1\n'
+    assert score_lines(Labels([], [], [], 0, []).scores, 1) == ""

@@ -1,0 +1,157 @@
+"""What is validated on where there is no validation partition."""
+
+import numpy as np
+import pytest
+
+from features.errors import UsageError
+from features.store.manifest import load_manifest
+from model.evaluate import evaluate
+from model.train import train
+from model.training.dataset import Rows, batches, ordered_dataset
+from model.training.holdout import hold_out
+from model.training.settings import Settings, holds_out
+from tests.conftest import call, clips_table
+
+
+@pytest.fixture(scope="module")
+def without_validation(words, tmp_path_factory):
+    output = tmp_path_factory.mktemp("holdout") / "set"
+    call("pipelines.featurize", "--input", words, "--output", output, "--split", "80/0/20")
+    return output
+
+
+def groups_of(folder, selection) -> dict[str, int]:
+    """Rows by group."""
+    clips = clips_table(folder, load_manifest(folder)).to_pylist()
+    place = {(clip["shard"], clip["row"]): clip["group"] for clip in clips}
+    found: dict[str, int] = {}
+    for shard, rows in selection.items():
+        for row in rows.tolist():
+            found[place[shard, row]] = found.get(place[shard, row], 0) + 1
+    return found
+
+
+def test_a_tenth_of_the_groups_is_held_out_whole(without_validation):
+    manifest = load_manifest(without_validation)
+    kept, held_out = (
+        groups_of(without_validation, part) for part in hold_out(without_validation, manifest, ["training"])
+    )
+    assert not kept.keys() & held_out.keys()
+    assert len(held_out) == -(-(len(kept) + len(held_out)) // 10)
+    assert set(kept.values()) | set(held_out.values()) == {3}  # each speaker has three words
+    assert sum(kept.values()) + sum(held_out.values()) == manifest.rows(["training"])
+
+
+def test_the_choice_follows_from_the_groups_alone(without_validation, parquet_set, words, tmp_path):
+    call("pipelines.featurize", "--input", words, "--output", tmp_path / "set", "--split", "80/0/20",
+                "--format", "parquet")  # fmt: skip
+    chosen = [groups_of(folder, hold_out(folder, load_manifest(folder), ["training"])[1])
+              for folder in (without_validation, tmp_path / "set")]  # fmt: skip
+    assert chosen[0] == chosen[1]
+
+
+def test_one_group_cannot_be_divided(words, tmp_path):
+    call(
+        "pipelines.featurize", "--input", words, "--output", tmp_path / "set", "--group", "nohash", "--split", "100/0/0"
+    )
+    with pytest.raises(UsageError, match="has one group only"):
+        hold_out(tmp_path / "set", load_manifest(tmp_path / "set"), ("training",))
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_selected_rows_are_those_and_no_others(without_validation, in_memory):
+    manifest = load_manifest(without_validation)
+    kept, held_out = hold_out(without_validation, manifest, ["training"])
+
+    def features(selection) -> list[bytes]:
+        rows = Rows(without_validation, manifest, ("training",), manifest.classes, in_memory, selection)
+        found = [row.tobytes() for batch, _ in batches(rows, 7, seed=1) for row in batch]
+        assert len(found) == len(rows)
+        assert found == [row.tobytes() for batch, _ in batches(rows, 7, seed=1) for row in batch]
+        return found
+
+    everything, mine, theirs = features(None), features(kept), features(held_out)
+    assert len(mine) == sum(map(len, kept.values()))
+    assert sorted(everything) == sorted(mine + theirs)
+
+
+def test_one_hot_batches_have_a_one_at_the_class_id(without_validation):
+    manifest = load_manifest(without_validation)
+    ids, one_hot = (
+        [labels for _, labels in ordered_dataset(
+            Rows(without_validation, manifest, ("testing",), ["middle", "high"], one_hot=one_hot), 5
+        ).as_numpy_iterator()]
+        for one_hot in (False, True)
+    )  # fmt: skip
+    for numbers, rows in zip(ids, one_hot, strict=True):
+        assert rows.shape == (len(numbers), 2)
+        np.testing.assert_array_equal(rows, np.stack([np.arange(2) == number for number in numbers]))
+    assert any((rows == 0).all(axis=1).any() for rows in one_hot), "no clip of a class that is not known"
+
+
+def test_training_says_what_it_held_out(without_validation, tmp_path, capsys, caplog):
+    options = ("--epochs", 1, "--batch-size", 16, "--test-on", "testing")
+    with caplog.at_level("INFO", "soundmill"):
+        assert call("model.train", "--features", without_validation, "--output", tmp_path / "run", *options) == 0
+    assert "a tenth of the training groups held out" in caplog.text
+    paragraph = capsys.readouterr().out
+    assert "before training" in paragraph
+    manifest = load_manifest(without_validation)
+    kept, held_out = hold_out(without_validation, manifest, ["training"])
+    assert f"on {sum(map(len, held_out.values()))} validation clips" in paragraph
+    metrics = evaluate(str(tmp_path / "run"), str(without_validation), ("testing",))
+    assert metrics["training"]["clips"] == sum(map(len, kept.values()))
+    assert f"{metrics['accuracy']:.4f} after it" in paragraph
+
+
+def test_without_validation_the_last_weights_are_kept(feature_set, tmp_path):
+    settings = {"epochs": 2, "batch_size": 16, "validate_on": (), "test_on": ("testing",), "learning_rate": 0.01}
+    figures = train(str(feature_set), str(tmp_path / "run"), settings)
+    assert figures["best_epoch"] == figures["epochs"] == 2
+    assert figures["accuracy"] is None
+    assert figures["clips"] == load_manifest(feature_set).rows(["training"])
+    metrics = evaluate(str(tmp_path / "run"), str(feature_set), ("testing",))
+    assert metrics["accuracy"] == pytest.approx(figures["testing_accuracy"])
+    assert metrics["training"]["accuracy"] == pytest.approx(figures["training_accuracy"])
+
+
+def test_accuracy_before_training_is_that_of_the_network_as_it_was_made(feature_set, tmp_path):
+    figures = [
+        train(str(feature_set), str(tmp_path / str(epochs)), {"epochs": epochs, "seed": 1, "test_on": ("testing",)})
+        for epochs in (1, 2)
+    ]
+    assert figures[0]["testing_accuracy_before"] == figures[1]["testing_accuracy_before"]
+    assert 0 <= figures[0]["testing_accuracy_before"] < figures[1]["testing_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), True),
+        (Settings(validate_on=("testing",)), False),
+        (Settings(validate_on=()), False),
+    ],
+)
+def test_only_what_is_not_chosen_is_held_out(without_validation, settings, expected):
+    assert holds_out(load_manifest(without_validation), settings) is expected
+
+
+def test_a_validation_partition_that_is_trained_on_is_no_validation(feature_set):
+    manifest = load_manifest(feature_set)
+    assert not holds_out(manifest, Settings())
+    assert holds_out(manifest, Settings(train_on=("training", "validation")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"validate_on": ("validation",)}, "nothing to validate on: the validation partition"),
+        ({"test_on": ("validation",)}, "nothing to test on: the validation partition"),
+        ({"test_on": ("training",)}, "--train-on and --test-on both name 'training'"),
+        ({"train_on": ("fold-1",)}, "no partition 'fold-1'"),
+    ],
+)
+def test_partitions_that_cannot_be_used_are_named(without_validation, tmp_path, settings, message):
+    with pytest.raises(UsageError, match=message):
+        train(str(without_validation), str(tmp_path / "run"), settings)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,176 @@
+"""A training that was killed goes on to the bits of one that was not."""
+
+import csv
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from features.errors import RunError, UsageError
+from model.inference.artifact import load_artifact
+from model.train import train
+from model.training.checkpoint import FOLDER
+from tests.conftest import call, start_command, wait_until
+
+# Dropout, shuffling and an optimizer with a state: all that has to go on where it was.
+SETTINGS = {"network": "tutorial-cnn", "epochs": 5, "batch_size": 8, "seed": 7, "patience": 0}
+
+
+def without_times(run) -> list[dict]:
+    with open(run / "history.csv", newline="") as file:
+        return [{name: text for name, text in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def network_bytes(run) -> list[bytes]:
+    return [weights.tobytes() for weights in load_artifact(run).network.get_weights()]
+
+
+def checkpoints(run) -> list[str]:
+    return sorted(path.name for path in (run / FOLDER).iterdir())
+
+
+def arrays(folder) -> list[bytes]:
+    with np.load(folder / "variables.npz") as file:
+        return [file[name].tobytes() for name in file.files]
+
+
+@pytest.fixture(scope="module")
+def unbroken(feature_set, tmp_path_factory):
+    run = tmp_path_factory.mktemp("resume") / "unbroken"
+    train(str(feature_set), str(run), SETTINGS)
+    return run
+
+
+def kill_inside_epoch(number: int, feature_set, run) -> None:
+    """Kills a training when the epoch before `number` has ended and that one has not."""
+    options = ("--epochs", 5, "--batch-size", 8, "--seed", 7, "--patience", 0)
+    process = start_command("model.train", "--features", feature_set, "--output", run, *options)
+    try:
+        if number > 1:
+            wait_until(lambda: (run / FOLDER / f"last-{number - 1:06d}").exists())
+        else:
+            wait_until(lambda: (run / "layers.txt").exists())
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+    assert not (run / "model").exists()
+
+
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.trial), 3])
+def test_a_killed_training_goes_on_to_the_same_bits(unbroken, feature_set, tmp_path, epoch):
+    run = tmp_path / "run"
+    kill_inside_epoch(epoch, feature_set, run)
+    before = without_times(run) if (run / "history.csv").exists() else []
+    assert len(before) < 5
+    # Nothing but where it is has to be said again.
+    assert call("model.train", "--features", feature_set, "--output", run, "--resume") == 0
+    assert without_times(run) == without_times(unbroken)
+    assert without_times(run)[: len(before)] == before
+    assert network_bytes(run) == network_bytes(unbroken)
+    assert checkpoints(run) == checkpoints(unbroken)
+    for name in checkpoints(run):
+        assert arrays(run / FOLDER / name) == arrays(unbroken / FOLDER / name)
+
+
+def test_the_last_and_the_best_state_are_kept(unbroken):
+    best = min(without_times(unbroken), key=lambda row: float(row["val_loss"]))["epoch"]
+    assert checkpoints(unbroken) == [f"best-{int(best):06d}", "last-000005"]
+
+
+def test_more_epochs_are_those_of_a_longer_training(unbroken, feature_set, tmp_path):
+    run = tmp_path / "run"
+    train(str(feature_set), str(run), SETTINGS | {"epochs": 2})
+    (run / FOLDER / ".DS_Store").write_bytes(b"of a file manager")
+    train(str(feature_set), str(run), {"epochs": 5}, resume=True)
+    (run / FOLDER / ".DS_Store").unlink()
+    assert without_times(run) == without_times(unbroken)
+    assert network_bytes(run) == network_bytes(unbroken)
+    assert json.loads((run / "config.json").read_text())["settings"]["epochs"] == 5
+
+
+def test_a_finished_training_is_left_as_it_is(unbroken, feature_set):
+    def content() -> dict:
+        return {path: path.read_bytes() for path in unbroken.rglob("*") if path.is_file()}
+
+    before = content()
+    figures = train(str(feature_set), str(unbroken), {}, resume=True)
+    assert figures["epochs"] == 5
+    assert content() == before
+
+
+def test_a_training_that_goes_on_is_no_model_until_it_ends(feature_set, tmp_path):
+    features, run = shutil.copytree(feature_set, tmp_path / "set"), tmp_path / "run"
+    train(str(features), str(run), SETTINGS | {"epochs": 1})
+    for path in (features / "shards").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(RunError):
+        train(str(features), str(run), {"epochs": 2}, resume=True)
+    with pytest.raises(UsageError, match="did not end, there is no model in it; go on"):
+        load_artifact(run)
+
+
+def test_fewer_epochs_than_have_ended_are_refused(unbroken, feature_set):
+    with pytest.raises(UsageError, match="at least the 5 that have ended"):
+        train(str(feature_set), str(unbroken), {"epochs": 4}, resume=True)
+
+
+def test_a_training_that_lost_patience_does_not_go_on(feature_set, tmp_path):
+    settings = {"batch_size": 16, "learning_rate": 0.02, "patience": 1, "epochs": 30}
+    ended = train(str(feature_set), str(tmp_path / "run"), settings)["epochs"]
+    assert ended < 30
+    assert train(str(feature_set), str(tmp_path / "run"), {}, resume=True)["epochs"] == ended
+
+
+def test_resume_without_a_run_begins_one_and_names_what_comes_next(feature_set, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json.123.partial").write_text("{")  # of a run that was killed as it began
+    options = ("--features", feature_set, "--output", run, "--resume")
+    assert call("model.train", *options, "--epochs", 1, "--test-on", "testing") == 0
+    assert call("model.train", *options) == 0
+    assert [line.partition("Next: ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        f"python -m model.evaluate --model {run} --features {feature_set} --test-on testing"
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 16}, "begun with --batch-size 8, not 16"),
+        ({"network": "raw-cnn"}, "begun with --network tutorial-cnn, not raw-cnn"),
+        ({"validate_on": ()}, "begun with --validate-on its default, not none"),
+    ],
+)
+def test_another_training_is_refused(unbroken, feature_set, options, message):
+    with pytest.raises(UsageError, match=message):
+        train(str(feature_set), str(unbroken), options, resume=True)
+
+
+def test_other_features_are_refused(unbroken, parquet_set):
+    with pytest.raises(UsageError, match="begun with other features"):
+        train(str(parquet_set), str(unbroken), {}, resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(feature_set, tmp_path):
+    run = tmp_path / "run"
+    train(str(feature_set), str(run), SETTINGS | {"epochs": 1})
+    path = run / FOLDER / "last-000001" / "variables.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UsageError, match=r"last-000001/variables\.npz"):
+        train(str(feature_set), str(run), {"epochs": 2}, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"settings": {"epochs": "many"}}', b"\xff"])
+def test_a_damaged_record_is_named(tmp_path, feature_set, content):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_bytes(content)
+    with pytest.raises(UsageError, match=r"config\.json is damaged"):
+        train(str(feature_set), str(tmp_path / "run"), {}, resume=True)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path, feature_set):
+    (tmp_path / "letters.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is no run folder"):
+        train(str(feature_set), str(tmp_path), {}, resume=True)
