@@ -30,7 +30,7 @@ from measure import machine, spread
 from features.errors import UsageError
 from features.frontend.presets import PRESETS, load_spec, preset
 from features.frontend.spec import FeatureSpec
-from features.runtime.command import size_text
+from features.runtime.quantities import size_text
 from features.store.manifest import Manifest, load_manifest
 from features.store.run_log import append_run
 from features.store.shards import FORMATS, read_shard, shard_path
@@ -231,7 +231,7 @@ class Benchmark:
     def set_bytes(self) -> int:
         """Returns the size of the set's shards."""
         manifest = load_manifest(self.set)
-        return sum(shard.bytes for shard in manifest.shards(manifest.partitions))
+        return sum(shard.bytes for shard in manifest.all_shards)
 
     def changed(self, step: str, moved: int, removed: int = 0, *options: object) -> None:
         """Times a run after a change that leaves nothing to be computed."""
@@ -305,9 +305,9 @@ class Benchmark:
                 for place, seconds in taken.items():
                     seconds.append(read_seconds(place, cold if place.name == "cold" else grown))
             ratio = statistics.median(taken[folder / "grown"]) / statistics.median(taken[folder / "cold"])
-            size = sum(shard.bytes for shard in grown.shards(grown.partitions))
+            size = sum(shard.bytes for shard in grown.all_shards)
             equal = rows_of(folder / "grown", grown) == rows_of(folder / "cold", cold)
-            shards = [len(manifest.shards(manifest.partitions)) for manifest in (grown, cold)]
+            shards = [len(manifest.all_shards) for manifest in (grown, cold)]
             remark = (f"{growing:.0f} s in all, in one process; {shards[0]} shards, {shards[1]} of a cold run; rows "
                       f"{'equal' if equal else 'DIFFER'}")  # fmt: skip
             self.say(Line(f"{name}: {runs} runs of +{GROWTH_CLIPS} clips", [], {}, remark, "equal rows", equal))
@@ -373,7 +373,7 @@ def featurize_here(source: Path, output: Path, spec: FeatureSpec, storage_format
 def read_seconds(folder: Path, manifest: Manifest) -> float:
     """Reads and proves every shard of a set, and returns how long that took."""
     started = time.perf_counter()
-    for shard in manifest.shards(manifest.partitions):
+    for shard in manifest.all_shards:
         path = shard_path(folder, shard.name, manifest.storage_format)
         read_shard(path, manifest.storage_format, shard, manifest.spec)
     return time.perf_counter() - started

@@ -28,7 +28,7 @@ def against_keras(features: Path, run_folder: Path) -> str:
     from model.inference.executor import Executor
 
     manifest = load_manifest(features)
-    shards = manifest.shards(manifest.partitions)
+    shards = manifest.all_shards
     rows = [read_shard(shard_path(features, shard.name, manifest.storage_format), manifest.storage_format, shard,
                        manifest.spec).features for shard in shards]  # fmt: skip
     batch = np.concatenate(rows)[:ATTENTIVE]

@@ -1,4 +1,1 @@
-"""Everything between an audio file and a shard of features: pure NumPy, SciPy and pyarrow.
-
-Nothing in this package imports Beam or TensorFlow.
-"""
+"""From an audio file to a shard of features: no Beam, no TensorFlow. The three commands lie beside the folders."""

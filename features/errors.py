@@ -42,7 +42,7 @@ class Reason(enum.StrEnum):
 
 
 # What time may heal: such a file is tried again although it has not changed.
-HEALABLE = frozenset(
+RETRYABLE = frozenset(
     {Reason.MISSING, Reason.PERMISSION, Reason.UNREADABLE, Reason.VANISHED, Reason.TIMEOUT}
     | {Reason.OUT_OF_MEMORY_GUARD, Reason.DECODER_DIED}
 )

@@ -11,7 +11,8 @@ from typing import Any
 from features.errors import UsageError
 from features.maintenance.removal import Choice, prune
 from features.runtime import command
-from features.runtime.command import LOG, size_text
+from features.runtime.log import LOG
+from features.runtime.quantities import size_text
 from features.store.inventory import KINDS, SetFile, total_bytes
 from features.store.locks import is_running
 

@@ -7,8 +7,10 @@ from features.errors import UsageError
 from features.pictures.comparison import compare, comparison_figures, comparison_lines
 from features.pictures.drawing import check_picture, save
 from features.runtime import command
+from features.runtime.quantities import duration_text
+from features.sources.rejects import rejects_sentence
 from features.store.manifest import Manifest, load_manifest
-from features.store.summary import Description, describe, duration_text, figures_of, lines_of, preset_name
+from features.store.summary import Description, describe, figures_of, lines_of, preset_name
 
 EXAMPLE = "python -m features.show speech-features/ --output overview.png"
 COMPARE_EXAMPLE = "python -m features.show speech-features/ --compare recording.flac --output compare.png"
@@ -46,7 +48,7 @@ def _paragraph(description: Description, output: str | None) -> str:
         f"{description.folder} holds {manifest.counts['clips']:,} clips in {len(manifest.classes):,} classes, "
         f"{duration_text(description.seconds)}, as features of shape {manifest.spec.shape} ({spec})."
     )
-    paragraph += command.rejects_sentence(manifest.counts["rejects"], description.folder / manifest.rejects_file)
+    paragraph += rejects_sentence(manifest.counts["rejects"], description.folder / manifest.rejects_file)
     if output:
         return f"{paragraph} Look at {output}."
     return f"{paragraph} For a picture of it: python -m features.show {description.folder} --output overview.png"

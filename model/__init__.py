@@ -1,1 +1,1 @@
-"""The network: data sets, training, evaluation, the artifact. Nothing in this package imports Beam."""
+"""Networks: training, evaluation, labels, exports; TensorFlow, no Beam. The four commands lie beside the folders."""

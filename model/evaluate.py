@@ -16,7 +16,8 @@ from features.errors import UsageError
 from features.io.atomic import atomic_folder, write_file
 from features.io.csv_text import csv_lines
 from features.runtime import command
-from features.runtime.command import LOG
+from features.runtime.log import LOG
+from features.runtime.progress import Progress
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path, unescape_path
 from features.store.manifest import Manifest, load_manifest
@@ -153,7 +154,7 @@ def _predict(network: Executor, rows: Any) -> Predictions:
     paths: list[str] = []
     true: list[str] = []
     parts = []
-    progress = command.Progress(f"predict {', '.join(rows.partitions)}", len(rows), "clips")
+    progress = Progress(f"predict {', '.join(rows.partitions)}", len(rows), "clips")
     for shard in rows.shards:
         content = rows.read(shard)
         parts.append(network.probabilities(content.features))

@@ -25,7 +25,7 @@ from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
 from features.io.atomic import atomic_folder
 from features.runtime import command
-from features.runtime.command import LOG
+from features.runtime.log import LOG, is_verbose
 from features.sources.paths import clip_file
 from features.store.manifest import load_manifest
 from model.inference.artifact import Artifact, load_artifact, read_description
@@ -239,7 +239,7 @@ def _quiet_tensorflow() -> Iterator[None]:
     """Holds back TensorFlow's remarks about saving and loading, unless `--verbose` was given."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
     levels = [logger.level for logger in loggers]
-    if not command.is_verbose():
+    if not is_verbose():
         for logger in loggers:
             logger.setLevel(logging.ERROR)
     try:

@@ -18,12 +18,13 @@ from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows, window_waveforms
 from features.pictures.drawing import check_picture
 from features.runtime import command
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 from features.sources.paths import clip_file, csv_path, escape_path
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
+from model.inference.litert import BATCH_CLIPS
 from model.scoring.label_windows import label_windows
-from model.scoring.labels_csv import BATCH_CLIPS, Score, WindowUnit, csv_header, score_lines
+from model.scoring.labels_csv import Score, WindowUnit, csv_header, score_lines
 
 EXAMPLE = "python -m model.predict --model RUN yes.wav no.wav --plot predictions.png"
 _MOST_ROWS = 12

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from features.runtime import command
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from features.store.manifest import load_manifest
 from model.inference.artifact import remove_artifact

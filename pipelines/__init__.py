@@ -1,1 +1,1 @@
-"""Apache Beam and the commands that run on it. Only this package imports Beam."""
+"""The commands that run at scale."""

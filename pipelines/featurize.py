@@ -14,20 +14,24 @@ from features.errors import UsageError
 from features.frontend.presets import PRESETS, load_spec, preset
 from features.io.atomic import fsync_folder, writer_name
 from features.runtime import command
-from features.runtime.command import Progress
 from features.runtime.processes import choose_workers, parse_workers
+from features.runtime.progress import Progress
+from features.runtime.quantities import size_text
 from features.sources import partition
 from features.sources.policies import DEFAULTS, Policies, add_options
-from features.sources.table import TableLayout
+from features.sources.rejects import rejects_sentence, warnings_sentence
+from features.sources.table_layout import TableLayout
 from features.sources.table_rows import TABLE_ENDINGS
 from features.store.locks import running
 from features.store.manifest import Manifest
 from features.store.run_log import append_run
 from features.store.shards import FORMATS
-from features.update.request import Request, describe
+from features.update.dry_run import describe
+from features.update.request import Request
 from features.update.update import Update, check_space
 from pipelines.beam.follow import follow
-from pipelines.beam.workers import check_beam_options, local_workers
+from pipelines.beam.options import check_beam_options
+from pipelines.beam.workers import local_workers
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
@@ -220,10 +224,10 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     )
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
     if figures["superseded_bytes"]:
-        size = command.size_text(figures["superseded_bytes"])
+        size = size_text(figures["superseded_bytes"])
         paragraph += f" {size} of shards are of earlier states only now: python -m features.prune {options.output}."
-    paragraph += command.warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
-    paragraph += command.rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
+    paragraph += warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
+    paragraph += rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
     folds = partition.train_options(list(manifest.partitions))
     paragraph += f" Next: python -m model.train --features {options.output} --output RUN{folds}"
     command.finish(options, paragraph, figures)

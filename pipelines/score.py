@@ -11,17 +11,21 @@ from typing import Any
 from features.errors import UsageError
 from features.io.atomic import write_file
 from features.runtime import command
-from features.runtime.command import LOG, Progress
+from features.runtime.log import LOG
 from features.runtime.processes import choose_workers, parse_workers
+from features.runtime.progress import Progress
 from features.sources.policies import DEFAULTS, Policies, add_options
-from features.sources.table import TableLayout, list_clips
+from features.sources.rejects import rejects_sentence, warnings_sentence
+from features.sources.table import list_clips
+from features.sources.table_layout import TableLayout
 from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import EXECUTORS, choose_executor, executor_version
 from model.scoring.job import Parts, plan_batches
 from model.scoring.labels_csv import Labels, WindowUnit
 from pipelines.beam.follow import follow
-from pipelines.beam.workers import check_beam_options, local_workers
+from pipelines.beam.options import check_beam_options
+from pipelines.beam.workers import local_workers
 
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.
@@ -204,8 +208,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['files']:,} files in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
         f"{figures['clips']:,} windows in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} a second)."
     )
-    paragraph += command.warnings_sentence(figures["warnings"], Path(request.warnings_output))
-    paragraph += command.rejects_sentence(figures["rejects"], Path(request.rejects_output))
+    paragraph += warnings_sentence(figures["warnings"], Path(request.warnings_output))
+    paragraph += rejects_sentence(figures["rejects"], Path(request.rejects_output))
     paragraph += f" The labels are in {request.output}."
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)

@@ -75,12 +75,12 @@ def inspect(descriptor: int, size: int) -> Container:
 
 
 def _sound(at: int, length: int, size: int) -> tuple[bool, bool]:
-    """Tells whether bytes of sound are there, and whether some are missing."""
+    """Returns whether bytes of sound are there, and whether some are missing."""
     return length > 0 and at < size, length != _UNKNOWN_SIZE and at + length > size
 
 
 def _is_possible(form: bytes, name: bytes, order: Literal["big", "little"]) -> bool:
-    """Tells whether a format has channels and a rate, as far as that is easily told."""
+    """Returns whether a format has channels and a rate, as far as that is easily told."""
     if name == b"desc":
         return True
     if name == b"COMM":
@@ -137,7 +137,7 @@ def _mp3_bytes(descriptor: int, head: bytes) -> int | None:
 
 
 def _ogg_without_end(descriptor: int, size: int) -> bool:
-    """Tells whether the last page of a stream does not say that it is the last, or is not whole."""
+    """Returns whether the last page of a stream does not say that it is the last, or is not whole."""
     tail = os.pread(descriptor, _OGG_PAGE_BYTES, max(0, size - _OGG_PAGE_BYTES))
     at = tail.rfind(b"OggS")
     page = tail[at:]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.containers import inspect
-from features.audio.decoder_client import OpenFile, probe_in_process, read_in_process
+from features.audio.decoder_client import probe_in_process, read_in_process
 from features.audio.ffmpeg import convert, read_converted
 from features.audio.plain_wav import HEADER_BYTES, plain_wav, read_plain
+from features.audio.protocol import OpenFile
 from features.errors import ClipError, Reason
 
 Source = bytes | str
@@ -123,7 +124,7 @@ def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None =
 
 
 def is_cut_off(source: Source, info: AudioInfo) -> bool:
-    """Tells whether a file ends before its header says; raises `ClipError` as `decode` does.
+    """Returns whether a file ends before its header says; raises `ClipError` as `decode` does.
 
     Args:
         source: the path of the file, or its content.

@@ -1,4 +1,4 @@
-"""The process in which files are decoded that a decoder might crash on; `features.audio.decoder_client` starts and asks it.
+"""The process in which files are decoded that a decoder might crash on; `decoder_client` starts and asks it.
 
 It takes requests on the socket that is its standard input: a line of JSON with an open file. Each message of an answer
 has its kind and length before it: blocks of samples, then a line of JSON, which ends the answer.
@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import Any
 
-from features.audio.decoder_client import END, MESSAGE, REQUEST_BYTES, SAMPLES
+from features.audio.protocol import END, MESSAGE, REQUEST_BYTES, SAMPLES
 from features.audio.soundfile_codec import probe_coded, read_coded
 from features.errors import ClipError, Reason
 from features.runtime.parent_watch import end_with_parent

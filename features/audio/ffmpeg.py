@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decoder_client import FileIdentity, OpenFile, limit_bytes, limit_seconds
+from features.audio.protocol import FileIdentity, OpenFile, limit_bytes, limit_seconds
 from features.errors import ClipError, Reason, RunError
 
 # Demuxers that read one file and nothing that it names: no playlists, no scripts, no streams from elsewhere.

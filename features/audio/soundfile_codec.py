@@ -1,4 +1,4 @@
-"""Decodes through soundfile whatever it reads. This runs in a process of its own, see `features.audio.decoder_client`."""
+"""Decodes through soundfile whatever it reads. This runs in a process of its own, see `decoder_client`."""
 
 import itertools
 import os
@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from features.audio.containers import inspect
-from features.audio.decoder_client import CodecInfo
+from features.audio.protocol import CodecInfo
 from features.errors import ClipError, Reason
 
 # What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from features.audio.decode import AudioInfo, Source, decode
 from features.errors import ClipError, Reason
-from features.frontend.clip import NO_SAMPLES, check_room, fit, source_frames
+from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
+from features.frontend.waveform import fit, source_frames
 
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22

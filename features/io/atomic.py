@@ -36,14 +36,14 @@ class AtomicFile:
         crc32c: CRC-32C of them.
     """
 
-    def __init__(self, path: str | os.PathLike[str], lasting: bool = True) -> None:
+    def __init__(self, path: str | os.PathLike[str], durable: bool = True) -> None:
         """Opens a file beside `path`, whose name tells that it is partial and whose it is.
 
         Args:
             path: that the file takes.
-            lasting: whether it is fsynced, so that it is whole after a power cut too; that takes a disk's time.
+            durable: whether it is fsynced, so that it is whole after a power cut too; that takes a disk's time.
         """
-        self._lasting = lasting
+        self._durable = durable
         self.path = os.fspath(path)
         self.num_bytes = 0
         self.crc32c = 0
@@ -111,10 +111,10 @@ class AtomicFile:
         """Names the file, or removes it where the block raised."""
         try:
             if kind is None and self._wanted:
-                if self._lasting:
+                if self._durable:
                     os.fsync(self._file.fileno())
                 os.replace(self._partial, self.path)
-                if self._lasting:
+                if self._durable:
                     fsync_folder(os.path.dirname(self.path))
         except OSError as failure:  # some file systems find out late that there was no room
             _check_space(failure, self.path)
@@ -125,9 +125,9 @@ class AtomicFile:
                 os.unlink(self._partial)
 
 
-def write_file(path: str | os.PathLike[str], content: bytes | str, lasting: bool = True) -> int:
+def write_file(path: str | os.PathLike[str], content: bytes | str, durable: bool = True) -> int:
     """Writes a whole file atomically, text as UTF-8, and returns the CRC-32C of its bytes; see `AtomicFile`."""
-    with AtomicFile(path, lasting) as file:
+    with AtomicFile(path, durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)
     return file.crc32c
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from features.errors import RunError
 from features.io.atomic import fsync_folder
-from features.runtime.command import LOG, Progress
+from features.runtime.log import LOG
+from features.runtime.progress import Progress
 from features.store.inventory import (
     KINDS,
     STATES,

@@ -18,9 +18,9 @@ from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.maintenance.shard_check import Damage, Part, lines_by_shard
-from features.runtime.command import Progress
 from features.runtime.processes import choose_workers, run_jobs
-from features.sources.folder import Clip
+from features.runtime.progress import Progress
+from features.sources.clips import Clip
 from features.sources.paths import clip_file
 from features.sources.policies import Policies
 from features.sources.rejects import read_csv
@@ -89,7 +89,7 @@ def repair(
     """
     folder = Path(os.path.abspath(folder))
     doubtful = {damage.name for damage in damages if damage.part is Part.STATE}
-    shards = {shard.name: shard for shard in manifest.shards(manifest.partitions)}
+    shards = {shard.name: shard for shard in manifest.all_shards}
     parts: dict[str, set[Part]] = {}
     for damage in damages:
         if damage.name in shards and damage.name not in doubtful:
@@ -163,7 +163,7 @@ def _make(
 ) -> Iterator[tuple[str, Shard | str]]:
     """Makes shards and reports, with a progress line; `files` tells by name whether it is more than the report."""
     lines = lines_by_shard(read_clips(folder, manifest), list(files))
-    shards = {shard.name: shard for shard in manifest.shards(manifest.partitions)}
+    shards = {shard.name: shard for shard in manifest.all_shards}
     total, done = sum(shards[name].rows for name in files), 0
     where = (
         str(folder),
@@ -216,7 +216,7 @@ def _commit(folder: Path, base: Manifest, others: dict[str, Shard]) -> None:
     names = {partition: [shard.name for shard in held] for partition, held in base.partitions.items()}
     lines = lines_by_shard(read_clips(folder, base), [name for held in names.values() for name in held])
     staying = {}
-    for shard in base.shards(base.partitions):
+    for shard in base.all_shards:
         held = lines(shard.name).select(CLIPS_COLUMNS)
         if shard.name in others:
             report = read_report(folder, shard.name)

@@ -135,7 +135,7 @@ def lines_by_shard(clips: pa.Table, names: list[str]) -> Callable[[str], pa.Tabl
 
 
 def are_equal(sums: Statistics, others: Statistics) -> bool:
-    """Tells whether sums are the same but for the order in which they were added up."""
+    """Returns whether sums are the same but for the order in which they were added up."""
     if sums.count != others.count or len(sums.total) != len(others.total):
         return False
     total, squares = np.array(sums.total), np.array(sums.squares)
@@ -216,7 +216,7 @@ def _wrong_rows(job: ShardJob, content: NDArray[np.uint8]) -> Iterator[tuple[Par
 
 
 def _in_place(job: ShardJob, content: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tells which tensors are in the file where the clips table says."""
+    """Returns which tensors are in the file where the clips table says."""
     places = zip(job.lines["offset"].to_pylist(), job.lines["crc32c"].to_pylist(), strict=True)
     size = job.spec.row_bytes
     return np.array([google_crc32c.value(content[offset : offset + size]) == crc for offset, crc in places])

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from features.audio.decode import probe
 from features.errors import ClipError, UsageError
-from features.frontend.clip import clip_waveform, heard_part
+from features.frontend.clip import clip_waveform
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
+from features.frontend.waveform import used_part
 from features.pictures.signal_summary import Trace, trace_file, trace_waveform
 
 
@@ -71,7 +72,7 @@ def compare(path: str, spec: FeatureSpec) -> Comparison:
     except ClipError as error:
         raise UsageError(f"--compare takes a file that can be heard, but {path} is rejected: {error.reason}, "
                          f"{error.message}; give another") from error  # fmt: skip
-    start, taken = heard_part(info.frames, info.rate_hz, spec)
+    start, taken = used_part(info.frames, info.rate_hz, spec)
     heard = trace_waveform(waveform, spec.sample_rate_hz)
     features = compute_features([waveform], spec)[0]
     return Comparison(path, spec, original, heard, features, start, start + taken, warning)

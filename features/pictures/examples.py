@@ -117,7 +117,7 @@ def _stored(rows: list[dict[str, Any]], description: Description) -> dict[tuple[
     """Reads the features of some clips from their shards, by shard and row; each shard is read once."""
     manifest = description.manifest
     found = {}
-    for shard in manifest.shards(manifest.partitions):
+    for shard in manifest.all_shards:
         wanted = [row["row"] for row in rows if row["shard"] == shard.name]
         if wanted:
             path = shard_path(description.folder, shard.name, manifest.storage_format)

@@ -21,7 +21,8 @@ from features.pictures.drawing import (
     shown_values,
 )
 from features.pictures.examples import MAX_CLASSES, Example, shown_classes
-from features.store.summary import Description, duration_text, preset_name
+from features.runtime.quantities import duration_text
+from features.store.summary import Description, preset_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import xxhash
 
-from features.runtime.command import Progress
 from features.runtime.processes import usable_cores
+from features.runtime.progress import Progress
 from features.sources.paths import clip_file
 
 # How hashes begin; those without are BLAKE2b (RFC 7693) of 128 bits, which sets of earlier versions have.

@@ -2,106 +2,16 @@
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import Reason, Reject, UsageError
+from features.sources.clips import Source, clip_table
 from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
 _PATTERN_GROUPS = {"label", "group", "partition"}
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One clip of a source.
-
-    Attributes:
-        path: relative to the root, as `escape_path` writes it.
-        start: first frame within the file, at the file's own rate.
-        duration: frames, None for all that follow.
-        size: bytes of the file when it was listed.
-        mtime_ns: its modification time then, in nanoseconds.
-        content_hash: hash of its content where the planner took it, else None.
-        label: name of its class, None when scoring.
-        group: clips of one group (a speaker, a recording) share a partition; None when scoring.
-        partition: `training`, `validation`, `testing` or a fold such as `fold-1`; None when scoring.
-    """
-
-    path: str
-    start: int = 0
-    duration: int | None = None
-    size: int = 0
-    mtime_ns: int = 0
-    content_hash: str | None = None
-    label: str | None = None
-    group: str | None = None
-    partition: str | None = None
-
-
-@dataclass
-class Source:
-    """What a scan found.
-
-    Attributes:
-        kind: `folder`, `file` or `table`.
-        root: absolute path that clip paths are relative to.
-        clips: what `clip_table` makes, in the order of the paths' bytes, then of the starts.
-        left_out: how many files were passed over, by why.
-        rejects: files that were seen and cannot be used.
-        table: absolute path of the table.
-        pattern: what found the labels in the paths.
-        columns: the table's columns that were used, by what was read from them.
-        notes: what there is to say about the source.
-    """
-
-    kind: str
-    root: str
-    clips: pa.Table
-    left_out: dict[str, int]
-    rejects: list[Reject]
-    table: str | None = None
-    pattern: str | None = None
-    columns: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def described(self) -> dict[str, str]:
-        """What the manifest says of the source."""
-        parts = {"kind": self.kind, "root": self.root, "table": self.table, "pattern": self.pattern}
-        return {name: value for name, value in parts.items() if value is not None}
-
-
-def clip_table(paths: pa.Array, sizes: list[int], mtimes_ns: list[int], **columns: Any) -> pa.Table:
-    """Returns the table of clips.
-
-    Args:
-        paths: as `escape_path` writes them.
-        sizes: bytes of each file.
-        mtimes_ns: modification time of each file.
-        columns: start and duration (whole files without them), label (none without it), group and partition (no such
-            columns without them).
-
-    Returns:
-        Table of path, start, duration, size, mtime_ns, label, and group and partition where they were given.
-    """
-    number = len(paths)
-    values = {
-        "path": paths,
-        "start": np.zeros(number, np.int64),
-        "duration": pa.nulls(number, pa.int64()),
-        "size": sizes,
-        "mtime_ns": mtimes_ns,
-        "label": pa.nulls(number, pa.string()),
-        **columns,
-    }
-    whole_numbers = ("start", "duration", "size", "mtime_ns")
-    return pa.table({name: pa.array(value, pa.int64() if name in whole_numbers else pa.string())
-                     for name, value in values.items()})  # fmt: skip
 
 
 def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:

@@ -1,10 +1,9 @@
 """Who is trained on and who is tested on: groups, and the partition that each belongs to."""
 
-import functools
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.sources.paths import BACKGROUND_FOLDER, clip_file, escape_path
+from features.sources.groups import groups_of
+from features.sources.paths import BACKGROUND_FOLDER, escape_path
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
 ALIASES = {"train": TRAINING, "val": VALIDATION, "dev": VALIDATION, "test": TESTING}
@@ -22,7 +22,6 @@ DEFAULT_SPLIT = (80, 10, 10)
 
 _FOLD = "fold-"
 _FOLD_VALUE = re.compile(r"(?:fold[-_ ]?)?([0-9]{1,9})")
-_SPEAKER_MARK = "_nohash_"
 # Warden's MAX_NUM_WAVS_PER_CLASS: the number of buckets that the hash of a group falls into.
 _BUCKETS = 2**27 - 1
 
@@ -88,60 +87,6 @@ def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
     present = set(partitions)
     folds = sorted(present - set(PARTITIONS), key=lambda name: int(name.removeprefix(_FOLD)))
     return (*(name for name in PARTITIONS if name in present), *folds) if folds else PARTITIONS
-
-
-def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
-    """Returns the group of each path.
-
-    Args:
-        paths: as `features.sources.paths.escape_path` writes them.
-        rule: None for the speaker before `_nohash_` where names have it, else the path; `path`; `content` for the
-            hash of the file's content; or a regular expression, whose first group (or whole match) counts.
-        root: where paths begin.
-
-    Raises:
-        UsageError: the regular expression is none, or finds nothing in a path.
-    """
-    if rule is None:
-        return _speakers(paths)
-    if rule == "path":
-        return paths
-    if rule == "content":  # a file may have many clips
-        find: Callable[[str], str] = functools.cache(lambda path: _content_group(root, path))
-    else:
-        find = _match_rule(rule)
-    return pa.array(map(find, paths.to_pylist()), pa.string())
-
-
-def _speakers(paths: pa.Array) -> pa.Array:
-    below_root = pc.binary_join_element_wise("", paths, "/")
-    names = pc.list_element(pc.split_pattern(below_root, "/", max_splits=1, reverse=True), 1)
-    parts = pc.split_pattern(names, _SPEAKER_MARK, max_splits=1)
-    return pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), paths)
-
-
-def _match_rule(rule: str) -> Callable[[str], str]:
-    try:
-        pattern = re.compile(rule)
-    except re.error as error:
-        raise UsageError(f"--group is path, content or a regular expression, and {rule!r} is none: {error}") from error
-
-    def match(path: str) -> str:
-        hit = pattern.search(path)
-        group = hit and (hit[1] if pattern.groups else hit[0])
-        if not group:
-            raise UsageError(f"--group {rule!r} finds a group in every path, but not in {path}")
-        return group
-
-    return match
-
-
-def _content_group(root: str, path: str) -> str:
-    try:
-        with open(clip_file(root, path), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return path  # it cannot be read: its reject follows when it is decoded
 
 
 def assign(

@@ -44,3 +44,32 @@ def _reject(row: dict[str, str]) -> Reject:
     size, mtime_ns, duration = (int(row[name]) if row.get(name) else None for name in ("size", "mtime_ns", "duration"))
     start, content_hash = int(row.get("start") or 0), row.get("content_hash") or None
     return Reject(path, row["stage"], row["reason"], row["message"], start, duration, size, mtime_ns, content_hash)
+
+
+def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
+    """Returns what the last paragraph says of files that could not be used.
+
+    Args:
+        rejects: files by reason code.
+        table: where each stands with its reason.
+    """
+    if not rejects:
+        return " No file was rejected."
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejects.items()))
+    total = sum(rejects.values())
+    return (
+        f" {total:,} {'files were' if total > 1 else 'file was'} rejected ({reasons}), each with its reason in {table}."
+    )
+
+
+def warnings_sentence(warnings: dict[str, int], table: Path) -> str:
+    """Returns what the last paragraph says of files that are used although they are odd.
+
+    Args:
+        warnings: files by what is odd about them.
+        table: where it stands of each.
+    """
+    if not any(warnings.values()):
+        return ""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(warnings.items()) if count)
+    return f" Used all the same, see {table}: {kinds}."

@@ -4,7 +4,6 @@ import math
 import os
 import re
 import stat
-import string
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,80 +11,16 @@ import pyarrow as pa
 
 from features.audio.decode import file_error, probe
 from features.errors import ClipError, Reason, Reject, UsageError
-from features.sources.folder import Source, clip_table, scan
+from features.sources.clips import Source, clip_table
+from features.sources.folder import scan
 from features.sources.partition import PARTITIONS, read_partition
 from features.sources.paths import FORMULA_STARTS, escape_path, escape_paths
+from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
 
-_DEFAULT_PATH = "path"
-# What else is read, and from which column where no option names one; None: only where an option does.
-_DEFAULTS = {"label": "label", "partition": "partition", "fold": "fold", "group": "group", "start": None,
-             "duration": None}  # fmt: skip
 _LATEST_SAMPLE = 2.0**62  # past the end of every recording, and still a 64-bit number
 _SHOWN_PAIRS = 5
 _NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # zero, and surrogates that do not stand for a byte
-
-
-@dataclass(frozen=True)
-class TableLayout:
-    """Where a table says what. None stands for an option that was not given.
-
-    Attributes:
-        root: folder in which the table's paths begin; the table's own without it.
-        path_column: of the paths; `path` without it.
-        path_template: a path with columns in braces, such as `audio/fold{fold}/{name}`, in place of a column.
-        label_column: of the labels; `label` without it.
-        partition_column: of the partitions; `partition` without it, where the table has one.
-        fold_column: of the folds; `fold` without it, where the table has one.
-        group_column: of the groups; `group` without it, where the table has one.
-        start_column: of the seconds at which clips begin within their files; none without it.
-        duration_column: of the seconds that clips last; none without it.
-
-    Raises:
-        UsageError: two of them exclude each other, or the template is none.
-    """
-
-    root: str | None = None
-    path_column: str | None = None
-    path_template: str | None = None
-    label_column: str | None = None
-    partition_column: str | None = None
-    fold_column: str | None = None
-    group_column: str | None = None
-    start_column: str | None = None
-    duration_column: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses what has no meaning."""
-        for one, other in (("path_column", "path_template"), ("partition_column", "fold_column")):
-            if getattr(self, one) is not None and getattr(self, other) is not None:
-                raise UsageError(f"give {_option(one)} or {_option(other)}, not both")
-        _ = self.path_parts
-
-    @property
-    def given(self) -> list[str]:
-        """The options that were given, as they stand on the command line."""
-        return [_option(name) for name, value in vars(self).items() if value is not None]
-
-    @property
-    def path_parts(self) -> list[tuple[str, str | None]]:
-        """What a path is put together from: text, and the column that follows it, None at the end."""
-        if self.path_template is None:
-            return [("", _DEFAULT_PATH if self.path_column is None else self.path_column)]
-        rule = "--path-template is a path with the names of columns in braces, such as audio/fold{fold}/{name}"
-        try:
-            parts = list(string.Formatter().parse(self.path_template))
-        except ValueError as error:
-            raise UsageError(f"{rule}, not {self.path_template!r}: {error}") from error
-        columns = [part[1:] for part in parts if part[1] is not None]
-        if not columns or any(not name or form or conversion for name, form, conversion in columns):
-            raise UsageError(f"{rule}, not {self.path_template!r}")
-        return [(text, name) for text, name, _, _ in parts]
-
-    def column(self, role: str) -> str | None:
-        """Returns the column of `label`, `partition`, …: the one that an option names, else the default."""
-        name: str | None = getattr(self, f"{role}_column")
-        return _DEFAULTS[role] if name is None else name
 
 
 @dataclass(frozen=True)
@@ -140,7 +75,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     root = os.path.abspath(os.path.dirname(os.path.abspath(table)) if layout.root is None else layout.root)
     if layout.root is not None and not os.path.isdir(root):
         raise UsageError(f"--root is the folder in which the paths of {table} begin, and there is no folder {root}")
-    roles = tuple(_DEFAULTS) if labelled else ()
+    roles = tuple(DEFAULT_COLUMNS) if labelled else ()
     wanted = [*(name for _, name in layout.path_parts), *map(layout.column, roles)]
     rows = read_rows(table, [name for name in wanted if name is not None])
     if not rows.numbers:
@@ -181,10 +116,6 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     return Source("table", root, clips, {}, rejects, os.path.abspath(table), columns=used, notes=notes)
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _used_columns(
     rows: Rows, layout: TableLayout, roles: tuple[str, ...], partitioned: bool
 ) -> tuple[dict[str, str], list[str]]:
@@ -198,7 +129,7 @@ def _used_columns(
             checked.append((name, option))
             used[role] = name
     for name, option in checked:
-        rows.require(name, _option(option))
+        rows.require(name, option_name(option))
     notes = []
     if "partition" in used and "fold" in used:
         if layout.fold_column is not None:

@@ -54,7 +54,7 @@ class Rows:
 
 
 def is_text(value: str) -> bool:
-    """Tells whether a value can be written as UTF-8: bytes that were not stand in it as lone surrogates."""
+    """Returns whether a value can be written as UTF-8: bytes that were not stand in it as lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -148,8 +148,8 @@ def commit(
         )
         if base is not None and _content(manifest) == _content(base) and _equal_tables(folder, base, contents):
             return base, False
-        staying = set() if base is None else set(base.shards(base.partitions))
-        for shard in manifest.shards(manifest.partitions):
+        staying = set() if base is None else set(base.all_shards)
+        for shard in manifest.all_shards:
             if shard not in staying and _reported(folder, shard.name) != shard:
                 raise RunError(f"another featurize has built the shard {shard.name} anew; run featurize again")
             if not is_whole(folder, shard, storage_format):
@@ -172,7 +172,7 @@ def rejects_table(rejects: Iterable[Reject]) -> str:
 
 
 def has_rejects(folder: Path, base: Manifest, rejects: Iterable[Reject]) -> bool:
-    """Tells whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
+    """Returns whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
     try:
         return (folder / base.rejects_file).read_bytes() == rejects_table(rejects).encode()
     except OSError:

@@ -162,7 +162,7 @@ def names_of(manifest: Manifest) -> set[str]:
     """Returns the files that a state names, relative to its set: its tables, its shards and their reports."""
     # Paths are made once: of a hundred thousand shards they would take seconds.
     patterns = [shard_path("", "{}", manifest.storage_format).as_posix(), report_path("", "{}").as_posix()]
-    shards = manifest.shards(manifest.partitions)
+    shards = manifest.all_shards
     named = {pattern.format(shard.name) for shard in shards for pattern in patterns}
     return named | {manifest.clips_file, manifest.rejects_file}
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from features.errors import RunError, UsageError
 from features.io.parquet import read_table
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 from features.sources.content_hash import table_hash
 from features.sources.rejects import read_csv
 from features.store.manifest import Manifest
@@ -90,7 +90,7 @@ def _unnamed(folder: Path, manifest: Manifest | None) -> set[str]:
 
 
 def _names(manifest: Manifest) -> set[str]:
-    return {shard.name for shard in manifest.shards(manifest.partitions)}
+    return {shard.name for shard in manifest.all_shards}
 
 
 def _report(folder: str | Path, name: str) -> Report | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from features.errors import RunError
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 
 COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
 
@@ -56,7 +56,7 @@ def _take(file: TextIO, kind: int, folder: Path) -> None:
 
 
 def is_running(folder: Path) -> bool:
-    """Tells whether a run is going on; writes nothing."""
+    """Returns whether a run is going on; writes nothing."""
     try:
         with open(folder / RUNNING_LOCK, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -73,6 +73,11 @@ class Manifest:
             raise UsageError(f"no partition {unknown[0]!r} in the features; there are {', '.join(self.partitions)}")
         return [shard for name, shards in self.partitions.items() if name in wanted for shard in shards]
 
+    @property
+    def all_shards(self) -> list[Shard]:
+        """The shards of all partitions, in manifest order."""
+        return [shard for shards in self.partitions.values() for shard in shards]
+
     def to_json(self) -> str:
         """Returns the file's content."""
         content = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import AtomicFile
-from features.sources.folder import Clip
+from features.sources.clips import Clip
 
 _SEARCHED_BYTES = 64
 # Small enough that a reader of single rows does not read the whole shard.

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 
 RUNS = "runs.jsonl"
 

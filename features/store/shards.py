@@ -21,7 +21,7 @@ from features.frontend.spec import FeatureSpec
 from features.io.atomic import AtomicFile
 from features.io.parquet import read_table
 from features.io.tfrecord import records, write_records
-from features.sources.folder import Clip
+from features.sources.clips import Clip
 from features.store.parquet_rows import ParquetRows, Place
 
 FORMATS = ("tfrecord", "parquet")

@@ -14,7 +14,7 @@ from features.errors import RunError
 from features.frontend.presets import PRESETS, preset
 from features.frontend.spec import FeatureSpec
 from features.io.parquet import read_table
-from features.runtime.command import size_text
+from features.runtime.quantities import duration_text, size_text
 from features.store.inventory import SetFile, Unreferenced, total_bytes, unreferenced
 from features.store.manifest import Manifest
 from features.store.run_log import read_runs
@@ -95,13 +95,6 @@ def preset_name(spec: FeatureSpec) -> str | None:
     return next((name for name in PRESETS if preset(name).fingerprint == spec.fingerprint), None)
 
 
-def duration_text(seconds: float) -> str:
-    """Returns a duration in the unit that people would take."""
-    if seconds < 120:
-        return f"{seconds:,.2f} s"
-    return f"{seconds / 60:,.1f} min" if seconds < 7_200 else f"{seconds / 3600:,.2f} h"
-
-
 def figures_of(description: Description) -> dict[str, Any]:
     """Returns the facts ready for JSON."""
     manifest, others = description.manifest, description.unreferenced
@@ -116,7 +109,7 @@ def figures_of(description: Description) -> dict[str, Any]:
         "shape": list(manifest.spec.shape),
         "format": manifest.storage_format,
         "shards": {name: len(shards) for name, shards in manifest.partitions.items()},
-        "shard_bytes": sum(shard.bytes for shard in manifest.shards(manifest.partitions)),
+        "shard_bytes": sum(shard.bytes for shard in manifest.all_shards),
         "disk_bytes": description.disk_bytes,
         "unreferenced": {
             name: {"files": len(files), "bytes": total_bytes(files)}
@@ -150,7 +143,7 @@ def lines_of(description: Description) -> list[str]:
     manifest, spec = description.manifest, description.manifest.spec
     root = manifest.source.get("root", "")
     gone = "" if os.path.exists(root) else " (no longer there)"
-    shards = manifest.shards(manifest.partitions)
+    shards = manifest.all_shards
     counts = ", ".join(f"{len(held):,} {name}" for name, held in manifest.partitions.items() if held)
     lines = [
         f"source      {root}{gone}",

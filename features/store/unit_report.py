@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.errors import DECODER_DEPENDENT, HEALABLE
+from features.errors import DECODER_DEPENDENT, RETRYABLE
 from features.io.atomic import AtomicFile
 from features.io.parquet import read_table
 from features.store.shards import Shard, shard_path
@@ -69,7 +69,7 @@ def report_path(folder: str | Path, name: str) -> Path:
 
 
 def is_whole(folder: str | Path, shard: Shard, storage_format: str) -> bool:
-    """Tells whether a shard's file is there and has its size."""
+    """Returns whether a shard's file is there and has its size."""
     try:
         return os.path.getsize(shard_path(folder, shard.name, storage_format)) == shard.bytes
     except OSError:
@@ -77,7 +77,7 @@ def is_whole(folder: str | Path, shard: Shard, storage_format: str) -> bool:
 
 
 def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
-    """Tells whether a unit's report exists and the shard that it names, if any, has its size.
+    """Returns whether a unit's report exists and the shard that it names, if any, has its size.
 
     A unit with rejects that time or another decoder may have healed is not finished: its other rows are copied.
     """
@@ -91,7 +91,7 @@ def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
 
 
 def other_decoder(versions: dict[str, str]) -> bool:
-    """Tells whether the libraries that decode are others here than these."""
+    """Returns whether the libraries that decode are others here than these."""
     here = library_versions()
     return any(versions.get(name) != here.get(name) for name in _DECODERS)
 
@@ -136,7 +136,7 @@ def write_report(
     reasons = {outcome["reason"] for outcome in outcomes if outcome["row"] is None}
     metadata = {
         "fingerprint": fingerprint,
-        "final": HEALABLE.isdisjoint(reasons),
+        "final": RETRYABLE.isdisjoint(reasons),
         "codec": not DECODER_DEPENDENT.isdisjoint(reasons),
         "shard": asdict(shard) if shard else None,
         "statistics": statistics.to_dict(),

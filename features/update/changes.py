@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.errors import DECODER_DEPENDENT, HEALABLE, Reason
+from features.errors import DECODER_DEPENDENT, RETRYABLE, Reason
 from features.sources.content_hash import hash_files
 from features.sources.paths import clip_file, unescape_path
 
@@ -161,7 +161,7 @@ def _taken(values: NDArray[Any], lines: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _equal(column: pa.ChunkedArray, cached: pa.ChunkedArray, lines: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tells where a column has the value that a line of the cache has; false for `NOTHING`."""
+    """Returns where a column has the value that a line of the cache has; false for `NOTHING`."""
     taken = cached.take(pa.array(lines, mask=lines == NOTHING))
     return np.asarray(pc.equal(column, taken).fill_null(False), np.bool_)
 
@@ -179,7 +179,7 @@ def _equal_contents(
     root: str,
     hashes: dict[str, str],
 ) -> NDArray[np.bool_]:
-    """Tells which of the asked clips have the content that the cache knows under their key."""
+    """Returns which of the asked clips have the content that the cache knows under their key."""
     _hash(clips, asked, root, hashes)
     equal = np.zeros(len(clips), bool)
     chosen = np.flatnonzero(asked)
@@ -217,7 +217,7 @@ def _moved(
 def _refused(
     clips: pa.Table, cache: pa.Table, known: NDArray[np.int64], rows: NDArray[np.bool_], evidence: Evidence
 ) -> NDArray[np.bool_]:
-    """Tells which clips are known rejects that would be rejects again."""
+    """Returns which clips are known rejects that would be rejects again."""
     refused = np.asarray((known != NOTHING) & ~_taken(rows, known), np.bool_)
     asked = np.flatnonzero(refused)
     reasons = cache["reason"].take(pa.array(known[asked])).to_pylist()
@@ -226,7 +226,7 @@ def _refused(
             refused[number] = not evidence.other_decoder
         elif reason == Reason.PERMISSION:
             refused[number] = not os.access(clip_file(evidence.root, clips["path"][number].as_py()), os.R_OK)
-        elif reason in HEALABLE:
+        elif reason in RETRYABLE:
             refused[number] = False
     return refused
 

@@ -1,25 +1,22 @@
 """What a featurize is asked for, and what it would do."""
 
-import contextlib
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from features.audio.decode import AudioInfo, probe
-from features.errors import ClipError, UsageError
+from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
-from features.runtime.command import LOG, size_text
+from features.runtime.log import LOG
 from features.sources import partition
 from features.sources.clip_order import limit
-from features.sources.folder import Source
-from features.sources.paths import clip_file
+from features.sources.clips import Source
 from features.sources.policies import DEFAULTS, Policies
-from features.sources.table import TableLayout, list_clips
+from features.sources.table import list_clips
+from features.sources.table_layout import TableLayout
 from features.store.manifest import Manifest, check_text, existing_manifest
 from features.update.update import Update, check_removal, prepare
 
@@ -33,7 +30,7 @@ class Request:
         output: folder of the feature set.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        group: rule of the groups, see `features.sources.partition.groups_of`.
+        group: rule of the groups, see `features.sources.groups.groups_of`.
         split: percentages of training, validation and testing; None leaves it to the source or 80/10/10.
         limit: number of clips at most.
         layout: where a table says what.
@@ -128,55 +125,3 @@ class Request:
             if one != other:
                 raise UsageError(f"{self.output} was made from {one}, not from {other}; give another --output, or "
                                  "--allow-removal to make it the features of that")  # fmt: skip
-
-
-def describe(request: Request) -> tuple[str, dict[str, Any]]:
-    """Returns what `--dry-run` prints and its figures: clips a class and partition, hours, what would be written."""
-    started = time.monotonic()
-    update = request.read()
-    clips, source = update.changes.clips, update.source
-    audio_seconds, unreadable = seconds_of(clips, source.root)
-    left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())
-    figures = {
-        "clips": len(clips),
-        **update.figures,
-        "rejected": unreadable + len(source.rejects),
-        "left_out": source.left_out,
-        "audio_seconds": audio_seconds,
-        "shards": len(update.todo),
-        "bytes": update.bytes,
-        "seconds": time.monotonic() - started,
-    }
-    spec = request.spec
-    lines = [
-        *partition.count_table(clips),
-        "",
-        f"{len(clips):,} clips of {source.root}, {audio_seconds / 3600:.2f} hours; headers that cannot be read: "
-        f"{unreadable:,}; other rejects: {len(source.rejects):,}; left out: {left_out or 'nothing'}",
-        f"would compute {update.computed:,} clips and write {len(update.todo):,} {request.storage_format} shards of "
-        f"{spec.front_end} features {spec.shape}, about {size_text(update.bytes)}, to {request.output}; nothing was "
-        "written",
-    ]
-    return "\n".join(lines), figures
-
-
-def seconds_of(clips: pa.Table, root: str) -> tuple[float, int]:
-    """Returns how long clips are together by the headers of their files, and for how many no header can be read.
-
-    Args:
-        clips: table of path, start, duration.
-        root: where paths begin.
-    """
-    infos: dict[str, AudioInfo | None] = {}
-    seconds = 0.0
-    paths: Sequence[str] = clips["path"].to_pylist()
-    for path, start, duration in zip(paths, clips["start"].to_pylist(), clips["duration"].to_pylist(), strict=True):
-        if path not in infos:
-            infos[path] = None
-            with contextlib.suppress(ClipError):
-                infos[path] = probe(clip_file(root, path))
-        info = infos[path]
-        if info is not None:
-            frames = max(0, info.frames - start)
-            seconds += (frames if duration is None else min(frames, duration)) / info.rate_hz
-    return seconds, sum(infos[path] is None for path in paths)

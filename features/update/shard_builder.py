@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from features.audio.decode import Source, file_error, probe_plain
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
-from features.frontend.clip import DecodedClip, decode_clip, fit_clips
+from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
+from features.frontend.waveform import DecodedClip, fit_clips
+from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
-from features.sources.folder import Clip
 from features.sources.paths import clip_file
 from features.sources.policies import DEFAULTS, Policies, refusal
 from features.store.locks import committing
@@ -160,7 +161,7 @@ class _Rows:
 
 def _is_committed(folder: str, name: str) -> bool:
     manifest = existing_manifest(folder)
-    return manifest is not None and any(shard.name == name for shard in manifest.shards(manifest.partitions))
+    return manifest is not None and any(shard.name == name for shard in manifest.all_shards)
 
 
 def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArray[np.floating] | None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from features.errors import DECODER_DEPENDENT, Reject, RunError, UsageError
 from features.frontend.spec import FeatureSpec
-from features.runtime.command import LOG, size_text
-from features.sources.folder import Source
+from features.runtime.log import LOG
+from features.runtime.quantities import size_text
+from features.sources.clips import Source
 from features.sources.policies import DEFAULTS, Policies, decided_anew
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
 from features.store.commit import commit, gather, has_rejects
@@ -80,8 +81,8 @@ class Update:
 
     def superseded_bytes(self, manifest: Manifest) -> int:
         """Returns the bytes of the shards that were in the committed state and are not in the next one."""
-        before = [] if self.base is None else self.base.shards(self.base.partitions)
-        now = {shard.name for shard in manifest.shards(manifest.partitions)}
+        before = [] if self.base is None else self.base.all_shards
+        now = {shard.name for shard in manifest.all_shards}
         return sum(shard.bytes for shard in before if shard.name not in now)
 
     @property
@@ -119,8 +120,8 @@ class Update:
         return commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
 
     def _is_base(self, base: Manifest, described: dict[str, Any]) -> bool:
-        """Tells whether the next state would be the committed one, to the times of the files."""
-        if self.plan.units or list(self.plan.staying.values()) != base.shards(base.partitions):
+        """Returns whether the next state would be the committed one, to the times of the files."""
+        if self.plan.units or list(self.plan.staying.values()) != base.all_shards:
             return False
         times = self.changes.cache["mtime_ns"].take(pa.array(self.changes.known))
         return (
@@ -234,7 +235,7 @@ def check_removal(update: Update, limit: int | None) -> None:
 
 def _without_lost(cache: pa.Table, folder: Path, base: Manifest) -> pa.Table:
     """Returns what a state knows less the rows of shards whose file is gone or cut off: these are computed again."""
-    shards = base.shards(base.partitions)
+    shards = base.all_shards
     lost = [shard.name for shard in shards if not is_whole(folder, shard, base.storage_format)]
     if not lost:
         return cache

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.io.atomic import AtomicFile
-from features.sources.folder import Clip
+from features.sources.clips import Clip
 
 
 @dataclass(frozen=True)

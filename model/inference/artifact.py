@@ -85,7 +85,7 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
 
 
 def has_artifact(run: Path) -> bool:
-    """Tells whether a run folder has an artifact, which it has when its training has ended."""
+    """Returns whether a run folder has an artifact, which it has when its training has ended."""
     return (run / FOLDER / _DESCRIPTION_FILE).is_file()
 
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from model.inference.artifact import read_description, read_litert
+from model.inference.litert import BATCH_CLIPS
 from model.inference.tensorflow_setup import without_chatter
-from model.scoring.labels_csv import BATCH_CLIPS
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 """Names of the executors, and the packages that they are."""

@@ -5,7 +5,6 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from model.inference.tensorflow_setup import without_chatter
-from model.scoring.labels_csv import BATCH_CLIPS
 
 if TYPE_CHECKING:
     import keras
@@ -34,3 +33,7 @@ def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
         tf.saved_model.save(module, folder, signatures=module.serve)
         content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     return content
+
+
+# Windows that a network is given at a time, always.
+BATCH_CLIPS = 256

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 
 # What TensorFlow says of processors and drivers before its own log level counts.
 _CHATTER = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")

@@ -29,12 +29,13 @@ from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows
 from features.io.atomic import AtomicFile, write_file
 from features.io.csv_text import csv_lines
-from features.sources.folder import Source
+from features.sources.clips import Source
 from features.sources.paths import clip_file, csv_path
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from features.store.versions import library_versions
-from model.scoring.labels_csv import BATCH_CLIPS, Labels, WindowUnit, csv_header, score_lines
+from model.inference.litert import BATCH_CLIPS
+from model.scoring.labels_csv import Labels, WindowUnit, csv_header, score_lines
 
 _TABLE_COLUMNS = (*COLUMNS, "size")
 _OWN_FILE = re.compile(r"(job\.json|batches\.parquet|network\.tflite|\d{8}\.(csv|json))")
@@ -157,7 +158,7 @@ class Parts:
 
     def write(self, number: int, labels: Labels, top: int) -> None:
         """Writes the part of a batch, its note last."""
-        crc32c = write_file(self._lines(number), score_lines(labels.scores, top), lasting=False)
+        crc32c = write_file(self._lines(number), score_lines(labels.scores, top), durable=False)
         note = {
             "crc32c": crc32c,
             "scored": labels.scored,
@@ -165,7 +166,7 @@ class Parts:
             "rejects": [[getattr(reject, name) for name in COLUMNS] for reject in labels.rejects],
             "warnings": [[getattr(warning, name) for name in COLUMNS] for warning in labels.warnings],
         }
-        write_file(self.note(number), json.dumps(note), lasting=False)
+        write_file(self.note(number), json.dumps(note), durable=False)
 
     def join(
         self,

@@ -7,9 +7,6 @@ from features.errors import Reject
 from features.io.csv_text import csv_lines
 from features.sources.paths import csv_path
 
-# Windows that a network is given at a time, always.
-BATCH_CLIPS = 256
-
 
 @dataclass(frozen=True, slots=True)
 class WindowUnit:

@@ -9,7 +9,8 @@ from pathlib import Path
 import keras
 
 from features.io.atomic import write_file
-from features.runtime.command import LOG, Progress
+from features.runtime.log import LOG
+from features.runtime.progress import Progress
 
 Row = dict[str, float]
 
@@ -45,7 +46,7 @@ def best_epoch(rows: list[Row]) -> int | None:
 
 
 def should_stop(rows: list[Row], patience: int) -> bool:
-    """Tells whether a training has nothing to win from another epoch.
+    """Returns whether a training has nothing to win from another epoch.
 
     So it is where so many epochs as the patience, if that is not 0, have passed since the best one; and after a loss
     that is not finite, since the weights are then lost.

@@ -9,7 +9,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.io.atomic import PARTIAL_SUFFIX, write_file
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 from features.store.manifest import Manifest
 from features.store.statistics import Statistics
 from features.store.versions import library_versions

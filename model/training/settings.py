@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from features.errors import UsageError
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 from features.sources.partition import TRAINING, VALIDATION
 from features.store.manifest import Manifest
 
@@ -68,7 +68,7 @@ class Settings:
 
 
 def holds_out(manifest: Manifest, settings: Settings) -> bool:
-    """Tells whether validation takes a tenth of the training groups, since nothing else is there to validate on."""
+    """Returns whether validation takes a tenth of the training groups, since nothing else is there to validate on."""
     if settings.validate_on is not None:
         return False
     return VALIDATION in settings.train_on or not (VALIDATION in manifest.partitions and manifest.rows([VALIDATION]))

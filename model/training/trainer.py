@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from features.errors import RunError, UsageError
-from features.runtime.command import LOG
+from features.runtime.log import LOG
 from features.store.manifest import Manifest
 from model.inference.artifact import Artifact, has_artifact, save_artifact
 from model.networks.registry import layer_table, network
@@ -27,7 +27,7 @@ _MEMORY_SHARE = 0.5
 
 
 def fits_in_memory(num_bytes: int) -> bool:
-    """Tells whether so much may be kept beside what else is in memory."""
+    """Returns whether so much may be kept beside what else is in memory."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):

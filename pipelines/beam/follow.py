@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from features.runtime.command import Progress
+from features.runtime.progress import Progress
 
 _POLL_SECONDS = 0.5
 

@@ -1,57 +1,28 @@
 """Where a pipeline runs: in this process, in worker processes of this machine, or on the runner that was named."""
 
-import argparse
 import functools
 import re
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
-from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 from google.protobuf import json_format, text_format
 
-from features.errors import RunError, UsageError
-from features.runtime.command import LOG
+from features.errors import RunError
+from features.runtime.log import LOG
+from pipelines.beam.options import parse_options
 from pipelines.beam.workers import Workers
 
 _WORKERS_URN = "soundmill:env:workers:v1"
 _CHECK_SECONDS = 0.1
 # A line of a traceback: an error of soundmill's own, to which Beam adds where it was.
 _OWN_ERROR = re.compile(r"^(?:RuntimeError: )?features\.errors\.RunError: (.*?)(?: \[while running .*)?$", re.MULTILINE)
-
-
-class _BeamParser(argparse.ArgumentParser):
-    """Knows all of Beam's options, and answers wrong ones as soundmill does."""
-
-    def __init__(self) -> None:
-        super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
-        for kind in PipelineOptions.__subclasses__():
-            kind._add_argparse_args(self)
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"an option of Beam: {message}")
-
-
-def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
-    """Reads Beam's options; raises `UsageError` for an option, a value or a runner that Beam does not know."""
-    # Beam itself only warns of unknown options: a typing error shall not pass for an option of some runner.
-    _, unknown = _BeamParser().parse_known_args(list(beam_options))
-    if unknown:
-        raise UsageError(f"unrecognized option {unknown[0]}: neither soundmill nor Beam knows it; see --help")
-    options = PipelineOptions(list(beam_options))
-    runner = options.view_as(StandardOptions).runner
-    try:
-        if runner:
-            create_runner(runner)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise UsageError(f"--runner: {error}") from error
-    return options
 
 
 def run_units(

@@ -1,8 +1,8 @@
-"""The worker processes of a local run: python -m pipelines.beam.worker_main DRIVER WORKERS COMMAND, as `Workers` starts it.
+"""The worker processes of a local run: python -m pipelines.beam.worker_main DRIVER WORKERS COMMAND.
 
-It loads once what every worker needs, while the driver loads the same for itself, and forks a worker for each line of
-its standard input: a JSON object with the environment of Beam's own worker. It ends with its workers, and with the
-driver, however that died.
+`Workers` starts it. It loads once what every worker needs, while the driver loads the same for itself, and forks a
+worker for each line of its standard input: a JSON object with the environment of Beam's own worker. It ends with its
+workers, and with the driver, however that died.
 """
 
 import gc

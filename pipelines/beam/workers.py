@@ -8,17 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from features.runtime.command import is_verbose
+from features.runtime.log import is_verbose
 
 _ENDING_SECONDS = 5.0
-
-
-def check_beam_options(beam_options: Sequence[str]) -> None:
-    """Raises `UsageError` for options that are neither soundmill's nor Beam's; loads Beam only where there are any."""
-    if beam_options:
-        from pipelines.beam.runners import parse_options
-
-        parse_options(beam_options)
 
 
 class Workers:

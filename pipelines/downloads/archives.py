@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from features.errors import RunError
 from features.io.atomic import atomic_folder
-from features.runtime.command import Progress
+from features.runtime.progress import Progress
 
 MB = 1_000_000
 _BLOCK_BYTES = 4096  # what even an empty file takes on a disk, near enough

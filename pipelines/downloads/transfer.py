@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from features.errors import RunError
-from features.runtime.command import LOG, Progress
+from features.runtime.log import LOG
+from features.runtime.progress import Progress
 from pipelines.downloads.archives import MB, Archive
 
 _CHUNK_BYTES = 65_536

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
-from features.sources.folder import Source, scan
+from features.sources.clips import Source
+from features.sources.folder import scan
 from features.sources.partition import assign
 from features.sources.policies import DEFAULTS
 from features.store.manifest import Manifest, existing_manifest

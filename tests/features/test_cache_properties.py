@@ -27,7 +27,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from features.errors import HEALABLE, SoundmillError
+from features.errors import RETRYABLE, SoundmillError
 from features.io.atomic import AtomicFile
 from features.io.tfrecord import records
 from features.maintenance.removal import prune
@@ -175,7 +175,7 @@ class SourceFolder:
         os.replace(self.root / place, self.root / to)
 
     def hides_a_change(self, committed: dict[str, "Row"]) -> bool:
-        """Tells whether sizes and times do not show a change.
+        """Returns whether sizes and times do not show a change.
 
         So it is where the committed state has another content under a file's path, size and time, unless the time was
         within two seconds of a run that met it. Of a file that this state does not have, all runs count: one of them
@@ -290,7 +290,7 @@ def edit_set(folder: Path, kind: str, one: int) -> bool:
     manifest = existing_manifest(folder)
     if manifest is None:
         return False
-    shards = manifest.shards(manifest.partitions)
+    shards = manifest.all_shards
     shard = shards[one % len(shards)]
     if kind == "prune":
         prune(folder, keep=one % 2)
@@ -370,10 +370,10 @@ def rows_of(folder: Path, manifest: Manifest) -> dict[str, Row]:
     """Reads a whole set, and proves that its tables, its shards and their places tell the same."""
     lines = read_parquet(folder / manifest.clips_file).to_pylist()
     rows = {}
-    numbers = {shard.name: 0 for shard in manifest.shards(manifest.partitions)}
+    numbers = {shard.name: 0 for shard in manifest.all_shards}
     partitions = {shard.name: name for name, shards in manifest.partitions.items() for shard in shards}
     read = {}
-    for shard in manifest.shards(manifest.partitions):
+    for shard in manifest.all_shards:
         path = shard_path(folder, shard.name, manifest.storage_format)
         content = path.read_bytes()
         assert (len(content), google_crc32c.value(content)) == (shard.bytes, shard.crc32c)
@@ -391,7 +391,7 @@ def rows_of(folder: Path, manifest: Manifest) -> dict[str, Row]:
         row = Row(line["path"], line["content_hash"], line["size"], line["mtime_ns"], line["label"], line["group"],
                   line["partition"], others, tensor, shard=line["shard"])  # fmt: skip
         assert rows.setdefault(row.path, row) is row
-    assert numbers == {shard.name: shard.rows for shard in manifest.shards(manifest.partitions)}, "dead rows"
+    assert numbers == {shard.name: shard.rows for shard in manifest.all_shards}, "dead rows"
     return rows
 
 
@@ -423,7 +423,7 @@ def known_to(folder: Path, manifest: Manifest) -> dict[str, Row]:
     for reject in rejects_of(folder, manifest):
         if reject["stage"] != "scan":
             path, size, mtime_ns = reject["path"], int(reject["size"]), int(reject["mtime_ns"])
-            may_heal = reject["reason"] in HEALABLE
+            may_heal = reject["reason"] in RETRYABLE
             rows[path] = Row(path, reject["content_hash"], size, mtime_ns, usable=False, may_heal=may_heal)
     return rows
 

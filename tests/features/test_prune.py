@@ -94,7 +94,7 @@ def states_of(folder: Path) -> dict[int, Manifest]:
 
 def read_all(folder: Path, manifest: Manifest) -> int:
     """Reads all that a state names, and proves it; returns the number of rows."""
-    shards = manifest.shards(manifest.partitions)
+    shards = manifest.all_shards
     for shard in shards:
         path = shard_path(folder, shard.name, manifest.storage_format)
         assert len(read_shard(path, manifest.storage_format, shard, manifest.spec).paths) == shard.rows

@@ -13,18 +13,20 @@ import soundfile
 
 from features.audio.decode import decode, probe
 from features.errors import RunError, UsageError
-from features.frontend.clip import clip_waveform, fit
+from features.frontend.clip import clip_waveform
 from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
+from features.frontend.waveform import fit
 from features.maintenance.removal import prune
 from features.pictures.comparison import compare
 from features.pictures.comparison_picture import draw_comparison
 from features.pictures.examples import choose, load_examples, shown_classes
 from features.pictures.overview import draw_overview
+from features.runtime.quantities import duration_text
 from features.store.manifest import load_manifest
 from features.store.run_log import read_runs
 from features.store.run_table import history_lines
-from features.store.summary import describe, duration_text, figures_of, lines_of
+from features.store.summary import describe, figures_of, lines_of
 from tests.conftest import call, clips_table, run_command
 from tests.features.examples import LOG_MEL, STFT, changed, clip_rows, featurized
 from tests.features.pictures.test_drawing import misplaced

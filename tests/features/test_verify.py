@@ -20,12 +20,12 @@ import features.update.shard_builder
 from features.errors import RunError, UsageError
 from features.frontend.spectrogram import FrontEnd
 from features.maintenance.repair import repair
+from features.maintenance.verification import verify
 from features.sources.content_hash import table_hash
 from features.store.locks import committing
 from features.store.manifest import load_manifest
 from features.store.shards import FORMATS, Shard, read_shard, shard_path
 from features.store.unit_report import report_path
-from features.verify import verify
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
 from tests.features.examples import STFT, TINY, featurized
 from tests.model.untrained import save_untrained
@@ -99,7 +99,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def shards_of(folder: Path) -> list[Shard]:
     manifest = load_manifest(folder)
-    return manifest.shards(manifest.partitions)
+    return manifest.all_shards
 
 
 def path_of(folder: Path, shard: Shard) -> Path:

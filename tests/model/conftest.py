@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from features.frontend.spec import FeatureSpec
-from features.sources.folder import Clip, scan
+from features.sources.clips import Clip
+from features.sources.folder import scan
 from features.sources.partition import PARTITIONS, assign
 from features.store.commit import commit, gather
 from features.update.shard_builder import build_shard

@@ -37,8 +37,8 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 class Instants:
     """Counts the lines of that code that a process runs, and sends it a signal before one of them.
 
-    The commit begins with `features.store.commit.commit` and lasts to the end of the process, so that what comes after the
-    swap of the manifest is in it; all before is work.
+    The commit begins with `features.store.commit.commit` and lasts to the end of the process, so that what comes after
+    the swap of the manifest is in it; all before is work.
 
     Attributes:
         counts: lines that have run, by part.
@@ -135,7 +135,7 @@ class Run:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def ends_within(self, seconds: float) -> bool:
-        """Tells whether it comes to its end."""
+        """Returns whether it comes to its end."""
         self.process.join(seconds)
         return self.process.exitcode is not None
 

@@ -188,7 +188,7 @@ def named(folder: Path, states: bool = True) -> dict[str, bytes]:
     """Returns all files that the committed state names, and the manifests, by their relative paths."""
     manifest = existing_manifest(folder)
     paths = [folder / MANIFEST, folder / manifest.clips_file, folder / manifest.rejects_file]
-    for shard in manifest.shards(manifest.partitions):
+    for shard in manifest.all_shards:
         paths += [shard_path(folder, shard.name, manifest.storage_format), folder / f"reports/{shard.name}.parquet"]
     paths += sorted((folder / "states").glob("*.json")) if states else []
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
@@ -202,7 +202,7 @@ def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
 def read_all(folder: Path, manifest: Manifest) -> int:
     """Reads every shard that a state names; returns the number of rows."""
     rows = 0
-    for shard in manifest.shards(manifest.partitions):
+    for shard in manifest.all_shards:
         path = shard_path(folder, shard.name, manifest.storage_format)
         rows += len(read_shard(path, manifest.storage_format, shard, manifest.spec).paths)
     assert rows == manifest.counts["clips"] == len(pq.read_table(folder / manifest.clips_file))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pytest
 
-from features.errors import HEALABLE, Reason
+from features.errors import RETRYABLE, Reason
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard, shard_path
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
@@ -287,8 +287,8 @@ def featurize(source: Path, features: Path) -> dict:
 
 
 def test_what_time_has_healed_becomes_a_row_and_all_else_is_not_decoded_again(damage, second, tmp_path):
-    healed = sorted(path for path, case in CASES.items() if case.reason in HEALABLE)
-    assert len(healed) == len(HEALABLE)
+    healed = sorted(path for path, case in CASES.items() if case.reason in RETRYABLE)
+    assert len(healed) == len(RETRYABLE)
     assert (second["computed"], second["kept"], second["clips"]) == (len(healed), len(GOOD), len(GOOD) + len(healed))
     assert [row["path"] for row in rejects_of(damage.features)] == sorted(CASES.keys() - set(healed))
     featurize(damage.source, tmp_path / "cold")
@@ -301,7 +301,7 @@ def test_what_time_has_healed_becomes_a_row_and_all_else_is_not_decoded_again(da
 def test_where_nothing_has_healed_since_nothing_is_decoded_and_no_state_is_made(damage, second):
     before = files_of(damage.features, "runs.jsonl")
     third = featurize(damage.source, damage.features)
-    assert (third["computed"], third["committed"], third["rejected"]) == (0, False, len(CASES) - len(HEALABLE))
+    assert (third["computed"], third["committed"], third["rejected"]) == (0, False, len(CASES) - len(RETRYABLE))
     assert files_of(damage.features, "runs.jsonl") == before
 
 

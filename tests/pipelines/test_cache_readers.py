@@ -34,7 +34,7 @@ def test_a_reader_of_a_state_goes_on_while_later_ones_are_committed(tmp_path):
     assert reads >= 4
     # Most of what the reader holds is of no later state any more: the merge has dealt it out anew.
     now = load_manifest(case.base)
-    assert not set(shards) <= {f"{shard.name}.parquet" for shard in now.shards(now.partitions)}
+    assert not set(shards) <= {f"{shard.name}.parquet" for shard in now.all_shards}
     assert read_all(case.base, held) == 21
     assert all((case.base / "shards" / name).read_bytes() == content for name, content in shards.items())
 
@@ -73,5 +73,5 @@ def test_a_training_goes_on_while_later_states_are_committed(tmp_path):
     assert process.returncode == 0, errors
     now = load_manifest(output)
     assert now.state == 3
-    assert not set(held.shards(held.partitions)) & set(now.shards(now.partitions))
+    assert not set(held.all_shards) & set(now.all_shards)
     assert without_times(run) == without_times(tmp_path / "alone")

@@ -32,10 +32,10 @@ IMPATIENT = Patience(timeout_seconds=2.0, pauses_seconds=(0.01, 0.02))
 HELLO = {"README.md": b"read me", "yes/a_nohash_0.wav": b"yes" * 700_000, "no/b_nohash_0.wav": os.urandom(500_000)}
 RUN = """
 import sys
-from features import console
+from features.runtime import command
 from pipelines import archives, download
 archives.ARCHIVES["words"] = archives.Archive(**eval(sys.argv.pop(1)))
-console.run(download.main, download.parser())
+command.run(download.main, download.parser())
 """
 
 

@@ -43,7 +43,7 @@ def test_clips_and_shards_hold_the_paths_that_there_are(feature_set):
     in_table = clips_table(feature_set, manifest)["path"].to_pylist()
     assert sorted(map(unescape_path, in_table)) == expected
     in_shards = []
-    for shard in manifest.shards(manifest.partitions):
+    for shard in manifest.all_shards:
         path = shard_path(feature_set, shard.name, manifest.storage_format)
         in_shards += read_shard(path, manifest.storage_format, shard, manifest.spec).paths
     assert sorted(map(unescape_path, in_shards)) == expected

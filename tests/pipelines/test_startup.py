@@ -15,7 +15,7 @@ COMMANDS = sorted(
     f"{path.parent.name}.{path.stem}"
     for folder in ("features", "model", "pipelines")
     for path in (ROOT / folder).glob("*.py")
-    if re.search(r"^    console\.run\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    if re.search(r"^    command\.run\(", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
 SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib"}
 RUN = """

@@ -24,6 +24,6 @@ def test_a_streamed_flac_is_featurized_and_planned_as_the_file_that_knows_its_le
     assert call("pipelines.featurize", *options, "--preset", "urbansound-mfcc") == 0
     manifest = load_manifest(tmp_path / "set")
     assert manifest.counts["seconds"] == 2 * 40_000 / 16_000
-    (shard,) = manifest.shards(manifest.partitions)
+    (shard,) = manifest.all_shards
     content = read_shard(shard_path(tmp_path / "set", shard.name, "tfrecord"), "tfrecord", shard, manifest.spec)
     assert content.features[0].tobytes() == content.features[1].tobytes()

@@ -12,7 +12,7 @@ import pytest
 from features.errors import RunError, UsageError
 from features.frontend.presets import preset
 from features.sources.partition import hash_partition
-from features.sources.table import TableLayout
+from features.sources.table_layout import TableLayout
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard, shard_path
 from features.update.request import Request
@@ -31,7 +31,7 @@ def rows_of(folder: Path) -> dict[tuple[str, int], np.ndarray]:
     """The features of a set by path and start."""
     manifest = load_manifest(folder)
     found = {}
-    for shard in manifest.shards(manifest.partitions):
+    for shard in manifest.all_shards:
         content = read_shard(shard_path(folder, shard.name, manifest.storage_format), manifest.storage_format, shard,
                              manifest.spec)  # fmt: skip
         members = clips_table(folder, manifest).filter(

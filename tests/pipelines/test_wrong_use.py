@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import UsageError
-from pipelines.beam.workers import check_beam_options
+from pipelines.beam.options import check_beam_options
 from tests.conftest import call, run_command
 from tests.signals import noise, write_wav
 

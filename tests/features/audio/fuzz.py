@@ -33,9 +33,9 @@ import soundfile
 
 from features.audio import decoder_client
 from features.audio.decode import AudioInfo, probe
-from features.audio.decoder_client import limit_bytes
 from features.audio.decoder_process import MEMORY_BYTES
 from features.audio.ffmpeg import find_ffmpeg
+from features.audio.protocol import limit_bytes
 from features.errors import ClipError, Reason
 from features.frontend.clip import clip_waveform
 from features.frontend.presets import preset

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.audio import decoder_client
+from features.audio import decoder_client, protocol
 from features.audio.decode import decode, probe
 from features.audio.decoder_process import MEMORY_BYTES
 from features.errors import ClipError, Reason, RunError
@@ -126,7 +126,7 @@ def test_a_decoder_that_hangs_is_ended_at_the_limit(spoiled, tmp_path, monkeypat
     bad = write(tmp_path, "bad.wav", marked("HANG"))
     clip_waveform(good, STFT)
     first = decoder_client._idle[-1].process_id
-    monkeypatch.setattr(decoder_client, "_LEAST_SECONDS", 1.0)
+    monkeypatch.setattr(protocol, "_LEAST_SECONDS", 1.0)
     started = time.monotonic()
     assert refusal(bad).reason == Reason.TIMEOUT
     assert time.monotonic() - started < 5

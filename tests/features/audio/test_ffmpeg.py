@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from features.audio import decoder_client
+from features.audio import protocol
 from features.audio.decode import decode, probe
 from features.audio.ffmpeg import ffmpeg_version, find_ffmpeg
 from features.errors import ClipError, Reason, RunError
@@ -187,7 +187,7 @@ REFUSED = b"\0\0\0\x20ftypM4A " + bytes(100)
 
 def test_a_program_that_hangs_is_ended_at_the_limit(no_ffmpeg, monkeypatch):
     program(no_ffmpeg, "exec /bin/sleep 1000\n")
-    monkeypatch.setattr(decoder_client, "_LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "_LEAST_SECONDS", 0.5)
     started = time.monotonic()
     with pytest.raises(ClipError) as error:
         probe(REFUSED)
@@ -252,8 +252,8 @@ def test_a_program_that_cannot_be_started(no_ffmpeg):
 
 def test_a_file_that_becomes_more_than_it_can_hold(ffmpeg, tmp_path, monkeypatch):
     path = converted(ffmpeg, tmp_path, np.zeros(200_000, np.float32), "a.m4a", "-c:a", "alac")
-    monkeypatch.setattr(decoder_client, "_LEAST_BYTES", 1_000)
-    monkeypatch.setattr(decoder_client, "_BYTES_A_BYTE", 1)
+    monkeypatch.setattr(protocol, "_LEAST_BYTES", 1_000)
+    monkeypatch.setattr(protocol, "_BYTES_A_BYTE", 1)
     with pytest.raises(ClipError, match="more samples than a file of its size can hold") as error:
         probe(path)
     assert error.value.reason == Reason.OUT_OF_MEMORY_GUARD

@@ -1,4 +1,4 @@
-"""The decode step under damage of all kinds, in short and for two minutes; `tests.features.audio.fuzz` has the long form."""
+"""The decode step under damage of all kinds, in short and for two minutes; `fuzz` beside it has the long form."""
 
 import io
 import re

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from features.audio.decode import decode, probe
 from features.errors import ClipError, Reason
-from features.frontend.clip import DecodedClip, clip_waveform, fit, fit_clips, resample, source_frames, to_mono
+from features.frontend.clip import clip_waveform
 from features.frontend.presets import preset
+from features.frontend.waveform import DecodedClip, fit, fit_clips, resample, source_frames, to_mono
 from features.frontend.windows import num_windows, window_waveforms
 from tests.features.audio.test_decode import encoded, wav
 from tests.features.examples import STFT, TINY, changed

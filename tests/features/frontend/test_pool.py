@@ -7,9 +7,10 @@ import soundfile
 
 from features.audio.decode import AudioInfo, probe
 from features.errors import ClipError, Reason
-from features.frontend.clip import clip_waveform, fit
+from features.frontend.clip import clip_waveform
 from features.frontend.presets import preset
 from features.frontend.spectrogram import compute_features
+from features.frontend.waveform import fit
 from features.frontend.windows import num_windows, window_waveforms
 from tests.features.examples import SPECS, STFT, changed
 from tests.signals import chirp, noise, write_wav

@@ -13,10 +13,10 @@ import pytest
 import features.store.shards
 import features.update.shard_builder
 from features.maintenance.repair import repair
+from features.maintenance.verification import verify
 from features.store.manifest import load_manifest
 from features.store.shards import shard_path
 from features.store.unit_report import report_path
-from features.verify import verify
 from tests.features.examples import TINY, featurized
 from tests.signals import noise, write_wav
 
@@ -62,7 +62,7 @@ def repair_and_die(folder: Path, steps: int) -> None:
 def damage(folder: Path, storage_format: str) -> None:
     """A byte of one shard is flipped, another shard is gone, and so are its report and that of a third."""
     manifest = load_manifest(folder)
-    first, second, third = manifest.shards(manifest.partitions)[:3]
+    first, second, third = manifest.all_shards[:3]
     path = shard_path(folder, first.name, storage_format)
     content = bytearray(path.read_bytes())
     content[first.bytes // 2] ^= 1
@@ -109,7 +109,7 @@ def test_a_repair_may_be_killed_before_any_step(recordings, tmp_path, monkeypatc
             break
         assert process.exitcode == -signal.SIGKILL
         left = tree(folder)
-        for shard in base.shards(base.partitions) if manifest == base else ():
+        for shard in base.all_shards if manifest == base else ():
             paths = (shard_path(folder, shard.name, storage_format), report_path(folder, shard.name))
             names = [path.relative_to(folder).as_posix() for path in paths]
             right = all(left.get(name) == whole[name] for name in names)

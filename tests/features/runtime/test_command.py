@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from features.runtime import command
-from features.runtime.command import Progress
+from features.runtime.progress import Progress
+from features.sources.rejects import rejects_sentence
 
 
 @contextlib.contextmanager
@@ -64,8 +65,8 @@ def test_progress_is_silent_in_a_log_at_first(caplog, capsys):
 
 
 def test_rejects_in_the_last_paragraph():
-    assert command.rejects_sentence({}, Path("r.csv")) == " No file was rejected."
-    sentence = command.rejects_sentence({"empty": 1_000, "damaged": 2}, Path("out/r.csv"))
+    assert rejects_sentence({}, Path("r.csv")) == " No file was rejected."
+    sentence = rejects_sentence({"empty": 1_000, "damaged": 2}, Path("out/r.csv"))
     assert sentence == (" 1,002 files were rejected (2 damaged, 1,000 empty), each with its reason in out/r.csv.")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from features.errors import UsageError
 from features.sources.folder import scan
+from features.sources.groups import groups_of
 from features.sources.partition import (
     PARTITIONS,
     TESTING,
@@ -17,7 +18,6 @@ from features.sources.partition import (
     assign,
     count,
     count_table,
-    groups_of,
     hash_partition,
     parse_partitions,
     parse_split,
@@ -66,8 +66,11 @@ def test_partition_is_wardens_formula():
 
 def test_partitions_are_the_same_in_every_process():
     code = (
-        "from features.sources.partition import hash_partition as h; from features.sources.clip_order import key_hashes;"
-        "from tests.features.examples import clip_rows; from tests.features.update.test_plan import names; t = clip_rows(50);"
+        "from features.sources.partition import hash_partition as h\n"
+        "from features.sources.clip_order import key_hashes\n"
+        "from tests.features.examples import clip_rows\n"
+        "from tests.features.update.test_plan import names\n"
+        "t = clip_rows(50)\n"
         "print([h(str(n)) for n in range(200)], key_hashes(t).tolist(), names(t))"
     )
     outputs = {

@@ -12,7 +12,8 @@ from features.errors import Reason, UsageError
 from features.sources import table as table_module
 from features.sources.partition import assign
 from features.sources.paths import clip_file, unescape_path
-from features.sources.table import TableLayout, list_clips, scan_table
+from features.sources.table import list_clips, scan_table
+from features.sources.table_layout import TableLayout
 from features.sources.table_rows import TABLE_ENDINGS, read_rows
 from tests.signals import noise, sine, write_wav
 

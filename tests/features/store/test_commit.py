@@ -243,9 +243,7 @@ def test_new_files_are_a_new_state(base):
     second, new = bring_up(base)
     assert new
     assert second.counts["clips"] == first.counts["clips"] + 30
-    assert {shard.name for shard in first.shards(first.partitions)} < {
-        shard.name for shard in second.shards(second.partitions)
-    }
+    assert {shard.name for shard in first.all_shards} < {shard.name for shard in second.all_shards}
 
 
 def test_a_concurrent_commit_is_refused(base):

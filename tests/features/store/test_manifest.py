@@ -11,7 +11,7 @@ from features.store.shards import Shard
 from features.store.statistics import Statistics
 from tests.features.examples import MFCC, changed
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def golden_manifest() -> Manifest:

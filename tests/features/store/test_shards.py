@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import RunError
-from features.sources.folder import Clip
+from features.sources.clips import Clip
 from features.store.shards import (
     FORMATS,
     MAX_BYTES,

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.errors import HEALABLE, ClipError, Reason, RunError
+from features.errors import RETRYABLE, ClipError, Reason, RunError
 from features.sources.partition import assign
 from features.sources.rejects import COLUMNS
-from features.sources.table import TableLayout, list_clips
+from features.sources.table import list_clips
+from features.sources.table_layout import TableLayout
 from features.store import unit_report
 from features.store.commit import commit, gather
 from features.store.manifest import existing_manifest, load_manifest
@@ -348,11 +349,11 @@ def test_what_time_may_heal_is_tried_again(words, tmp_path, monkeypatch, reason)
         assert first.counts["rejects"] == {reason: 1}
         # Tried again in vain, nothing is new.
         update, manifest = featurized(words, tmp_path / "set")
-        assert update.figures["computed"] == (reason in HEALABLE)
+        assert update.figures["computed"] == (reason in RETRYABLE)
         assert manifest == first
     update, manifest = featurized(words, tmp_path / "set")
-    assert update.figures == {"computed": int(reason in HEALABLE), "copied": 0, "kept": 9, "removed": 0}
-    if reason in HEALABLE:
+    assert update.figures == {"computed": int(reason in RETRYABLE), "copied": 0, "kept": 9, "removed": 0}
+    if reason in RETRYABLE:
         assert manifest.counts["rejects"] == {}
         is_that_of_a_cold_run(words, tmp_path / "set")
 

@@ -12,8 +12,8 @@ from features.sources.folder import scan
 from features.store.known_rows import empty_cache
 from features.store.shards import Shard
 from features.update.changes import Evidence, compare
+from features.update.dry_run import seconds_of
 from features.update.plan import MERGED_SHARDS, Plan, make_plan
-from features.update.request import seconds_of
 from features.update.work_list import members, read_unit, write_work_list
 from tests.features.examples import LOG_MEL, TINY, changed, clip_rows, planned, prepared
 from tests.signals import sine, write_wav

@@ -73,7 +73,7 @@ def test_what_an_interrupted_run_has_finished_serves_a_source_that_has_changed(
     }
     assert update.computed == len(decoded)
     _, cold = featurized(words, tmp_path / "cold", TINY, storage_format)
-    assert cold.shards(cold.partitions) == manifest.shards(manifest.partitions)
+    assert cold.all_shards == manifest.all_shards
 
 
 def test_a_file_that_changed_under_its_old_time_is_not_taken_for_what_was_finished(words, tmp_path, decoded):
@@ -88,7 +88,7 @@ def test_a_file_that_changed_under_its_old_time_is_not_taken_for_what_was_finish
     _, manifest = featurized(words, tmp_path / "set")
     assert done[0] in decoded
     _, cold = featurized(words, tmp_path / "cold")
-    assert cold.shards(cold.partitions) == manifest.shards(manifest.partitions)
+    assert cold.all_shards == manifest.all_shards
 
 
 def test_what_was_finished_for_another_spec_is_not_taken(words, tmp_path, decoded):

@@ -14,8 +14,8 @@ from features.store.statistics import Statistics
 from model.inference import executor
 from model.inference.artifact import Artifact, load_artifact, read_description, read_litert, save_artifact
 from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version
+from model.inference.litert import BATCH_CLIPS
 from model.networks.registry import NETWORKS
-from model.scoring.labels_csv import BATCH_CLIPS
 
 CLASSES = ["high", "low", "middle"]
 SPEC = FeatureSpec.from_dict({**preset("log-mel").to_dict(), "clip_seconds": 0.2, "mel_bands": 32})

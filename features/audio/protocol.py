@@ -1,0 +1,69 @@
+"""What both ends of the socket to a decoding process share: messages, and the limits of a request."""
+
+import struct
+from typing import NamedTuple
+
+REQUEST_BYTES = 4096
+
+# Kind and length of each message of an answer: blocks of samples, then a line of JSON, which ends it.
+MESSAGE = struct.Struct("<cI")
+
+SAMPLES, END = b"S", b"E"
+
+_LEAST_SECONDS = 60.0
+
+_BYTES_A_SECOND = 2**20
+
+_LEAST_BYTES = 64 * 2**20
+
+_BYTES_A_BYTE = 512
+
+# Device, number, size and modification time.
+FileIdentity = tuple[int, int, int, int]
+
+
+class OpenFile(NamedTuple):
+    """A file as a decoder gets it.
+
+    Attributes:
+        descriptor: by which it is open.
+        size: its bytes.
+        mp3: whether its name says that it is an MP3.
+        identity: what it is known again by, None for one without a name.
+    """
+
+    descriptor: int
+    size: int
+    mp3: bool
+    identity: FileIdentity | None
+
+
+class CodecInfo(NamedTuple):
+    """What the header of a file says, or counting its frames where the header does not.
+
+    Attributes:
+        frames: samples a channel that are promised.
+        channels: number of channels.
+        rate_hz: sample rate.
+        truncated: whether the file has less bytes than it promises, or less frames where they were counted.
+        end_untold: whether only its last frame tells that it was not cut off, as in a FLAC.
+    """
+
+    frames: int
+    channels: int
+    rate_hz: int
+    truncated: bool
+    end_untold: bool
+
+
+def limit_seconds(size: int) -> float:
+    """Returns how long the decoding of a part of a file of `size` bytes may take: a minute, and a second a MiB."""
+    return _LEAST_SECONDS + size / _BYTES_A_SECOND
+
+
+def limit_bytes(size: int) -> int:
+    """Returns how many bytes of samples a file of `size` bytes may become: 64 MiB, and 512 a byte.
+
+    Opus at 6 kbit/s, 48 kHz, has 256 bytes of float32 a byte; a header that promises much more is not believed.
+    """
+    return _LEAST_BYTES + _BYTES_A_BYTE * size

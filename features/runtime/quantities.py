@@ -1,0 +1,18 @@
+"""Quantities as people read them."""
+
+
+def size_text(count: int) -> str:
+    """Returns a number of bytes in the unit that people would take."""
+    value, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{count:,} bytes" if unit == "bytes" else f"{value:,.1f} {unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """Returns a duration in the unit that people would take."""
+    if seconds < 120:
+        return f"{seconds:,.2f} s"
+    return f"{seconds / 60:,.1f} min" if seconds < 7_200 else f"{seconds / 3600:,.2f} h"

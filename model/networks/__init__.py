@@ -1,0 +1,1 @@
+"""Networks by name, each a table of layers."""

@@ -1,0 +1,1 @@
+"""Drawings of a run: the one folder of `model` that imports matplotlib."""

@@ -1,0 +1,46 @@
+"""Options that are Beam's."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import create_runner
+
+from features.errors import UsageError
+
+
+class _BeamParser(argparse.ArgumentParser):
+    """Knows all of Beam's options, and answers wrong ones as soundmill does."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+        for kind in PipelineOptions.__subclasses__():
+            kind._add_argparse_args(self)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"an option of Beam: {message}")
+
+
+def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
+    """Reads Beam's options; raises `UsageError` for an option, a value or a runner that Beam does not know."""
+    # Beam itself only warns of unknown options: a typing error shall not pass for an option of some runner.
+    _, unknown = _BeamParser().parse_known_args(list(beam_options))
+    if unknown:
+        raise UsageError(f"unrecognized option {unknown[0]}: neither soundmill nor Beam knows it; see --help")
+    options = PipelineOptions(list(beam_options))
+    runner = options.view_as(StandardOptions).runner
+    try:
+        if runner:
+            create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"--runner: {error}") from error
+    return options
+
+
+def check_beam_options(beam_options: Sequence[str]) -> None:
+    """Raises `UsageError` for options that are neither soundmill's nor Beam's; loads Beam only where there are any."""
+    if beam_options:
+        from pipelines.beam.options import parse_options
+
+        parse_options(beam_options)

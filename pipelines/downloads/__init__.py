@@ -1,0 +1,1 @@
+"""Public data sets over HTTP: fetched with resume, checked, unpacked with care."""

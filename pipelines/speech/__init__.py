@@ -1,0 +1,1 @@
+"""The demo's recordings: words spoken by eSpeak NG, in a process of its own."""
