@@ -34,10 +34,10 @@ ALLOWED = {
     "keras": ("model",),
     "matplotlib": ("features.pictures", "model.pictures"),
 }
-COMMANDS = {room for room in ROW if not (ROOT / room.replace(".", "/")).is_dir()} - {
-    "features.errors",
-    "pipelines.options",
-}
+FOLDERS = {room for room in ROW if (ROOT / room.replace(".", "/")).is_dir()}
+COMMANDS = set(ROW) - FOLDERS - {"features.errors", "pipelines.options"}
+COMPUTED = "an import by a computed name"
+PRINTS = ("print", "pprint", "pprint.pprint", "breakpoint")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAX_LINES = 300
 MAX_PARAMETERS = 8

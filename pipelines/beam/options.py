@@ -1,19 +1,21 @@
-"""Options that are Beam's."""
+"""Options that are Beam's. Importing this loads no Beam, so that a command that has none of them starts without it."""
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
-
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.runner import create_runner
+from typing import TYPE_CHECKING, NoReturn
 
 from features.errors import UsageError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
 
 
 class _BeamParser(argparse.ArgumentParser):
     """Knows all of Beam's options, and answers wrong ones as soundmill does."""
 
     def __init__(self) -> None:
+        from apache_beam.options.pipeline_options import PipelineOptions
+
         super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
         for kind in PipelineOptions.__subclasses__():
             kind._add_argparse_args(self)
@@ -22,8 +24,18 @@ class _BeamParser(argparse.ArgumentParser):
         raise UsageError(f"an option of Beam: {message}")
 
 
-def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
+def check_beam_options(beam_options: Sequence[str]) -> None:
+    """Raises `UsageError` for options that are neither soundmill's nor Beam's; loads Beam only where there are any."""
+    if beam_options:
+        parse_options(beam_options)
+
+
+def parse_options(beam_options: Sequence[str]) -> "PipelineOptions":
     """Reads Beam's options; raises `UsageError` for an option, a value or a runner that Beam does not know."""
+    import apache_beam  # noqa: F401  # its runners bring options of their own
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.runners.runner import create_runner
+
     # Beam itself only warns of unknown options: a typing error shall not pass for an option of some runner.
     _, unknown = _BeamParser().parse_known_args(list(beam_options))
     if unknown:
@@ -36,11 +48,3 @@ def parse_options(beam_options: Sequence[str]) -> PipelineOptions:
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"--runner: {error}") from error
     return options
-
-
-def check_beam_options(beam_options: Sequence[str]) -> None:
-    """Raises `UsageError` for options that are neither soundmill's nor Beam's; loads Beam only where there are any."""
-    if beam_options:
-        from pipelines.beam.options import parse_options
-
-        parse_options(beam_options)

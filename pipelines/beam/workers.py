@@ -1,4 +1,4 @@
-"""Worker processes of a local run, and Beam's options, without loading Beam."""
+"""Worker processes of a local run, without loading Beam."""
 
 import contextlib
 import json
