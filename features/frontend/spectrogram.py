@@ -7,8 +7,10 @@ dimensions) on one BLAS thread. A spec without a clip length takes waveforms of 
 """
 
 import contextlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +68,7 @@ class FrontEnd:
         """Does what `compute_features` does, and writes what that returns into `out`."""
         spec = self.spec
         # Only matrices go through BLAS.
-        one_thread = contextlib.nullcontext() if spec.front_end == "stft" else _blas().limit(limits=1, user_api="blas")
+        one_thread = contextlib.nullcontext() if spec.front_end == "stft" else _one_blas_thread()
         with one_thread, np.errstate(over="ignore", invalid="ignore"):
             step = block_clips(spec)
             for first in range(0, len(waveforms), step):
@@ -171,6 +173,35 @@ def _log(bands: Batch, spec: FeatureSpec) -> Batch:
 @cache
 def _blas() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+# The number of BLAS threads is the whole process's. The first thread that computes sets it and the last restores it:
+# were each to do so, one that ends would give back to the others the threads that it found.
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limit: list[Any] = []  # what restores the number
+
+
+@contextlib.contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    global _blas_users
+    with _blas_lock:
+        if _blas_users == 0:
+            limit = _blas().limit(limits=1, user_api="blas")
+            # To threadpoolctl 3.8 the thread that set the number owns it until it leaves such a block, and what others
+            # ask for is ignored: this one leaves the number at one, and any thread may be the last.
+            with _blas().limit(limits=1, user_api="blas"):
+                pass
+            _blas_limit.append(limit)
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                with _blas_limit.pop():
+                    pass  # to leave it is to restore the number
 
 
 @cache

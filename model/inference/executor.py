@@ -4,9 +4,12 @@ Every batch has the same number of rows and is computed by one thread: a network
 what it is given, and a clip's probabilities must not depend on how many others came with it, nor on the cores.
 """
 
+import functools
 import re
 import tempfile
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +22,7 @@ from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from model.inference.artifact import read_description, read_litert
 from model.inference.litert import BATCH_CLIPS
-from model.inference.tensorflow_setup import without_chatter
+from model.inference.tensorflow_setup import load_openvino, without_chatter
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 """Names of the executors, and the packages that they are."""
@@ -47,8 +50,26 @@ def executor_version(name: str) -> str:
     return f"{name} {version(EXECUTORS[name])}"
 
 
+@dataclass(frozen=True)
+class _Instance:
+    """A network and the memory that it computes in, for one thread at a time.
+
+    Attributes:
+        run: computes the outputs of a whole batch.
+        filled: a batch that is filled up from fewer rows.
+    """
+
+    run: _Run
+    filled: NDArray[np.float32]
+
+
 class Executor:
-    """A network ready for use.
+    """A network ready for use, by any number of threads.
+
+    Each thread that computes has an instance of the network for itself, and gives it back: there are as many as threads
+    have ever computed at a time. An instance takes as much memory as the network's layers make of a batch, and a third
+    of a second to make. A lock around a single one would save that memory, but most of scoring's time is spent there,
+    and so would requests to one model that OpenVINO has compiled for one thread: it computes them one after another.
 
     Attributes:
         spec: the front end whose features it takes.
@@ -66,24 +87,35 @@ class Executor:
         self.spec: FeatureSpec = description["spec"]
         self.classes: list[str] = description["classes"]
         self._returns_logits = description["returns_logits"]
-        self._filled = np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32)
-        self._run = _openvino(content) if name == "openvino" else _litert(content)
+        self._make_run = _openvino(content) if name == "openvino" else functools.partial(_litert, content)
+        self._making = threading.Lock()
+        self._idle = [self._make_instance()]
 
     def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
         from scipy.special import softmax  # which takes a fifth of a second to load, and --help does not need
 
         result = np.empty((len(batch), len(self.classes)), dtype=np.float32)
+        try:
+            instance = self._idle.pop()  # in one step, whatever other threads do
+        except IndexError:
+            instance = self._make_instance()
         for first in range(0, len(batch), BATCH_CLIPS):
             rows = batch[first : first + BATCH_CLIPS]
             if len(rows) == BATCH_CLIPS and rows.dtype == np.float32 and rows.flags.c_contiguous:
-                outputs = self._run(rows[..., np.newaxis])
+                outputs = instance.run(rows[..., np.newaxis])
             else:
-                self._filled[: len(rows), ..., 0] = rows
-                self._filled[len(rows) :] = 0
-                outputs = self._run(self._filled)[: len(rows)]
+                instance.filled[: len(rows), ..., 0] = rows
+                instance.filled[len(rows) :] = 0
+                outputs = instance.run(instance.filled)[: len(rows)]
             result[first : first + len(rows)] = softmax(outputs, axis=-1) if self._returns_logits else outputs
+        self._idle.append(instance)  # one that failed is not used again
         return result
+
+    def _make_instance(self) -> _Instance:
+        with self._making:
+            run = self._make_run()
+        return _Instance(run, np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32))
 
 
 def load_executor(run: str | Path, name: str = "auto") -> Executor:
@@ -119,10 +151,8 @@ def _litert(content: bytes) -> _Run:
     return run
 
 
-def _openvino(content: bytes) -> _Run:
-    import openvino
-
-    core = openvino.Core()
+def _openvino(content: bytes) -> Callable[[], _Run]:
+    core = load_openvino().Core()
     with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads this format from files alone
         path = Path(folder, "network.tflite")
         path.write_bytes(content)
@@ -133,10 +163,14 @@ def _openvino(content: bytes) -> _Run:
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,  # it would bind every worker process to the same core
     }
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
 
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        request.infer({0: batch}, share_inputs=True)
-        return np.array(request.get_output_tensor(0).data)
+    def make_run() -> _Run:
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
 
-    return run
+        def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            request.infer({0: batch}, share_inputs=True)
+            return np.array(request.get_output_tensor(0).data)
+
+        return run
+
+    return make_run

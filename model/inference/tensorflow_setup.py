@@ -1,4 +1,4 @@
-"""Loads TensorFlow without the chatter that it begins with."""
+"""Loads TensorFlow without the chatter that it begins with, and OpenVINO without the event that it sends."""
 
 import contextlib
 import gc
@@ -6,12 +6,17 @@ import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from types import ModuleType
 
 from features.runtime.log import LOG
 
 # What TensorFlow says of processors and drivers before its own log level counts.
 _CHATTER = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
+_TELEMETRY = "openvino_telemetry"
+# Standard error and the table of modules belong to the whole process: one thread at a time changes them.
+_process_lock = threading.RLock()
 
 
 def load_tensorflow() -> None:
@@ -30,12 +35,35 @@ def load_tensorflow() -> None:
     gc.enable()
 
 
+def load_openvino() -> ModuleType:
+    """Imports OpenVINO and returns it, without the event that its import sends to an analytics service.
+
+    openvino 2026.4 sends it through the package openvino_telemetry, which writes an id into the home folder, unless a
+    file there or the variables of a CI service say otherwise. OpenVINO brings its own stand-in for where that package
+    is not installed, and takes it where the import system says that it is not.
+    """
+    with _process_lock:
+        if "openvino" not in sys.modules:
+            loaded = sys.modules.get(_TELEMETRY)
+            sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so Python knows a module that is not there
+            try:
+                import openvino
+            finally:
+                # Others who import it in this process may mean to.
+                del sys.modules[_TELEMETRY]
+                if loaded is not None:
+                    sys.modules[_TELEMETRY] = loaded
+        import openvino
+    return openvino
+
+
 @contextlib.contextmanager
 def without_chatter(pattern: re.Pattern[str]) -> Iterator[None]:
     """Holds back what native code writes to standard error, and lets through the lines in which `pattern` is not."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    # Two that overlapped would leave standard error in a file that is gone: the second would take the first's for it.
+    with _process_lock, tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        kept = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
             yield

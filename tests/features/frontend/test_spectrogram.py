@@ -1,9 +1,11 @@
 import contextlib
+import threading
 
 import librosa
 import numpy as np
 import pytest
 import scipy.signal
+import threadpoolctl
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
@@ -272,3 +274,47 @@ def test_silence_is_finite_with_every_offset_that_a_spec_takes(log_offset, log_s
     with contextlib.suppress(UsageError):  # a spec may refuse an offset that is 0 in float32
         spec = changed(LOG_MEL, spectrum_power=2, log_scale=log_scale, log_offset=log_offset)
         assert np.isfinite(compute_features(np.zeros((1, spec.clip_samples), np.float32), spec)).all()
+
+
+class Met(list):
+    """Waveforms at which others meet while features of them are computed."""
+
+    def __init__(self, waveforms: np.ndarray, meet) -> None:
+        super().__init__(waveforms)
+        self._meet = meet
+
+    def __getitem__(self, key):
+        if isinstance(key, slice):
+            self._meet()
+        return super().__getitem__(key)
+
+
+def blas_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_a_thread_that_ends_leaves_the_others_on_one_blas_thread_and_the_last_restores_the_number():
+    both_compute, first_ended, seen = threading.Barrier(2), threading.Event(), []
+    waveforms = noise(LOG_MEL.clip_samples).reshape(1, -1)
+
+    def second():
+        def meet():
+            both_compute.wait(10)
+            first_ended.wait(10)
+            seen.append(blas_threads())
+
+        compute_features(Met(waveforms, meet), LOG_MEL)
+
+    before = blas_threads()
+    thread = threading.Thread(target=second)
+
+    def meet():
+        seen.append(blas_threads())
+        thread.start()
+        both_compute.wait(10)
+
+    compute_features(Met(waveforms, meet), LOG_MEL)
+    first_ended.set()
+    thread.join()
+    assert seen == [{1}, {1}]
+    assert blas_threads() == before

@@ -2,6 +2,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +69,24 @@ def test_probabilities_do_not_depend_on_the_place_in_the_batch_to_the_bit(networ
     np.testing.assert_array_equal(network.probabilities(batch)[slot], network.probabilities(features)[0])
 
 
+def test_each_of_four_threads_gets_what_one_gets_to_the_bit(network, case):
+    random = np.random.default_rng(1)
+    # Whole batches go to the network as they are, others by way of memory of its own.
+    batches = [case[1][random.permutation(300)[:size]] for size in [1, BATCH_CLIPS, 7] * 2]
+    expected = [network.probabilities(batch) for batch in batches]
+    together = threading.Barrier(4)
+
+    def compute(first: int) -> list[np.ndarray]:
+        together.wait()
+        return [network.probabilities(batches[number - first]) for number in range(len(batches))]
+
+    with ThreadPoolExecutor(4) as pool:
+        firsts = (0, 1, 2, 4)
+        for first, found in zip(firsts, pool.map(compute, firsts), strict=True):
+            for number, values in enumerate(found):
+                np.testing.assert_array_equal(values, expected[number - first])
+
+
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_features_of_half_precision_are_taken(tmp_path, name):
     spec = replace(SPEC, storage_dtype="float16")
@@ -125,7 +145,7 @@ def test_neither_tensorflow_nor_keras_is_loaded_and_nothing_is_chattered(untrain
 import sys, numpy
 from model.artifact import read_description, read_litert
 from model.executor import Executor
-import model.labelling
+import model.scoring.label_windows
 description = read_description({str(untrained)!r})
 network = Executor(read_litert({str(untrained)!r}, description), description, {name!r})
 network.probabilities(numpy.zeros((1, *description["spec"].shape), numpy.float32))

@@ -1,9 +1,13 @@
-import pytest
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
-from model.inference.executor import Executor, load_executor
+import pytest
+import soundfile
+
+from model.inference.executor import EXECUTORS, Executor, load_executor
 from model.scoring.label_windows import label_windows
 from model.scoring.labels_csv import Labels, Score, WindowUnit, csv_header, score_lines
-from tests.signals import sine, write_wav
+from tests.signals import noise, sine, write_wav
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +33,27 @@ def test_windows_are_labelled_in_order_and_bad_files_set_aside(executor, tmp_pat
         assert sorted(score.label for score in window) == ["high", "low", "middle"]
         assert sum(score.probability for score in window) == pytest.approx(1, abs=1e-6)
         assert window[0].probability >= window[1].probability >= window[2].probability
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_four_threads_label_as_one_does_to_the_bit(untrained, tmp_path, name):
+    executor = load_executor(untrained, name)
+    units = []
+    for number in range(4):
+        # Some are read in this process, the others in one that threads share.
+        path = tmp_path / f"{number}.{'flac' if number % 3 == 0 else 'wav'}"
+        soundfile.write(path, noise(16_000 * (number % 4 + 1), seed=number), 16_000)
+        units.append([WindowUnit(path.name, 0, number % 4 + 1), WindowUnit("missing.wav", 0, 1)])
+    expected = [label_windows(executor, str(tmp_path), unit, top=3) for unit in units]
+    together = threading.Barrier(4)
+
+    def label(first: int) -> list[Labels]:
+        together.wait()
+        return [label_windows(executor, str(tmp_path), units[number - first], top=3) for number in range(len(units))]
+
+    with ThreadPoolExecutor(4) as pool:
+        for first, found in zip((0, 1, 2, 3), pool.map(label, (0, 1, 2, 3)), strict=True):
+            assert found == [expected[number - first] for number in range(len(units))]
 
 
 def test_only_bad_files_give_no_scores(executor, tmp_path):
