@@ -143,8 +143,8 @@ def test_versions_are_told(name):
 def test_neither_tensorflow_nor_keras_is_loaded_and_nothing_is_chattered(untrained, name):
     code = f"""
 import sys, numpy
-from model.artifact import read_description, read_litert
-from model.executor import Executor
+from model.inference.artifact import read_description, read_litert
+from model.inference.executor import Executor
 import model.scoring.label_windows
 description = read_description({str(untrained)!r})
 network = Executor(read_litert({str(untrained)!r}, description), description, {name!r})
