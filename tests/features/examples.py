@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from features import parquet_rows
 from features.build import build_shard
 from features.diary import append_run
 from features.manifest import Manifest, existing_manifest
@@ -17,6 +19,7 @@ from features.policies import DEFAULTS
 from features.presets import preset
 from features.sources import Source, scan
 from features.spec import FeatureSpec
+from features.spectrogram import FrontEnd
 from features.units import ShardUnit, read_unit
 from features.update import Update, prepare
 from tests.signals import chirp, impulse, noise, sine
@@ -157,3 +160,15 @@ def featurized(
     manifest, _ = committed(update)
     append_run(folder, {**update.figures, "state": manifest.state, "scan_started_ns": update.scan_started_ns})
     return update, manifest
+
+
+def other_libraries(patch: pytest.MonkeyPatch) -> None:
+    """As if another version of a library had computed the set: values differ in their last digits, files in groups."""
+    compute = FrontEnd.compute
+
+    def compute_otherwise(front_end, waveforms, out):
+        compute(front_end, waveforms, out)
+        out *= np.float32(1 + 1e-6)
+
+    patch.setattr(FrontEnd, "compute", compute_otherwise)
+    patch.setattr(parquet_rows, "_ROW_GROUP_ROWS", 2)

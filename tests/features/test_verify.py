@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import features.build
-import features.parquet_rows
 import features.shards
 from features.contents import table_hash
 from features.errors import RunError, UsageError
@@ -24,10 +23,9 @@ from features.manifest import load_manifest
 from features.repair import repair
 from features.report import report_path
 from features.shards import FORMATS, Shard, read_shard, shard_path
-from features.spectrogram import FrontEnd
 from features.verify import verify
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
-from tests.features.examples import STFT, TINY, featurized
+from tests.features.examples import STFT, TINY, featurized, other_libraries
 from tests.model.untrained import save_untrained
 from tests.signals import noise, write_wav
 
@@ -602,18 +600,6 @@ def test_a_set_of_format_version_1_is_proved_and_repaired(own, capsys, storage_f
     assert tree(folder) == before
     remove_the_report(folder, shards[5])
     assert checked(folder, capsys, "--repair")[0] == 0
-
-
-def other_libraries(patch: pytest.MonkeyPatch) -> None:
-    """As if another version of a library had computed the set: values differ in their last digits, files in groups."""
-    compute = FrontEnd.compute
-
-    def compute_otherwise(front_end, waveforms, out):
-        compute(front_end, waveforms, out)
-        out *= np.float32(1 + 1e-6)
-
-    patch.setattr(FrontEnd, "compute", compute_otherwise)
-    patch.setattr(features.parquet_rows, "_ROW_GROUP_ROWS", 2)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
