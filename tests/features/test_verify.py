@@ -711,8 +711,6 @@ def test_ctrl_c_ends_it_in_one_line_while_its_workers_start(made):
     process = start_command("features.verify", made["tfrecord"], "--workers", 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(lambda: len(children.read_text().split()) == 3)  # two workers and what watches their semaphores
-    # While they are started it is of no effect.
-    wait_until(lambda: int(re.search(r"SigCgt:\s(\w+)", Path(f"/proc/{process.pid}/status").read_text())[1], 16) & 2)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60) == (
         "", "interrupted; nothing half-written stands under its final name\n",
