@@ -18,7 +18,7 @@ test: $(VENV)/.installed
 trial: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m trial
 
-# The cache under many kills, many histories and runs at once: more of what `make test` does in short, some ten minutes.
+# The cache under many kills, many histories and runs at once: more of what `make test` and `make trial` do in short, some ten minutes.
 endurance: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m endurance
 

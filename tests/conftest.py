@@ -1,12 +1,15 @@
 """What several tests share: real recordings where they are, a small set made in code, and a network trained on it."""
 
+import contextlib
 import importlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,16 +18,54 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.store.manifest import Manifest
+from features.store.versions import library_versions
 from tests.signals import write_words
 
 DATA = os.environ.get("SOUNDMILL_DATA")
 STARTED: list[subprocess.Popen] = []
 
 
-def pytest_configure():
+def pytest_addoption(parser):
+    parser.addoption(
+        "--ffmpeg",
+        choices=("found", "yes", "no"),
+        default="found",
+        help="is an ffmpeg on the PATH of the tests? As it is found there, always, or never",
+    )
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # xdist's processes, and all that tests start, inherit it
+        folder = tempfile.TemporaryDirectory(prefix="soundmill-programs-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["PATH"] = str(freeze_path(Path(folder.name), config.getoption("ffmpeg")))
     # A shell starts what runs in its background with Ctrl-C ignored, and all that this starts would inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def freeze_path(folder: Path, ffmpeg: str) -> Path:
+    """Fills a folder that stands for the whole PATH, so that once a run it is decided which decoders there are.
+
+    Sets of features name the ffmpeg that was there, and tests compare what was made minutes apart and in several
+    processes: one that comes onto the PATH meanwhile would be a difference. No folder can be left out instead, as the
+    one with ffmpeg holds needed programs too. By default the tests meet what the machine has, as they have to hold with
+    an ffmpeg and without one; a test that needs one of the two asks for the fixture `ffmpeg` or `no_ffmpeg`.
+    """
+    for place in os.get_exec_path():
+        with contextlib.suppress(OSError):
+            for program in Path(place).absolute().iterdir():
+                entry = folder / program.name
+                if os.access(program, os.X_OK) and program.is_file() and not entry.exists():
+                    # A link would not do: through one, the Python of a virtual environment does not find that.
+                    entry.write_text(f'#!/bin/sh\nexec {shlex.quote(str(program))} "$@"\n', errors="surrogateescape")
+                    entry.chmod(0o755)
+    program = folder / "ffmpeg"
+    if ffmpeg == "no":
+        program.unlink(missing_ok=True)
+    elif ffmpeg == "yes" and not program.exists():
+        program.symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -100,11 +141,13 @@ def wait_until(holds: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 @pytest.fixture
-def no_ffmpeg(monkeypatch, tmp_path_factory) -> Path:
-    """A PATH without ffmpeg."""
+def no_ffmpeg(monkeypatch, tmp_path_factory) -> Iterator[Path]:
+    """A PATH without ffmpeg, and without all else."""
     folder = tmp_path_factory.mktemp("bin")
     monkeypatch.setenv("PATH", str(folder))
-    return folder
+    library_versions.cache_clear()  # a process asks once
+    yield folder
+    library_versions.cache_clear()
 
 
 @pytest.fixture

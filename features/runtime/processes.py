@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TypeVar
 
@@ -119,9 +120,18 @@ def run_jobs(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers:
 
 @contextlib.contextmanager
 def _no_ctrl_c() -> Iterator[None]:
-    """Starts processes without Ctrl-C, which is the driver's alone: what they are started with they keep."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Starts processes that Ctrl-C does not reach: it is the driver's alone, which gets it when they have begun.
+
+    A signal that is blocked stays so in what is started. In this process another thread may take it nevertheless.
+    """
+    resource_tracker.ensure_running()  # its start would let the signal through again
+    caught: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGINT, handler)
+        if caught:
+            signal.raise_signal(signal.SIGINT)

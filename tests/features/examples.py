@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
+from features.frontend.spectrogram import FrontEnd
 from features.sources.clips import Source
 from features.sources.folder import scan
 from features.sources.partition import assign
 from features.sources.policies import DEFAULTS
+from features.store import parquet_rows
 from features.store.manifest import Manifest, existing_manifest
 from features.store.run_log import append_run
 from features.update.shard_builder import build_shard
@@ -158,3 +161,15 @@ def featurized(
     manifest, _ = committed(update)
     append_run(folder, {**update.figures, "state": manifest.state, "scan_started_ns": update.scan_started_ns})
     return update, manifest
+
+
+def other_libraries(patch: pytest.MonkeyPatch) -> None:
+    """As if another version of a library had computed the set: values differ in their last digits, files in groups."""
+    compute = FrontEnd.compute
+
+    def compute_otherwise(front_end, waveforms, out):
+        compute(front_end, waveforms, out)
+        out *= np.float32(1 + 1e-6)
+
+    patch.setattr(FrontEnd, "compute", compute_otherwise)
+    patch.setattr(parquet_rows, "_ROW_GROUP_ROWS", 2)

@@ -14,11 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import features.store.parquet_rows
 import features.store.shards
 import features.update.shard_builder
 from features.errors import RunError, UsageError
-from features.frontend.spectrogram import FrontEnd
 from features.maintenance.repair import repair
 from features.maintenance.verification import verify
 from features.sources.content_hash import table_hash
@@ -27,7 +25,7 @@ from features.store.manifest import load_manifest
 from features.store.shards import FORMATS, Shard, read_shard, shard_path
 from features.store.unit_report import report_path
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
-from tests.features.examples import STFT, TINY, featurized
+from tests.features.examples import STFT, TINY, featurized, other_libraries
 from tests.model.untrained import save_untrained
 from tests.signals import noise, write_wav
 
@@ -604,18 +602,6 @@ def test_a_set_of_format_version_1_is_proved_and_repaired(own, capsys, storage_f
     assert checked(folder, capsys, "--repair")[0] == 0
 
 
-def other_libraries(patch: pytest.MonkeyPatch) -> None:
-    """As if another version of a library had computed the set: values differ in their last digits, files in groups."""
-    compute = FrontEnd.compute
-
-    def compute_otherwise(front_end, waveforms, out):
-        compute(front_end, waveforms, out)
-        out *= np.float32(1 + 1e-6)
-
-    patch.setattr(FrontEnd, "compute", compute_otherwise)
-    patch.setattr(features.store.parquet_rows, "_ROW_GROUP_ROWS", 2)
-
-
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_other_bytes_under_other_versions_become_a_new_state(
     recordings, tmp_path, small_shards, capsys, storage_format
@@ -725,8 +711,6 @@ def test_ctrl_c_ends_it_in_one_line_while_its_workers_start(made):
     process = start_command("features.verify", made["tfrecord"], "--workers", 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(lambda: len(children.read_text().split()) == 3)  # two workers and what watches their semaphores
-    # While they are started it is of no effect.
-    wait_until(lambda: int(re.search(r"SigCgt:\s(\w+)", Path(f"/proc/{process.pid}/status").read_text())[1], 16) & 2)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60) == (
         "", "interrupted; nothing half-written stands under its final name\n",

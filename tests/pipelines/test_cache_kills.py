@@ -30,6 +30,7 @@ from tests.pipelines.sets import (
 # The trial draws new instants each time; this repeats those of a seed that it printed.
 SEED_VARIABLE = "SOUNDMILL_TRIAL_SEED"
 IN_PROCESS, COMMAND, AT_A_MOMENT = "without Beam", "command", "command, by the clock"
+SMALL = "cold", "incremental", "merge"
 _MOST_PAUSE_SECONDS = 0.4
 
 
@@ -186,15 +187,25 @@ def test_a_run_that_is_killed_costs_nothing_but_time(tmp_path_factory):
     print(*trial.lines, sep="\n")
 
 
+@pytest.mark.trial
+def test_commands_that_are_killed_cost_nothing_but_time(tmp_path_factory):
+    """One kill of each kind that the test above leaves out and the one below makes many of."""
+    trial = Trial(tmp_path_factory.mktemp("kills"), seed=2)
+    trial.kill(Kill(COMMAND, "incremental", "tfrecord", WORK, place=0.5))
+    trial.kill(Kill(AT_A_MOMENT, "slow cold", "parquet", WORK, place=0.5, workers=2))
+    assert trial.stages.total() == 2
+    assert set(trial.stages) <= {*SMALL, COMMIT}
+    print(*trial.lines, sep="\n")
+
+
 @pytest.mark.endurance
 def test_fifty_runs_that_are_killed_cost_nothing_but_time(tmp_path_factory, capsys):
     trial = Trial(tmp_path_factory.mktemp("kills"), int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32)))
-    small = ("cold", "incremental", "merge")
     chosen = [
-        *kills(trial, IN_PROCESS, 3, *small),
-        *kills(trial, IN_PROCESS, 2, *small, part=COMMIT),
-        *kills(trial, COMMAND, 1, *small),
-        *kills(trial, COMMAND, 1, *small, part=COMMIT),
+        *kills(trial, IN_PROCESS, 3, *SMALL),
+        *kills(trial, IN_PROCESS, 2, *SMALL, part=COMMIT),
+        *kills(trial, COMMAND, 1, *SMALL),
+        *kills(trial, COMMAND, 1, *SMALL, part=COMMIT),
         *kills(trial, AT_A_MOMENT, 1, "slow cold", "slow incremental"),
         *kills(trial, AT_A_MOMENT, 1, "slow cold", "slow incremental", workers=2),
     ]
@@ -208,4 +219,4 @@ def test_fifty_runs_that_are_killed_cost_nothing_but_time(tmp_path_factory, caps
         print(", ".join(f"{number} {stage}" for stage, number in trial.stages.items()))
     assert len(chosen) == 50
     assert trial.stages[COMMIT] >= 10
-    assert all(trial.stages[name] >= 5 for name in small)
+    assert all(trial.stages[name] >= 5 for name in SMALL)

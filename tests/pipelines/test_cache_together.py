@@ -147,26 +147,39 @@ def test_a_run_whose_like_ends_meanwhile_ends_well_or_says_so(start, tmp_path, s
     print(at_once(start, case, case.copy(tmp_path / "set"), WORK, function))
 
 
+def at_random_instants(
+    start, tmp_path: Path, generator: np.random.Generator, storage_format: str, scenario: str, turns: int
+) -> list[str]:
+    """Draws so many instants in the work and in the commit of a run; returns what came of them."""
+    case = make_case(tmp_path / f"{scenario}-{storage_format}", scenario, storage_format)
+    noted = start(case, case.copy(case.unbroken)).end()
+    lines = []
+    for part in (WORK, COMMIT) * turns:
+        folder = case.copy(tmp_path / "set")
+        number = int(generator.choice(list(noted["first"][part].values())))
+        try:
+            came = at_once(start, case, folder, part, number)
+        except Exception as error:
+            raise AssertionError(f"{scenario}, {storage_format}, {part} {number}: {error!r}") from error
+        lines.append(f"{scenario:12}{storage_format:9}{came}")
+        shutil.rmtree(folder)
+    return lines
+
+
+@pytest.mark.trial
+def test_two_runs_and_a_prune_at_two_instants(start, tmp_path):
+    print(*at_random_instants(start, tmp_path, np.random.default_rng(1), "parquet", "merge", turns=1), sep="\n")
+
+
 @pytest.mark.endurance
 def test_two_runs_and_a_prune_at_random_instants(start, tmp_path, capsys):
     seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))
     generator = np.random.default_rng(seed)
     with capsys.disabled():
         print(f"\n{SEED_VARIABLE}={seed}")
-    for storage_format in FORMATS:
-        for scenario in ("cold", "incremental", "merge"):
-            case = make_case(tmp_path / f"{scenario}-{storage_format}", scenario, storage_format)
-            noted = start(case, case.copy(case.unbroken)).end()
-            for part in (WORK, COMMIT) * 3:
-                folder = case.copy(tmp_path / "set")
-                number = int(generator.choice(list(noted["first"][part].values())))
-                try:
-                    came = at_once(start, case, folder, part, number)
-                except Exception as error:
-                    raise AssertionError(f"seed {seed}, {scenario}, {part} {number}: {error!r}") from error
-                with capsys.disabled():
-                    print(f"{scenario:12}{storage_format:9}{came}")
-                shutil.rmtree(folder)
+        for storage_format in FORMATS:
+            for scenario in ("cold", "incremental", "merge"):
+                print(*at_random_instants(start, tmp_path, generator, storage_format, scenario, turns=3), sep="\n")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import features.audio.decoder_client
@@ -139,9 +139,9 @@ def odd_wavs(draw) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body) if size is None else size) + body + more
 
 
-@settings(max_examples=1_500)
-@given(odd_wavs())
-def test_whatever_the_header_samples_are_soundfiles(content):
+@settings(max_examples=1_500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=odd_wavs())
+def test_whatever_the_header_samples_are_soundfiles(no_ffmpeg, content):
     try:
         expected, _ = soundfiles(content)
     except soundfile.LibsndfileError:
@@ -211,7 +211,7 @@ def test_odd_headers_are_read_as_soundfile_reads_them(content):
         b"",
     ],
 )
-def test_what_is_not_plain_is_left_to_soundfile(content):
+def test_what_is_not_plain_is_left_to_soundfile(no_ffmpeg, content):
     assert probe_plain(content, len(content)) is None
     try:
         soundfiles(content)
@@ -287,7 +287,7 @@ def test_real_plain_files_take_the_fast_path(data):
         ("made__yes_float_nan_inf.wav", Reason.NOT_FINITE),
     ],
 )
-def test_reasons_of_real_files(data, name, reason):
+def test_reasons_of_real_files(data, no_ffmpeg, name, reason):
     assert reason_of(str(data / "odd_audio" / name)) == ("decode", reason)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,32 @@ def test_an_error_is_that_of_the_function(workers):
 def test_a_worker_that_died_ends_it():
     with pytest.raises(RunError, match="a worker process died"):
         list(run_jobs(die, range(9), 2))
+
+
+def interrupt(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
+def test_ctrl_c_does_not_reach_the_workers():
+    assert list(run_jobs(interrupt, range(9), 2)) == list(range(9))
+
+
+@pytest.mark.parametrize("turn", [0, 5])
+def test_ctrl_c_that_comes_as_workers_start_is_not_lost(monkeypatch, turn):
+    submit, taken = ProcessPoolExecutor.submit, []
+
+    def interrupted_submit(pool, *given):
+        if len(taken) == turn + 1:
+            signal.raise_signal(signal.SIGINT)
+        return submit(pool, *given)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted_submit)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_jobs(slow_square, (taken.append(number) or number for number in range(20)), 2))
+    assert len(taken) == turn + 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def is_alive(process: int) -> bool:
