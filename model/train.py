@@ -7,7 +7,8 @@ from typing import Any
 from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
-from features.store.manifest import load_manifest
+from features.store.locks import claim, is_claimed
+from features.store.manifest import Manifest, load_manifest
 from model.inference.artifact import remove_artifact
 from model.inference.tensorflow_setup import load_tensorflow
 from model.training.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
@@ -34,34 +35,48 @@ def train(
         The figures of the run.
 
     Raises:
-        UsageError: the features cannot be trained on, the output exists, or it was begun otherwise.
+        UsageError: the features cannot be trained on, the output exists or was begun otherwise, or another training
+            is writing it.
         RunError: a shard is missing or damaged, or the training diverged.
     """
     run = Path(output)
     manifest = load_manifest(features)
+    if not is_claimed(run):
+        _begin(run, features, manifest, options, resume)  # what is refused is not touched
+    with claim(run, "training", output):
+        config, settings = _begin(run, features, manifest, options, resume)  # another may have trained in between
+        warn_of_test(manifest, settings, settings.test_on)
+        if resume and not config:
+            LOG.info("nothing to go on with in %s: the training begins", output)
+        # TensorFlow takes seconds to load: what can be refused was refused before.
+        load_tensorflow()
+        from model.training.trainer import VERSIONS, Training, run_training
+
+        training = Training(run, features, manifest, settings, keep_in_memory)
+        if config:
+            warn_of_versions(config, VERSIONS)
+        if not training.has_ended:
+            remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
+            write_config(run, features, manifest, settings, VERSIONS)
+        return {"network": settings.network, **run_training(training, settings)}
+
+
+def _begin(
+    run: Path, features: str, manifest: Manifest, options: dict[str, Any], resume: bool
+) -> tuple[dict[str, Any] | None, Settings]:
+    """Returns the record of the training that goes on, None for a new one, and its settings.
+
+    Raises:
+        UsageError: it cannot be done; see `train`.
+    """
     config = read_config(run) if resume else None
-    begun = vars(config["settings"]) if config else {}
-    settings = Settings(**(begun | options))
+    settings = Settings(**((vars(config["settings"]) if config else {}) | options))
     check(manifest, settings, features)
-    warn_of_test(manifest, settings, settings.test_on)
     if config:
         check_resume(run, config, manifest, settings)
-    elif resume:
-        LOG.info("nothing to go on with in %s: the training begins", output)
     else:
         check_new(run)
-    # TensorFlow takes seconds to load: what can be refused was refused before.
-    load_tensorflow()
-    from model.training.trainer import VERSIONS, Training, run_training
-
-    training = Training(run, features, manifest, settings, keep_in_memory)
-    if config:
-        warn_of_versions(config, VERSIONS)
-    if not training.has_ended:
-        run.mkdir(parents=True, exist_ok=True)
-        remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
-        write_config(run, features, manifest, settings, VERSIONS)
-    return {"network": settings.network, **run_training(training, settings)}
+    return config, settings
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,9 +19,10 @@ from features.sources.rejects import rejects_sentence, warnings_sentence
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.sources.table_rows import TABLE_ENDINGS
+from features.store.locks import claim
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import EXECUTORS, choose_executor, executor_version
-from model.scoring.job import Parts, plan_batches
+from model.scoring.job import Parts, check_folder, open_parts, plan_batches, remove_parts
 from model.scoring.labels_csv import Labels, WindowUnit
 from pipelines.beam.follow import follow
 from pipelines.beam.options import check_beam_options
@@ -94,7 +95,7 @@ def score(request: Request) -> dict[str, Any]:
         The figures of the run.
 
     Raises:
-        UsageError: the run, the input or the output cannot be used.
+        UsageError: the run, the input or the output cannot be used, or another score is writing the output.
         RunError: the run failed; batches that it finished are kept for the next one.
     """
     started = time.monotonic()
@@ -102,23 +103,26 @@ def score(request: Request) -> dict[str, Any]:
     check_beam_options(request.beam_options)
     description = read_description(request.run)
     check(request, description["classes"])
-    source = list_clips(request.input, request.layout, labelled=False)
-    batches, unreadable = plan_batches(source, description["spec"])
     output = os.path.abspath(request.output)
-    parts = Parts(f"{output}.parts")
-    settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
-                "root": source.root, "executor": executor_version(request.executor)}  # fmt: skip
-    todo = parts.open(source, batches, settings)
-    if todo:
-        write_file(parts.network, read_litert(request.run, description))
-        _label(request, parts, source.root, batches, todo)
-    rejects = source.rejects + unreadable
-    if rejects:  # what could not even be listed counts as a batch too: no file gets lost
-        batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in rejects]]
-        parts.write(len(batches) - 1, Labels([], rejects, [], 0, [0] * len(rejects)), request.top)
-    tables = os.path.abspath(request.rejects_output), os.path.abspath(request.warnings_output)
-    outcome = parts.join(batches, source, output, *tables, request.top, request.policies)
-    parts.remove()
+    folder = Path(f"{output}.parts")
+    check_folder(folder)
+    with claim(folder, "score", request.output):
+        check(request, description["classes"])  # another score may have ended in between
+        source = list_clips(request.input, request.layout, labelled=False)
+        batches, unreadable = plan_batches(source, description["spec"])
+        settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
+                    "root": source.root, "executor": executor_version(request.executor)}  # fmt: skip
+        parts = open_parts(folder, source, batches, settings)
+        if todo := parts.unfinished(len(batches)):
+            write_file(parts.network, read_litert(request.run, description))
+            _label(request, parts, source.root, batches, todo)
+        rejects = source.rejects + unreadable
+        if rejects:  # what could not even be listed counts as a batch too: no file gets lost
+            batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in rejects]]
+            parts.write(len(batches) - 1, Labels([], rejects, [], 0, [0] * len(rejects)), request.top)
+        tables = os.path.abspath(request.rejects_output), os.path.abspath(request.warnings_output)
+        outcome = parts.join(batches, source, output, *tables, request.top, request.policies)
+        remove_parts(folder)
     seconds = time.monotonic() - started
     return {
         "seconds": seconds,

@@ -1,15 +1,22 @@
-"""Locks of a feature set. The system lets go of those of dead processes, so that they block nobody."""
+"""Locks of feature sets and of other outputs. The system lets go of those of dead processes: they block nobody."""
 
 import contextlib
+import errno
 import fcntl
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from features.errors import RunError
+from features.errors import RunError, UsageError
 from features.runtime.log import LOG
 
 COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
+CLAIM = ".writer"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_LONGEST_NAME = 400
+_ATTEMPTS = 1_000
 
 
 @contextlib.contextmanager
@@ -65,3 +72,86 @@ def is_running(folder: Path) -> bool:
     except OSError:  # there is none, or it is another's, and then it cannot be told
         return False
     return False
+
+
+@contextlib.contextmanager
+def claim(folder: Path, command: str, output: str) -> Iterator[None]:
+    """Holds a folder for this process alone while the block fills it; of a second process it does not wait for the end.
+
+    The lock is on a file in the folder, which tells who holds it. The folder is made where it is missing. With the
+    block the file goes, and the folder where it is empty then.
+
+    Args:
+        folder: in which the command works; nothing but `is_claimed` may be asked of it before.
+        command: what the command does, as the message names it: `score` or `training`.
+        output: what the user gave as `--output`.
+
+    Raises:
+        UsageError: another process holds it.
+    """
+    try:
+        with _claimed(folder, command, output) as file:
+            try:
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on host {socket.gethostname()}")
+                file.flush()
+                os.fsync(file.fileno())  # over NFS the others see it only then
+                yield
+            finally:
+                if _is_at(file, folder / CLAIM):  # else the folder was removed, and this may be another's by now
+                    (folder / CLAIM).unlink()
+    finally:
+        # After the file is closed, since over NFS it lies there under another name until then. That is safe without the
+        # lock: where another process has claimed the folder since, its file lies in it.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def is_claimed(folder: Path) -> bool:
+    """Returns whether a process holds a folder, or was killed while it did; changes nothing."""
+    return (folder / CLAIM).exists()
+
+
+def _claimed(folder: Path, command: str, output: str) -> TextIO:
+    path = folder / CLAIM
+    for attempt in range(_ATTEMPTS):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Not "w": that would empty the file of the process that holds the lock. A lock for a process alone takes,
+            # over NFS, a file that may be written.
+            file = open(path, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by the caller
+        except (FileNotFoundError, FileExistsError):  # who held the folder removed it just now
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            with file:
+                file.seek(0)
+                holder = file.read(_LONGEST_NAME) or "process unknown"
+            raise UsageError(
+                f"one {command} at a time may write {output}, and another ({holder}) is at it; wait for its end, or "
+                "give another --output"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                file.close()
+                raise
+            LOG.warning("warning: the file system of %s has no locks (%s): see to it that no other %s writes it at the "
+                        "same time", folder, error.strerror, command)  # fmt: skip
+            return file
+        # The file goes while its lock is held. Who opened it before that gets the lock on a file without a name, which
+        # keeps nobody out.
+        if _is_at(file, path):
+            return file
+        file.close()
+    raise RunError(f"{path} appears and goes all the time; end the other commands that write {output}")
+
+
+def _is_at(file: TextIO, path: Path) -> bool:
+    """Returns whether an open file is the one that has a path now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

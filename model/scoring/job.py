@@ -3,12 +3,17 @@
 A batch is a row group of the work list. Its part is two files: the lines of the CSV, and, when these are complete, a
 note of what was done, with their checksum: nothing waits for the disk, and what a power cut took is done again. Batches
 are planned in the order of the CSV, so the union is the parts one after the other.
+
+Who plans and joins has claimed the folder of the parts; workers have not, and one whose driver was killed may still
+write. So all that a worker reads and writes lies in a folder of its job, named by a digest of what its CSV follows
+from: no part of another job is ever joined.
 """
 
 import csv
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -27,18 +32,21 @@ from features.audio.decode import probe
 from features.errors import ClipError, Reason, Reject, RunError, UsageError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows
-from features.io.atomic import AtomicFile, write_file
+from features.io.atomic import AtomicFile, atomic_folder, write_file
 from features.io.csv_text import csv_lines
 from features.sources.clips import Source
 from features.sources.paths import clip_file, csv_path
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
+from features.store.locks import CLAIM
 from features.store.versions import library_versions
 from model.inference.litert import BATCH_CLIPS
 from model.scoring.labels_csv import Labels, WindowUnit, csv_header, score_lines
 
+_WORK_LIST = "batches.parquet"
 _TABLE_COLUMNS = (*COLUMNS, "size")
-_OWN_FILE = re.compile(r"(job\.json|batches\.parquet|network\.tflite|\d{8}\.(csv|json))")
+# Folders of jobs, partial ones among them, and what lay there itself before jobs had folders.
+_OWN_NAME = re.compile(r"[0-9a-f]{64}|job\.json|batches\.parquet|network\.tflite|\d{8}\.(csv|json)")
 
 
 @dataclass(frozen=True)
@@ -85,68 +93,96 @@ def plan_batches(source: Source, spec: FeatureSpec) -> tuple[list[list[WindowUni
     return batches, rejects
 
 
+def check_folder(folder: Path) -> None:
+    """Raises `UsageError` where something else stands in the place of the parts."""
+    try:
+        others = [name for name in os.listdir(folder) if name != CLAIM and not _OWN_NAME.match(name)]
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        others = [folder.name]
+    if others:
+        raise UsageError(f"{folder} is in the way: scoring keeps its parts there; move it or remove it")
+
+
+def open_parts(folder: Path, source: Source, batches: list[list[WindowUnit]], settings: dict[str, object]) -> "Parts":
+    """Finds the parts of a job, or begins it; those of other jobs are removed.
+
+    Args:
+        folder: of the parts, which this process has claimed.
+        source: the files, whose sizes and times tell one job from another.
+        batches: the plan.
+        settings: all else that the lines of the CSV follow from.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in ("path", "size", "mtime_ns"):
+        digest.update(json.dumps(source.clips[name].to_pylist()).encode())
+    # Another decoder may find other windows.
+    planned = [[(unit.path, unit.first_window, unit.num_windows) for unit in batch] for batch in batches]
+    digest.update(json.dumps(planned).encode())
+    digest.update(json.dumps(library_versions(), sort_keys=True).encode())
+    parts = Parts(folder / digest.hexdigest())
+    remove_parts(folder, but=parts)
+    if not parts.folder.is_dir():
+        with atomic_folder(parts.folder) as partial:
+            _write_batches(partial / _WORK_LIST, batches)
+    return parts
+
+
+def remove_parts(folder: Path, but: "Parts | None" = None) -> None:
+    """Removes the parts of all jobs but one, and leaves the file that says who has claimed the folder."""
+    for entry in list(os.scandir(folder)):
+        if entry.name == CLAIM or (but and entry.name == but.folder.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            # A worker whose driver was killed may write into it this moment: what it leaves is of use to nobody, and
+            # goes the next time.
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
+
+
+def _write_batches(path: Path, batches: list[list[WindowUnit]]) -> None:
+    schema = pa.schema({"path": pa.string(), "first_window": pa.int64(), "num_windows": pa.int64()})
+    with pq.ParquetWriter(path, schema) as writer:
+        for batch in batches:
+            rows = pa.Table.from_pylist([asdict(unit) for unit in batch], schema=schema)
+            writer.write_table(rows, row_group_size=len(batch))
+
+
 class Parts:
-    """The folder beside a CSV in which its parts lie until they are all there."""
+    """The folder of one job, in which its parts lie until they are all there."""
 
-    def __init__(self, folder: str) -> None:
-        """Takes the path of the folder, which need not exist."""
+    def __init__(self, folder: str | Path) -> None:
+        """Takes the path of the folder, whose name is the job's."""
         self.folder = Path(folder)
-
-    @property
-    def _work_list(self) -> Path:
-        return self.folder / "batches.parquet"
 
     @property
     def network(self) -> Path:
         """The file that holds the network for `model.inference.executor`."""
         return self.folder / "network.tflite"
 
-    def open(self, source: Source, batches: list[list[WindowUnit]], settings: dict[str, object]) -> list[int]:
-        """Makes the folder for a job, or finds the finished parts of the same job.
-
-        Args:
-            source: the files, whose sizes and times tell one job from another.
-            batches: the plan.
-            settings: all else that the lines of the CSV follow from.
-
-        Returns:
-            Numbers of the batches that are still to be done.
-        """
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for name in ("path", "size", "mtime_ns"):
-            digest.update(json.dumps(source.clips[name].to_pylist()).encode())
-        # Another decoder may find other windows.
-        planned = [[(unit.path, unit.first_window, unit.num_windows) for unit in batch] for batch in batches]
-        digest.update(json.dumps(planned).encode())
-        digest.update(json.dumps(library_versions(), sort_keys=True).encode())
-        job = self.folder / "job.json"
-        content = json.dumps({"job": digest.hexdigest()})
-        if not job.is_file() or job.read_text(encoding="utf-8") != content:
-            if self.folder.exists() and not all(_OWN_FILE.match(file.name) for file in self.folder.iterdir()):
-                raise UsageError(f"{self.folder} is in the way: scoring keeps its parts there; move it or remove it")
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            self._write_batches(batches)
-            write_file(job, content)
-        return [number for number in range(len(batches)) if not self._is_finished(number)]
+    def unfinished(self, count: int) -> list[int]:
+        """Returns the numbers of the batches, of so many, that are still to be done."""
+        return [number for number in range(count) if not self._is_finished(number)]
 
     def _is_finished(self, number: int) -> bool:
         try:
-            note = json.loads(self.note(number).read_bytes())
-            return bool(note["crc32c"] == google_crc32c.value(self._lines(number).read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError):
+            self._read_lines(number, json.loads(self.note(number).read_bytes()))
+            return True
+        except (OSError, ValueError, KeyError, TypeError, RunError):
             return False
 
-    def _write_batches(self, batches: list[list[WindowUnit]]) -> None:
-        schema = pa.schema({"path": pa.string(), "first_window": pa.int64(), "num_windows": pa.int64()})
-        with pq.ParquetWriter(self._work_list, schema) as writer:
-            for batch in batches:
-                rows = pa.Table.from_pylist([asdict(unit) for unit in batch], schema=schema)
-                writer.write_table(rows, row_group_size=len(batch))
+    def _read_lines(self, number: int, note: dict[str, Any]) -> bytes:
+        """Returns the lines of a batch; raises `RunError` where these are others than its note tells of."""
+        lines = self._lines(number).read_bytes()
+        if (note["job"], note["crc32c"]) != (self.folder.name, google_crc32c.value(lines)):
+            raise RunError(f"{self._lines(number)} is damaged or of another job; remove {self.folder} and run it again")
+        return lines
 
     def read_batch(self, number: int) -> list[WindowUnit]:
         """Reads one batch of the work list."""
-        with pq.ParquetFile(self._work_list) as file:
+        with pq.ParquetFile(self.folder / _WORK_LIST) as file:
             return [WindowUnit(**row) for row in file.read_row_group(number).to_pylist()]
 
     def note(self, number: int) -> Path:
@@ -160,6 +196,7 @@ class Parts:
         """Writes the part of a batch, its note last."""
         crc32c = write_file(self._lines(number), score_lines(labels.scores, top), durable=False)
         note = {
+            "job": self.folder.name,
             "crc32c": crc32c,
             "scored": labels.scored,
             "windows": labels.windows,
@@ -181,7 +218,8 @@ class Parts:
         """Writes the CSV and the tables of rejects and of odd files from the parts of all batches.
 
         Raises:
-            RunError: the counts of the parts are not those of the plan, or every file was rejected.
+            RunError: a part is damaged or of another job, the counts of the parts are not those of the plan, or every
+                file was rejected.
         """
         notes = [json.loads(self.note(number).read_text(encoding="utf-8")) for number in range(len(batches))]
         rejects: dict[str, Reject] = {}
@@ -213,13 +251,9 @@ class Parts:
         broken = {csv_path(path) for path in rejects if units[path] > 1 or path in left_out}
         with AtomicFile(output) as file:
             file.write(csv_header(top).encode())
-            for number in range(len(batches)):
-                file.write(_without(self._lines(number).read_bytes(), broken))
+            for number, note in enumerate(notes):
+                file.write(_without(self._read_lines(number, note), broken))
         return Outcome(len(units) - len(ordered), windows, ordered, odd)
-
-    def remove(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.folder)
 
 
 def _warnings(notes: list[dict[str, Any]], units: Counter[str]) -> dict[str, Reject]:

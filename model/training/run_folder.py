@@ -10,6 +10,7 @@ from typing import Any
 from features.errors import UsageError
 from features.io.atomic import PARTIAL_SUFFIX, write_file
 from features.runtime.log import LOG
+from features.store.locks import CLAIM
 from features.store.manifest import Manifest
 from features.store.statistics import Statistics
 from features.store.versions import library_versions
@@ -104,8 +105,10 @@ def _is_made_from(config: dict[str, Any], manifest: Manifest) -> bool:
 
 
 def _is_new(run: Path) -> bool:
-    # A run that was killed as it wrote its first record leaves a part of that.
-    return not run.exists() or (run.is_dir() and all(path.name.endswith(PARTIAL_SUFFIX) for path in run.iterdir()))
+    # A run that was killed as it began leaves its claim, and as it wrote its first record, a part of that.
+    return not run.exists() or (
+        run.is_dir() and all(path.name == CLAIM or path.name.endswith(PARTIAL_SUFFIX) for path in run.iterdir())
+    )
 
 
 def _rows_digest(manifest: Manifest, settings: Settings) -> str:

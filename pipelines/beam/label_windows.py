@@ -22,7 +22,7 @@ class LabelJob:
     """What labelling a batch takes beside its number.
 
     Attributes:
-        parts: folder of the parts, with the network.
+        parts: the job's folder, with the work list, the network and the parts.
         run: the run folder that holds the artifact.
         root: where paths begin.
         top: labels a window.

@@ -1,0 +1,61 @@
+"""Two scores into one CSV: the second ends at once and says who is at work, the first is none the worse for it."""
+
+import os
+import re
+import signal
+import socket
+
+import pytest
+
+from tests.conftest import call, run_command, start_command, wait_until
+
+
+@pytest.fixture
+def first(many_clips, run_folder, tmp_path):
+    """A score that is at work on its parts, stopped so that it stays at it."""
+    process = start_command(
+        "pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.csv",
+        "--top", 1, "--workers", 1,
+    )  # fmt: skip
+    wait_until(lambda: list((tmp_path / "labels.csv.parts").rglob("0*.json")))
+    os.killpg(process.pid, signal.SIGSTOP)
+    return process
+
+
+def second(many_clips, run_folder, tmp_path):
+    return run_command(
+        "pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.csv",
+        "--top", 3, check=False,
+    )  # fmt: skip
+
+
+def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    result = second(many_clips, run_folder, tmp_path)  # the first is stopped: this is no wait for its end
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"error: one score at a time may write {tmp_path / 'labels.csv'}, and another (process {first.pid} on host "
+        f"{socket.gethostname()}) is at it; wait for its end, or give another --output"
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+    os.killpg(first.pid, signal.SIGCONT)
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    assert lines[0] == "path,start_seconds,end_seconds,label,probability"
+    assert {len(line.split(",")) for line in lines} == {5}
+    assert len(lines) == 1_601
+    assert sorted(os.listdir(tmp_path)) == ["labels.csv", "labels.rejects.csv", "labels.warnings.csv"]
+
+
+def test_a_score_that_was_killed_blocks_no_other_and_its_parts_are_left_out(first, many_clips, run_folder, tmp_path):
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert call("pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output",
+                tmp_path / "labels.csv", "--top", 3) == 0  # fmt: skip
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    assert re.fullmatch("path,start_seconds,end_seconds,.*rank.*", lines[0])
+    assert {len(line.split(",")) for line in lines} == {6}
+    assert len(lines) == 3 * 1_600 + 1
+    assert sorted(os.listdir(tmp_path)) == ["labels.csv", "labels.rejects.csv", "labels.warnings.csv"]
