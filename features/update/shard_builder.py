@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.audio.decode import file_error
@@ -25,12 +26,38 @@ from features.store.parquet_rows import Place
 from features.store.shards import RowReader, ShardWriter, shard_path
 from features.store.statistics import Statistics, Sums
 from features.store.unit_report import ROW_SCHEMA, is_finished, report_path, write_report
-from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit
+from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit, read_unit
 
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
 _WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
 # Path, size and modification time: as long as they are the same, so is the content.
 _FileState = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """What building the shards of a work list takes beside their numbers.
+
+    Attributes:
+        work_list: Parquet file with one row group a shard.
+        folder: the feature set.
+        root: where the clips' paths begin.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        policies: whether clips that have a warning are used.
+    """
+
+    work_list: str
+    folder: str
+    root: str
+    spec: FeatureSpec
+    storage_format: str
+    policies: Policies
+
+    def build(self, work_list: pq.ParquetFile, number: int) -> bool:
+        """Builds the shard of this number; returns as `build_shard` does whether anything was done."""
+        unit = read_unit(work_list, number)
+        return build_shard(unit, self.folder, self.root, self.spec, self.storage_format, self.policies)
 
 
 @dataclass(slots=True)
