@@ -50,7 +50,7 @@ RETRYABLE = frozenset(
 
 # What another decoder may heal.
 DECODER_DEPENDENT = frozenset({Reason.UNSUPPORTED_CODEC, Reason.DAMAGED, Reason.NOT_AUDIO})
-NOT_FINITE_FEATURES = "its samples are so large that its features are no finite numbers"
+NOT_FINITE_FEATURES = "its samples are so large that its features are not finite numbers"
 
 
 class ClipError(Exception):

@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import functools
 import gc
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from features.store.run_log import append_run
 from features.store.shards import FORMATS
 from features.update.dry_run import describe
 from features.update.request import Request
+from features.update.shard_builder import BuildJob
 from features.update.update import Update, check_space
 from pipelines.beam.follow import follow
 from pipelines.beam.options import check_beam_options
@@ -38,17 +41,16 @@ EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-feature
 # takes a third.
 _CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000}
 _COPIES_OF_A_CLIP = 3
+RunUnits = Callable[[BuildJob, Sequence[int], bool], None]
+"""Builds the shards of these numbers; the last says whether several processes are sooner done than one."""
 
 
-def featurize(
-    request: Request, workers: int | None = None, beam_options: tuple[str, ...] = ()
-) -> tuple[Manifest, dict[str, Any]]:
+def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]]:
     """Brings a feature set up to date with its source.
 
     Args:
         request: what is asked for.
-        workers: worker processes of a local run, None to choose.
-        beam_options: passed on to Beam.
+        run: builds the shards; not called where nothing is to be done.
 
     Returns:
         The committed state and the figures of the run.
@@ -58,16 +60,15 @@ def featurize(
         RunError: the run failed; shards that it finished are kept for the next one.
     """
     started = time.monotonic()
-    check_beam_options(beam_options)
     with contextlib.ExitStack() as stack:
-        if (request.folder / "reports").is_dir():  # not a folder of somebody else's
+        if (request.folder / "reports").is_dir():  # not a folder of something else
             stack.enter_context(running(request.folder))
         update = request.read()
         _make_folders(update.folder)
         stack.enter_context(running(update.folder))
         check_space(update)
         if update.todo:
-            _compute(update, request.policies, workers, beam_options)
+            _compute(update, request.policies, run)
         figures = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit(**request.described(update.source))
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
@@ -109,30 +110,55 @@ def _write_work_list(update: Update) -> Path:
         return path
 
 
-def _compute(update: Update, policies: Policies, workers: int | None, beam_options: tuple[str, ...]) -> None:
+def _compute(update: Update, policies: Policies, run: RunUnits) -> None:
     weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
-    processes = choose_workers(workers, len(update.todo), pays=work >= _CLIPS_THAT_PAY[update.spec.front_end])
+    work_list = _write_work_list(update)
+    pa.default_memory_pool().release_unused()  # what the plan took on its way
+    job = BuildJob(
+        work_list=str(work_list),
+        folder=str(update.folder),
+        root=update.source.root,
+        spec=update.spec,
+        storage_format=update.storage_format,
+        policies=policies,
+    )
+    try:
+        with follow(Progress("featurize", clips, "clips"), update.folder / "reports", weights):
+            run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
+    finally:
+        work_list.unlink()
+        with contextlib.suppress(OSError):  # another run's work list is in it
+            work_list.parent.rmdir()
+
+
+def build_on_beam(
+    job: BuildJob, numbers: Sequence[int], pays: bool, *, workers: int | None, beam_options: Sequence[str]
+) -> None:
+    """Builds shards as a pipeline of Beam.
+
+    Args:
+        job: what they take.
+        numbers: which row groups of its work list are to be built.
+        pays: whether several processes are sooner done than one.
+        workers: worker processes of a local run, None to choose.
+        beam_options: options that are Beam's; `--runner` among them chooses where it runs.
+
+    Raises:
+        UsageError: Beam does not know an option or the runner.
+        RunError: the pipeline failed, or a worker process died.
+    """
+    processes = choose_workers(workers, len(numbers), pays=pays)
     with local_workers(processes, beam_options, "featurize") as forked:
         # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to look for garbage
         # among all that it makes and keeps would take a quarter more.
         gc.disable()
-        from pipelines.beam.build_shards import BuildShards, ShardJob
+        from pipelines.beam.build_shards import BuildShards
         from pipelines.beam.runners import run_units
 
         gc.enable()
-        work_list = _write_work_list(update)
-        pa.default_memory_pool().release_unused()  # what the plan took on its way
-        where = (str(work_list), str(update.folder), update.source.root)
-        build = BuildShards(ShardJob(*where, update.spec, update.storage_format, policies))
-        try:
-            with follow(Progress("featurize", clips, "clips"), update.folder / "reports", weights):
-                run_units(build, range(len(update.todo)), beam_options, forked)
-        finally:
-            work_list.unlink()
-            with contextlib.suppress(OSError):  # another run's work list is in it
-                work_list.parent.rmdir()
+        run_units(BuildShards(job), numbers, beam_options, forked)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -210,12 +236,12 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         policies={name: getattr(options, name) for name in DEFAULTS},
     )
     workers = parse_workers(options.workers)
+    check_beam_options(beam_options)
     if options.dry_run:
-        check_beam_options(beam_options)
         text, figures = describe(request)
         command.finish(options, text, figures)
         return command.exit_code(figures["rejected"], options.max_rejects)
-    manifest, figures = featurize(request, workers, tuple(beam_options))
+    manifest, figures = featurize(request, functools.partial(build_on_beam, workers=workers, beam_options=beam_options))
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
         f"{figures['clips']:,} clips in {len(manifest.classes)} classes ({clips}); {figures['computed']:,} computed, "

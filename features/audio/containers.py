@@ -1,4 +1,4 @@
-"""What the container of a recording tells of its own bytes: whether sound is in it, and whether it was cut off."""
+"""What the container of a recording says of its own bytes: whether sound is in it, and whether it was cut off."""
 
 import os
 import struct
@@ -26,7 +26,7 @@ _FAMILIAR = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"ca
 
 
 class Container(NamedTuple):
-    """What a container tells.
+    """What a container says.
 
     Attributes:
         holds_sound: whether it has a format with channels and at least one byte of sound.
@@ -49,7 +49,7 @@ def inspect(descriptor: int, size: int) -> Container:
         size: bytes of the file.
 
     Returns:
-        What it tells. Of a FLAC, and of an MP3 without a Xing header, nothing but decoding shows that it was cut off.
+        What it says. Of a FLAC, and of an MP3 without a Xing header, nothing but decoding shows that it was cut off.
     """
     head = os.pread(descriptor, 64, 0)
     holds_sound = cut_off = False
@@ -80,7 +80,7 @@ def _sound(at: int, length: int, size: int) -> tuple[bool, bool]:
 
 
 def _is_possible(form: bytes, name: bytes, order: Literal["big", "little"]) -> bool:
-    """Returns whether a format has channels and a rate, as far as that is easily told."""
+    """Returns whether a format has channels and a rate, as far as that is easily seen."""
     if name == b"desc":
         return True
     if name == b"COMM":

@@ -16,8 +16,9 @@ from features.audio.ffmpeg import convert, read_converted
 from features.audio.plain_wav import HEADER_BYTES, plain_wav, read_plain
 from features.audio.protocol import OpenFile
 from features.errors import ClipError, Reason
+from features.io.regular_file import open_regular
 
-Source = bytes | str
+AudioSource = bytes | str
 """The content of a file, or the path of one as `os.fsdecode` gives it."""
 
 # What recordings have; a header that says another rate is damaged, and to resample it may take for ever.
@@ -33,7 +34,7 @@ class AudioInfo:
         channels: number of channels.
         rate_hz: sample rate.
         truncated: whether the file is known to hold less than its header promises.
-        end_untold: whether only its last frame tells that it was not cut off.
+        end_untold: whether only its last frame shows that it was not cut off.
         pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
         by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
         size: bytes of the file.
@@ -49,7 +50,7 @@ class AudioInfo:
     size: int = 0
 
 
-def probe(source: Source) -> AudioInfo:
+def probe(source: AudioSource) -> AudioInfo:
     """Reads the header of a file, and counts its frames where the header cannot be believed.
 
     Raises:
@@ -72,7 +73,7 @@ def probe(source: Source) -> AudioInfo:
 
 def _probe_coded(file: OpenFile) -> AudioInfo:
     try:
-        return AudioInfo(*probe_in_process(file), size=file.size)
+        return AudioInfo(**probe_in_process(file)._asdict(), size=file.size)
     except ClipError as error:
         if error.reason != Reason.UNSUPPORTED_CODEC:
             raise
@@ -82,10 +83,12 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
             raise ClipError("decode", other.reason, f"{error.message}; {other.message}") from other
         # ffmpeg keeps silent about a file that ends early where its samples do not depend on each other.
         truncated = bool(sound.complaint) or inspect(file.descriptor, file.size).cut_off
-        return AudioInfo(sound.frames, sound.channels, sound.rate_hz, truncated, by_ffmpeg=True, size=file.size)
+        return AudioInfo(
+            sound.frames, sound.channels, sound.rate_hz, truncated=truncated, by_ffmpeg=True, size=file.size
+        )
 
 
-def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
+def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
     """Decodes a part of a file.
 
     Args:
@@ -123,7 +126,7 @@ def decode(source: Source, info: AudioInfo, start: int = 0, frames: int | None =
     return samples
 
 
-def is_cut_off(source: Source, info: AudioInfo) -> bool:
+def is_cut_off(source: AudioSource, info: AudioInfo) -> bool:
     """Returns whether a file ends before its header says; raises `ClipError` as `decode` does.
 
     Args:
@@ -163,18 +166,19 @@ def file_error(error: OSError) -> ClipError:
     return ClipError("decode", Reason.UNREADABLE, text)
 
 
-def _head(source: Source) -> tuple[bytes, int]:
+def _head(source: AudioSource) -> tuple[bytes, int]:
     if isinstance(source, bytes):
         return source, len(source)
     try:
-        with open(source, "rb") as file:
-            return file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
+        descriptor, status = open_regular(source)
+        with open(descriptor, "rb", buffering=0) as file:
+            return file.read(HEADER_BYTES), status.st_size
     except OSError as error:
         raise file_error(error) from error
 
 
 @contextlib.contextmanager
-def _opened(source: Source) -> Iterator[OpenFile]:
+def _opened(source: AudioSource) -> Iterator[OpenFile]:
     """Opens a file, or one that has this content, for another process."""
     if isinstance(source, bytes):
         with tempfile.TemporaryFile() as file:
@@ -183,11 +187,10 @@ def _opened(source: Source) -> Iterator[OpenFile]:
             yield OpenFile(file.fileno(), len(source), mp3=False, identity=None)
         return
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor, status = open_regular(source)
     except OSError as error:
         raise file_error(error) from error
     try:
-        status = os.fstat(descriptor)
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         yield OpenFile(descriptor, status.st_size, source.lower().endswith(".mp3"), identity)
     finally:

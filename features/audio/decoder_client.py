@@ -45,7 +45,7 @@ def probe_in_process(file: OpenFile) -> CodecInfo:
     info = _probed.get(key)
     if info is None or file.identity is None:
         _, end = _ask(file, None)
-        info = CodecInfo(*end["info"])
+        info = CodecInfo(**end["info"])
         _probed.clear()
         _probed[key] = info
     return info
@@ -83,7 +83,7 @@ class _Decoder:
         if str(_PROJECT) != sysconfig.get_path("purelib"):  # there it is found, and would come before Python's own
             paths = [str(_PROJECT), os.environ.get("PYTHONPATH")]
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        # What decoders print of files that are none of their liking helps nobody.
+        # What decoders print of files that they refuse is in the reject already.
         silence = None if is_verbose() else subprocess.DEVNULL
         with theirs:
             self._process = subprocess.Popen(
@@ -182,7 +182,7 @@ def _ask(file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.
         except ClipError as error:
             if fresh or error.reason != Reason.DECODER_DIED:
                 raise
-            continue  # maybe for what an earlier file did to the process: a new one tells
+            continue  # maybe for what an earlier file did to the process: a new one shows
         except BaseException:
             decoder.end()
             raise

@@ -23,7 +23,7 @@ MEMORY_BYTES = 256 * 2**20
 
 
 def main() -> None:
-    """Answers requests until nobody asks any more."""
+    """Answers requests until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
     end_with_parent(int(sys.argv[1]))
     connection = socket.socket(fileno=os.dup(0))
@@ -43,9 +43,9 @@ def main() -> None:
 def _answer(connection: socket.socket, descriptor: int, size: int, mp3: bool, part: list[int] | None) -> dict[str, Any]:
     try:
         if part is None:
-            return {"info": probe_coded(descriptor, size, mp3)}
-        channels = 0
-        for samples in read_coded(descriptor, mp3, *part):
+            return {"info": probe_coded(descriptor, size, mp3)._asdict()}
+        channels, (start, frames) = 0, part
+        for samples in read_coded(descriptor, mp3, start, frames):
             channels = samples.shape[1]
             _send(connection, SAMPLES, samples.tobytes())
         return {"channels": channels}

@@ -67,7 +67,7 @@ def find_ffmpeg() -> str | None:
 
 @functools.cache
 def ffmpeg_version(program: str) -> str:
-    """Returns the version of the program, as it tells."""
+    """Returns the version of the program, as it prints it."""
     try:
         answer = subprocess.run([program, "-version"], capture_output=True, text=True, errors="replace", timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -150,7 +150,7 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
         try:
             with contextlib.suppress(AttributeError, ProcessLookupError):  # prlimit is Linux's
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-                # Should this process be killed meanwhile, nobody else ends one that computes for ever.
+                # Should this process be killed meanwhile, nothing else ends one that computes for ever.
                 cpu_seconds = int(limit_seconds(size)) + 1
                 resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
             process.wait(limit_seconds(size))

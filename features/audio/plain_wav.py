@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import ClipError, Reason
+from features.io.regular_file import open_regular
 
 HEADER_BYTES = 4096
 _MAX_CHANNELS = 1024  # libsndfile's
@@ -95,7 +96,9 @@ def read_plain(source: bytes | str, offset: int, frames: int, channels: int) -> 
     if isinstance(source, bytes):
         raw = np.frombuffer(source, dtype="<i2", count=frames * channels, offset=offset)
     else:
-        raw = np.fromfile(source, dtype="<i2", count=frames * channels, offset=offset)
+        descriptor, _ = open_regular(source)
+        with open(descriptor, "rb", buffering=0) as file:
+            raw = np.fromfile(file, dtype="<i2", count=frames * channels, offset=offset)
     if raw.size != frames * channels:
         raise ClipError("decode", Reason.VANISHED, "the file became shorter while it was read")
     samples = raw.astype(np.float32)

@@ -46,7 +46,7 @@ class CodecInfo(NamedTuple):
         channels: number of channels.
         rate_hz: sample rate.
         truncated: whether the file has less bytes than it promises, or less frames where they were counted.
-        end_untold: whether only its last frame tells that it was not cut off, as in a FLAC.
+        end_untold: whether only its last frame shows that it was not cut off, as in a FLAC.
     """
 
     frames: int

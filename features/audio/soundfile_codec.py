@@ -66,7 +66,7 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
         mp3: whether its name says that it is an MP3.
 
     Raises:
-        ClipError: it is no audio that soundfile reads, or damaged, which is seen also where its frames are counted.
+        ClipError: it is not audio that soundfile reads, or damaged, which is seen also where its frames are counted.
     """
     container = inspect(descriptor, size)
     try:
@@ -145,7 +145,7 @@ def _at(descriptor: int, mp3: bool, start: int) -> _SoundFile:
     if audio.can_seek:
         try:
             audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
-        except (soundfile.SoundFileError, OSError):  # at the end of a FLAC that was cut off or does not tell its length
+        except (soundfile.SoundFileError, OSError):  # at the end of a FLAC that was cut off or does not say its length
             audio = _SoundFile(descriptor, mp3)
         else:
             return audio
@@ -176,6 +176,6 @@ def _read(audio: _SoundFile, frames: int) -> tuple[NDArray[np.float32], Exceptio
     try:
         return audio.read(out=samples), None
     except (soundfile.SoundFileError, OSError) as error:
-        # soundfile does not tell how far it came; what it has written shows.
+        # soundfile does not say how far it came; what it has written shows.
         written = np.flatnonzero((bits != _UNTOUCHED).any(axis=1))
         return samples[: written[-1] + 1 if len(written) else 0], error

@@ -1,13 +1,13 @@
-"""From the samples of a file to the waveform that the front end hears: mono, resampled, of the clip length.
+"""From the samples of a file to the waveform that the front end takes: mono, resampled, of the clip length.
 
 A clip longer than `clip_seconds` is cut at its own rate before it is resampled. Where the spec has no clip length, it
-is heard whole.
+is used whole.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, Source, decode, is_cut_off, probe
+from features.audio.decode import AudioInfo, AudioSource, decode, is_cut_off, probe
 from features.audio.protocol import limit_bytes
 from features.errors import ClipError, Reason
 from features.frontend.spec import FeatureSpec
@@ -17,7 +17,7 @@ NO_SAMPLES = "the file holds no samples"
 
 
 def clip_waveform(
-    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None
+    source: AudioSource, spec: FeatureSpec, start: int = 0, duration: int | None = None
 ) -> tuple[NDArray[np.float32], float, str]:
     """Decodes one clip and fits it.
 
@@ -28,8 +28,8 @@ def clip_waveform(
         duration: frames of the clip, None for all that follow.
 
     Returns:
-        The waveform as `fit` gives it; the seconds of the clip before it was fitted; and what is odd about it although
-        it is used: `truncated`, `silent`, or nothing.
+        The waveform as `fit` gives it; the seconds of the clip before it was fitted; and its warning: `truncated`,
+        `silent`, or nothing.
 
     Raises:
         ClipError: the clip cannot be used.
@@ -42,9 +42,9 @@ def clip_waveform(
 
 
 def decode_clip(
-    source: Source, spec: FeatureSpec, start: int = 0, duration: int | None = None, info: AudioInfo | None = None
+    source: AudioSource, spec: FeatureSpec, start: int = 0, duration: int | None = None, info: AudioInfo | None = None
 ) -> DecodedClip:
-    """Decodes what is heard of one clip.
+    """Decodes what is used of one clip.
 
     Args:
         source: path or content of the file.

@@ -55,7 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str) -> FeatureSpec:
-    """Returns a preset by its name; raises `UsageError` for a name that is none."""
+    """Returns a preset by its name; raises `UsageError` for another name."""
     if name not in PRESETS:
         raise UsageError(f"no preset {name!r}; there are {', '.join(sorted(PRESETS))}")
     return FeatureSpec.from_dict(PRESETS[name])

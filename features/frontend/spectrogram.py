@@ -150,8 +150,8 @@ def _write_features(spectrum: NDArray[np.complex64], spec: FeatureSpec, out: NDA
 def _mel(bins: Batch, spec: FeatureSpec) -> Batch:
     """Returns the mel bands of (clips, frames, bins): (clips, frames, bands)."""
     bands = np.empty((*bins.shape[:2], spec.mel_bands or 0), dtype=np.float32)
-    for heard, made, weights in _mel_blocks(spec):
-        np.matmul(bins[..., heard], weights, out=bands[..., made])
+    for used, made, weights in _mel_blocks(spec):
+        np.matmul(bins[..., used], weights, out=bands[..., made])
     return bands
 
 
@@ -246,8 +246,8 @@ def _mel_blocks(spec: FeatureSpec) -> list[tuple[slice, slice, NDArray[np.float3
     for first in range(0, weights.shape[1], _MEL_BLOCK_BANDS):
         made = slice(first, first + _MEL_BLOCK_BANDS)
         bins = np.flatnonzero(weights[:, made].any(axis=1))
-        heard = slice(bins[0], bins[-1] + 1) if bins.size else slice(0)  # a narrow band may lie between two bins
-        blocks.append((heard, made, np.ascontiguousarray(weights[heard, made])))
+        used = slice(bins[0], bins[-1] + 1) if bins.size else slice(0)  # a narrow band may lie between two bins
+        blocks.append((used, made, np.ascontiguousarray(weights[used, made])))
     return blocks
 
 

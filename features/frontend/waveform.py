@@ -21,7 +21,7 @@ class DecodedClip:
         mono: float32 of shape (frames,), at its own rate.
         rate_hz: that rate.
         mixed: whether `mono` is the mean of several channels.
-        seconds: duration of the clip, of which a spec with a shorter one hears a part.
+        seconds: duration of the clip, of which a spec with a shorter one uses a part.
         truncated: whether its file was cut off, is damaged within the clip or ends before the clip does.
     """
 
@@ -76,11 +76,11 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
 def _of_length(
     waveform: NDArray[np.float32], frames: int, rate_hz: int, mixed: bool, spec: FeatureSpec
 ) -> NDArray[np.float32]:
-    """Does the rest of `fit` with what was resampled from so many frames, which `mixed` tells to be means."""
+    """Does the rest of `fit` with what was resampled from so many frames, which are means where `mixed` says so."""
     if waveform.size == 0:
-        raise ClipError("fit", Reason.TOO_SHORT, f"a length of {frames} at {rate_hz:,} Hz leaves nothing to hear")
+        raise ClipError("fit", Reason.TOO_SHORT, f"a length of {frames} at {rate_hz:,} Hz leaves no samples")
     if (mixed or rate_hz != spec.sample_rate_hz) and not _is_finite(waveform):
-        raise ClipError("fit", Reason.NOT_FINITE, "its samples are so large that their mixture is no finite number")
+        raise ClipError("fit", Reason.NOT_FINITE, "its samples are so large that their mixture is not a finite number")
     length = spec.clip_samples
     if length is None:
         length = -(-frames * spec.sample_rate_hz // rate_hz)
@@ -103,7 +103,7 @@ def _is_finite(waveform: NDArray[np.float32]) -> bool:
 
 
 def used_part(frames: int, rate_hz: int, spec: FeatureSpec) -> tuple[int, int]:
-    """Returns which part of a clip of this many frames is heard: how many are skipped, and how many then taken."""
+    """Returns which part of a clip of this many frames is used: how many are skipped, and how many then taken."""
     if spec.clip_samples is None:
         return 0, frames
     wanted = min(frames, max(1, source_frames(spec.clip_samples, spec, rate_hz)))
@@ -114,8 +114,8 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
     """Fits clips, each by itself: what they are together changes nothing but the time that it takes.
 
     Returns:
-        For each its waveform as `fit` gives it, or why it cannot be used; and what is odd about it: `truncated`,
-        `silent` or nothing.
+        For each its waveform as `fit` gives it, or why it cannot be used; and its warning: `truncated`, `silent`
+        or nothing.
     """
     results: list[tuple[NDArray[np.float32] | ClipError, str]] = []
     for clip, resampled in zip(clips, _resampled(clips, spec), strict=True):
@@ -125,8 +125,8 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
             results.append((error, ""))
             continue
         # Most sounds have one within their first samples, and the rest need not be looked at.
-        heard = waveform[:_FIRST_SAMPLES].any() or waveform.any()
-        results.append((waveform, "truncated" if clip.truncated else "" if heard else "silent"))
+        sounds = waveform[:_FIRST_SAMPLES].any() or waveform.any()
+        results.append((waveform, "truncated" if clip.truncated else "" if sounds else "silent"))
     return results
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, Source, decode
+from features.audio.decode import AudioInfo, AudioSource, decode
 from features.errors import ClipError, Reason
 from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
@@ -40,7 +40,7 @@ class Window(NamedTuple):
 def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
     """Returns how many windows of the clip length, one after the other, a file has; the last may be padded.
 
-    A remainder that is less than half a sample at the spec's rate is no window: nothing is left of it to hear. Without
+    A remainder that is less than half a sample at the spec's rate is not a window: no sample is left of it. Without
     a clip length a file is one window.
     """
     if spec.clip_samples is None:
@@ -50,7 +50,9 @@ def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
     return count - 1 if count > 1 and 2 * rest * spec.sample_rate_hz < info.rate_hz else count
 
 
-def window_waveforms(source: Source, info: AudioInfo, spec: FeatureSpec, first: int, count: int) -> Iterator[Window]:
+def window_waveforms(
+    source: AudioSource, info: AudioInfo, spec: FeatureSpec, first: int, count: int
+) -> Iterator[Window]:
     """Decodes windows that follow one another and fits each by itself; window 0 of a short clip is that clip.
 
     Args:
@@ -89,16 +91,17 @@ def window_waveforms(source: Source, info: AudioInfo, spec: FeatureSpec, first: 
             start, end = start_of(number), start_of(number + 1)
             window = samples[start - start_of(block) : end - start_of(block)]
             if len(window) == 0 and number == 0:
+                if not info.frames:
+                    raise ClipError("decode", Reason.EMPTY, NO_SAMPLES)
                 promised = f"the header promises {info.frames} samples and none can be read"
-                raise ClipError("decode", *((Reason.DAMAGED, promised) if info.frames else (Reason.EMPTY, NO_SAMPLES)))
+                raise ClipError("decode", Reason.DAMAGED, promised)
             if len(window) == 0:
                 continue
             whole = start + len(window) == min(end, info.frames)
-            seconds = start / info.rate_hz, (start + len(window)) / info.rate_hz
             try:
                 waveform = fit(window, info.rate_hz, spec)
             except ClipError as error:  # what a damage left of a window may be too short for one
                 if whole or number == 0 or error.reason != Reason.TOO_SHORT:
                     raise
                 continue
-            yield Window(waveform, *seconds, whole)
+            yield Window(waveform, start / info.rate_hz, (start + len(window)) / info.rate_hz, whole)

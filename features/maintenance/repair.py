@@ -31,7 +31,7 @@ from features.store.manifest import Manifest, load_manifest
 from features.store.run_log import append_run, last_scan_ns
 from features.store.shards import Shard, read_shard, shard_path
 from features.store.statistics import Statistics
-from features.store.unit_report import read_report, report_path, write_report
+from features.store.unit_report import ROW_SCHEMA, read_report, report_path, write_report
 from features.update.shard_builder import build_shard
 from features.update.work_list import CACHED_COLUMNS, CLIP_COLUMNS, CachedRow, ShardUnit
 
@@ -132,7 +132,8 @@ def remake(job: RepairJob) -> tuple[str, Shard | str]:
     path = shard_path(job.folder, name, job.storage_format)
     if not job.file:
         features = read_shard(path, job.storage_format, job.shard, job.spec).features
-        write_report(job.scratch, name, job.spec.fingerprint, job.shard, Statistics.of(features), rows)
+        members = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
+        write_report(job.scratch, name, job.spec.fingerprint, job.shard, Statistics.of(features), members)
         return name, job.shard
     clips, cached = [], {}
     for number, row in enumerate(rows):

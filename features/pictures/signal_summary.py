@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, Source, decode
+from features.audio.decode import AudioInfo, AudioSource, decode
 
 # More columns than a picture has dots for would not be seen.
 _MAX_COLUMNS = 1000
@@ -74,7 +74,7 @@ def trace_waveform(waveform: NDArray[np.float32], rate_hz: int) -> Trace:
     return _trace(lambda first, count: waveform[first : first + count, None], len(waveform), 1, rate_hz)
 
 
-def trace_file(source: Source, info: AudioInfo) -> Trace:
+def trace_file(source: AudioSource, info: AudioInfo) -> Trace:
     """Traces a file with all its channels at its own rate, block by block.
 
     Args:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import xxhash
 
+from features.io.regular_file import open_regular
 from features.runtime.processes import usable_cores
 from features.runtime.progress import Progress
 from features.sources.paths import clip_file
@@ -44,7 +45,8 @@ def table_hash(content: bytes) -> str:
 
 def file_hash(path: str, like: str | None = None) -> str:
     """Returns `content_hash` of a file without holding it in memory."""
-    with open(path, "rb") as file:
+    descriptor, _ = open_regular(path)
+    with open(descriptor, "rb") as file:
         if _is_older(like):
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_BLAKE2B_BYTES)).hexdigest()
         return f"{_KIND}{hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import DECODER_DEPENDENT, RETRYABLE
@@ -121,7 +122,7 @@ def write_report(
     fingerprint: str,
     shard: Shard | None,
     statistics: Statistics,
-    outcomes: list[dict[str, Any]],
+    rows: pa.Table,
 ) -> None:
     """Writes the report of a unit, which says that it is finished.
 
@@ -131,9 +132,9 @@ def write_report(
         fingerprint: of the spec.
         shard: the shard, already written.
         statistics: sums over its rows.
-        outcomes: what `ROW_SCHEMA` names, for each member.
+        rows: a row a member, of `ROW_SCHEMA`.
     """
-    reasons = {outcome["reason"] for outcome in outcomes if outcome["row"] is None}
+    reasons = set(rows.filter(pc.is_null(rows["row"]))["reason"].to_pylist())
     metadata = {
         "fingerprint": fingerprint,
         "final": RETRYABLE.isdisjoint(reasons),
@@ -142,9 +143,9 @@ def write_report(
         "statistics": statistics.to_dict(),
         "versions": library_versions(),
     }
-    schema = ROW_SCHEMA.with_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    described = rows.replace_schema_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     with AtomicFile(report_path(folder, name)) as file:
-        pq.write_table(pa.Table.from_pylist(outcomes, schema=schema), pa.PythonFile(file, mode="w"))
+        pq.write_table(described, pa.PythonFile(file, mode="w"))
 
 
 def _metadata(schema: pa.Schema) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Builds one shard: decode, mono, resample, fit, spectrogram, write; what happened stands in the shard's report."""
 
 import contextlib
-import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.audio.decode import Source, file_error, probe_plain
+from features.audio.decode import file_error
+from features.audio.recording import Recording, open_recording
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
 from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
@@ -23,15 +25,67 @@ from features.store.manifest import existing_manifest
 from features.store.parquet_rows import Place
 from features.store.shards import RowReader, ShardWriter, shard_path
 from features.store.statistics import Statistics, Sums
-from features.store.unit_report import is_finished, report_path, write_report
-from features.update.work_list import CachedRow, ShardUnit
+from features.store.unit_report import ROW_SCHEMA, is_finished, report_path, write_report
+from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit, read_unit
 
-# A file up to this size is read once and hashed and decoded from memory.
-_IN_MEMORY_BYTES = 8 * 2**20
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
 _WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
 # Path, size and modification time: as long as they are the same, so is the content.
 _FileState = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """What building the shards of a work list takes beside their numbers.
+
+    Attributes:
+        work_list: Parquet file with one row group a shard.
+        folder: the feature set.
+        root: where the clips' paths begin.
+        spec: the front end.
+        storage_format: `tfrecord` or `parquet`.
+        policies: whether clips that have a warning are used.
+    """
+
+    work_list: str
+    folder: str
+    root: str
+    spec: FeatureSpec
+    storage_format: str
+    policies: Policies
+
+    def build(self, work_list: pq.ParquetFile, number: int) -> bool:
+        """Builds the shard of this number; returns as `build_shard` does whether anything was done."""
+        unit = read_unit(work_list, number)
+        return build_shard(unit, self.folder, self.root, self.spec, self.storage_format, self.policies)
+
+
+@dataclass(slots=True)
+class _Member:
+    """A clip of the unit on its way into the shard, and what the report shall say of it.
+
+    Attributes:
+        clip: as it was listed.
+        content_hash: of its file, None where that is not known.
+        seconds: duration of the clip before it was fitted, None where it is not used.
+        warning: `truncated`, `silent` or empty; None where it is not used.
+        row: its row in the shard, None where it has none (yet).
+        stage: where it was refused, None where it is used; `reason` and `message` say why.
+    """
+
+    clip: Clip
+    content_hash: str | None
+    seconds: float | None = None
+    warning: str | None = None
+    row: int | None = None
+    stage: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+    def refuse(self, error: ClipError) -> None:
+        """Notes why the clip is not used; the error itself would keep alive what was decoded."""
+        self.stage, self.reason, self.message = error.stage, str(error.reason), error.message
+        self.seconds = self.warning = None
 
 
 def build_shard(
@@ -48,14 +102,14 @@ def build_shard(
         root: where the clips' paths begin.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        policies: whether odd clips are used.
+        policies: whether clips that have a warning are used.
 
     Returns:
         Whether anything was done.
     """
     if is_finished(folder, unit.name, storage_format):
         return False
-    outcomes: list[dict[str, Any]] = []
+    members: list[_Member] = []
     digests: dict[_FileState, str] = {}
     path = shard_path(folder, unit.name, storage_format)
     with contextlib.ExitStack() as ending:
@@ -64,22 +118,23 @@ def build_shard(
             for number, clip in enumerate(unit.clips):
                 cached = unit.cached.get(number)
                 tensor = None if cached is None else _copy(cached, clip, root, reader)
-                try:
-                    if cached is not None and tensor is not None:
-                        digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
-                        outcome = {name: getattr(cached, name) for name in ("content_hash", "seconds", "warning")}
-                        content: NDArray[np.floating] | DecodedClip = tensor
-                    else:
-                        content, outcome = _load(clip, root, spec, digests)
-                except ClipError as error:
-                    outcomes.append(_rejected(clip, error, digests))
+                if cached is not None and tensor is not None:
+                    digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
+                    members.append(_Member(clip, cached.content_hash, cached.seconds, cached.warning))
+                    rows.add(members[-1], tensor)
                     continue
-                outcomes.append({**vars(clip), **outcome})
-                rows.add(clip, outcomes[-1], content)
+                try:
+                    decoded, digest = _load(clip, root, spec, digests)
+                except ClipError as error:
+                    # With the hash, a file that is touched and not changed need not be tried again.
+                    known = digests.get((clip.path, clip.size, clip.mtime_ns), clip.content_hash)
+                    members.append(_Member(clip, known))
+                    members[-1].refuse(error)
+                    continue
+                members.append(_Member(clip, digest, decoded.seconds))
+                rows.add(members[-1], decoded)
             rows.flush()
             made, places = shard.finish()
-            for outcome in outcomes:
-                outcome.update({} if outcome["row"] is None else places[outcome["row"]]._asdict())
             # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
             again = report_path(folder, unit.name).exists()
             if again:
@@ -89,8 +144,21 @@ def build_shard(
                 shard.discard()
         if committed:
             return False
-        write_report(folder, unit.name, spec.fingerprint, made if made.rows else None, rows.statistics, outcomes)
+        table = _report_rows(members, places)
+        write_report(folder, unit.name, spec.fingerprint, made if made.rows else None, rows.statistics, table)
     return True
+
+
+def _report_rows(members: list[_Member], places: list[Place]) -> pa.Table:
+    """Returns the rows of the report, of `ROW_SCHEMA`; `places` says where the tensor of each row lies."""
+    columns: dict[str, list[object]] = {}
+    for name in CLIP_COLUMNS:
+        columns[name] = [getattr(member.clip, name) for member in members]
+    for name in ("content_hash", "seconds", "warning", "row", "stage", "reason", "message"):
+        columns[name] = [getattr(member, name) for member in members]
+    for name in Place._fields:
+        columns[name] = [None if member.row is None else getattr(places[member.row], name) for member in members]
+    return pa.table(columns, schema=ROW_SCHEMA)
 
 
 class _Rows:
@@ -100,42 +168,42 @@ class _Rows:
         self._shard, self._spec, self._policies, self._front_end = shard, spec, policies, FrontEnd(spec)
         self._features = np.empty((_WAITING_CLIPS, *spec.shape), dtype=spec.storage_dtype)
         self._sums = Sums(spec.shape)
-        self._waiting: list[tuple[Clip, dict[str, Any], NDArray[np.floating] | DecodedClip]] = []
+        self._waiting: list[tuple[_Member, NDArray[np.floating] | DecodedClip]] = []
         self._samples = 0
 
-    def add(self, clip: Clip, outcome: dict[str, Any], content: NDArray[np.floating] | DecodedClip) -> None:
+    def add(self, member: _Member, content: NDArray[np.floating] | DecodedClip) -> None:
         """Takes a clip, or its features where they are computed already.
 
-        Its row and what is odd about it are noted in `outcome`, or why it has none.
+        Its row and its warning are noted in `member`, or why it has none.
         """
-        self._waiting.append((clip, outcome, content))
+        self._waiting.append((member, content))
         self._samples += content.mono.size if isinstance(content, DecodedClip) else 0
         if len(self._waiting) == _WAITING_CLIPS or self._samples > _WAITING_SAMPLES:
             self.flush()
 
     def flush(self) -> None:
         """Fits, computes and writes what waits."""
-        fitted = iter(fit_clips([one for *_, one in self._waiting if isinstance(one, DecodedClip)], self._spec))
-        taken: list[tuple[Clip, dict[str, Any]]] = []
+        fitted = iter(fit_clips([one for _, one in self._waiting if isinstance(one, DecodedClip)], self._spec))
+        taken: list[_Member] = []
         waveforms: dict[int, NDArray[np.float32]] = {}  # by the row that they become
-        for clip, outcome, content in self._waiting:
-            values, warning = next(fitted) if isinstance(content, DecodedClip) else (content, outcome["warning"])
+        for member, content in self._waiting:
+            values, warning = next(fitted) if isinstance(content, DecodedClip) else (content, member.warning)
             if isinstance(values, ClipError):
-                _refuse(outcome, values)
+                member.refuse(values)
             elif error := refusal(warning, self._policies):
-                _refuse(outcome, error)
+                member.refuse(error)
             else:
-                outcome["warning"] = warning
+                member.warning = warning
                 if isinstance(content, DecodedClip):
                     waveforms[len(taken)] = values
                 else:
                     self._features[len(taken)] = values
-                taken.append((clip, outcome))
+                taken.append(member)
         self._waiting, self._samples = [], 0
         if taken:
             self._write(taken, waveforms)
 
-    def _write(self, taken: list[tuple[Clip, dict[str, Any]]], waveforms: dict[int, NDArray[np.float32]]) -> None:
+    def _write(self, taken: list[_Member], waveforms: dict[int, NDArray[np.float32]]) -> None:
         features = self._features[: len(taken)]
         if len(waveforms) == len(features):
             self._front_end.compute(list(waveforms.values()), features)
@@ -144,13 +212,13 @@ class _Rows:
                 self._front_end.compute([waveform], features[row : row + 1])
         finite = self._sums.add(features)
         row = self._shard.rows
-        for (_, outcome), good in zip(taken, finite, strict=True):
+        for member, good in zip(taken, finite, strict=True):
             if good:
-                outcome["row"] = row
+                member.row = row
                 row += 1
             else:
-                _refuse(outcome, ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES))
-        clips = [clip for (clip, _), good in zip(taken, finite, strict=True) if good]
+                member.refuse(ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES))
+        clips = [member.clip for member in taken if member.row is not None]
         self._shard.write(features if all(finite) else features[finite], clips)
 
     @property
@@ -175,60 +243,27 @@ def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArra
     return reader.read(cached.shard, Place(cached.offset, cached.crc32c))
 
 
-def _load(
-    clip: Clip, root: str, spec: FeatureSpec, digests: dict[_FileState, str]
-) -> tuple[DecodedClip, dict[str, Any]]:
-    """Decodes a clip; returns also what the report says of it; raises `ClipError` where there is none.
+def _load(clip: Clip, root: str, spec: FeatureSpec, digests: dict[_FileState, str]) -> tuple[DecodedClip, str]:
+    """Decodes a clip; returns also the hash of its file's content; raises `ClipError` where it cannot be used.
 
     What is hashed is remembered in `digests`: a recording that has many clips is hashed once.
     """
-    path = clip_file(root, clip.path)
-    source: Source = path
-    info = None
+    whole = clip.start == 0 and clip.duration is None
+    with open_recording(clip_file(root, clip.path), whole) as recording:
+        state = (clip.path, recording.size, recording.mtime_ns)
+        if state not in digests:
+            digests[state] = _hash(recording, clip.content_hash)
+        digest = digests[state]
+        if state != (clip.path, clip.size, clip.mtime_ns) or clip.content_hash not in (None, digest):
+            changed = "the file changed after it was listed; run featurize again"
+            raise ClipError("decode", Reason.VANISHED, changed)
+        return decode_clip(recording.source, spec, clip.start, clip.duration, recording.plain_info), digest
+
+
+def _hash(recording: Recording, like: str | None) -> str:
+    if recording.content is not None:
+        return content_hash(recording.content, like=like)
     try:
-        with open(path, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            state = (clip.path, status.st_size, status.st_mtime_ns)
-            if state not in digests and status.st_size > _IN_MEMORY_BYTES:
-                digests[state] = file_hash(path, like=clip.content_hash)
-            elif state not in digests:
-                content = file.read(status.st_size)
-                while len(content) < status.st_size and (more := file.read(status.st_size - len(content))):
-                    content += more
-                digests[state] = content_hash(content, like=clip.content_hash)
-                # What another process decodes it had better read itself.
-                info = probe_plain(content, len(content))
-                source = path if info is None else content
+        return file_hash(recording.path, like=like)
     except OSError as error:
         raise file_error(error) from error
-    digest = digests[state]
-    failure = None
-    try:
-        decoded = decode_clip(source, spec, clip.start, clip.duration, info)
-    except ClipError as error:
-        failure = error  # of the file that was listed, or of what has taken its place
-    try:
-        after = os.stat(path) if source is path else status
-    except OSError as error:
-        raise ClipError("decode", Reason.VANISHED, "the file went away while it was read") from error
-    unchanged = (clip.size, clip.mtime_ns) == (after.st_size, after.st_mtime_ns) and clip.content_hash in (None, digest)
-    if not unchanged:
-        raise ClipError("decode", Reason.VANISHED, "the file changed after it was listed; run featurize again")
-    if failure is not None:
-        raise failure
-    return decoded, {"content_hash": digest, "seconds": decoded.seconds}
-
-
-def _rejected(clip: Clip, error: ClipError, digests: dict[_FileState, str]) -> dict[str, Any]:
-    # With the hash, a file that is touched and not changed need not be tried again.
-    digest = digests.get((clip.path, clip.size, clip.mtime_ns), clip.content_hash)
-    return {**vars(clip), **_refused(error), "content_hash": digest}
-
-
-def _refuse(outcome: dict[str, Any], error: ClipError) -> None:
-    """Notes of a clip that seemed to be good why it is not used."""
-    outcome.update(_refused(error), seconds=None, warning=None)
-
-
-def _refused(error: ClipError) -> dict[str, Any]:
-    return {"row": None, "stage": error.stage, "reason": str(error.reason), "message": error.message}

@@ -1,12 +1,11 @@
 """Labels recordings: decodes their windows, computes their features, and asks a network."""
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, Source, file_error, probe, probe_plain
+from features.audio.recording import open_recording
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
@@ -15,9 +14,6 @@ from features.sources.paths import clip_file
 from features.sources.policies import remark
 from model.inference.executor import Executor
 from model.scoring.labels_csv import Labels, Score, WindowUnit
-
-# A file up to this size is read once and decoded from memory.
-_IN_MEMORY_BYTES = 2**20
 
 
 def label_windows(
@@ -70,8 +66,8 @@ def label_windows(
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     highest = np.take_along_axis(probabilities, best, axis=1)
     scores = [
-        Score(*place, network.classes[number], probability, rank)
-        for place, numbers, values in zip(places, best.tolist(), highest.tolist(), strict=True)
+        Score(path, start, end, network.classes[number], probability, rank)
+        for (path, start, end), numbers, values in zip(places, best.tolist(), highest.tolist(), strict=True)
         for rank, (number, probability) in enumerate(zip(numbers, values, strict=True), start=1)
         if probability >= threshold
     ]
@@ -87,32 +83,10 @@ def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDA
 
 
 def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Window], str]:
-    """Returns the windows of a unit and what is odd about them: `truncated`, `silent` or nothing."""
-    source, info, before = _opened(path)
-    windows = list(window_waveforms(source, info, spec, unit.first_window, unit.num_windows))
-    if source is path and before != _state(path):
-        raise ClipError("decode", Reason.VANISHED, "the file changed while it was read")
+    """Returns the windows of a unit and its warning: `truncated`, `silent` or nothing."""
+    with open_recording(path, whole=unit.first_window == 0) as recording:
+        info = recording.probe()
+        windows = list(window_waveforms(recording.source, info, spec, unit.first_window, unit.num_windows))
     if info.truncated or len(windows) < unit.num_windows or not all(window.whole for window in windows):
         return windows, Reason.TRUNCATED
     return windows, "" if any(window.waveform.any() for window in windows) else Reason.SILENT
-
-
-def _opened(path: str) -> tuple[Source, AudioInfo, tuple[int, int]]:
-    """Returns a file's content, where that is small and plain, or its path; what `probe` says of it; and its state."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            content = file.read(status.st_size) if status.st_size <= _IN_MEMORY_BYTES else b""
-    except OSError as error:
-        raise file_error(error) from error
-    info = probe_plain(content, status.st_size) if len(content) == status.st_size else None
-    state = status.st_size, status.st_mtime_ns
-    return (path, probe(path), state) if info is None else (content, info, state)
-
-
-def _state(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise file_error(error) from error
-    return status.st_size, status.st_mtime_ns

@@ -3,27 +3,21 @@
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import google_crc32c
 import pyarrow.parquet as pq
-import pytest
 
 from features.frontend.presets import load_spec
-from features.frontend.spec import FeatureSpec
 from features.io.tfrecord import records
-from features.sources.policies import Policies
 from features.store.manifest import MANIFEST, Manifest, existing_manifest
 from features.store.shards import read_shard, shard_path
 from features.store.unit_report import is_finished, read_report
 from features.update.request import Request
-from features.update.shard_builder import build_shard
-from features.update.work_list import read_unit
+from features.update.shard_builder import BuildJob
 from pipelines import featurize as command
 from tests.signals import noise, write_wav
 
@@ -156,32 +150,16 @@ def make_case(place: Path, scenario: str, storage_format: str) -> Case:
     return case
 
 
-class Job(NamedTuple):
-    """What `pipelines.beam.build_shards` hands to Beam."""
-
-    work_list: str
-    folder: str
-    root: str
-    spec: FeatureSpec
-    storage_format: str
-    policies: Policies
-
-
-def run_here(job: Job, numbers: Iterable[int], *_: object) -> None:
-    """Does in this process what the pipeline does."""
-    with pq.ParquetFile(job.work_list) as units:
+def build_here(job: BuildJob, numbers: Iterable[int], _: bool) -> None:
+    """Builds shards in this process, one after the other."""
+    with pq.ParquetFile(job.work_list) as work_list:
         for number in numbers:
-            unit = read_unit(units, number)
-            build_shard(unit, job.folder, job.root, job.spec, job.storage_format, job.policies)
+            job.build(work_list, number)
 
 
 def featurize(asked: Request) -> tuple[Manifest, dict[str, Any]]:
     """Does all that the command does, but for Beam, which takes seconds to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "pipelines.beam.runners", SimpleNamespace(run_units=run_here))
-        transforms = SimpleNamespace(BuildShards=lambda job: job, ShardJob=Job)
-        patch.setitem(sys.modules, "pipelines.beam.build_shards", transforms)
-        return command.featurize(asked)
+    return command.featurize(asked, build_here)
 
 
 def named(folder: Path, states: bool = True) -> dict[str, bytes]:

@@ -4,9 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import soundfile
 
+from features.frontend.windows import window_waveforms
 from model.inference.executor import EXECUTORS, Executor, load_executor
+from model.scoring import label_windows as scoring
 from model.scoring.label_windows import label_windows
 from model.scoring.labels_csv import Labels, Score, WindowUnit, csv_header, score_lines
+from tests.features.not_files import NOT_FILES, within_seconds
 from tests.signals import noise, sine, write_wav
 
 
@@ -60,6 +63,35 @@ def test_only_bad_files_give_no_scores(executor, tmp_path):
     labels = label_windows(executor, str(tmp_path), [WindowUnit("missing.wav", 0, 1)])
     assert (labels.scores, labels.scored, labels.windows) == ([], 0, [0])
     assert labels.rejects[0].reason == "missing"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("what", NOT_FILES)
+def test_what_takes_the_place_of_a_listed_file_is_a_reject(executor, tmp_path, what, first):
+    put, reason, message = NOT_FILES[what]
+    put(tmp_path / "a.wav")
+    with within_seconds(20):
+        labels = label_windows(executor, str(tmp_path), [WindowUnit("a.wav", first, 1)])
+    (reject,) = labels.rejects
+    assert (reject.stage, reject.reason) == ("decode", reason)
+    assert message in reject.message
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_file_that_changes_while_it_is_decoded_has_vanished(executor, tmp_path, monkeypatch, damaged):
+    """Also where what has taken its place is damaged: that is of another file."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sine(300, 8_000), 8_000)
+
+    def change_and_decode(source, *arguments):
+        path.write_bytes(b"no sound" if damaged else path.read_bytes() + b"\0")
+        return window_waveforms(source, *arguments)
+
+    monkeypatch.setattr(scoring, "window_waveforms", change_and_decode)
+    labels = label_windows(executor, str(tmp_path), [WindowUnit("a.flac", 0, 1)])
+    assert [(reject.reason, reject.message) for reject in labels.rejects] == [
+        ("vanished", "the file changed while it was read")
+    ]
 
 
 def test_lines_of_scores():
