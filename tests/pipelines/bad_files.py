@@ -24,7 +24,7 @@ if "features.audio.decoder_process" in sys.orig_argv:
     import os
     import time
 
-    from features import codecs
+    from features.audio import soundfile_codec as codecs
 
     whole = codecs.read_coded
 
@@ -46,7 +46,7 @@ if "features.audio.decoder_process" in sys.orig_argv:
 
     codecs.read_coded = read_coded
 else:
-    from features import decoders
+    from features.audio import decoder_client as decoders
 
     decoders.limit_seconds = lambda size: {seconds}
 """

@@ -27,7 +27,7 @@ import sys
 
 if "features.audio.decoder_process" in sys.orig_argv:
     import ctypes, os, time
-    from features import codecs
+    from features.audio import soundfile_codec as codecs
 
     whole = codecs.read_coded
 
@@ -203,7 +203,7 @@ def test_a_decoder_that_cannot_start_ends_the_run(monkeypatch, tmp_path):
 
 ASKS = """
 import sys
-from features.decode import decode, probe
+from features.audio.decode import decode, probe
 info = probe(sys.argv[1])
 print("probed", flush=True)
 decode(sys.argv[1], info)
@@ -237,7 +237,7 @@ def test_a_process_that_was_forked_after_decoding_has_decoders_of_its_own(tmp_pa
     code = """
 import os, sys
 import numpy as np
-from features.decode import decode, probe
+from features.audio.decode import decode, probe
 def look(path): return decode(path, probe(path)).tobytes()
 whole = {path: look(path) for path in sys.argv[1:]}
 children = []

@@ -16,12 +16,13 @@ def test_a_file_is_opened_to_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
-def test_what_is_not_a_regular_file_is_refused_and_not_left_open(tmp_path, put):
+def test_what_is_not_a_regular_file_is_refused_and_not_left_open(tmp_path, monkeypatch, put):
     put(tmp_path / "a")
-    before = os.listdir("/proc/self/fd")
+    closed, close = [], os.close
+    monkeypatch.setattr(os, "close", lambda descriptor: closed.append(os.fstat(descriptor)) or close(descriptor))
     with within_seconds(20), pytest.raises(OSError, match=r"not a regular file|Is a directory"):
         open_regular(str(tmp_path / "a"))
-    assert os.listdir("/proc/self/fd") == before
+    assert [status.st_ino for status in closed] == [(tmp_path / "a").stat().st_ino]
 
 
 def test_what_is_missing(tmp_path):

@@ -799,16 +799,17 @@ def test_the_second_of_two_runs_that_is_killed_loses_no_finished_shard(words, tm
 
 
 def test_an_error_that_passed_makes_no_reject_for_ever(words, tmp_path, monkeypatch):
-    failed = []
+    failed, whole = [], os.open
 
     def stale(path, *others, **options):
         if str(path).endswith("no/00000001_nohash_0.wav") and not failed:
             failed.append(path)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
-        return open(path, *others, **options)
+        return whole(path, *others, **options)
 
-    monkeypatch.setattr(shard_builder, "open", stale, raising=False)
-    assert featurized(words, tmp_path / "set")[1].counts["rejects"] == {"unreadable": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", stale)
+        assert featurized(words, tmp_path / "set")[1].counts["rejects"] == {"unreadable": 1}
     assert featurized(words, tmp_path / "set")[1].counts["rejects"] == {}
     is_that_of_a_cold_run(words, tmp_path / "set")
 
@@ -842,7 +843,7 @@ def test_a_damaged_report_is_named(words, tmp_path):
     content = bytearray(path.read_bytes())
     content[4:200] = bytes(196)
     path.write_bytes(content)
-    with pytest.raises(RunError, match=f"cannot read the unit_report {path}: .*; remove it and run featurize again"):
+    with pytest.raises(RunError, match=f"cannot read the report {path}: .*; remove it and run featurize again"):
         featurized(words, tmp_path / "set")
     path.unlink()
     featurized(words, tmp_path / "set")
