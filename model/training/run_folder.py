@@ -57,7 +57,7 @@ def write_config(run: Path, features: str, manifest: Manifest, settings: Setting
 
 
 def training_statistics(manifest: Manifest, settings: Settings) -> Statistics:
-    """Returns the sums over the partitions trained on; clips held out of them count, which tells nothing of labels."""
+    """Returns the sums over the partitions trained on; clips held out of them count, which reveals no labels."""
     return Statistics.merge(manifest.statistics[name] for name in settings.train_on)
 
 
@@ -91,7 +91,7 @@ def warn_of_versions(config: dict[str, Any], versions: dict[str, str]) -> None:
 
 
 def settings_of(run: Path, manifest: Manifest) -> Settings | None:
-    """Returns the settings of a run; None where no record tells them, or the set has other rows than it learnt from."""
+    """Returns the settings of a run; None without a record, or where the set has other rows than it learnt from."""
     try:
         config = read_config(run)
     except UsageError:  # a run folder takes no more than its model to be used

@@ -10,8 +10,8 @@ import pytest
 
 from features.errors import RunError, UsageError
 from model.inference.artifact import load_artifact
-from model.train import train
 from model.training.checkpoint import FOLDER
+from model.training.trainer import train
 from tests.conftest import call, start_command, wait_until
 
 # Dropout, shuffling and an optimizer with a state: all that has to go on where it was.
