@@ -55,7 +55,9 @@ def load_openvino() -> ModuleType:
                 if loaded is not None:
                     sys.modules[_TELEMETRY] = loaded
         import openvino
-    return openvino
+
+        module: ModuleType = openvino
+    return module
 
 
 @contextlib.contextmanager
