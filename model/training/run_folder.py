@@ -30,7 +30,7 @@ def read_config(run: Path) -> dict[str, Any] | None:
         return None
     path = run / CONFIG
     if not path.is_file():
-        raise UsageError(f"{run} exists and is no run folder: it has no {CONFIG}; give another --output")
+        raise UsageError(f"{run} exists and is not a run folder: it has no {CONFIG}; give another --output")
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         config["settings"] = Settings.from_dict(config["settings"])

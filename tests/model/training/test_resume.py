@@ -172,5 +172,5 @@ def test_a_damaged_record_is_named(tmp_path, feature_set, content):
 
 def test_a_folder_of_something_else_is_refused(tmp_path, feature_set):
     (tmp_path / "letters.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is no run folder"):
+    with pytest.raises(UsageError, match="is not a run folder"):
         train(str(feature_set), str(tmp_path), {}, resume=True)
