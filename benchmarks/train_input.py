@@ -51,7 +51,7 @@ def tfdata(folder: Path):
 
 def reading(sets: dict[str, Path], turns: int) -> str:
     """Compares passes over the training clips."""
-    from model.training.dataset import Rows, batches
+    from model.training.rows import Rows, batches
 
     def rows(folder: Path, in_memory: bool = False) -> Rows:
         manifest = load_manifest(folder)
@@ -84,14 +84,16 @@ def training(sets: dict[str, Path], turns: int) -> str:
     """Compares the CPU seconds of epochs from shards with those from memory."""
     import keras
 
+    from model.networks.builder import build, compile_model
     from model.networks.registry import network
-    from model.training.dataset import Rows, steps, training_dataset
+    from model.training.dataset import training_dataset
+    from model.training.rows import Rows, steps
 
     folder = sets["tfrecord"]
     manifest = load_manifest(folder)
-    chosen = network("tutorial-cnn", manifest.spec.shape)
-    model = chosen.build(manifest.spec.shape, len(manifest.classes), manifest.statistics["training"])
-    chosen.compile(model, 1e-3)
+    chosen = network("tutorial-cnn")
+    model = build(chosen, manifest.spec.shape, len(manifest.classes), manifest.statistics["training"])
+    compile_model(model, chosen, 1e-3)
     taken: dict[bool, list[float]] = {True: [], False: []}
     rows = {in_memory: Rows(folder, manifest, ("training",), manifest.classes, in_memory) for in_memory in taken}
     number = len(rows[True])

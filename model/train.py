@@ -1,82 +1,17 @@
 """Trains a network on the shards of a feature set: python -m model.train."""
 
 import argparse
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from features.runtime import command
-from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
-from features.store.locks import claim, is_claimed
-from features.store.manifest import Manifest, load_manifest
-from model.inference.artifact import remove_artifact
-from model.inference.tensorflow_setup import load_tensorflow
-from model.training.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
-from model.training.settings import Settings, check, warn_of_test
+from model.networks.registry import NETWORKS
+from model.training.settings import Settings, SettingsGiven
+from model.training.trainer import train
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --network tutorial-cnn --epochs 10 --seed 0"
 _NONE = "none"
-
-
-def train(
-    features: str, output: str, options: dict[str, Any], keep_in_memory: str = "auto", resume: bool = False
-) -> dict[str, Any]:
-    """Trains a network and leaves a run folder.
-
-    Args:
-        features: a feature set.
-        output: the run folder, new or empty.
-        options: settings that differ from the defaults; on resuming, from those that the run was begun with.
-        keep_in_memory: `on`, `off`, or `auto` for where the set fits; it changes the speed alone.
-        resume: whether a run folder that is there goes on after its last whole epoch, to the same bits as a run that
-            was never interrupted. Its number of epochs alone may change, to a larger one.
-
-    Returns:
-        The figures of the run.
-
-    Raises:
-        UsageError: the features cannot be trained on, the output exists or was begun otherwise, or another training
-            is writing it.
-        RunError: a shard is missing or damaged, or the training diverged.
-    """
-    run = Path(output)
-    manifest = load_manifest(features)
-    if not is_claimed(run):
-        _begin(run, features, manifest, options, resume)  # what is refused is not touched
-    with claim(run, "training", output):
-        config, settings = _begin(run, features, manifest, options, resume)  # another may have trained in between
-        warn_of_test(manifest, settings, settings.test_on)
-        if resume and not config:
-            LOG.info("nothing to go on with in %s: the training begins", output)
-        # TensorFlow takes seconds to load: what can be refused was refused before.
-        load_tensorflow()
-        from model.training.trainer import VERSIONS, Training, run_training
-
-        training = Training(run, features, manifest, settings, keep_in_memory)
-        if config:
-            warn_of_versions(config, VERSIONS)
-        if not training.has_ended:
-            remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
-            write_config(run, features, manifest, settings, VERSIONS)
-        return {"network": settings.network, **run_training(training, settings)}
-
-
-def _begin(
-    run: Path, features: str, manifest: Manifest, options: dict[str, Any], resume: bool
-) -> tuple[dict[str, Any] | None, Settings]:
-    """Returns the record of the training that goes on, None for a new one, and its settings.
-
-    Raises:
-        UsageError: it cannot be done; see `train`.
-    """
-    config = read_config(run) if resume else None
-    settings = Settings(**((vars(config["settings"]) if config else {}) | options))
-    check(manifest, settings, features)
-    if config:
-        check_resume(run, config, manifest, settings)
-    else:
-        check_new(run)
-    return config, settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     group = result.add_argument_group("settings")
 
-    def add(name: str, kind: type, text: str) -> None:
+    def add(name: str, kind: Callable[[str], Any], text: str) -> None:
         shown = getattr(default, name)
         metavar = name.rpartition("_")[2].upper()
         group.add_argument(
@@ -106,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
             help=f"{text} ({shown})",
         )
 
-    add("network", str, "tutorial-cnn, raw-cnn or mlp")
+    add("network", str, "; ".join(f"{one.name}: {one.summary}" for one in NETWORKS.values()))
     add("epochs", int, "at most so many")
     add("batch_size", int, "clips a step")
     add("learning_rate", float, "of Adam")
@@ -116,24 +51,24 @@ def parser() -> argparse.ArgumentParser:
         ("train-on", "partitions, by commas (training)"),
         ("validate-on", "partitions, by commas, or none to keep the last weights (validation; where that is empty, a "
          "tenth of the training groups)"),
-        ("test-on", "partitions, by commas, to test on before and after; model.evaluate tells more"),
+        ("test-on", "partitions, by commas, to test on before and after; model.evaluate reports more"),
     ):  # fmt: skip
         group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="LIST", help=text)
     return result
 
 
-def settings_given(options: argparse.Namespace) -> dict[str, Any]:
+def settings_given(options: argparse.Namespace) -> SettingsGiven:
     """Returns the settings that the command line gives."""
     given = {name: value for name, value in vars(options).items() if name in Settings.__dataclass_fields__}
     for name in ("train_on", "validate_on", "test_on"):
         if name in given:
             is_none = name == "validate_on" and given[name] == _NONE
             given[name] = () if is_none else parse_partitions(given[name])
-    return given
+    return cast(SettingsGiven, given)
 
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
-    """Trains and prints what came of it."""
+    """Trains and prints a paragraph about the run."""
     figures = train(options.features, options.output, settings_given(options), options.keep_in_memory, options.resume)
     paragraph = (
         f"Trained {figures['network']} for {figures['epochs']} epochs on {figures['clips']:,} clips in "

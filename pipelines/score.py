@@ -102,15 +102,15 @@ def score(request: Request) -> dict[str, Any]:
     request = replace(request, executor=choose_executor(request.executor))
     check_beam_options(request.beam_options)
     description = read_description(request.run)
-    check(request, description["classes"])
+    check(request, description.classes)
     output = os.path.abspath(request.output)
     folder = Path(f"{output}.parts")
     check_folder(folder)
     with claim(folder, "score", request.output):
-        check(request, description["classes"])  # another score may have ended in between
+        check(request, description.classes)  # another score may have ended in between
         source = list_clips(request.input, request.layout, labelled=False)
-        batches, unreadable = plan_batches(source, description["spec"])
-        settings = {"network": description["network_sha256"], "top": request.top, "threshold": request.threshold,
+        batches, unreadable = plan_batches(source, description.spec)
+        settings = {"network": description.network_sha256, "top": request.top, "threshold": request.threshold,
                     "root": source.root, "executor": executor_version(request.executor)}  # fmt: skip
         parts = open_parts(folder, source, batches, settings)
         if todo := parts.unfinished(len(batches)):

@@ -63,4 +63,7 @@ def cross_entropy(probabilities: NDArray[np.float32], true: NDArray[np.int64]) -
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.generic]) -> NDArray[np.float64]:
-    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=np.asarray(denominator) > 0)
+    ratio: NDArray[np.float64] = np.divide(
+        numerator, denominator, out=np.zeros(len(numerator)), where=np.asarray(denominator) > 0
+    )
+    return ratio

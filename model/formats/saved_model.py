@@ -1,10 +1,14 @@
 """A network with its front end as a TensorFlow SavedModel: from waveforms or a WAV file to probabilities."""
 
 import json
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from features.io.atomic import write_file
 from model.formats.tf_front_end import compute_features, read_waveform
@@ -12,7 +16,7 @@ from model.inference.artifact import Artifact
 
 FORMAT_NAME = "soundmill-export"
 FORMAT_VERSION = 1
-# Where a SavedModel keeps what `describe` says.
+# Where a SavedModel keeps what `describe` returns.
 DESCRIPTION_ASSET = "assets/soundmill.json"
 
 
@@ -29,10 +33,10 @@ class WaveformModel(tf.Module):
         super().__init__(name="soundmill")
         self._description = describe(artifact)
         self._spec = artifact.spec
-        self._returns_logits = artifact.returns_logits
+        self._outputs = artifact.outputs
         self._classes = tuple(artifact.classes)
         # The network stays behind a function, where saving does not see it: its weights would be written twice.
-        self._predict = lambda features: artifact.network(features, training=False)
+        self._predict: Callable[[tf.Tensor], tf.Tensor] = lambda features: artifact.network(features, training=False)
         self._weights = [weight.value for weight in artifact.network.weights]
 
     @tf.function(autograph=False)
@@ -48,7 +52,7 @@ class WaveformModel(tf.Module):
         class_ids = tf.argmax(predictions, axis=-1)
         return {
             "predictions": predictions,
-            "probabilities": tf.nn.softmax(predictions) if self._returns_logits else tf.identity(predictions),
+            "probabilities": self._outputs.in_tensorflow(predictions),
             "class_ids": class_ids,
             "class_names": tf.gather(tf.constant(self._classes), class_ids),
         }
@@ -71,8 +75,37 @@ class WaveformModel(tf.Module):
             tf.saved_model.save(self, str(folder), signatures)
 
 
+class LoadedModel:
+    """A SavedModel loaded again, as other programs load it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Loads the model of a folder."""
+        self._loaded = tf.saved_model.load(str(folder))
+
+    def probabilities(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the probability of each class: (clips, samples) to (clips, classes)."""
+        outputs = self._loaded.signatures["serving_default"](waveforms=tf.constant(waveforms))
+        result: NDArray[np.float32] = outputs["probabilities"].numpy()
+        return result
+
+    def file_probabilities(self, path: str) -> NDArray[np.float32]:
+        """Returns the probability of each class, (classes,), of a file that `reads_file` allows."""
+        outputs = self._loaded.signatures["from_path"](path=tf.constant(os.fsencode(path)))
+        result: NDArray[np.float32] = outputs["probabilities"].numpy()[0]
+        return result
+
+
+def reads_file(path: str) -> bool:
+    """Returns whether TensorFlow, which is stricter about headers than soundmill, reads a WAV file."""
+    try:
+        tf.audio.decode_wav(tf.io.read_file(os.fsencode(path)))
+    except tf.errors.OpError:
+        return False
+    return True
+
+
 def describe(artifact: Artifact) -> str:
-    """Returns what a finder of a SavedModel has to know, as JSON."""
+    """Returns what the user of a SavedModel has to know, as JSON."""
     content = {
         "format": FORMAT_NAME,
         "format_version": FORMAT_VERSION,

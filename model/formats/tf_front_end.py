@@ -65,7 +65,7 @@ def read_waveform(path: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
 
     Raises:
         tf.errors.NotFoundError: there is no such file; raised, as the next, when the operations run.
-        tf.errors.InvalidArgumentError: it is no 16-bit PCM WAV, has another rate, or holds no samples.
+        tf.errors.InvalidArgumentError: it is not a 16-bit PCM WAV, has another rate, or holds no samples.
     """
     content = tf.io.read_file(path)
     is_pcm = _require(
@@ -75,13 +75,13 @@ def read_waveform(path: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
         "elsewhere and give the samples as waveforms",
     )
     with tf.control_dependencies([is_pcm]):
-        samples, rate_hz = tf.audio.decode_wav(content)  # (frames, channels), as wide as the header says
+        samples, rate_hz = tf.audio.decode_wav(content)  # (frames, channels), as many channels as the header names
     has_rate = _require(
         tf.equal(rate_hz, spec.sample_rate_hz),
         path,
         " has a sample rate of ",
         tf.strings.as_string(rate_hz),
-        f" Hz, but the network hears {spec.sample_rate_hz} Hz; resample the file, or give resampled waveforms",
+        f" Hz, but the network takes {spec.sample_rate_hz} Hz; resample the file, or give resampled waveforms",
     )
     has_samples = _require(tf.size(samples) > 0, path, " holds no samples; leave it out")
     with tf.control_dependencies([has_rate, has_samples]):
@@ -104,7 +104,7 @@ def _spectrum(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
     if spec.centred:
         half = spec.fft_samples // 2
         waveforms = tf.pad(waveforms, [[0, 0], [half, half]])
-    # Its Hann window is the one of features.frontend.spectrogram: symmetric where the length is odd.
+    # Its Hann window is the one of features.frontend.spectrogram: symmetric where the length is an odd number.
     spectrum = tf.signal.stft(waveforms, spec.window_samples, spec.hop_samples, spec.fft_samples)  # complex64
     power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
     return power if spec.spectrum_power == 2 else tf.sqrt(power)

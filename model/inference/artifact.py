@@ -5,7 +5,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import atomic_folder, write_file
 from model.inference.litert import convert
+from model.inference.outputs import Outputs
 from model.inference.tensorflow_setup import load_tensorflow
 
 if TYPE_CHECKING:
@@ -25,7 +26,74 @@ FORMAT_VERSION = 1
 _NETWORK_FILE = "network.keras"
 _LITERT_FILE = "network.tflite"
 _DESCRIPTION_FILE = "artifact.json"
-_FIELDS = ("spec", "fingerprint", "classes", "network", "returns_logits", "trained_on", "network_sha256")
+
+
+@dataclass(frozen=True)
+class ArtifactDescription:
+    """What artifact.json says of an artifact.
+
+    Attributes:
+        spec: the front end whose features the network takes.
+        fingerprint: of the spec, as the front end of the training computed it.
+        classes: labels in the order of the network's outputs.
+        network_name: its name among the networks.
+        returns_logits: whether a softmax turns its outputs into probabilities.
+        trained_on: partitions that it was trained on.
+        network_sha256: of the network's file for Keras, which names this very training.
+        litert_sha256: of its file for LiteRT; None for an artifact of the time before there was one.
+    """
+
+    spec: FeatureSpec
+    fingerprint: str
+    classes: list[str]
+    network_name: str
+    returns_logits: bool
+    trained_on: tuple[str, ...]
+    network_sha256: str
+    litert_sha256: str | None
+
+    @property
+    def outputs(self) -> Outputs:
+        """How probabilities follow from the network's outputs."""
+        return Outputs(self.returns_logits)
+
+    def to_json(self) -> str:
+        """Returns the content of artifact.json."""
+        content = {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "spec": self.spec.to_dict(),
+            "fingerprint": self.fingerprint,
+            "classes": self.classes,
+            "network": self.network_name,
+            "returns_logits": self.returns_logits,
+            "trained_on": list(self.trained_on),
+            "network_sha256": self.network_sha256,
+            "litert_sha256": self.litert_sha256,
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> "ArtifactDescription":
+        """Reads an artifact.json; raises `UsageError` where it is damaged or has another format."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT_NAME or content["format_version"] != FORMAT_VERSION:
+                raise UsageError(
+                    f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
+                )
+            return cls(
+                spec=FeatureSpec.from_dict(content["spec"], where=str(path)),
+                fingerprint=content["fingerprint"],
+                classes=content["classes"],
+                network_name=content["network"],
+                returns_logits=content["returns_logits"],
+                trained_on=tuple(content["trained_on"]),
+                network_sha256=content["network_sha256"],
+                litert_sha256=content.get("litert_sha256"),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} is damaged: {error!r}; train again") from error
 
 
 @dataclass(frozen=True)
@@ -37,7 +105,7 @@ class Artifact:
         spec: the front end whose features it was trained on.
         classes: labels in the order of the network's outputs.
         network_name: its name among the networks.
-        returns_logits: whether outputs go through a softmax to give probabilities.
+        returns_logits: whether a softmax turns its outputs into probabilities.
         trained_on: partitions that it was trained on.
         digest: sha256 of the saved network, which names this very training.
     """
@@ -50,12 +118,14 @@ class Artifact:
     trained_on: tuple[str, ...]
     digest: str = ""
 
-    def probabilities(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Asks Keras for the probability of each class: (clips, *spec.shape) to (clips, classes)."""
-        from scipy.special import softmax
+    @property
+    def outputs(self) -> Outputs:
+        """How probabilities follow from the network's outputs."""
+        return Outputs(self.returns_logits)
 
-        outputs = self.network(features[..., np.newaxis], training=False).numpy()
-        return softmax(outputs, axis=-1) if self.returns_logits else outputs
+    def probabilities(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Computes, by Keras, the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        return self.outputs.probabilities(self.network(features[..., np.newaxis], training=False).numpy())
 
 
 def save_artifact(run: Path, artifact: Artifact) -> Path:
@@ -68,19 +138,17 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
         # As it is read: what a layer keeps beside its weights is made anew then.
         litert = convert(_load_network(folder / _NETWORK_FILE), artifact.spec.shape)
         write_file(folder / _LITERT_FILE, litert)
-        description = {
-            "format": FORMAT_NAME,
-            "format_version": FORMAT_VERSION,
-            "spec": artifact.spec.to_dict(),
-            "fingerprint": artifact.spec.fingerprint,
-            "classes": artifact.classes,
-            "network": artifact.network_name,
-            "returns_logits": artifact.returns_logits,
-            "trained_on": list(artifact.trained_on),
-            "network_sha256": _sha256(folder / _NETWORK_FILE),
-            "litert_sha256": hashlib.sha256(litert).hexdigest(),
-        }
-        write_file(folder / _DESCRIPTION_FILE, json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+        description = ArtifactDescription(
+            spec=artifact.spec,
+            fingerprint=artifact.spec.fingerprint,
+            classes=artifact.classes,
+            network_name=artifact.network_name,
+            returns_logits=artifact.returns_logits,
+            trained_on=artifact.trained_on,
+            network_sha256=_sha256(folder / _NETWORK_FILE),
+            litert_sha256=hashlib.sha256(litert).hexdigest(),
+        )
+        write_file(folder / _DESCRIPTION_FILE, description.to_json())
     return run / FOLDER
 
 
@@ -96,14 +164,13 @@ def remove_artifact(run: Path) -> None:
         shutil.rmtree(run / FOLDER)
 
 
-def read_description(run: str | Path) -> dict[str, Any]:
-    """Reads what a run's artifact is, without TensorFlow's work of loading it.
+def read_description(run: str | Path) -> ArtifactDescription:
+    """Reads what a run's artifact is, without loading TensorFlow.
 
     Raises:
-        UsageError: the folder is no run, or its training did not end.
+        UsageError: the folder is not a run, its training did not end, or its description cannot be used.
     """
     folder = Path(run)
-    path = folder / FOLDER / _DESCRIPTION_FILE
     if not folder.is_dir():
         raise UsageError(f"no such run folder: {run}; make one with python -m model.train")
     if not has_artifact(folder):
@@ -112,37 +179,27 @@ def read_description(run: str | Path) -> dict[str, Any]:
                              "go on with python -m model.train --resume, or train into a new folder")  # fmt: skip
         raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
                          "give the --output of python -m model.train")  # fmt: skip
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        if description["format"] != FORMAT_NAME or description["format_version"] != FORMAT_VERSION:
-            raise UsageError(
-                f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
-            )
-        litert_sha256 = description.get("litert_sha256")
-        description = {name: description[name] for name in _FIELDS} | {"litert_sha256": litert_sha256}
-        description["spec"] = FeatureSpec.from_dict(description["spec"], where=str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is damaged: {error!r}; train again") from error
-    if description["spec"].fingerprint != description["fingerprint"]:
+    description = ArtifactDescription.read(folder / FOLDER / _DESCRIPTION_FILE)
+    if description.spec.fingerprint != description.fingerprint:
         raise UsageError(f"{run} was trained on another version of the front end; featurize and train again")
     return description
 
 
-def read_litert(run: str | Path, description: dict[str, Any]) -> bytes:
+def read_litert(run: str | Path, description: ArtifactDescription) -> bytes:
     """Returns a run's network for `model.inference.executor`; an artifact that has none has its network converted.
 
     Args:
         run: the run folder.
-        description: what `read_description` says of it.
+        description: what `read_description` returns.
 
     Raises:
         UsageError: the artifact is damaged.
     """
-    if description["litert_sha256"] is None:
-        return convert(load_artifact(run).network, description["spec"].shape)
+    if description.litert_sha256 is None:
+        return convert(load_artifact(run).network, description.spec.shape)
     path = Path(run) / FOLDER / _LITERT_FILE
     content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != description["litert_sha256"]:
+    if hashlib.sha256(content).hexdigest() != description.litert_sha256:
         raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
     return content
 
@@ -154,11 +211,11 @@ def load_artifact(run: str | Path) -> Artifact:
         run: the run folder.
 
     Raises:
-        UsageError: there is none, or it is damaged or holds code.
+        UsageError: the run has no artifact, or one that is damaged or holds code.
     """
     description = read_description(run)
     path = Path(run) / FOLDER / _NETWORK_FILE
-    if not path.is_file() or _sha256(path) != description["network_sha256"]:
+    if not path.is_file() or _sha256(path) != description.network_sha256:
         raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
     load_tensorflow()
     try:
@@ -167,12 +224,12 @@ def load_artifact(run: str | Path) -> Artifact:
         raise UsageError(f"{path} cannot be loaded: {' '.join(str(error).split())}; train again") from error
     return Artifact(
         network=network,
-        spec=description["spec"],
-        classes=description["classes"],
-        network_name=description["network"],
-        returns_logits=description["returns_logits"],
-        trained_on=tuple(description["trained_on"]),
-        digest=description["network_sha256"],
+        spec=description.spec,
+        classes=description.classes,
+        network_name=description.network_name,
+        returns_logits=description.returns_logits,
+        trained_on=description.trained_on,
+        digest=description.network_sha256,
     )
 
 

@@ -13,21 +13,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.frontend.spec import FeatureSpec
-from model.inference.artifact import read_description, read_litert
+from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.litert import BATCH_CLIPS
 from model.inference.tensorflow_setup import load_openvino, without_chatter
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 """Names of the executors, and the packages that they are."""
 
-# What LiteRT says when all is well.
+# What LiteRT writes when all is well.
 _CHATTER = re.compile(r"^(INFO|VERBOSE): ")
 _Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -76,7 +74,7 @@ class Executor:
         classes: labels in the order of its outputs.
     """
 
-    def __init__(self, content: bytes, description: dict[str, Any], name: str) -> None:
+    def __init__(self, content: bytes, description: ArtifactDescription, name: str) -> None:
         """Loads a network.
 
         Args:
@@ -84,17 +82,15 @@ class Executor:
             description: of its artifact.
             name: of the executor.
         """
-        self.spec: FeatureSpec = description["spec"]
-        self.classes: list[str] = description["classes"]
-        self._returns_logits = description["returns_logits"]
+        self.spec = description.spec
+        self.classes = description.classes
+        self._outputs = description.outputs
         self._make_run = _openvino(content) if name == "openvino" else functools.partial(_litert, content)
         self._making = threading.Lock()
         self._idle = [self._make_instance()]
 
     def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
-        from scipy.special import softmax  # which takes a fifth of a second to load, and --help does not need
-
         result = np.empty((len(batch), len(self.classes)), dtype=np.float32)
         try:
             instance = self._idle.pop()  # in one step, whatever other threads do
@@ -108,7 +104,7 @@ class Executor:
                 instance.filled[: len(rows), ..., 0] = rows
                 instance.filled[len(rows) :] = 0
                 outputs = instance.run(instance.filled)[: len(rows)]
-            result[first : first + len(rows)] = softmax(outputs, axis=-1) if self._returns_logits else outputs
+            result[first : first + len(rows)] = self._outputs.probabilities(outputs)
         self._idle.append(instance)  # one that failed is not used again
         return result
 

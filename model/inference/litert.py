@@ -9,7 +9,7 @@ from model.inference.tensorflow_setup import without_chatter
 if TYPE_CHECKING:
     import keras
 
-# What the converter says of its work, all of it; that it failed is an exception.
+# All that the converter writes about its work; a failure is an exception.
 _EVERYTHING = re.compile("")
 
 

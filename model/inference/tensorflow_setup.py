@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import logging
 import os
 import re
 import sys
@@ -10,9 +11,9 @@ import threading
 from collections.abc import Iterator
 from types import ModuleType
 
-from features.runtime.log import LOG
+from features.runtime.log import LOG, is_verbose
 
-# What TensorFlow says of processors and drivers before its own log level counts.
+# What TensorFlow writes about processors and drivers before its own log level counts.
 _CHATTER = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
 _TELEMETRY = "openvino_telemetry"
 # Standard error and the table of modules belong to the whole process: one thread at a time changes them.
@@ -54,12 +55,14 @@ def load_openvino() -> ModuleType:
                 if loaded is not None:
                     sys.modules[_TELEMETRY] = loaded
         import openvino
-    return openvino
+
+        module: ModuleType = openvino
+    return module
 
 
 @contextlib.contextmanager
 def without_chatter(pattern: re.Pattern[str]) -> Iterator[None]:
-    """Holds back what native code writes to standard error, and lets through the lines in which `pattern` is not."""
+    """Holds back the lines of native code on standard error in which `pattern` is found, and lets others through."""
     # Two that overlapped would leave standard error in a file that is gone: the second would take the first's for it.
     with _process_lock, tempfile.TemporaryFile() as file:
         sys.stderr.flush()
@@ -77,3 +80,18 @@ def without_chatter(pattern: re.Pattern[str]) -> Iterator[None]:
                     LOG.debug("%s", line)
                 else:
                     print(line, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Holds back TensorFlow's own messages about saving and loading, unless `--verbose` was given."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl")]
+    levels = [logger.level for logger in loggers]
+    if not is_verbose():
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

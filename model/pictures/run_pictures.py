@@ -1,4 +1,4 @@
-"""The pictures of a run: its history, its confusion matrix, and clips with what the network says of them."""
+"""The pictures of a run: its history, its confusion matrix, and clips with what the network predicts for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,13 +43,13 @@ _TITLE_POINTS = 11
 
 @dataclass(frozen=True)
 class LabelledWindow:
-    """One window and what the network says of it.
+    """One window and what the network predicts for it.
 
     Attributes:
         path: of the file.
         start_seconds: where the window begins.
         end_seconds: where it really ends.
-        waveform: as the front end heard it: (samples,).
+        waveform: as it goes into the front end: (samples,).
         features: shape spec.shape.
         probabilities: of each class, by name.
         true: the true class where it is known, else None.
@@ -67,6 +67,23 @@ class LabelledWindow:
     def best(self) -> list[str]:
         """The classes from the most to the least probable, the first of equals first."""
         return sorted(self.probabilities, key=lambda label: -self.probabilities[label])
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip and what the network predicts for it.
+
+    Attributes:
+        features: shape spec.shape.
+        true: the true label.
+        predicted: the label that the network gives it.
+        probability: of the predicted label.
+    """
+
+    features: NDArray[np.floating]
+    true: str
+    predicted: str
+    probability: float
 
 
 def draw_curves(history: list[dict[str, float]], path: Path) -> None:
@@ -138,20 +155,16 @@ def confusion_figure(matrix: NDArray[np.int64], classes: list[str], title: str) 
     return figure
 
 
-def draw_examples(
-    examples: list[tuple[NDArray[np.floating], str, str, float]], spec: FeatureSpec, title: str, path: Path
-) -> None:
+def draw_examples(examples: Sequence[Example], spec: FeatureSpec, title: str, path: Path) -> None:
     """Writes the picture of `examples_figure`."""
     save(examples_figure(examples, spec, title), path)
 
 
-def examples_figure(
-    examples: list[tuple[NDArray[np.floating], str, str, float]], spec: FeatureSpec, title: str
-) -> Figure:
+def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) -> Figure:
     """Draws a grid of clips.
 
     Args:
-        examples: for each its features (spec.shape), true label, predicted label and probability.
+        examples: the clips, in the order in which they are shown.
         spec: the front end, for the axes.
         title: of the picture.
     """
@@ -160,13 +173,13 @@ def examples_figure(
     grid = figure.subplots(rows, _GRID_COLUMNS, squeeze=False).ravel()
     for axes in grid[len(examples) :]:
         axes.set_axis_off()
-    for place, (axes, (features, true, predicted, probability)) in enumerate(zip(grid, examples, strict=False)):
-        draw_features(axes, features, spec)
-        mark, colour = _verdict(true, predicted)
-        names = plain(true, _LONGEST_NAME), plain(predicted, _LONGEST_NAME)
+    for place, (axes, example) in enumerate(zip(grid, examples, strict=False)):
+        draw_features(axes, example.features, spec)
+        mark, colour = _verdict(example.true, example.predicted)
+        names = plain(example.true, _LONGEST_NAME), plain(example.predicted, _LONGEST_NAME)
         # Two long names side by side would run into the neighbour's.
         between = "\n" if sum(map(len, names)) > _LONGEST_NAME else " "
-        axes.set_title(f"{mark}: {names[0]}{between}→ {names[1]} ({probability:.2f})", fontsize=9, color=colour)
+        axes.set_title(f"{mark}: {names[0]}{between}→ {names[1]} ({example.probability:.2f})", fontsize=9, color=colour)
         if place % _GRID_COLUMNS:
             axes.set_ylabel("")
         if place + _GRID_COLUMNS < len(examples):
@@ -187,7 +200,8 @@ def windows_figure(windows: Sequence[LabelledWindow], spec: FeatureSpec, title: 
     widths = [3.2, 3.2, 3.2, 2.6] if pooled else [3.6, 3.6, 3.0]
     figure = new_figure(sum(widths) + 1, 2.6 * len(windows) + 0.6, layout="constrained")
     figure.suptitle(title, fontsize=11)
-    for row, window in zip(np.atleast_1d(figure.subfigures(len(windows), 1)), windows, strict=True):
+    rows = figure.subfigures(len(windows), 1, squeeze=False)[:, 0]
+    for row, window in zip(rows, windows, strict=True):
         axes = row.subplots(1, len(widths), width_ratios=widths)
         trace = trace_waveform(window.waveform, spec.sample_rate_hz)
         draw_waveform(axes[0], trace)
@@ -202,12 +216,12 @@ def windows_figure(windows: Sequence[LabelledWindow], spec: FeatureSpec, title: 
 
 def _window_title(window: LabelledWindow) -> str:
     predicted = window.best[0]
-    said = f"{plain(predicted, _LONGEST_NAME)} ({window.probabilities[predicted]:.2f})"
+    text = f"{plain(predicted, _LONGEST_NAME)} ({window.probabilities[predicted]:.2f})"
     if window.true is not None:
         mark, _ = _verdict(window.true, predicted)
-        said = f"{mark}: {plain(window.true, _LONGEST_NAME)} → {said}"
+        text = f"{mark}: {plain(window.true, _LONGEST_NAME)} → {text}"
     place = f"{window.start_seconds:.2f} to {window.end_seconds:.2f} s"
-    return f"{said}    {place} of {plain(window.path, _LONGEST_PATH)}"
+    return f"{text}    {place} of {plain(window.path, _LONGEST_PATH)}"
 
 
 def _draw_probabilities(axes: Any, window: LabelledWindow) -> None:

@@ -51,7 +51,7 @@ class Labels:
     Attributes:
         scores: in the order of the units and their windows, then by rank.
         rejects: files that could not be used; none of their windows is among the scores.
-        warnings: what is odd about units that were labelled all the same, a reject's fields each.
+        warnings: units that are truncated or silent and were labelled all the same, a reject's fields each.
         scored: number of units that were labelled, as far as they go.
         windows: number of windows labelled of each unit, 0 of a reject.
     """

@@ -91,7 +91,7 @@ def _save(folder: Path, variables: list[keras.Variable], rows: list[Row]) -> Non
     arrays = {f"{number:04d}": np.asarray(variable) for number, variable in enumerate(variables)}
     folder.parent.mkdir(exist_ok=True)
     with atomic_folder(folder) as partial:
-        np.savez(partial / _VARIABLES, **arrays)
+        np.savez(partial / _VARIABLES, allow_pickle=False, **arrays)
         write_file(partial / _STATE, json.dumps({"history": rows}, indent=1) + "\n")
 
 

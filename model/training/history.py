@@ -58,7 +58,7 @@ def should_stop(rows: list[Row], patience: int) -> bool:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes the history, a line when an epoch ends, and tells how the training goes.
+    """Writes the history, a line when an epoch ends, and shows the progress of the training.
 
     Attributes:
         rows: the history so far.
@@ -84,7 +84,7 @@ class Recorder(keras.callbacks.Callback):
         """Adds the line."""
         self._progress.close()
         seconds = time.monotonic() - self._started
-        # What Keras calls by the order of its callbacks is put in an order of its own: training, then validation.
+        # What Keras names in the order of its callbacks is put in an order of its own: training, then validation.
         figures = {name: float(value) for name, value in sorted((logs or {}).items(), key=_column)}
         self.rows.append({"epoch": epoch + 1, **figures, "seconds": seconds})
         write_history(self._path, self.rows)

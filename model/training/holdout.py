@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -55,7 +56,7 @@ def _hash(group: str) -> bytes:
     return hashlib.sha256(f"validation\0{group}".encode()).digest()
 
 
-def _selection(clips) -> Selection:
+def _selection(clips: pa.Table) -> Selection:
     shards = np.array(clips["shard"].to_pylist(), dtype=object)
     rows = clips["row"].to_numpy().astype(np.int64)
     return {name: np.sort(rows[shards == name]) for name in dict.fromkeys(shards.tolist())}

@@ -30,7 +30,7 @@ def read_config(run: Path) -> dict[str, Any] | None:
         return None
     path = run / CONFIG
     if not path.is_file():
-        raise UsageError(f"{run} exists and is no run folder: it has no {CONFIG}; give another --output")
+        raise UsageError(f"{run} exists and is not a run folder: it has no {CONFIG}; give another --output")
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         config["settings"] = Settings.from_dict(config["settings"])
@@ -57,7 +57,7 @@ def write_config(run: Path, features: str, manifest: Manifest, settings: Setting
 
 
 def training_statistics(manifest: Manifest, settings: Settings) -> Statistics:
-    """Returns the sums over the partitions trained on; clips held out of them count, which tells nothing of labels."""
+    """Returns the sums over the partitions trained on; clips held out of them count, which reveals no labels."""
     return Statistics.merge(manifest.statistics[name] for name in settings.train_on)
 
 
@@ -91,7 +91,7 @@ def warn_of_versions(config: dict[str, Any], versions: dict[str, str]) -> None:
 
 
 def settings_of(run: Path, manifest: Manifest) -> Settings | None:
-    """Returns the settings of a run; None where no record tells them, or the set has other rows than it learnt from."""
+    """Returns the settings of a run; None without a record, or where the set has other rows than it learnt from."""
     try:
         config = read_config(run)
     except UsageError:  # a run folder takes no more than its model to be used

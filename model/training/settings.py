@@ -1,12 +1,27 @@
 """What makes a training what it is, and whether a feature set can be trained on."""
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypedDict, cast
 
 from features.errors import UsageError
 from features.runtime.log import LOG
 from features.sources.partition import TRAINING, VALIDATION
 from features.store.manifest import Manifest
+from model.networks.registry import check_shape, network
+
+
+class SettingsGiven(TypedDict, total=False):
+    """Some of the settings, by their names in `Settings`: those that are given."""
+
+    network: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int
+    seed: int
+    train_on: tuple[str, ...]
+    validate_on: tuple[str, ...] | None
+    test_on: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,8 @@ class Settings:
     test_on: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for numbers that no training has."""
+        """Raises `UsageError` for a network that does not exist and for numbers that no training has."""
+        network(self.network)
         for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"--{name.replace('_', '-')} is at least {least}, not {getattr(self, name)}")
@@ -48,15 +64,12 @@ class Settings:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Settings":
-        """Reads what `asdict` and JSON made of settings."""
+        """Reads what `asdict` and JSON made of settings; what is missing has its default."""
         known = {field.name for field in fields(cls)}
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in content.items()
-                if name in known
-            }
-        )
+        given = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
+        }
+        return replace(cls(), **cast(SettingsGiven, given))
 
     def difference(self, earlier: "Settings") -> str | None:
         """Names the first setting, beside the number of epochs, in which an earlier run differs; None for none."""
@@ -88,6 +101,7 @@ def check(manifest: Manifest, settings: Settings, features: str) -> None:
             f"training takes two classes at least, but {features} has only {manifest.classes[0]!r}; "
             "featurize a folder with one folder per class"
         )
+    check_shape(network(settings.network), manifest.spec.shape)
     validate_on = validation_partitions(manifest, settings)
     purposes = (("train", settings.train_on), ("validate", validate_on), ("test", settings.test_on))
     for purpose, partitions in purposes:
@@ -106,10 +120,10 @@ def check(manifest: Manifest, settings: Settings, features: str) -> None:
 
 
 def warn_of_test(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:
-    """Says where a test is on clips that the network learns from, or by which its best epoch is chosen."""
+    """Warns where a test is on clips that the network learns from, or by which its best epoch is chosen."""
     for name in test_on:
         if name in settings.train_on:
-            LOG.warning("warning: the network is trained on %s: the accuracy there tells nothing of new clips", name)
+            LOG.warning("warning: the network is trained on %s: the accuracy there says nothing about new clips", name)
         if name in validation_partitions(manifest, settings):
             LOG.warning("warning: the best epoch is chosen on %s: its accuracy is a little too high for new clips",
                         name)  # fmt: skip

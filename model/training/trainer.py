@@ -1,200 +1,74 @@
-"""The training itself: what happens between a feature set that can be trained on and a run folder with a model."""
+"""From a feature set and settings to a run folder: all that can be refused is refused before TensorFlow is loaded."""
 
-import os
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-from features.errors import RunError, UsageError
 from features.runtime.log import LOG
-from features.store.manifest import Manifest
-from model.inference.artifact import Artifact, has_artifact, save_artifact
-from model.networks.registry import layer_table, network
-from model.pictures.run_pictures import draw_curves
-from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_best
-from model.training.dataset import Rows, ordered_dataset, own_errors, steps, training_dataset
-from model.training.history import Recorder, Row, best_epoch, should_stop, write_history
-from model.training.holdout import hold_out
-from model.training.run_folder import training_statistics
-from model.training.settings import Settings, holds_out, validation_partitions
-
-VERSIONS = {"keras": keras.__version__, "tensorflow": tf.__version__}
-# Of the memory that is free, the share that a set in memory may take.
-_MEMORY_SHARE = 0.5
+from features.store.locks import claim, is_claimed
+from features.store.manifest import Manifest, load_manifest
+from model.inference.artifact import remove_artifact
+from model.inference.tensorflow_setup import load_tensorflow
+from model.training.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
+from model.training.settings import Settings, SettingsGiven, check, warn_of_test
 
 
-def fits_in_memory(num_bytes: int) -> bool:
-    """Returns whether so much may be kept beside what else is in memory."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return False
-    return num_bytes <= _MEMORY_SHARE * free
+def train(
+    features: str, output: str, given: SettingsGiven, keep_in_memory: str = "auto", resume: bool = False
+) -> dict[str, Any]:
+    """Trains a network and leaves a run folder.
+
+    Args:
+        features: a feature set.
+        output: the run folder, new or empty.
+        given: settings that differ from the defaults; on resuming, from those that the run was begun with.
+        keep_in_memory: `on`, `off`, or `auto` for where the set fits; it changes the speed alone.
+        resume: whether a run folder that is there goes on after its last whole epoch, to the same bits as a run that
+            was never interrupted. Its number of epochs alone may change, to a larger one.
+
+    Returns:
+        The figures of the run.
+
+    Raises:
+        UsageError: the features cannot be trained on, the output exists or was begun otherwise, or another training
+            is writing it.
+        RunError: a shard is missing or damaged, or the training diverged.
+    """
+    run = Path(output)
+    manifest = load_manifest(features)
+    if not is_claimed(run):
+        _begin(run, features, manifest, given, resume)  # what is refused is not touched
+    with claim(run, "training", output):
+        config, settings = _begin(run, features, manifest, given, resume)  # another may have trained in between
+        warn_of_test(manifest, settings, settings.test_on)
+        if resume and not config:
+            LOG.info("nothing to go on with in %s: the training begins", output)
+        # TensorFlow takes seconds to load: what can be refused was refused before.
+        load_tensorflow()
+        from model.training.fitting import VERSIONS, Training, run_training
+
+        training = Training(run, features, manifest, settings, keep_in_memory)
+        if config:
+            warn_of_versions(config, VERSIONS)
+        if not training.has_ended:
+            remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
+            write_config(run, features, manifest, settings, VERSIONS)
+        return {"network": settings.network, **run_training(training, settings)}
 
 
-class Training:
-    """A network, the rows that it learns from, and the run folder in which that happens."""
+def _begin(
+    run: Path, features: str, manifest: Manifest, given: SettingsGiven, resume: bool
+) -> tuple[dict[str, Any] | None, Settings]:
+    """Returns the record of the training that goes on, None for a new one, and its settings.
 
-    def __init__(self, run: Path, features: str, manifest: Manifest, settings: Settings, keep_in_memory: str) -> None:
-        """Builds the network and opens the rows.
-
-        Args:
-            run: the run folder.
-            features: a feature set.
-            manifest: its state.
-            settings: of the training.
-            keep_in_memory: `on`, `off`, or `auto` for where the set fits.
-
-        Raises:
-            UsageError: there is no such network, nothing can be held out to validate on, or more epochs have ended in
-                the run folder than are asked for.
-        """
-        self._run, self._manifest, self._settings = run, manifest, settings
-        self._network = network(settings.network, manifest.spec.shape)
-        kept, held_out = (
-            hold_out(features, manifest, settings.train_on) if holds_out(manifest, settings) else (None, None)
-        )
-        validate_on = validation_partitions(manifest, settings)
-        total_bytes = sum(shard.bytes for shard in manifest.shards((*settings.train_on, *validate_on)))
-        in_memory = fits_in_memory(total_bytes) if keep_in_memory == "auto" else keep_in_memory == "on"
-
-        def rows(partitions: tuple[str, ...], selection: Any = None, in_memory: bool = in_memory) -> Rows:
-            return Rows(Path(features), manifest, partitions, manifest.classes, in_memory, selection,
-                        self._network.is_binary)  # fmt: skip
-
-        self.training = rows(settings.train_on, kept)
-        self.validation = rows(settings.train_on, held_out) if held_out else rows(validate_on)
-        self.testing = rows(settings.test_on, in_memory=False)
-        self.is_held_out = held_out is not None
-        self._in_memory = in_memory
-        keras.utils.set_random_seed(settings.seed)
-        self.model = self._network.build(
-            manifest.spec.shape, len(manifest.classes), training_statistics(manifest, settings)
-        )
-        self._network.compile(self.model, settings.learning_rate)
-        self._checkpoint = last_checkpoint(run)
-        self._history = self._checkpoint.history if self._checkpoint else []
-        if len(self._history) > settings.epochs:
-            raise UsageError(
-                f"--epochs is at least the {len(self._history)} that have ended in {run}, not {settings.epochs}"
-            )
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether no epoch is left to train."""
-        return len(self._history) == self._settings.epochs or should_stop(self._history, self._settings.patience)
-
-    def describe(self) -> None:
-        """Shows the layers and says what is trained on."""
-        table = layer_table(self.model)
-        (self._run / "layers.txt").write_text(table, encoding="utf-8")
-        LOG.info("%s", table)
-        validation = f"validating on {len(self.validation):,}" if self.validation else "not validating"
-        if self.is_held_out:
-            validation += ", a tenth of the training groups held out since there was nothing else"
-        kept = "kept in memory" if self._in_memory else "streamed from the shards"
-        LOG.info("training on %s clips, %s, %s", f"{len(self.training):,}", validation, kept)
-
-    def accuracy(self, rows: Rows) -> float:
-        """Returns the accuracy on some rows, with the network as it is used, without dropout."""
-        dataset = ordered_dataset(rows, self._settings.batch_size)
-        with own_errors(rows):
-            return float(self.model.evaluate(dataset, verbose=0, return_dict=True)["accuracy"])
-
-    def fit(self) -> list[Row]:
-        """Trains from the last checkpoint, or from the start, to the end, and returns the history.
-
-        The network has the weights of the best epoch afterwards.
-
-        Raises:
-            RunError: a shard is missing or damaged, or the training diverged.
-        """
-        run, settings, history = self._run, self._settings, self._history
-        if self._checkpoint:
-            restore(self.model, self._checkpoint)
-            write_history(run / "history.csv", history)
-        if not self.has_ended:
-            if history:
-                LOG.info("going on after epoch %d", len(history))
-            recorder = Recorder(run / "history.csv", history, settings.epochs, settings.batch_size, len(self.training))
-            with own_errors(self.training, self.validation):
-                self.model.fit(
-                    training_dataset(self.training, settings.batch_size, settings.seed, first_epoch=len(history)),
-                    steps_per_epoch=steps(self.training, settings.batch_size),
-                    validation_data=ordered_dataset(self.validation, settings.batch_size) if self.validation else None,
-                    initial_epoch=len(history),
-                    epochs=settings.epochs,
-                    callbacks=[
-                        keras.callbacks.TensorBoard(run / "logs", write_graph=False),
-                        recorder,
-                        Keeper(run, recorder, settings.patience),
-                    ],
-                    shuffle=False,  # the data set has shuffled already
-                    verbose=0,
-                )
-            history = recorder.rows
-        best = best_epoch(history)
-        if best is None:
-            raise RunError(
-                f"the loss was {history[-1]['loss']} in epoch {len(history)}: the training diverged; train into a new "
-                "folder with a lower --learning-rate"
-            )
-        restore_best(self.model, run, best)
-        return history
-
-    def save(self, history: list[Row]) -> None:
-        """Draws the curves and saves the artifact, last; one that is there is of this very training, and stays."""
-        if has_artifact(self._run):
-            return
-        draw_curves(history, self._run / "curves.png")
-        settings, manifest = self._settings, self._manifest
-        artifact = Artifact(
-            network=self.model,
-            spec=manifest.spec,
-            classes=manifest.classes,
-            network_name=settings.network,
-            returns_logits=self._network.returns_logits,
-            trained_on=settings.train_on,
-        )
-        save_artifact(self._run, artifact)
-
-
-def run_training(training: Training, settings: Settings) -> dict[str, Any]:
-    """Trains, saves, and returns the figures of the run."""
-    started = time.monotonic()
-    if training.has_ended:
-        LOG.info("the training has ended already: no epoch is left")
+    Raises:
+        UsageError: it cannot be done; see `train`.
+    """
+    config = read_config(run) if resume else None
+    settings = replace(config["settings"] if config else Settings(), **given)
+    check(manifest, settings, features)
+    if config:
+        check_resume(run, config, manifest, settings)
     else:
-        training.describe()
-    before = training.accuracy(training.testing) if training.testing else None
-    history = training.fit()
-    training.save(history)
-    best = best_epoch(history) or 0
-    row = history[best - 1]
-    seconds = sum(epoch["seconds"] for epoch in history)
-    figures: dict[str, Any] = {
-        "training_seconds": seconds,
-        "clips": len(training.training),
-        "validation_clips": len(training.validation),
-        "clips_per_second": len(training.training) * len(history) / seconds,
-        "epochs": len(history),
-        "best_epoch": best,
-        "accuracy": row.get("val_accuracy"),
-        "loss": row.get("val_loss"),
-        "training_accuracy": row["accuracy"],
-        "parameters": training.model.count_params(),
-        "test_on": list(settings.test_on),
-        "seed": settings.seed,
-    }
-    if training.testing:
-        figures |= {
-            "testing_clips": len(training.testing),
-            "testing_accuracy_before": before,
-            "testing_accuracy": training.accuracy(training.testing),
-            "training_accuracy": training.accuracy(training.training),
-        }
-    figures["seconds"] = time.monotonic() - started
-    return figures
+        check_new(run)
+    return config, settings

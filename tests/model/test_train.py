@@ -13,11 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from features.errors import RunError, UsageError
 from features.store.manifest import load_manifest
 from features.store.shards import shard_path
-from model.evaluate import evaluate
+from model.evaluation.evaluator import evaluate
 from model.inference.artifact import load_artifact
-from model.train import train
 from model.training.history import read_history
-from model.training.settings import Settings
+from model.training.trainer import train
 from tests.conftest import run_command, start_command, wait_until
 
 
@@ -179,24 +178,6 @@ def test_nothing_half_done_is_left_in_a_finished_run(trained):
     assert not list(trained.rglob("*.partial"))
     assert not list(trained.rglob("*.weights.h5"))
     assert load_artifact(trained).classes == ["high", "low", "middle"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"epochs": 0}, "--epochs"),
-        ({"batch_size": 0}, "--batch-size"),
-        ({"patience": -1}, "--patience"),
-        ({"seed": -1}, "--seed"),
-        ({"seed": 2**32}, "--seed"),
-        ({"learning_rate": 0.0}, "--learning-rate"),
-        ({"learning_rate": float("nan")}, "--learning-rate"),
-        ({"learning_rate": float("inf")}, "--learning-rate"),
-    ],
-)
-def test_numbers_that_no_training_has_are_refused(change, message):
-    with pytest.raises(UsageError, match=message):
-        Settings(**change)
 
 
 @pytest.mark.parametrize(

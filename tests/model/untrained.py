@@ -7,6 +7,7 @@ import keras
 from features.store.manifest import load_manifest
 from features.store.statistics import Statistics
 from model.inference.artifact import Artifact, save_artifact
+from model.networks.builder import build
 from model.networks.registry import network
 
 
@@ -17,8 +18,8 @@ def save_untrained(
     manifest = load_manifest(features)
     classes = manifest.classes if classes is None else classes
     keras.utils.set_random_seed(seed)
-    chosen = network(name, manifest.spec.shape)
+    chosen = network(name)
     statistics = Statistics.merge(manifest.statistics.values())
-    model = chosen.build(manifest.spec.shape, len(classes), statistics)
+    model = build(chosen, manifest.spec.shape, len(classes), statistics)
     save_artifact(run, Artifact(model, manifest.spec, classes, name, chosen.returns_logits, ("training",)))
     return run

@@ -9,8 +9,8 @@ import pytest
 from features.maintenance.removal import prune
 from features.prune import DEFAULT_AGE, parse_age
 from features.store.manifest import load_manifest
-from model.train import train
 from model.training.history import read_history
+from model.training.trainer import train
 from tests.conftest import run_command, start_command, wait_until
 from tests.pipelines.conftest import make_old
 from tests.pipelines.instants import Run

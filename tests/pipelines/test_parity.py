@@ -15,7 +15,8 @@ from features.sources.partition import PARTITIONS
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard, shard_path
 from model.inference.artifact import load_artifact
-from model.training.dataset import Rows, ordered_dataset
+from model.training.dataset import ordered_dataset
+from model.training.rows import Rows
 from tests.conftest import call
 from tests.model.untrained import save_untrained
 from tests.pipelines.conftest import make_old

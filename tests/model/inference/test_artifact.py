@@ -1,6 +1,7 @@
 import json
 import shutil
 import zipfile
+from dataclasses import FrozenInstanceError
 
 import keras
 import numpy as np
@@ -10,6 +11,8 @@ from features.errors import UsageError
 from features.frontend.presets import preset
 from features.store.statistics import Statistics
 from model.inference.artifact import Artifact, load_artifact, read_description, save_artifact
+from model.inference.outputs import Outputs
+from model.networks.builder import build
 from model.networks.registry import network
 
 
@@ -24,7 +27,7 @@ def edit_description(run, **changes):
 
 
 def test_what_is_loaded_is_what_was_saved(tmp_path):
-    model = network("tutorial-cnn", (124, 129)).build((124, 129), 3, Statistics(100, (200.0,), (900.0,)))
+    model = build(network("tutorial-cnn"), (124, 129), 3, Statistics(100, (200.0,), (900.0,)))
     saved = Artifact(model, preset("speech-commands"), ["é", "a,b", "c"], "tutorial-cnn", True, ("fold-1", "training"))
     save_artifact(tmp_path / "run", saved)
     loaded = load_artifact(tmp_path / "run")
@@ -45,7 +48,7 @@ def test_the_state_of_the_optimizer_is_not_saved(trained):
 def test_saving_again_replaces_the_whole_artifact(tmp_path):
     for seed in (0, 1):
         keras.utils.set_random_seed(seed)
-        model = network("tutorial-cnn", (124, 129)).build((124, 129), 3, Statistics(100, (0.0,), (100.0,)))
+        model = build(network("tutorial-cnn"), (124, 129), 3, Statistics(100, (0.0,), (100.0,)))
         save_artifact(tmp_path, Artifact(model, preset("speech-commands"), ["a", "b", "c"], "tutorial-cnn", True, ()))
     np.testing.assert_array_equal(load_artifact(tmp_path).network.get_weights()[-2], model.get_weights()[-2])
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -115,3 +118,12 @@ def test_a_description_that_is_no_json_is_refused(run, content):
 def test_no_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no such run folder"):
         read_description(tmp_path / "nothing")
+
+
+def test_a_description_is_written_as_it_was_read(run):
+    path = run / "model" / "artifact.json"
+    description = read_description(run)
+    assert description.to_json() == path.read_text(encoding="utf-8")
+    assert (description.network_name, description.outputs) == ("tutorial-cnn", Outputs(are_logits=True))
+    with pytest.raises(FrozenInstanceError):
+        description.network_name = "another"

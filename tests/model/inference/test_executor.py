@@ -17,6 +17,7 @@ from model.inference import executor
 from model.inference.artifact import Artifact, load_artifact, read_description, read_litert, save_artifact
 from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version
 from model.inference.litert import BATCH_CLIPS
+from model.networks.builder import build
 from model.networks.registry import NETWORKS
 
 CLASSES = ["high", "low", "middle"]
@@ -26,7 +27,7 @@ SPEC = FeatureSpec.from_dict({**preset("log-mel").to_dict(), "clip_seconds": 0.2
 def save(run, name, spec):
     """An artifact of an untrained network, and features for it."""
     features = np.abs(np.random.default_rng(0).normal(0, 1, (300, *spec.shape))).astype(spec.storage_dtype)
-    network = NETWORKS[name].build(spec.shape, len(CLASSES), Statistics.of(features))
+    network = build(NETWORKS[name], spec.shape, len(CLASSES), Statistics.of(features))
     run.mkdir()
     save_artifact(run, Artifact(network, spec, CLASSES, name, NETWORKS[name].returns_logits, ("training",)))
     return features
@@ -107,7 +108,7 @@ def test_an_artifact_of_an_earlier_version_is_converted(tmp_path, untrained):
     (run / "model" / "network.tflite").unlink()
     description = read_description(run)
     converted = Executor(read_litert(run, description), description, "litert")
-    features = np.abs(np.random.default_rng(0).normal(0, 1, (3, *description["spec"].shape))).astype(np.float32)
+    features = np.abs(np.random.default_rng(0).normal(0, 1, (3, *description.spec.shape))).astype(np.float32)
     expected = load_artifact(untrained).probabilities(features)
     np.testing.assert_allclose(converted.probabilities(features), expected, atol=1e-5)
 
@@ -148,7 +149,7 @@ from model.inference.executor import Executor
 import model.scoring.label_windows
 description = read_description({str(untrained)!r})
 network = Executor(read_litert({str(untrained)!r}, description), description, {name!r})
-network.probabilities(numpy.zeros((1, *description["spec"].shape), numpy.float32))
+network.probabilities(numpy.zeros((1, *description.spec.shape), numpy.float32))
 print(*sorted({{"tensorflow", "keras", "apache_beam"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,11 +5,12 @@ import pytest
 
 from features.errors import UsageError
 from features.store.manifest import load_manifest
-from model.evaluate import evaluate
-from model.train import train
-from model.training.dataset import Rows, batches, ordered_dataset
+from model.evaluation.evaluator import evaluate
+from model.training.dataset import ordered_dataset
 from model.training.holdout import hold_out
+from model.training.rows import Rows, batches
 from model.training.settings import Settings, holds_out
+from model.training.trainer import train
 from tests.conftest import call, clips_table
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from features.errors import RunError, UsageError
 from model.inference.artifact import load_artifact
-from model.train import train
 from model.training.checkpoint import FOLDER
+from model.training.trainer import train
 from tests.conftest import call, start_command, wait_until
 
 # Dropout, shuffling and an optimizer with a state: all that has to go on where it was.
@@ -172,5 +172,5 @@ def test_a_damaged_record_is_named(tmp_path, feature_set, content):
 
 def test_a_folder_of_something_else_is_refused(tmp_path, feature_set):
     (tmp_path / "letters.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is no run folder"):
+    with pytest.raises(UsageError, match="is not a run folder"):
         train(str(feature_set), str(tmp_path), {}, resume=True)

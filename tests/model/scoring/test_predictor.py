@@ -17,7 +17,7 @@ from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows, window_waveforms
 from features.sources.paths import unescape_path
 from model.inference.artifact import Artifact, save_artifact
-from model.predict import Request, plan_files, predict, true_label
+from model.scoring.predictor import Request, plan_files, predict, true_label
 from tests.conftest import call, run_command
 from tests.signals import noise, sine, write_wav
 
@@ -89,7 +89,7 @@ def test_a_process_of_its_own_gives_the_digits_of_score(run, files, tmp_path):
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 
 
 def test_a_file_that_cannot_be_used_is_a_line_and_the_rest_goes_on(run, files, tmp_path, capsys, caplog):
@@ -212,8 +212,8 @@ def test_wrong_use_is_refused_in_one_line(run, files, tmp_path):
 
 def test_nothing_heavy_is_loaded_before_files_are_known_to_be_readable(run, files):
     code = (
-        "import sys; from model.predict import Request, predict\n"
-        f"try: predict(Request({str(run)!r}, ({str(files / 'text.wav')!r},)))\n"
+        "import sys; from model.scoring.predictor import Request, predict\n"
+        f"try: predict(Request({str(run)!r}, ({str(files / 'text.wav')!r},)), sys.stdout)\n"
         "except Exception as error: print(error)\n"
         "print({name.partition('.')[0] for name in sys.modules} & {'tensorflow', 'apache_beam', 'matplotlib'})"
     )
@@ -222,8 +222,8 @@ def test_nothing_heavy_is_loaded_before_files_are_known_to_be_readable(run, file
     assert result.stdout.splitlines() == ["no file can be used, of 1; the reasons stand above", "set()"]
 
 
-def test_the_figures_of_a_prediction(run, files, capsys):
-    figures = predict(Request(str(run), (str(files / "high" / "stereo.wav"),)))
+def test_the_figures_of_a_prediction(run, files):
+    figures = predict(Request(str(run), (str(files / "high" / "stereo.wav"),)), io.StringIO())
     assert figures["seconds"] > 0
     assert {**figures, "seconds": 0} == {
         "seconds": 0, "files": 1, "scored": 1, "rejected": 0, "rejects": {}, "windows": 3, "drawn": 0,
@@ -256,4 +256,4 @@ def test_a_file_is_called_silent_only_where_all_of_it_is(run, tmp_path):
 def test_a_pipe_is_refused(run, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(UsageError, match="is a pipe or a device"):
-        predict(Request(str(run), (str(tmp_path / "pipe.wav"),)))
+        predict(Request(str(run), (str(tmp_path / "pipe.wav"),)), io.StringIO())

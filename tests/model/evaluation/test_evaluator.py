@@ -1,6 +1,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import keras
 import matplotlib.image
@@ -12,9 +14,10 @@ from features.errors import UsageError
 from features.sources.paths import unescape_path
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard, shard_path
-from model.evaluate import Predictions, choose_examples, evaluate, measure
+from model.evaluation.evaluator import evaluate
 from model.inference.artifact import load_artifact
-from model.training.dataset import Rows, ordered_dataset
+from model.training.dataset import ordered_dataset
+from model.training.rows import Rows
 from tests.conftest import call, clips_table
 from tests.model.untrained import save_untrained
 
@@ -93,7 +96,7 @@ def test_metrics_name_the_network_that_was_measured(evaluated, untrained):
     metrics = json.loads((evaluated / "metrics.json").read_text())
     assert metrics["network"] == load_artifact(untrained).digest
     assert metrics["tested_on"] == list(PARTITIONS)
-    assert "training" not in metrics, "no record tells what it was trained on"
+    assert "training" not in metrics, "no record names what it was trained on"
 
 
 def test_clips_that_a_training_never_saw_are_not_called_its_own(
@@ -174,31 +177,12 @@ def test_an_unknown_partition_is_refused(untrained, feature_set):
         evaluate(str(untrained), str(feature_set), ("fold-7",))
 
 
-def guess(*rows: tuple[str, str, float]) -> Predictions:
-    """Predictions of classes a and b: for each clip its true and predicted label, and the probability of the latter."""
-    probabilities = [[p, 1 - p] if predicted == "a" else [1 - p, p] for _, predicted, p in rows]
-    paths = [f"{number}.wav" for number in range(len(rows))]
-    return Predictions(paths, [true for true, _, _ in rows], np.array(probabilities, np.float32))
-
-
-def test_the_surest_mistakes_come_first_among_the_examples():
-    predictions = guess(("a", "a", 0.9), ("a", "b", 0.6), ("b", "b", 0.7), ("c", "a", 0.95), ("b", "a", 0.8))
-    assert choose_examples(predictions, ["a", "b"]) == [3, 4, 1, 2, 0]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "right", "mistakes"), [(0, 30, 0), (5, 30, 5), (30, 30, 12), (30, 2, 14), (30, 0, 16), (1, 1, 1)]
-)
-def test_mistakes_leave_room_for_a_few_right_ones(wrong, right, mistakes):
-    predictions = guess(*[("a", "a", 0.8)] * right, *[("a", "b", 0.8)] * wrong)
-    shown = choose_examples(predictions, ["a", "b"])
-    assert len(shown) == min(16, wrong + right) == len(set(shown))
-    correct = predictions.correct(["a", "b"])
-    assert [bool(correct[row]) for row in shown] == [False] * mistakes + [True] * (len(shown) - mistakes)
-
-
-def test_metrics_of_clips_that_are_all_of_unknown_classes():
-    metrics = measure(guess(("c", "a", 0.9), ("d", "b", 0.9)), ["a", "b"])
-    assert metrics["accuracy"] == metrics["macro_recall"] == 0
-    assert metrics["unknown_classes"] == {"c": 1, "d": 1}
-    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+def test_an_evaluation_does_without_tensorflow(untrained, feature_set, tmp_path):
+    run = shutil.copytree(untrained, tmp_path / "run")
+    code = (
+        "import sys; from model.evaluation.evaluator import evaluate\n"
+        f"evaluate({str(run)!r}, {str(feature_set)!r}, ('testing',))\n"
+        "print({'tensorflow', 'keras'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

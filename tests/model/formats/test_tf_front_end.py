@@ -9,7 +9,7 @@ from features.frontend.clip import clip_waveform
 from features.frontend.presets import PRESETS, preset
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
-from model.formats import saved_model
+from model.formats import tf_front_end
 from tests.features.examples import LOG_MEL, MFCC, STFT, changed, signals
 from tests.signals import noise, write_wav
 
@@ -62,7 +62,7 @@ def test_features_are_those_of_the_front_end(name):
         spec = of_length(spec, samples)
         waveforms = signals(samples, spec.sample_rate_hz)
         expected = compute_features(waveforms, spec)
-        near(saved_model.compute_features(tf.constant(waveforms), spec).numpy(), expected)
+        near(tf_front_end.compute_features(tf.constant(waveforms), spec).numpy(), expected)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -71,7 +71,7 @@ def test_features_are_those_of_the_front_end_inside_a_graph(name):
     waveforms = signals(spec.clip_samples or spec.sample_rate_hz, spec.sample_rate_hz)
     signature = [tf.TensorSpec((None, spec.clip_samples), tf.float32)]
     graph = tf.function(
-        lambda batch: saved_model.compute_features(batch, spec), input_signature=signature, autograph=False
+        lambda batch: tf_front_end.compute_features(batch, spec), input_signature=signature, autograph=False
     )
     expected = compute_features(waveforms, spec)
     near(graph(waveforms).numpy(), expected)
@@ -86,7 +86,7 @@ def test_features_are_those_of_the_front_end_inside_a_graph(name):
 def test_every_field_of_a_spec_counts(name):
     spec = OTHERS[name]
     waveforms = signals(spec.clip_samples, spec.sample_rate_hz)
-    actual = saved_model.compute_features(tf.constant(waveforms), spec).numpy()
+    actual = tf_front_end.compute_features(tf.constant(waveforms), spec).numpy()
     near(actual, compute_features(waveforms, spec), HTK_TOLERANCE if name == "htk" else TOLERANCE)
 
 
@@ -94,7 +94,7 @@ def test_every_field_of_a_spec_counts(name):
 def test_half_precision_rounds(spec):
     spec = changed(spec, storage_dtype="float16")
     waveforms = signals(spec.clip_samples or 30_000, spec.sample_rate_hz)
-    actual = saved_model.compute_features(tf.constant(waveforms), spec).numpy()
+    actual = tf_front_end.compute_features(tf.constant(waveforms), spec).numpy()
     assert actual.dtype == np.float32
     np.testing.assert_array_equal(actual, actual.astype(np.float16))
     near(actual, compute_features(waveforms, spec).astype(np.float32), 1e-3)
@@ -106,15 +106,15 @@ def test_a_clip_does_not_depend_on_its_batch(spec):
     loudness = np.logspace(0, -6, 9, dtype=np.float32)[:, None]
     loudness[4] = 0
     waveforms = tf.constant(noise(9 * samples, amplitude=0.3).reshape(9, samples) * loudness)
-    together = saved_model.compute_features(waveforms, spec).numpy()
-    alone = [saved_model.compute_features(waveforms[row : row + 1], spec).numpy() for row in range(9)]
+    together = tf_front_end.compute_features(waveforms, spec).numpy()
+    alone = [tf_front_end.compute_features(waveforms[row : row + 1], spec).numpy() for row in range(9)]
     near(together, np.concatenate(alone), 1e-6)
 
 
 def test_waveforms_without_a_frame_are_refused():
     spec = FeatureSpec.from_dict({**STFT.to_dict(), "clip_seconds": None, "pool": "mean"})
-    graph = tf.function(lambda batch: saved_model.compute_features(batch, spec), autograph=False)
-    for computed in (graph, lambda batch: saved_model.compute_features(batch, spec)):
+    graph = tf.function(lambda batch: tf_front_end.compute_features(batch, spec), autograph=False)
+    for computed in (graph, lambda batch: tf_front_end.compute_features(batch, spec)):
         assert computed(tf.zeros((1, 255))).shape == (1, 129)
         with pytest.raises(tf.errors.InvalidArgumentError, match="waveforms of 254 samples are too short; give 255"):
             computed(tf.zeros((1, 254)))
@@ -127,14 +127,14 @@ def test_files_are_fitted_as_the_front_end_fits_them(tmp_path, crop, channels):
     for frames in (1, 254, 255, 256, 15_999, 16_000, 16_001, 16_002, 40_001):
         samples = noise(frames * channels, seed=frames).reshape(frames, channels)
         path = str(write_wav(tmp_path / "sound.wav", samples))
-        actual = saved_model.read_waveform(tf.constant(path), spec).numpy()
+        actual = tf_front_end.read_waveform(tf.constant(path), spec).numpy()
         np.testing.assert_allclose(actual, clip_waveform(path, spec)[0], rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("frames", [1, 2047, 50_000])
 def test_files_of_any_length_are_read_whole(tmp_path, frames):
     path = str(write_wav(tmp_path / "gehört.wav", noise(frames), 22_050))
-    actual = saved_model.read_waveform(tf.constant(path), POOLED).numpy()
+    actual = tf_front_end.read_waveform(tf.constant(path), POOLED).numpy()
     np.testing.assert_array_equal(actual, clip_waveform(path, POOLED)[0])
 
 
@@ -142,7 +142,7 @@ def test_files_of_any_length_are_read_whole(tmp_path, frames):
 def test_another_rate_is_refused(tmp_path, rate_hz):
     path = write_wav(tmp_path / "sound.wav", noise(100), rate_hz)
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
-        saved_model.read_waveform(tf.constant(str(path)), STFT)
+        tf_front_end.read_waveform(tf.constant(str(path)), STFT)
     for part in (str(path), f"{rate_hz} Hz", "16000 Hz", "resample"):
         assert part in error.value.message
 
@@ -155,7 +155,7 @@ def test_what_is_no_plain_wav_is_refused(tmp_path, subtype, container):
     path = str(tmp_path / "sound.wav")
     soundfile.write(path, noise(100), 16_000, subtype=subtype, format=container)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"sound\.wav is not a plain 16-bit PCM WAV.*convert it"):
-        saved_model.read_waveform(tf.constant(path), STFT)
+        tf_front_end.read_waveform(tf.constant(path), STFT)
 
 
 @pytest.mark.parametrize("content", [b"", b"R", b"RIFF", b"hello, world", bytes(range(256)) * 4])
@@ -163,19 +163,19 @@ def test_what_is_no_audio_is_refused(tmp_path, content):
     path = tmp_path / "sound.wav"
     path.write_bytes(content)
     with pytest.raises(tf.errors.InvalidArgumentError, match="is not a plain 16-bit PCM WAV"):
-        saved_model.read_waveform(tf.constant(str(path)), STFT)
+        tf_front_end.read_waveform(tf.constant(str(path)), STFT)
 
 
 def test_a_file_without_samples_is_refused(tmp_path):
     path = write_wav(tmp_path / "sound.wav", noise(0))
     for spec in (STFT, changed(POOLED, sample_rate_hz=16_000, mel_high_hz=8_000.0)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="holds no samples"):
-            saved_model.read_waveform(tf.constant(str(path)), spec)
+            tf_front_end.read_waveform(tf.constant(str(path)), spec)
 
 
 def test_no_file_is_refused(tmp_path):
     with pytest.raises(tf.errors.NotFoundError, match=r"nothing\.wav"):
-        saved_model.read_waveform(tf.constant(str(tmp_path / "nothing.wav")), STFT)
+        tf_front_end.read_waveform(tf.constant(str(tmp_path / "nothing.wav")), STFT)
 
 
 @pytest.mark.data
@@ -183,6 +183,6 @@ def test_real_files_have_the_features_of_the_front_end(data):
     spec = preset("log-mel")
     paths = [str(path) for path in sorted(data.glob("speech_commands_8words/*/*.wav"))[::200]]
     assert len(paths) > 20
-    actual = tf.stack([saved_model.read_waveform(tf.constant(path), spec) for path in paths])
+    actual = tf.stack([tf_front_end.read_waveform(tf.constant(path), spec) for path in paths])
     expected = np.stack([clip_waveform(path, spec)[0] for path in paths])
-    near(saved_model.compute_features(actual, spec).numpy(), compute_features(expected, spec))
+    near(tf_front_end.compute_features(actual, spec).numpy(), compute_features(expected, spec))

@@ -1,0 +1,95 @@
+"""What an evaluation leaves in a run folder: metrics, the confusion matrix, predictions, and pictures of mistakes."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.io.atomic import write_file
+from features.io.csv_text import csv_lines
+from features.sources.paths import csv_path, unescape_path
+from model.evaluation.predictions import Predictions
+from model.training.rows import Rows
+
+PREDICTIONS_HEADER = ("path", "true", "predicted", "probability")
+_EXAMPLES = 16
+# Of the examples, so many are mistakes where there are as many.
+_MISTAKES = 12
+
+
+def folder_of(run: str, test_on: tuple[str, ...]) -> Path:
+    """Returns the folder of an evaluation."""
+    return Path(run) / "evaluation" / "+".join(test_on)
+
+
+def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predictions, rows: Rows) -> None:
+    """Writes an evaluation.
+
+    Args:
+        folder: which exists and is empty.
+        metrics: of the predictions, as `model.evaluation.predictions.measure` returns them, and what stands beside.
+        predictions: of the rows, in their order.
+        rows: what was predicted; their `classes` are those of the network.
+
+    Raises:
+        RunError: a shard is missing or damaged.
+    """
+    from model.pictures.run_pictures import Example, draw_confusion, draw_examples
+
+    classes, labels = rows.classes, list(metrics["classes"])
+    write_file(folder / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
+    numbered = zip(labels, metrics["confusion"], strict=True)
+    matrix = [("true \\ predicted", *labels), *((label, *counts) for label, counts in numbered)]
+    write_file(folder / "confusion.csv", csv_lines(matrix))
+    write_file(folder / "predictions.csv", csv_lines(_prediction_rows(predictions, classes)))
+    low, high = metrics["interval_95"]
+    title = f"accuracy {metrics['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on {metrics['clips']:,} clips"
+    draw_confusion(np.array(metrics["confusion"]), labels, title, folder / "confusion.png")
+    shown = choose_examples(predictions, classes)
+    tensors = _tensors(rows, shown)
+    examples = [
+        Example(
+            features=tensors[row],
+            true=predictions.true[row],
+            predicted=classes[predictions.predicted[row]],
+            probability=float(predictions.probabilities[row].max()),
+        )
+        for row in shown
+    ]
+    title = "Mistakes first, the surest ones first: true → predicted (probability)"
+    draw_examples(examples, rows.manifest.spec, title, folder / "examples.png")
+
+
+def choose_examples(predictions: Predictions, classes: list[str]) -> list[int]:
+    """Returns the rows to show: the surest mistakes, then the least sure of the right ones."""
+    sureness = predictions.probabilities.max(axis=1)
+    correct = predictions.correct(classes)
+    wrong = sorted(np.flatnonzero(~correct).tolist(), key=lambda row: (-sureness[row], predictions.paths[row]))
+    right = sorted(np.flatnonzero(correct).tolist(), key=lambda row: (sureness[row], predictions.paths[row]))
+    mistakes = wrong[: max(_MISTAKES, _EXAMPLES - len(right))]
+    return mistakes + right[: _EXAMPLES - len(mistakes)]
+
+
+def _tensors(rows: Rows, wanted: list[int]) -> dict[int, NDArray[np.floating]]:
+    """Reads the features of a few rows, counted in the order of the manifest."""
+    found, first = {}, 0
+    for shard in rows.shards:
+        num_rows = rows.num_rows(shard)
+        inside = [row for row in wanted if first <= row < first + num_rows]
+        if inside:
+            content = rows.read(shard)
+            found.update({row: content.tensors[row - first] for row in inside})
+        first += num_rows
+    return found
+
+
+def _prediction_rows(predictions: Predictions, classes: list[str]) -> Iterator[tuple[str, ...]]:
+    yield PREDICTIONS_HEADER
+    predicted = predictions.predicted
+    for row in sorted(range(len(predictions.paths)), key=lambda row: unescape_path(predictions.paths[row])):
+        guess = predicted[row]
+        probability = f"{predictions.probabilities[row, guess]:.6f}"
+        yield csv_path(predictions.paths[row]), predictions.true[row], classes[guess], probability

@@ -1,0 +1,75 @@
+"""From a run to an exported folder that was compared with the live network."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from features.errors import RunError, UsageError
+from features.io.atomic import atomic_folder
+from model.formats.parity import TOLERANCE, compare, made_signals, real_signals
+from model.inference.artifact import load_artifact, read_description
+from model.inference.tensorflow_setup import quiet_tensorflow
+
+_SAVED_MODEL = "saved_model.pb"
+
+
+def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
+    """Writes a SavedModel, loads it again and compares it with the live network; a folder that is whole or not there.
+
+    Args:
+        run: a run folder.
+        output: the folder to write.
+        overwrite: whether an export that stands there is replaced.
+
+    Returns:
+        The figures of the export.
+
+    Raises:
+        UsageError: the run cannot be used, or the output exists.
+        RunError: it cannot be written, or the saved network gives other probabilities than the live one.
+    """
+    started = time.monotonic()
+    read_description(run)
+    final = check_output(output, overwrite)
+    artifact = load_artifact(run)
+    # These load TensorFlow: after what can be refused was refused, and after load_artifact has kept it quiet.
+    import tensorflow as tf
+
+    from model.formats.saved_model import DESCRIPTION_ASSET, LoadedModel, WaveformModel, reads_file
+
+    with tempfile.TemporaryDirectory() as scratch, atomic_folder(final) as folder, quiet_tensorflow():
+        try:
+            WaveformModel(artifact).save(folder)
+        except tf.errors.OpError as error:  # which is what TensorFlow raises where the disk is full
+            raise RunError(f"cannot write {output}: {error.message}; nothing was kept of it") from error
+        signals = made_signals(artifact.spec, Path(scratch))
+        real, no_real = real_signals(Path(run), artifact.spec, reads_file)
+        differences = compare(artifact, LoadedModel(folder), signals + real)
+        num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {
+        "seconds": time.monotonic() - started,
+        "bytes": num_bytes,
+        "description": DESCRIPTION_ASSET,
+        "clip_samples": artifact.spec.clip_samples,
+        "sample_rate_hz": artifact.spec.sample_rate_hz,
+        "signals": len(signals),
+        "real_clips": len(real),
+        "no_real_clips": no_real,
+        "differences": differences,
+        "largest_difference": max(differences.values()),
+        "tolerance": TOLERANCE,
+    }
+
+
+def check_output(output: str, overwrite: bool) -> Path:
+    """Returns the folder to write, without links; raises `UsageError` where something stands there that has to stay."""
+    folder = Path(os.path.realpath(output))
+    if not folder.exists():
+        return folder
+    if not (folder / _SAVED_MODEL).is_file():
+        raise UsageError(f"{output} exists and is not an export: it has no {_SAVED_MODEL}; give another --output")
+    if not overwrite:
+        raise UsageError(f"{output} exists already; give another --output, or --overwrite to replace it")
+    return folder

@@ -1,0 +1,22 @@
+"""Layers that networks share."""
+
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+
+def normalization(mean: float | NDArray[np.float64], variance: float | NDArray[np.float64]) -> layers.Normalization:
+    """Returns a layer that brings features of this mean and variance to 0 and 1.
+
+    The two are weights, as `adapt` leaves them, so that they count as parameters and are saved with the network.
+
+    Args:
+        mean: one number for all values, or a number a band, (bands,), for inputs whose last axis is the bands.
+        variance: likewise.
+    """
+    bands = np.shape(mean)
+    layer = layers.Normalization(axis=-1 if bands else None)
+    layer.build((None, *bands) if bands else (None, None, None, 1))
+    layer.set_weights([np.asarray(mean, np.float32), np.asarray(variance, np.float32), np.int32(0)])
+    layer.finalize_state()
+    return layer

@@ -1,0 +1,180 @@
+"""Labels a few files, as scoring does, and draws their windows."""
+
+import itertools
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from features.audio.decode import probe
+from features.errors import ClipError, Reason, Reject, RunError, UsageError
+from features.frontend.spec import FeatureSpec
+from features.frontend.windows import num_windows, window_waveforms
+from features.runtime.log import LOG
+from features.sources.paths import clip_file, csv_path, escape_path
+from model.inference.artifact import read_description
+from model.inference.executor import load_executor
+from model.inference.litert import BATCH_CLIPS
+from model.scoring.label_windows import label_windows
+from model.scoring.labels_csv import Score, WindowUnit, csv_header, score_lines
+
+MOST_DRAWN = 12
+"""Windows that a picture shows at most."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to label, and how.
+
+    Attributes:
+        run: the run folder whose model labels.
+        paths: of the files, escaped as `features.sources.folder.escape_path` does.
+        top: labels a window.
+        plot: the picture, or None.
+    """
+
+    run: str
+    paths: tuple[str, ...]
+    top: int = 1
+    plot: str | None = None
+
+
+def check(request: Request, classes: list[str]) -> None:
+    """Raises `UsageError` where a request cannot be carried out."""
+    if not 1 <= request.top <= len(classes):
+        raise UsageError(f"--top is 1 to {len(classes)}, the number of classes, not {request.top}")
+    for path in request.paths:
+        if os.path.isdir(clip_file("", path)):
+            raise UsageError(f"{path} is a folder; label its files with python -m pipelines.score --input {path}")
+        if os.path.exists(clip_file("", path)) and not os.path.isfile(clip_file("", path)):
+            raise UsageError(f"{path} is a pipe or a device, which cannot be read twice; write it to a file")
+
+
+def plan_files(paths: tuple[str, ...], spec: FeatureSpec) -> Iterator[tuple[str, list[WindowUnit] | Reject]]:
+    """Cuts files into windows and deals these into batches, as scoring does with a file that is alone.
+
+    Yields:
+        Path and batches of each file, or its reject where the header cannot be read.
+    """
+    for path in paths:
+        try:
+            count = num_windows(probe(clip_file("", path)), spec)
+        except ClipError as error:
+            yield path, Reject(path, error.stage, str(error.reason), error.message)
+            continue
+        firsts = range(0, count, BATCH_CLIPS)
+        yield path, [WindowUnit(path, first, min(BATCH_CLIPS, count - first)) for first in firsts]
+
+
+def predict(request: Request, output: TextIO) -> dict[str, Any]:
+    """Writes the labels of every window of the files, and draws the first windows where a picture is asked for.
+
+    Args:
+        request: what to label.
+        output: where the lines of the CSV go, file by file.
+
+    Returns:
+        The figures of the run.
+
+    Raises:
+        UsageError: the run or an option cannot be used.
+        RunError: no file can be used.
+    """
+    started = time.monotonic()
+    description = read_description(request.run)
+    classes, spec = description.classes, description.spec
+    check(request, classes)
+    planned = list(plan_files(request.paths, spec))
+    rejects: list[Reject] = []
+    scores: list[Score] = []
+    windows = scored = 0
+    network = None
+    for path, units in planned:
+        if isinstance(units, Reject):
+            _refuse(units, rejects)
+            continue
+        network = network or load_executor(request.run)
+        labels = [label_windows(network, "", [unit], len(classes)) for unit in units]
+        refused = [reject for label in labels for reject in label.rejects]
+        if refused:  # a file is labelled as a whole or not at all
+            _refuse(refused[0], rejects)
+            continue
+        found = [warning for label in labels for warning in label.warnings]
+        if len(found) < len(units):  # a file is silent if all of it is
+            found = [warning for warning in found if warning.reason != Reason.SILENT]
+        for warning in dict.fromkeys(found):
+            LOG.warning("%s: %s, %s; used all the same", csv_path(path), warning.reason, warning.message)
+        of_file = [score for label in labels for score in label.scores]
+        header = "" if scored else csv_header(request.top)
+        output.write(header + score_lines((score for score in of_file if score.rank <= request.top), request.top))
+        output.flush()
+        room = MOST_DRAWN * len(classes) - len(scores)
+        scores += of_file[: room if request.plot else 0]
+        windows += len(of_file) // len(classes)
+        scored += 1
+    if not scored:
+        raise RunError(f"no file can be used, of {len(rejects):,}; the reasons stand above")
+    if request.plot:
+        _draw(scores, windows, classes, spec, request.plot)
+    return {
+        "seconds": time.monotonic() - started,
+        "files": len(request.paths),
+        "scored": scored,
+        "rejected": len(rejects),
+        "rejects": dict(sorted(Counter(reject.reason for reject in rejects).items())),
+        "windows": windows,
+        "drawn": len(scores) // len(classes),
+    }
+
+
+def _refuse(reject: Reject, rejects: list[Reject]) -> None:
+    LOG.error("%s: %s, %s", csv_path(reject.path), reject.reason, reject.message)
+    rejects.append(reject)
+
+
+def true_label(path: str, classes: list[str]) -> str | None:
+    """Returns the name of the nearest folder above a file that is one of the classes, or None."""
+    folders = Path(os.path.abspath(clip_file("", path))).parents
+    names = (escape_path(os.fsencode(folder.name)) for folder in folders)
+    return next((name for name in names if name in classes), None)
+
+
+def _draw(scores: list[Score], windows: int, classes: list[str], spec: FeatureSpec, plot: str) -> None:
+    from features.frontend.spectrogram import compute_features
+    from features.pictures.drawing import save
+    from model.pictures.run_pictures import LabelledWindow, windows_figure
+
+    by_window: dict[tuple[str, float, float], dict[str, float]] = {}
+    for score in scores:
+        place = (score.path, score.start_seconds, score.end_seconds)
+        by_window.setdefault(place, {})[score.label] = score.probability
+    wanted = Counter(path for path, _, _ in by_window)
+    waveforms = {}
+    for path, count in wanted.items():
+        file = clip_file("", path)
+        info = probe(file)
+        found = window_waveforms(file, info, spec, 0, num_windows(info, spec))  # a damaged file lacks some
+        for waveform, start, end, _ in itertools.islice(found, count):
+            waveforms[path, start, end] = waveform
+    drawn = [
+        LabelledWindow(
+            path=path,
+            start_seconds=start,
+            end_seconds=end,
+            waveform=waveforms[path, start, end],
+            features=compute_features([waveforms[path, start, end]], spec)[0],
+            probabilities=probabilities,
+            true=true_label(path, classes),
+        )
+        for (path, start, end), probabilities in by_window.items()
+    ]
+    title = f"The first {len(drawn)} of {windows:,} windows" if len(drawn) < windows else windows_phrase(windows)
+    save(windows_figure(drawn, spec, title), plot)
+
+
+def windows_phrase(count: int) -> str:
+    """Returns a number of windows in words: `1 window`, `1,234 windows`."""
+    return f"{count:,} window{'s' if count > 1 else ''}"

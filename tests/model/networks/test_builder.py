@@ -1,0 +1,40 @@
+import keras
+import numpy as np
+import pytest
+
+from features.store.statistics import Statistics
+from model.networks.builder import BUILDERS, build, compile_model
+from model.networks.registry import NETWORKS, network
+
+
+def test_every_network_of_the_registry_can_be_built_and_no_other():
+    assert list(BUILDERS) == list(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_the_least_features_that_its_entry_names(name):
+    chosen = network(name)
+    shape = (chosen.least_size, chosen.least_size)
+    statistics = Statistics(100, (0.0,) * chosen.least_size, (100.0,) * chosen.least_size)
+    assert build(chosen, shape, 2, statistics).output_shape == (None, 2)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_network_learns_from_labels_in_its_form(name):
+    shape = (12, 10)
+    generator = np.random.default_rng(0)
+    ids = generator.integers(0, 3, 240)
+    features = generator.normal(0, 0.3, (240, *shape, 1)).astype(np.float32)
+    for number in range(3):
+        features[ids == number, :, 3 * number : 3 * number + 3] += 2
+    keras.utils.set_random_seed(0)
+    chosen = network(name)
+    model = build(chosen, shape, 3, Statistics.of(features[..., 0]))
+    compile_model(model, chosen, 1e-3)
+    labels = keras.utils.to_categorical(ids, 3) if chosen.loss == "binary" else ids
+    model.fit(features, labels, epochs=8, batch_size=16, verbose=0)
+    figures = model.evaluate(features, labels, verbose=0, return_dict=True)
+    assert figures["accuracy"] > 0.95
+    assert set(figures) == {"loss", "accuracy"} | ({"recall"} if chosen.loss == "binary" else set())
+    outputs = model(features[:4]).numpy()
+    assert (abs(outputs.sum(axis=1) - 1) < 1e-5).all() != chosen.returns_logits
