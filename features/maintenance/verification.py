@@ -58,7 +58,9 @@ def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> li
     def jobs(*partitions: str) -> Iterator[ShardJob]:
         for partition, shard in shards:
             if partition in partitions:
-                yield ShardJob(layout, partition, shard, manifest.spec, lines(shard.name))
+                yield ShardJob(
+                    layout=layout, partition=partition, shard=shard, spec=manifest.spec, lines=lines(shard.name)
+                )
 
     sums: dict[str, Statistics | None] = dict.fromkeys(manifest.partitions, Statistics(0, (), ()))
     progress = Progress("verify", total // _MEGABYTE, "MB")

@@ -488,7 +488,7 @@ def test_a_commit_that_did_not_end_leaves_no_earlier_state(base, monkeypatch):
     assert state_file(5) in {file.path for file in choice.waiting}
     assert len([file for file in choice.waiting if file.kind == "tables"]) == 2
     # What the run has finished is not lost, and the commit can be made.
-    assert prepared(base / "words", folder, storage_format=update.storage_format).todo == []
+    assert prepared(base / "words", folder, storage_format=update.layout.storage_format).todo == []
     assert committed(update)[0].state == 6
     make_old(folder)
     assert prune(folder, 1, DAY_NS).latest == [5]

@@ -655,7 +655,7 @@ def test_a_state_that_was_committed_meanwhile_is_left_alone(own, capsys, monkeyp
     write_wav(root / "yes" / "aaaaaaaa_nohash_0.wav", noise(70, seed=9))
     featurized(root, folder)
     remove(folder, shards_of(folder)[0])
-    monkeypatch.setattr("features.verify.load_manifest", lambda _: stale)
+    monkeypatch.setattr("features.maintenance.verification.load_manifest", lambda _: stale)
     before = tree(folder)
     with pytest.raises(RunError, match="another state was committed into"):
         call("features.verify", folder, "--repair")

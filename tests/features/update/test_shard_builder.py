@@ -360,10 +360,11 @@ def test_a_unit_without_usable_clips_has_a_report_and_no_shard(tmp_path):
 # Kills its own process at the given call of os.replace: the first names the shard, the second the report.
 KILLED = """
 import os, signal, sys
-from features.update import shard_builder
+from pathlib import Path
+from features.store.layout import Layout
+from features.update.shard_builder import build_shard
 from tests.features.examples import TINY
 from tests.features.update.test_shard_builder import all_in_one
-from pathlib import Path
 base, at, replace, calls = Path(sys.argv[1]), int(sys.argv[2]), os.replace, []
 def watched(*names):
     calls.append(names)
@@ -372,7 +373,7 @@ def watched(*names):
     replace(*names)
 unit = all_in_one(base / "words", base)
 os.replace = watched
-shard_builder.build_shard(unit, str(base / "set"), str(base / "words"), TINY, "tfrecord")
+build_shard(unit, Layout(base / "set", "tfrecord"), str(base / "words"), TINY)
 """
 
 
