@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,7 +84,7 @@ def repair(
     Raises:
         RunError: another state was committed meanwhile, or a worker died.
     """
-    layout = replace(layout, root=layout.root.absolute())  # messages name it, and workers may be elsewhere
+    layout = replace(layout, root=Path(os.path.abspath(layout.root)))
     doubtful = {damage.name for damage in damages if damage.part is Part.STATE}
     shards = {shard.name: shard for shard in manifest.all_shards}
     parts: dict[str, set[Part]] = {}

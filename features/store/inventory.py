@@ -35,7 +35,7 @@ class SetFile:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What lies in the folder of a set beside its manifest, its diary and its locks.
+    """What lies in the folder of a set beside its manifest, its run log and its locks.
 
     Attributes:
         files: its own files, by kind and path.

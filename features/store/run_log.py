@@ -1,4 +1,4 @@
-"""The diary of a feature set, `runs.jsonl`: a line a run. It is no part of the state and may be missing."""
+"""The run log of a feature set, `runs.jsonl`: a line a run. It is no part of the state and may be missing."""
 
 import contextlib
 import json
@@ -38,6 +38,6 @@ def read_runs(layout: Layout) -> list[dict[str, Any]]:
 
 
 def last_scan_ns(layout: Layout, state: int) -> int | None:
-    """Returns when the last scan that found a state began, None where the diary does not tell."""
+    """Returns when the last scan that found a state began, None where the run log does not say."""
     scans = [run.get("scan_started_ns") for run in read_runs(layout) if run.get("state") == state]
     return next((scan for scan in reversed(scans) if isinstance(scan, int)), None)

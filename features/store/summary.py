@@ -34,7 +34,7 @@ class Description:
         durations: the shortest, the median and the longest clip in seconds, before they were fitted.
         disk_bytes: size of all files of the folder.
         unreferenced: the files that its committed state does not name.
-        runs: lines of its diary, the earliest first.
+        runs: lines of its run log, the earliest first.
     """
 
     layout: Layout
