@@ -31,9 +31,10 @@ from features.errors import UsageError
 from features.frontend.presets import PRESETS, load_spec, preset
 from features.frontend.spec import FeatureSpec
 from features.runtime.quantities import size_text
+from features.store.layout import FORMATS
 from features.store.manifest import Manifest, load_manifest
 from features.store.run_log import append_run
-from features.store.shards import FORMATS, read_shard, shard_path
+from features.store.shards import read_shard
 from features.update.request import Request
 from features.update.shard_builder import build_shard
 from features.update.work_list import read_unit
@@ -357,16 +358,15 @@ def featurize_here(source: Path, output: Path, spec: FeatureSpec, storage_format
     """Does in this process, without Beam, what featurize does; returns the state and the shard bytes written."""
     request = Request(str(source), str(output), spec, storage_format)
     update = request.read()
-    for name in ("shards", "reports"):
-        (output / name).mkdir(parents=True, exist_ok=True)
+    update.layout.make_folders()
     work_list = output.with_name("units.parquet")
     update.write_work_list(work_list)
     with pq.ParquetFile(work_list) as units:
         for number in range(len(update.todo)):
-            build_shard(read_unit(units, number), str(output), update.source.root, spec, storage_format)
+            build_shard(read_unit(units, number), update.layout, update.source.root, spec)
     written_bytes = update.written_bytes
-    manifest, _ = update.commit(**request.described(update.source))
-    append_run(output, {"state": manifest.state, "scan_started_ns": update.scan_started_ns})
+    manifest, _ = update.commit()
+    append_run(update.layout, {"state": manifest.state, "scan_started_ns": update.scan_started_ns})
     return manifest, written_bytes
 
 
@@ -374,8 +374,7 @@ def read_seconds(folder: Path, manifest: Manifest) -> float:
     """Reads and proves every shard of a set, and returns how long that took."""
     started = time.perf_counter()
     for shard in manifest.all_shards:
-        path = shard_path(folder, shard.name, manifest.storage_format)
-        read_shard(path, manifest.storage_format, shard, manifest.spec)
+        read_shard(manifest.layout(folder), shard, manifest.spec)
     return time.perf_counter() - started
 
 

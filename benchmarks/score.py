@@ -23,14 +23,13 @@ IN_MEMORY = 20_000  # clips whose tensors Keras is given: it holds them three ti
 def against_keras(features: Path, run_folder: Path) -> str:
     """Says how far executors are from Keras on features of real clips."""
     from features.store.manifest import load_manifest
-    from features.store.shards import read_shard, shard_path
+    from features.store.shards import read_shard
     from model.inference.artifact import load_artifact, read_description, read_litert
     from model.inference.executor import Executor
 
     manifest = load_manifest(features)
     shards = manifest.all_shards
-    rows = [read_shard(shard_path(features, shard.name, manifest.storage_format), manifest.storage_format, shard,
-                       manifest.spec).features for shard in shards]  # fmt: skip
+    rows = [read_shard(manifest.layout(features), shard, manifest.spec).features for shard in shards]
     batch = np.concatenate(rows)[:ATTENTIVE]
     artifact = load_artifact(run_folder)
     outputs = artifact.network.predict(batch[..., None], batch_size=256, verbose=0)
@@ -44,8 +43,10 @@ def against_keras(features: Path, run_folder: Path) -> str:
         top = np.sort(expected, axis=1)[:, -2:]
         ties = other & (top[:, 1] - top[:, 0] < NEAR_TIE)
         largest = np.abs(found - expected).max()
-        lines.append(f"{name} against Keras on {len(batch):,} clips: probabilities differ by {largest:.1e} at most, "
-                     f"{other.sum()} labels differ, {ties.sum()} of them near ties")  # fmt: skip
+        lines.append(
+            f"{name} against Keras on {len(batch):,} clips: probabilities differ by {largest:.1e} at most, "
+            f"{other.sum()} labels differ, {ties.sum()} of them near ties"
+        )
     return "\n".join(lines)
 
 
@@ -70,10 +71,14 @@ def main() -> None:
         return [PYTHON, "-m", "pipelines.score", *(str(part) for pair in named.items() for part in pair), *more]
 
     contenders = [
-        Contender(f"soundmill score, {name}", scoring(source, work / f"{name}.csv", "--executor", name), options.clips,
-                  work / f"{name}.csv")
+        Contender(
+            f"soundmill score, {name}",
+            scoring(source, work / f"{name}.csv", "--executor", name),
+            options.clips,
+            work / f"{name}.csv",
+        )
         for name in EXECUTORS
-    ]  # fmt: skip
+    ]
     keras = Contender("Keras predict in memory", peer("keras-predict", tensors, network), in_memory, reported=True)
     contenders.append(keras)
     alternate(contenders, options.turns)

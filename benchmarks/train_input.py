@@ -16,8 +16,8 @@ from pathlib import Path
 from clips import benchmark_parser, find_originals, made
 from measure import PYTHON, machine, run, spread
 
+from features.store.layout import FORMATS, Layout
 from features.store.manifest import load_manifest
-from features.store.shards import FORMATS, shard_path
 from model.inference.tensorflow_setup import load_tensorflow
 
 PACKAGES = ("numpy", "pyarrow", "tensorflow", "keras")
@@ -37,7 +37,7 @@ def tfdata(folder: Path):
     import tensorflow as tf
 
     manifest = load_manifest(folder)
-    names = [str(shard_path(folder, shard.name, "tfrecord")) for shard in manifest.shards(("training",))]
+    names = [str(Layout(folder, "tfrecord").shard(shard.name)) for shard in manifest.shards(("training",))]
     columns = {"features": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.string)}
 
     def parse(record):

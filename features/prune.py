@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Iterable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
@@ -13,7 +12,8 @@ from features.maintenance.removal import Choice, prune
 from features.runtime import command
 from features.runtime.log import LOG
 from features.runtime.quantities import size_text
-from features.store.inventory import KINDS, SetFile, total_bytes
+from features.store.inventory import SetFile, total_bytes
+from features.store.layout import KINDS
 from features.store.locks import is_running
 
 EXAMPLE = "python -m features.prune speech-features/ --dry-run"
@@ -156,7 +156,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             LOG.debug("would remove %s, %s", file.path, size_text(file.bytes))
     print(*lines_of(choice), sep="\n", end="\n\n")
     paragraph = paragraph_of(options.features, choice, options.min_age, options.dry_run)
-    if options.dry_run and is_running(Path(options.features)):
+    if options.dry_run and is_running(choice.layout):
         paragraph += " A featurize is running; until it has ended, prune refuses to remove anything."
     command.finish(options, paragraph, figures_of(choice, options.dry_run, time.monotonic() - started))
     return 0

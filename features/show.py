@@ -30,7 +30,7 @@ def show_set(folder: str, manifest: Manifest, output: str | None) -> tuple[list[
     Raises:
         RunError: the clips table, or a shard that the picture needs, cannot be read.
     """
-    description = describe(folder, manifest)
+    description = describe(manifest.layout(folder), manifest)
     figures = figures_of(description)
     if output:
         from features.pictures.examples import load_examples
@@ -45,13 +45,13 @@ def _paragraph(description: Description, output: str | None) -> str:
     manifest = description.manifest
     spec = preset_name(manifest.spec) or "a spec of its own"
     paragraph = (
-        f"{description.folder} holds {manifest.counts['clips']:,} clips in {len(manifest.classes):,} classes, "
+        f"{description.layout.root} holds {manifest.counts['clips']:,} clips in {len(manifest.classes):,} classes, "
         f"{duration_text(description.seconds)}, as features of shape {manifest.spec.shape} ({spec})."
     )
-    paragraph += rejects_sentence(manifest.counts["rejects"], description.folder / manifest.rejects_file)
+    paragraph += rejects_sentence(manifest.counts["rejects"], description.layout.path(manifest.rejects_file))
     if output:
         return f"{paragraph} Look at {output}."
-    return f"{paragraph} For a picture of it: python -m features.show {description.folder} --output overview.png"
+    return f"{paragraph} For a picture of it: python -m features.show {description.layout.root} --output overview.png"
 
 
 def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], str, dict[str, Any]]:

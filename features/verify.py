@@ -9,12 +9,12 @@ from features.maintenance.shard_check import (
     Damage,
     Part,
 )
-from features.maintenance.verification import load_committed, verify, ways_back
+from features.maintenance.verification import load_committed, verify
 from features.runtime import command
 from features.runtime.log import LOG
 from features.runtime.processes import parse_workers
 from features.runtime.quantities import size_text
-from features.store.manifest import Manifest, load_manifest
+from features.store.manifest import Manifest, load_manifest, ways_back
 
 EXAMPLE = "python -m features.verify speech-features/"
 
@@ -85,19 +85,20 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     started = time.monotonic()
     folder, workers = Path(options.features), parse_workers(options.workers)
     manifest = load_committed(folder)
-    damages = verify(folder, manifest, workers)
+    layout = manifest.layout(folder)
+    damages = verify(layout, manifest, workers)
     seconds = time.monotonic() - started
     _print(damages)
     repaired: list[str] | None = None
     if options.repair and damages:
         from features.maintenance.repair import repair  # it loads what decodes and computes
 
-        repaired, failed = repair(folder, manifest, damages, workers)
+        repaired, failed = repair(layout, manifest, damages, workers)
         for name, why in failed.items():
             LOG.error("error: %s cannot be made again: %s", name, why)
         if repaired:
             manifest, found = load_manifest(folder), damages
-            damages = verify(folder, manifest, workers)
+            damages = verify(layout, manifest, workers)
             _print([damage for damage in damages if damage not in found])
     shards = manifest.all_shards
     size = sum(shard.bytes for shard in shards)

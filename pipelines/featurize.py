@@ -14,20 +14,20 @@ import pyarrow as pa
 
 from features.errors import UsageError
 from features.frontend.presets import PRESETS, load_spec, preset
-from features.io.atomic import fsync_folder, writer_name
+from features.io.atomic import writer_name
 from features.runtime import command
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
 from features.sources import partition
-from features.sources.policies import DEFAULTS, Policies, add_options
+from features.sources.policies import DEFAULTS, add_options
 from features.sources.rejects import rejects_sentence, warnings_sentence
 from features.sources.table_layout import TableLayout
 from features.sources.table_rows import TABLE_ENDINGS
+from features.store.layout import FORMATS
 from features.store.locks import running
 from features.store.manifest import Manifest
 from features.store.run_log import append_run
-from features.store.shards import FORMATS
 from features.update.dry_run import describe
 from features.update.request import Request
 from features.update.shard_builder import BuildJob
@@ -61,16 +61,16 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
-        if (request.folder / "reports").is_dir():  # not a folder of something else
-            stack.enter_context(running(request.folder))
+        if request.layout.reports_folder.is_dir():  # not a folder of something else
+            stack.enter_context(running(request.layout))
         update = request.read()
-        _make_folders(update.folder)
-        stack.enter_context(running(update.folder))
+        update.layout.make_folders()
+        stack.enter_context(running(update.layout))
         check_space(update)
         if update.todo:
-            _compute(update, request.policies, run)
+            _compute(update, run)
         figures = {**update.figures, "written_bytes": update.written_bytes}
-        manifest, committed = update.commit(**request.described(update.source))
+        manifest, committed = update.commit()
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
     seconds = time.monotonic() - started
     clips = len(update.changes.clips)
@@ -85,22 +85,12 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         "state": manifest.state,
         "committed": committed,
     }
-    append_run(update.folder, {**figures, "scan_started_ns": update.scan_started_ns})
+    append_run(update.layout, {**figures, "scan_started_ns": update.scan_started_ns})
     return manifest, figures
 
 
-def _make_folders(folder: Path) -> None:
-    """Makes the folders of a set, and those above it, so that their names last."""
-    new = [above for above in (folder, *folder.parents) if not above.exists()]
-    for name in ("shards", "reports"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for made in new or [folder]:
-        fsync_folder(made)
-        fsync_folder(made.parent)
-
-
 def _write_work_list(update: Update) -> Path:
-    path = update.folder / "work" / f"units-{writer_name()}.parquet"
+    path = update.layout.work_list(writer_name())
     while True:
         path.parent.mkdir(exist_ok=True)
         try:
@@ -110,27 +100,25 @@ def _write_work_list(update: Update) -> Path:
         return path
 
 
-def _compute(update: Update, policies: Policies, run: RunUnits) -> None:
-    weights = {f"{name}.parquet": len(update.plan.units[name]) for name in update.todo}
+def _compute(update: Update, run: RunUnits) -> None:
+    weights = {update.layout.report(name).name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
     work_list = _write_work_list(update)
     pa.default_memory_pool().release_unused()  # what the plan took on its way
     job = BuildJob(
         work_list=str(work_list),
-        folder=str(update.folder),
+        layout=update.layout,
         root=update.source.root,
         spec=update.spec,
-        storage_format=update.storage_format,
-        policies=policies,
+        policies=update.provenance.policies,
     )
     try:
-        with follow(Progress("featurize", clips, "clips"), update.folder / "reports", weights):
+        with follow(Progress("featurize", clips, "clips"), update.layout.reports_folder, weights):
             run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
     finally:
         work_list.unlink()
-        with contextlib.suppress(OSError):  # another run's work list is in it
-            work_list.parent.rmdir()
+        update.layout.remove_work_folder()
 
 
 def build_on_beam(
@@ -229,7 +217,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         group=options.group,
         split=partition.parse_split(options.split) if options.split else None,
         limit=options.limit,
-        layout=TableLayout(**{part.name: getattr(options, part.name) for part in fields(TableLayout)}),
+        table_layout=TableLayout(**{part.name: getattr(options, part.name) for part in fields(TableLayout)}),
         label_pattern=options.label_pattern,
         allow_removal=options.allow_removal,
         verify_content=options.verify_content,

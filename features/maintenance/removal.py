@@ -11,17 +11,8 @@ from features.errors import RunError
 from features.io.atomic import fsync_folder
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
-from features.store.inventory import (
-    KINDS,
-    STATES,
-    WORK,
-    WORK_FOLDERS,
-    Inventory,
-    SetFile,
-    names_of,
-    read_state,
-    take_inventory,
-)
+from features.store.inventory import Inventory, SetFile, names_of, read_state, take_inventory
+from features.store.layout import KINDS, STATES, WORK, WORK_PLACES, Layout
 from features.store.locks import alone
 from features.store.manifest import Manifest, load_manifest
 
@@ -31,6 +22,7 @@ class Choice:
     """What goes from a set, and what stays.
 
     Attributes:
+        layout: of the set.
         committed: number of the committed state.
         latest: numbers of the earlier states that stay as the latest.
         young: numbers of those that stay as they were superseded a short time ago.
@@ -39,6 +31,7 @@ class Choice:
         inventory: all that is there.
     """
 
+    layout: Layout
     committed: int
     latest: list[int]
     young: list[int]
@@ -52,11 +45,11 @@ class Choice:
         return [file.state for file in self.going if file.state is not None]
 
 
-def choose(folder: str | Path, manifest: Manifest, keep: int, min_age_ns: int, now_ns: int) -> Choice:
+def choose(layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_ns: int) -> Choice:
     """Finds out what goes; reads only.
 
     Args:
-        folder: the set.
+        layout: of the set.
         manifest: its committed state.
         keep: how many of the latest earlier states stay.
         min_age_ns: a state that was superseded less long ago stays, and so does a file that is younger; 0 for any age.
@@ -69,7 +62,7 @@ def choose(folder: str | Path, manifest: Manifest, keep: int, min_age_ns: int, n
     def is_old(file: SetFile) -> bool:
         return not min_age_ns or now_ns - file.mtime_ns >= min_age_ns
 
-    inventory = take_inventory(folder)
+    inventory = take_inventory(layout)
     states = inventory.states
     # A number that is no smaller was left by a commit that did not end, or before somebody put an old state back.
     earlier = [number for number in states if number < manifest.state]
@@ -77,7 +70,7 @@ def choose(folder: str | Path, manifest: Manifest, keep: int, min_age_ns: int, n
     # The file of a state was written as the next one took its place.
     staying = {number for number, file in states.items() if number in latest or not is_old(file)}
     named = names_of(manifest)
-    for number, names in _states(folder, inventory):
+    for number, names in _states(layout, inventory):
         if number in staying:
             named |= names
         if number in staying and number in earlier:
@@ -85,7 +78,15 @@ def choose(folder: str | Path, manifest: Manifest, keep: int, min_age_ns: int, n
     others = [file for file in inventory.files if file.path not in named]
     waiting = [file for file in others if not is_old(file)]
     young = [number for number in earlier if number in staying and number not in latest]
-    return Choice(manifest.state, latest, young, [file for file in others if is_old(file)], waiting, inventory)
+    return Choice(
+        layout=layout,
+        committed=manifest.state,
+        latest=latest,
+        young=young,
+        going=[file for file in others if is_old(file)],
+        waiting=waiting,
+        inventory=inventory,
+    )
 
 
 def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool = False) -> Choice:
@@ -104,31 +105,31 @@ def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool 
         UsageError: the folder is no complete feature set.
         RunError: a featurize is running, a state cannot be read, or a file cannot be removed.
     """
-    folder = Path(folder)
     manifest = load_manifest(folder)  # before the locks, which are files in it
+    layout = manifest.layout(folder)
     if dry_run:
-        return choose(folder, manifest, keep, min_age_ns, time.time_ns())
-    with alone(folder):
-        choice = choose(folder, load_manifest(folder), keep, min_age_ns, time.time_ns())
-        _remove(folder, choice.going)
+        return choose(layout, manifest, keep, min_age_ns, time.time_ns())
+    with alone(layout):
+        choice = choose(layout, load_manifest(folder), keep, min_age_ns, time.time_ns())
+        _remove(layout, choice.going)
     return choice
 
 
-def _states(folder: str | Path, inventory: Inventory) -> Iterator[tuple[int, set[str]]]:
+def _states(layout: Layout, inventory: Inventory) -> Iterator[tuple[int, set[str]]]:
     """Yields number and named files of all states in `states`; raises `RunError` where they cannot be known."""
     way_out = "; nothing was removed. Where nobody reads that state any more, remove the file and prune again"
     for path in inventory.links:
         if path.startswith(STATES):
-            raise RunError(f"{Path(folder) / path} is a link, which prune does not follow, so it cannot tell what "
+            raise RunError(f"{layout.path(path)} is a link, which prune does not follow, so it cannot tell what "
                            "earlier states name; nothing was removed. Put in its place what it leads to")  # fmt: skip
     for number, file in inventory.states.items():
         try:
-            yield number, names_of(read_state(folder, file))
+            yield number, names_of(read_state(layout, file))
         except (RunError, FileNotFoundError) as error:
             raise RunError(f"which shards state {number} names cannot be told: {error}{way_out}") from error
 
 
-def _remove(folder: Path, files: list[SetFile]) -> None:
+def _remove(layout: Layout, files: list[SetFile]) -> None:
     """Removes states and then what they named: killed in between, it leaves no state that names a missing file."""
     progress = Progress("prune", len(files), "files")
     done = 0
@@ -138,19 +139,19 @@ def _remove(folder: Path, files: list[SetFile]) -> None:
             for file in held:
                 LOG.debug("removing %s", file.path)
                 try:
-                    os.unlink(folder / file.path)
+                    os.unlink(layout.path(file.path))
                 except FileNotFoundError:
                     LOG.debug("%s is gone already", file.path)
                 except OSError as error:
-                    raise RunError(f"cannot remove {folder / file.path}: {error.strerror}; {done:,} files were removed "
-                                   "before it, see who owns the folder and prune again") from error  # fmt: skip
+                    raise RunError(f"cannot remove {layout.path(file.path)}: {error.strerror}; {done:,} files were "
+                                   "removed before it, see who owns the folder and prune again") from error  # fmt: skip
                 done += 1
                 progress.update(done)
             for place in sorted({os.path.dirname(file.path) for file in held}):
-                fsync_folder(folder / place)
+                fsync_folder(layout.path(place))
     finally:
         progress.close()
     if any(file.path.startswith(f"{WORK}/") for file in files):
-        for place in WORK_FOLDERS:
+        for place in WORK_PLACES:
             with contextlib.suppress(OSError):  # it is not there, or something younger is in it
-                os.rmdir(folder / place)
+                os.rmdir(layout.path(place))

@@ -24,14 +24,15 @@ from features.sources.clips import Clip
 from features.sources.paths import clip_file
 from features.sources.policies import Policies
 from features.sources.rejects import read_csv
+from features.store.clips_table import CLIPS_SCHEMA, read_clips
 from features.store.commit import commit, gather
-from features.store.known_rows import CACHE_SCHEMA, CLIPS_COLUMNS, read_clips
+from features.store.layout import Layout
 from features.store.locks import committing
 from features.store.manifest import Manifest, load_manifest
 from features.store.run_log import append_run, last_scan_ns
-from features.store.shards import Shard, read_shard, shard_path
+from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
-from features.store.unit_report import ROW_SCHEMA, read_report, report_path, write_report
+from features.store.unit_report import ROW_SCHEMA, read_report, write_report
 from features.update.shard_builder import build_shard
 from features.update.work_list import CACHED_COLUMNS, CLIP_COLUMNS, CachedRow, ShardUnit
 
@@ -44,22 +45,18 @@ class RepairJob:
     """A shard that is to be made again.
 
     Attributes:
-        folder: absolute path of the feature set.
-        scratch: folder that the shard and its report are built in.
+        layout: of the feature set, by its absolute path.
         root: where the clips' paths begin.
         spec: the front end.
-        storage_format: `tfrecord` or `parquet`.
         policies: whether odd clips are used.
         shard: what the manifest says of it.
         lines: of the clips table that name it, in the order of their rows.
         file: whether its file is damaged, and not only its report.
     """
 
-    folder: str
-    scratch: str
+    layout: Layout
     root: str
     spec: FeatureSpec
-    storage_format: str
     policies: Policies
     shard: Shard
     lines: pa.Table
@@ -67,7 +64,7 @@ class RepairJob:
 
 
 def repair(
-    folder: Path, manifest: Manifest, damages: list[Damage], workers: int | None = None
+    layout: Layout, manifest: Manifest, damages: list[Damage], workers: int | None = None
 ) -> tuple[list[str], dict[str, str]]:
     """Makes the damaged shards and reports of a set again.
 
@@ -76,7 +73,7 @@ def repair(
     as it is.
 
     Args:
-        folder: the feature set.
+        layout: of the feature set.
         manifest: its committed state.
         damages: what is wrong with it.
         workers: number of processes, None to choose.
@@ -87,7 +84,7 @@ def repair(
     Raises:
         RunError: another state was committed meanwhile, or a worker died.
     """
-    folder = Path(os.path.abspath(folder))
+    layout = replace(layout, root=Path(os.path.abspath(layout.root)))
     doubtful = {damage.name for damage in damages if damage.part is Part.STATE}
     shards = {shard.name: shard for shard in manifest.all_shards}
     parts: dict[str, set[Part]] = {}
@@ -97,28 +94,28 @@ def repair(
     repaired: list[str] = []
     others: dict[str, Shard] = {}  # that came out with other bytes
     failed = dict.fromkeys(doubtful & shards.keys(), "what the clips table says of it is not to be relied on")
-    with committing(folder):
-        if load_manifest(folder) != manifest:
-            raise RunError(f"another state was committed into {folder} while this one was verified; run it again")
-        with _scratch(folder) as scratch:
+    with committing(layout):
+        if load_manifest(layout.root) != manifest:
+            raise RunError(f"another state was committed into {layout.root} while this one was verified; run it again")
+        with _scratch(layout):
             files = {name: Part.FILE in damaged for name, damaged in parts.items()}
-            for name, made in _make(folder, scratch, manifest, files, workers):
+            for name, made in _make(layout, manifest, files, workers):
                 if isinstance(made, str):
                     failed[name] = made
                     continue
                 if made != shards[name]:
                     others[name] = made
                     continue
-                _place(folder, scratch, manifest.storage_format, name, parts[name])
+                _place(layout, name, parts[name])
                 repaired.append(name)
             if doubtful or failed:
                 failed |= dict.fromkeys(others, "these versions of libraries give it other bytes, and a new state can "
                                                 "take them only where the set is whole otherwise")  # fmt: skip
                 others = {}
             for name in others:
-                _place(folder, scratch, manifest.storage_format, name, {Part.FILE, Part.REPORT})
+                _place(layout, name, {Part.FILE, Part.REPORT})
     if others:  # killed before it, the set names them as damaged
-        _commit(folder, manifest, others)
+        _commit(layout, manifest, others)
     return [*repaired, *others], failed
 
 
@@ -129,23 +126,21 @@ def remake(job: RepairJob) -> tuple[str, Shard | str]:
         Name of the shard, and what came out, or why one of its clips cannot be computed.
     """
     name, rows = job.shard.name, job.lines.to_pylist()
-    path = shard_path(job.folder, name, job.storage_format)
+    scratch = job.layout.scratch
     if not job.file:
-        features = read_shard(path, job.storage_format, job.shard, job.spec).features
+        features = read_shard(job.layout, job.shard, job.spec).features
         members = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
-        write_report(job.scratch, name, job.spec.fingerprint, job.shard, Statistics.of(features), members)
+        write_report(scratch, name, job.spec.fingerprint, job.shard, Statistics.of(features), members)
         return name, job.shard
     clips, cached = [], {}
     for number, row in enumerate(rows):
         clips.append(_present(Clip(**{column: row[column] for column in CLIP_COLUMNS}), job.root))
         if row["crc32c"] is not None:
-            # An absolute name leads out of the scratch folder, to the rows that are still there.
-            found = {"shard": str(path.with_suffix("")), "proven": True}
-            cached[number] = CachedRow(**{column: {**row, **found}[column] for column in CACHED_COLUMNS})
-    build_shard(
-        ShardUnit(name, tuple(clips), cached), job.scratch, job.root, job.spec, job.storage_format, job.policies
-    )
-    report = read_report(job.scratch, name)
+            # What is whole of the damaged shard is copied out of it.
+            cached[number] = CachedRow(**{column: {**row, "proven": True}[column] for column in CACHED_COLUMNS})
+    unit = ShardUnit(name, tuple(clips), cached)
+    build_shard(unit, scratch, job.root, job.spec, job.policies, cached_in=job.layout)
+    report = read_report(scratch, name)
     for row in report.rows.filter(pc.is_null(report.rows["row"])).to_pylist():
         return name, f"{row['path']}: {row['reason']}, {row['message']}"
     return name, report.shard or "it has no rows"
@@ -160,21 +155,24 @@ def _present(clip: Clip, root: str) -> Clip:
 
 
 def _make(
-    folder: Path, scratch: Path, manifest: Manifest, files: dict[str, bool], workers: int | None
+    layout: Layout, manifest: Manifest, files: dict[str, bool], workers: int | None
 ) -> Iterator[tuple[str, Shard | str]]:
     """Makes shards and reports, with a progress line; `files` tells by name whether it is more than the report."""
-    lines = lines_by_shard(read_clips(folder, manifest), list(files))
+    lines = lines_by_shard(read_clips(layout, manifest), list(files))
     shards = {shard.name: shard for shard in manifest.all_shards}
     total, done = sum(shards[name].rows for name in files), 0
-    where = (
-        str(folder),
-        str(scratch),
-        manifest.source["root"],
-        manifest.spec,
-        manifest.storage_format,
-        manifest.policies,
+    jobs = (
+        RepairJob(
+            layout=layout,
+            root=manifest.source["root"],
+            spec=manifest.spec,
+            policies=manifest.policies,
+            shard=shards[name],
+            lines=lines(name),
+            file=file,
+        )
+        for name, file in files.items()
     )
-    jobs = (RepairJob(*where, shards[name], lines(name), file) for name, file in files.items())
     progress = Progress("repair", total, "clips")
     for name, made in run_jobs(remake, jobs, choose_workers(workers, len(files), pays=total >= _CLIPS_THAT_PAY)):
         yield name, made
@@ -184,52 +182,49 @@ def _make(
 
 
 @contextlib.contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """Gives an empty folder for shards and reports; what a repair left that was killed goes with it."""
-    scratch = folder / "work" / "repair"
+def _scratch(layout: Layout) -> Iterator[None]:
+    """Makes empty scratch folders for the block; what a repair left that was killed goes with them."""
+    scratch = layout.scratch.root
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        for name in ("shards", "reports"):
-            (scratch / name).mkdir(parents=True)
-            (folder / name).mkdir(exist_ok=True)
-        yield scratch
+        for place in (layout, layout.scratch):
+            place.make_folders()
+        yield
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the work list of a run is in it
-            scratch.parent.rmdir()
+        layout.remove_work_folder()
 
 
-def _place(folder: Path, scratch: Path, storage_format: str, name: str, parts: set[Part]) -> None:
+def _place(layout: Layout, name: str, parts: set[Part]) -> None:
     """Puts what was damaged of a shard in its place; no report is ever beside a shard that it does not tell of."""
     if Part.REPORT in parts:
-        report_path(folder, name).unlink(missing_ok=True)
-        fsync_folder(folder / "reports")
+        layout.report(name).unlink(missing_ok=True)
+        fsync_folder(layout.reports_folder)
     if Part.FILE in parts:
-        os.replace(shard_path(scratch, name, storage_format), shard_path(folder, name, storage_format))
-        fsync_folder(folder / "shards")
+        os.replace(layout.scratch.shard(name), layout.shard(name))
+        fsync_folder(layout.shards_folder)
     if Part.REPORT in parts:
-        os.replace(report_path(scratch, name), report_path(folder, name))
-        fsync_folder(folder / "reports")
+        os.replace(layout.scratch.report(name), layout.report(name))
+        fsync_folder(layout.reports_folder)
 
 
-def _commit(folder: Path, base: Manifest, others: dict[str, Shard]) -> None:
+def _commit(layout: Layout, base: Manifest, others: dict[str, Shard]) -> None:
     """Commits the state that has other bytes of some shards."""
     names = {partition: [shard.name for shard in held] for partition, held in base.partitions.items()}
-    lines = lines_by_shard(read_clips(folder, base), [name for held in names.values() for name in held])
+    lines = lines_by_shard(read_clips(layout, base), [name for held in names.values() for name in held])
     staying = {}
     for shard in base.all_shards:
-        held = lines(shard.name).select(CLIPS_COLUMNS)
+        held = lines(shard.name)
         if shard.name in others:
-            report = read_report(folder, shard.name)
+            report = read_report(layout, shard.name)
             for column in ("offset", "crc32c"):
                 number = held.column_names.index(column)
-                held = held.set_column(number, CACHE_SCHEMA.field(column), report.rows[column])
+                held = held.set_column(number, CLIPS_SCHEMA.field(column), report.rows[column])
         staying[shard.name] = others.get(shard.name, shard), held
-    rejects = read_csv(folder / base.rejects_file)
-    contents = gather(folder, names, staying, rejects, base.spec, base.storage_format)
-    described = {"spec": base.spec, "policies": base.policies, "source": base.source, "options": base.options}
-    manifest, _ = commit(folder, contents, base, base.storage_format, **described)
+    rejects = read_csv(layout.path(base.rejects_file))
+    contents = gather(layout, names, staying, rejects, base.spec)
+    manifest, _ = commit(layout, contents, base, base.spec, base.provenance)
     # The files are those that the last scan found, so its time goes on telling which of them it proves.
-    scan = last_scan_ns(folder, base.state)
-    append_run(folder, {"state": manifest.state, "clips": len(contents.clips), "repaired": len(others),
+    scan = last_scan_ns(layout, base.state)
+    append_run(layout, {"state": manifest.state, "clips": len(contents.clips), "repaired": len(others),
                         "scan_started_ns": scan})  # fmt: skip

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
 from features.io.tfrecord import records
-from features.store.shards import Shard, read_shard, shard_path
+from features.store.layout import Layout
+from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
 from features.store.unit_report import read_report
 
@@ -61,19 +62,17 @@ class ShardJob:
     """A shard that is to be proved.
 
     Attributes:
-        folder: the feature set.
+        layout: of the feature set.
         partition: of the shard.
         shard: what the manifest says of it.
         spec: the front end.
-        storage_format: `tfrecord` or `parquet`.
         lines: of the clips table that name it, in the order of their rows.
     """
 
-    folder: str
+    layout: Layout
     partition: str
     shard: Shard
     spec: FeatureSpec
-    storage_format: str
     lines: pa.Table
 
 
@@ -107,8 +106,7 @@ def prove(job: ShardJob) -> Proof:
 
 def prove_sums(job: ShardJob) -> Damage | None:
     """Adds up the rows of a shard that is whole; returns what is damaged where its report has other sums."""
-    path = shard_path(job.folder, job.shard.name, job.storage_format)
-    sums = Statistics.of(read_shard(path, job.storage_format, job.shard, job.spec).features)
+    sums = Statistics.of(read_shard(job.layout, job.shard, job.spec).features)
     if are_equal(sums, _statistics(job)):
         return None
     return Damage(job.shard.name, job.partition, Part.REPORT, "the sums of its report are not those of its rows")
@@ -163,7 +161,7 @@ def _wrong_file(job: ShardJob, with_rows: bool) -> Iterator[tuple[Part, str]]:
     """Yields what is wrong with the file, and with its rows where each has a line of the clips table."""
     shard = job.shard
     try:
-        content = np.fromfile(shard_path(job.folder, shard.name, job.storage_format), np.uint8)
+        content = np.fromfile(job.layout.shard(shard.name), np.uint8)
     except FileNotFoundError:
         yield Part.FILE, "the file is missing"
         return
@@ -188,11 +186,11 @@ def _wrong_file(job: ShardJob, with_rows: bool) -> Iterator[tuple[Part, str]]:
 
 def _wrong_rows(job: ShardJob, content: NDArray[np.uint8]) -> Iterator[tuple[Part, str]]:
     """Yields where the rows of a file that is as it was written are not those of the spec and the clips table."""
-    read = _tfrecord_rows if job.storage_format == "tfrecord" else _parquet_rows
+    read = _tfrecord_rows if job.layout.storage_format == "tfrecord" else _parquet_rows
     try:
         tensors, columns = read(content)
     except _UNREADABLE as error:
-        yield Part.FILE, f"the file is no {job.storage_format}: {error!r}"
+        yield Part.FILE, f"the file is no {job.layout.storage_format}: {error!r}"
         return
     if len(tensors) != job.shard.rows:
         yield Part.FILE, f"the file has {len(tensors):,} rows, and the manifest says {job.shard.rows:,}"
@@ -238,7 +236,7 @@ def _parquet_rows(content: NDArray[np.uint8]) -> Rows:
 
 def _statistics(job: ShardJob) -> Statistics:
     """Returns the sums that the report of a shard holds; raises where it is not the report of that shard."""
-    report = read_report(job.folder, job.shard.name)
+    report = read_report(job.layout, job.shard.name)
     if report.shard != job.shard:
         raise ValueError(f"it tells of {report.shard}")
     if report.fingerprint not in (None, job.spec.fingerprint):

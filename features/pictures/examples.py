@@ -14,9 +14,10 @@ from features.frontend.spectrogram import compute_features
 from features.pictures.signal_summary import Trace, trace_waveform
 from features.sources.clip_order import key_order
 from features.sources.paths import clip_file
+from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
-from features.store.shards import read_shard, shard_path
-from features.store.summary import Description, read_clips
+from features.store.shards import read_shard
+from features.store.summary import Description
 
 MAX_CLASSES = 60
 # Clips a class, for up to so many classes.
@@ -71,7 +72,7 @@ def load_examples(description: Description) -> list[Example]:
     """
     manifest, labels = description.manifest, shown_classes(description)
     number = next(clips for classes, clips in _CLIPS_A_CLASS if len(labels) <= classes)
-    rows = choose(read_clips(description.folder, manifest, _CLIP_COLUMNS), labels, number)
+    rows = choose(read_clips(description.layout, manifest, _CLIP_COLUMNS), labels, number)
     waveforms = [_waveform(row, manifest) for row in rows]
     stored = _stored([row for row, waveform in zip(rows, waveforms, strict=True) if waveform is None], description)
     examples = []
@@ -120,7 +121,6 @@ def _stored(rows: list[dict[str, Any]], description: Description) -> dict[tuple[
     for shard in manifest.all_shards:
         wanted = [row["row"] for row in rows if row["shard"] == shard.name]
         if wanted:
-            path = shard_path(description.folder, shard.name, manifest.storage_format)
-            features = read_shard(path, manifest.storage_format, shard, manifest.spec).features
+            features = read_shard(description.layout, shard, manifest.spec).features
             found.update({(shard.name, row): features[row].copy() for row in wanted})
     return found

@@ -83,7 +83,7 @@ def draw_overview(description: Description, examples: Sequence[Example]) -> "Fig
         f"{clips:,} clips in {classes:,} {'class' if classes == 1 else 'classes'}, "
         f"{duration_text(description.seconds)}, {preset_name(spec) or 'own'} features of shape {spec.shape}"
     )
-    title = f"{plain(str(description.folder), _LONGEST_FOLDER)}: {facts}"
+    title = f"{plain(str(description.layout.root), _LONGEST_FOLDER)}: {facts}"
     figure.text(_LEFT / width, 1 - 0.3 / height, title, fontsize=13)
     figure.text(_LEFT / width, 1 - 0.55 / height, _note(description, examples), fontsize=9)
     return figure

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import xxhash
 
@@ -15,6 +16,7 @@ from features.sources.paths import clip_file
 # How hashes begin; those without are BLAKE2b (RFC 7693) of 128 bits, which sets of earlier versions have.
 _KIND = "xxh3-"
 _BLAKE2B_BYTES = 16
+_TABLE_DIGITS = 16
 # Files between two looks at the progress line.
 _BLOCK_FILES = 256
 
@@ -40,7 +42,13 @@ def _is_older(like: str | None) -> bool:
 
 def table_hash(content: bytes) -> str:
     """Returns what the name of a table of a set holds of its content."""
-    return hashlib.sha256(content).hexdigest()[:16]
+    return hashlib.sha256(content).hexdigest()[:_TABLE_DIGITS]
+
+
+def table_file_hash(path: str | Path) -> str:
+    """Returns `table_hash` of a file without holding it in memory."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:_TABLE_DIGITS]
 
 
 def file_hash(path: str, like: str | None = None) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,20 +12,19 @@ import pyarrow.parquet as pq
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder, write_file
-from features.io.parquet import read_table
-from features.sources.content_hash import table_hash
 from features.sources.partition import count
 from features.sources.rejects import COLUMNS, STATE_COLUMNS, in_order, to_csv
-from features.store.known_rows import CLIPS_COLUMNS
+from features.store.clips_table import CLIPS_COLUMNS, read_clips
+from features.store.layout import Layout, clips_name, rejects_name
 from features.store.locks import committing
-from features.store.manifest import MANIFEST, Manifest, load_manifest
-from features.store.shards import Shard, read_shard, shard_path
+from features.store.manifest import Manifest, Provenance, load_manifest
+from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
-from features.store.unit_report import Report, is_whole, read_report, read_statistics, report_path, reported_shard
+from features.store.unit_report import Report, is_whole, read_report, read_statistics, reported_shard
 from features.store.versions import library_versions
 
-# Versions say who computed the set, and the state is a number: neither is its content.
-_NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file")
+# Versions say who computed the set, and the state is a number: neither is its content, nor is how it is written.
+_NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file", "format_version")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Contents:
     Attributes:
         shards: by partition, in the manifest's order.
         statistics: sums by partition.
-        clips: table of `features.store.known_rows.CLIPS_COLUMNS`, shard after shard, row after row.
+        clips: table of `features.store.clips_table.CLIPS_SCHEMA`, shard after shard, row after row.
         rejects: files that could not be used.
     """
 
@@ -47,23 +45,21 @@ class Contents:
 
 
 def gather(
-    folder: str | Path,
+    layout: Layout,
     partitions: Mapping[str, Sequence[str]],
     staying: Mapping[str, tuple[Shard, pa.Table]],
     rejects: Sequence[Reject],
     spec: FeatureSpec,
-    storage_format: str,
     base: Manifest | None = None,
 ) -> Contents:
     """Puts together what a state shall hold.
 
     Args:
-        folder: the feature set.
+        layout: of the feature set.
         partitions: names of the shards of each partition: those that stay, and finished units.
         staying: shards that stay, and their lines of the clips table, by name.
         rejects: files that were refused before there were units.
         spec: the front end.
-        storage_format: `tfrecord` or `parquet`.
         base: the committed state, whose sums are taken where the shards are its own.
     """
     summed = base is not None and {name: list(held) for name, held in partitions.items()} == {
@@ -79,9 +75,9 @@ def gather(
             if name in staying:
                 shard, lines = staying[name]
                 if not summed:
-                    sums.append(_statistics(folder, shard, spec, storage_format))
+                    sums.append(_statistics(layout, shard, spec))
             else:
-                report = _report(folder, name)
+                report = _report(layout, name)
                 sums.append(report.statistics)
                 refused += _rejects(report.rows)
                 lines = report.rows.filter(pc.is_valid(report.rows["row"]))
@@ -97,16 +93,16 @@ def gather(
 
 
 def commit(
-    folder: str | Path, contents: Contents, base: Manifest | None, storage_format: str, **described: Any
+    layout: Layout, contents: Contents, base: Manifest | None, spec: FeatureSpec, provenance: Provenance
 ) -> tuple[Manifest, bool]:
     """Makes contents the committed state of a set, by one atomic rename, last.
 
     Args:
-        folder: the set.
+        layout: of the set.
         contents: whose shards are all there.
         base: the state that the run began with.
-        storage_format: `tfrecord` or `parquet`.
-        described: spec, policies, source and options of the manifest.
+        spec: the front end.
+        provenance: where the clips come from, and what chose them.
 
     Returns:
         The committed state, and whether anything was committed: a state equal to `base` is `base`.
@@ -114,7 +110,6 @@ def commit(
     Raises:
         RunError: another run has committed since this one began, a shard is no longer there, or no clip was usable.
     """
-    folder = Path(folder)
     clips, rejects = contents.clips, contents.rejects
     if not len(clips):
         first = rejects[0]
@@ -123,46 +118,47 @@ def commit(
         )
     sink = pa.BufferOutputStream()
     pq.write_table(clips, sink)
-    tables = {
-        "clips": (sink.getvalue().to_pybytes(), "parquet"),
-        "rejects": (rejects_table(rejects).encode(), "csv"),
-    }
-    with committing(folder):
-        now = load_manifest(folder) if (folder / MANIFEST).exists() else None
+    clips_content, rejects_content = sink.getvalue().to_pybytes(), rejects_table(rejects).encode()
+    with committing(layout):
+        now = load_manifest(layout.root) if layout.manifest.exists() else None
         if (now.state if now else 0) != (base.state if base else 0):
             raise RunError(
-                f"another featurize committed into {folder} while this one ran; run it again, finished shards are kept"
+                f"another featurize committed into {layout.root} while this one ran; run it again, finished shards are "
+                "kept"
             )
         state = (base.state if base else 0) + 1
         manifest = Manifest(
             state=state,
-            storage_format=storage_format,
+            spec=spec,
+            storage_format=layout.storage_format,
+            policies=provenance.policies,
+            source=provenance.source,
+            options=provenance.options,
             classes=sorted(pc.unique(clips["label"]).to_pylist()),
             partitions=contents.shards,
             statistics=contents.statistics,
             counts=_counts(clips, rejects),
-            clips_file=_table_name("clips", state, *tables["clips"]),
-            rejects_file=_table_name("rejects", state, *tables["rejects"]),
+            clips_file=clips_name(state, clips_content),
+            rejects_file=rejects_name(state, rejects_content),
             versions=library_versions(),
-            **described,
         )
-        if base is not None and _content(manifest) == _content(base) and _equal_tables(folder, base, contents):
+        if base is not None and _content(manifest) == _content(base) and _equal_tables(layout, base, contents):
             return base, False
         staying = set() if base is None else set(base.all_shards)
         for shard in manifest.all_shards:
-            if shard not in staying and _reported(folder, shard.name) != shard:
+            if shard not in staying and _reported(layout, shard.name) != shard:
                 raise RunError(f"another featurize has built the shard {shard.name} anew; run featurize again")
-            if not is_whole(folder, shard, storage_format):
-                path = shard_path(folder, shard.name, storage_format)
+            if not is_whole(layout, shard):
+                path = layout.shard(shard.name)
                 raise RunError(f"the shard {path} went away before it was committed; run featurize again")
-        write_file(folder / manifest.clips_file, tables["clips"][0])
-        write_file(folder / manifest.rejects_file, tables["rejects"][0])
+        write_file(layout.path(manifest.clips_file), clips_content)
+        write_file(layout.path(manifest.rejects_file), rejects_content)
         if base is not None:
-            (folder / "states").mkdir(exist_ok=True)
-            fsync_folder(folder)
+            layout.states_folder.mkdir(exist_ok=True)
+            fsync_folder(layout.root)
             # As it stands there: one of an earlier format version keeps it.
-            write_file(folder / "states" / f"manifest-{base.state:06d}.json", (folder / MANIFEST).read_bytes())
-        write_file(folder / MANIFEST, manifest.to_json())
+            write_file(layout.state(base.state), layout.manifest.read_bytes())
+        write_file(layout.manifest, manifest.to_json())
     return manifest, True
 
 
@@ -171,37 +167,32 @@ def rejects_table(rejects: Iterable[Reject]) -> str:
     return to_csv(in_order(rejects), (*COLUMNS, *STATE_COLUMNS))
 
 
-def has_rejects(folder: Path, base: Manifest, rejects: Iterable[Reject]) -> bool:
+def has_rejects(layout: Layout, base: Manifest, rejects: Iterable[Reject]) -> bool:
     """Returns whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
     try:
-        return (folder / base.rejects_file).read_bytes() == rejects_table(rejects).encode()
+        return layout.path(base.rejects_file).read_bytes() == rejects_table(rejects).encode()
     except OSError:
         return False
 
 
-def _table_name(table: str, state: int, content: bytes, ending: str) -> str:
-    return f"{table}-{state:06d}-{table_hash(content)}.{ending}"
-
-
-def _statistics(folder: str | Path, shard: Shard, spec: FeatureSpec, storage_format: str) -> Statistics:
+def _statistics(layout: Layout, shard: Shard, spec: FeatureSpec) -> Statistics:
     try:
-        return read_statistics(folder, shard.name)
+        return read_statistics(layout, shard.name)
     except (OSError, ValueError, KeyError, TypeError):  # the report is gone: its sums follow from the shard
-        path = shard_path(folder, shard.name, storage_format)
-        return Statistics.of(read_shard(path, storage_format, shard, spec).features)
+        return Statistics.of(read_shard(layout, shard, spec).features)
 
 
-def _report(folder: str | Path, name: str) -> Report:
+def _report(layout: Layout, name: str) -> Report:
     try:
-        return read_report(folder, name)
+        return read_report(layout, name)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        path, why = report_path(folder, name), str(error).splitlines()[0]
+        path, why = layout.report(name), str(error).splitlines()[0]
         raise RunError(f"cannot read the report {path}: {why}; remove it and run featurize again") from error
 
 
-def _reported(folder: Path, name: str) -> Shard | None:
+def _reported(layout: Layout, name: str) -> Shard | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return reported_shard(folder, name)
+        return reported_shard(layout, name)
     return None
 
 
@@ -230,10 +221,10 @@ def _content(manifest: Manifest) -> str:
     return replace(manifest, **blank).to_json()
 
 
-def _equal_tables(folder: Path, base: Manifest, contents: Contents) -> bool:
+def _equal_tables(layout: Layout, base: Manifest, contents: Contents) -> bool:
     """Compares rows and not bytes, which tell the version of pyarrow."""
     try:
-        clips = read_table(folder / base.clips_file)
-    except (OSError, pa.ArrowInvalid):
+        clips = read_clips(layout, base)
+    except RunError:
         return False  # it is gone or damaged: it is written anew
-    return has_rejects(folder, base, contents.rejects) and bool(clips.equals(contents.clips))
+    return has_rejects(layout, base, contents.rejects) and bool(clips.equals(contents.clips))

@@ -1,45 +1,14 @@
 """What lies in the folder of a feature set: its own files, the states that name them, and what is not its own."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import RunError, UsageError
-from features.io.atomic import PARTIAL_SUFFIX
 from features.sources.paths import escape_path
-from features.store.locks import LOCKS
-from features.store.manifest import MANIFEST, Manifest
-from features.store.run_log import RUNS
-from features.store.shards import FORMATS, shard_path
-from features.store.unit_report import report_path
-
-STATES, SHARDS, REPORTS, TABLES, LEFTOVERS = KINDS = ("states", "shards", "reports", "tables", "leftovers")
-WORK = "work"
-_STAYING = (MANIFEST, RUNS, *LOCKS)
-_UNIT = "[a-z]+(?:-[0-9]+)?-[0-9a-f]{24}"
-_SHARD = f"{_UNIT}\\.(?:{'|'.join(FORMATS)})"
-_REPORT = f"{_UNIT}\\.parquet"
-_NONE = "(?!)"
-_WRITER = "[0-9]+(?:-[0-9a-f]{8})?"  # of `features.io.atomic.writer_name`
-_NUMBER = "[0-9]{6}|[1-9][0-9]{6,}"
-_STATE = re.compile(f"manifest-({_NUMBER})\\.json")
-# By folder: the kind of files and what their names are, by the rules of `plan`, `commit` and the pipeline.
-_NAMES = {
-    "": (TABLES, f"clips-(?:{_NUMBER})-[0-9a-f]{{16}}\\.parquet|rejects-(?:{_NUMBER})-[0-9a-f]{{16}}\\.csv"),
-    "states": (STATES, _STATE.pattern),
-    "shards": (SHARDS, _SHARD),
-    "reports": (REPORTS, _REPORT),
-    WORK: (LEFTOVERS, f"units-{_WRITER}\\.parquet"),
-    # Where verify --repair builds.
-    f"{WORK}/repair": (LEFTOVERS, _NONE),
-    f"{WORK}/repair/shards": (LEFTOVERS, _SHARD),
-    f"{WORK}/repair/reports": (LEFTOVERS, _REPORT),
-}
-# Those that runs make and take away, the innermost first.
-WORK_FOLDERS = sorted((place for place in _NAMES if place.startswith(WORK)), reverse=True)
-_PARTIAL = f"\\.{_WRITER}{re.escape(PARTIAL_SUFFIX)}"
+from features.store.layout import KINDS, PLACES, STATES, STAYING, Layout, kind_of, state_number
+from features.store.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -61,13 +30,12 @@ class SetFile:
     @property
     def state(self) -> int | None:
         """Number of the state that it holds, None where it is another file."""
-        match = _STATE.fullmatch(os.path.basename(self.path))
-        return int(match[1]) if match and self.kind == STATES else None
+        return state_number(self.path)
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What lies in the folder of a set beside its manifest, its diary and its locks.
+    """What lies in the folder of a set beside its manifest, its run log and its locks.
 
     Attributes:
         files: its own files, by kind and path.
@@ -102,24 +70,22 @@ class Unreferenced:
     unreadable: dict[str, str]
 
 
-def take_inventory(folder: str | Path) -> Inventory:
+def take_inventory(layout: Layout) -> Inventory:
     """Looks through the folder of a set; neither follows links nor goes into folders that are not the set's."""
     files: list[SetFile] = []
     foreign: list[str] = []
     links: list[str] = []
-    for place, (kind, names) in _NAMES.items():
+    for place in PLACES:
         if place.startswith(tuple(f"{link}/" for link in links)):
             continue
-        if place and os.path.islink(os.path.join(folder, place)):
+        if place and layout.path(place).is_symlink():
             links.append(place)
             continue
-        own = re.compile(names)
-        partial = re.compile(f"(?:{names}{'' if place else f'|{re.escape(MANIFEST)}'}){_PARTIAL}")
-        for entry in _entries(os.path.join(folder, place)):
+        for entry in _entries(layout.path(place)):
             path = f"{place}/{entry.name}" if place else entry.name
-            if path in _NAMES or path in _STAYING:
+            if path in PLACES or path in STAYING:
                 continue
-            found = kind if own.fullmatch(entry.name) else LEFTOVERS if partial.fullmatch(entry.name) else None
+            found = kind_of(place, entry.name)
             if found is None or not entry.is_file(follow_symlinks=False):
                 ending = "/" if entry.is_dir(follow_symlinks=False) else ""
                 held = links if found and entry.is_symlink() else foreign
@@ -134,20 +100,20 @@ def take_inventory(folder: str | Path) -> Inventory:
     return Inventory(files, sorted(foreign), sorted(links))
 
 
-def unreferenced(folder: str | Path, manifest: Manifest) -> Unreferenced:
+def unreferenced(layout: Layout, manifest: Manifest) -> Unreferenced:
     """Finds what the committed state of a set does not name; reads only, and takes no lock.
 
     Args:
-        folder: the set.
+        layout: of the set.
         manifest: its committed state.
     """
-    inventory = take_inventory(folder)
+    inventory = take_inventory(layout)
     committed, earlier = names_of(manifest), set[str]()
     linked = [path for path in inventory.links if path.startswith(STATES)]
-    unreadable = {path: f"{Path(folder) / path} is a link, which is not followed" for path in linked}
+    unreadable = {path: f"{layout.path(path)} is a link, which is not followed" for path in linked}
     for file in inventory.states.values():
         try:
-            earlier |= names_of(read_state(folder, file))
+            earlier |= names_of(read_state(layout, file))
         except FileNotFoundError:
             continue
         except RunError as error:
@@ -161,20 +127,21 @@ def unreferenced(folder: str | Path, manifest: Manifest) -> Unreferenced:
 def names_of(manifest: Manifest) -> set[str]:
     """Returns the files that a state names, relative to its set: its tables, its shards and their reports."""
     # Paths are made once: of a hundred thousand shards they would take seconds.
-    patterns = [shard_path("", "{}", manifest.storage_format).as_posix(), report_path("", "{}").as_posix()]
+    layout = manifest.layout("")
+    patterns = [layout.shard("{}").as_posix(), layout.report("{}").as_posix()]
     shards = manifest.all_shards
     named = {pattern.format(shard.name) for shard in shards for pattern in patterns}
     return named | {manifest.clips_file, manifest.rejects_file}
 
 
-def read_state(folder: str | Path, file: SetFile) -> Manifest:
+def read_state(layout: Layout, file: SetFile) -> Manifest:
     """Reads an earlier state.
 
     Raises:
         FileNotFoundError: it is no longer there.
         RunError: it cannot be read.
     """
-    path = Path(folder) / file.path
+    path = layout.path(file.path)
     try:
         return Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
@@ -190,7 +157,7 @@ def total_bytes(files: Iterable[SetFile]) -> int:
     return sum(file.bytes for file in files)
 
 
-def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries

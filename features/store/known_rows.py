@@ -1,21 +1,19 @@
 """What a committed state knows of clips: which row of which shard holds the features of which file, and the rejects."""
 
 import contextlib
-from pathlib import Path
 
 import pyarrow as pa
 
-from features.errors import RunError, UsageError
-from features.io.parquet import read_table
+from features.errors import UsageError
 from features.runtime.log import LOG
-from features.sources.content_hash import table_hash
 from features.sources.rejects import read_csv
+from features.store.clips_table import CLIPS_COLUMNS, read_clips
+from features.store.layout import Layout, earlier_states
 from features.store.manifest import Manifest
 from features.store.unit_report import ROW_SCHEMA, Report, is_whole, read_report
 
 # A row a clip: the columns of a report, with the shard that holds it; of a reject that and the place in it are null.
 CACHE_SCHEMA = ROW_SCHEMA.append(pa.field("shard", pa.string()))
-CLIPS_COLUMNS = [name for name in CACHE_SCHEMA.names if name not in ("stage", "reason", "message")]
 
 
 def empty_cache() -> pa.Table:
@@ -23,52 +21,34 @@ def empty_cache() -> pa.Table:
     return CACHE_SCHEMA.empty_table()
 
 
-def read_cache(folder: str | Path, manifest: Manifest) -> pa.Table:
+def read_cache(layout: Layout, manifest: Manifest) -> pa.Table:
     """Reads what a state knows: its clips in the order of its table, then its rejects.
 
     Raises:
         RunError: a table of the state cannot be read.
     """
-    return pa.concat_tables([read_clips(folder, manifest), _rejects(folder, manifest)]).combine_chunks()
+    clips = read_clips(layout, manifest)
+    for name in CACHE_SCHEMA.names:
+        if name not in CLIPS_COLUMNS:
+            clips = clips.append_column(name, pa.nulls(len(clips), CACHE_SCHEMA.field(name).type))
+    return pa.concat_tables([clips.select(CACHE_SCHEMA.names), _rejects(layout, manifest)]).combine_chunks()
 
 
-def read_clips(folder: str | Path, manifest: Manifest) -> pa.Table:
-    """Reads the table of a state's clips with the columns of `CACHE_SCHEMA`; raises `RunError` where it is damaged."""
-    path = Path(folder) / manifest.clips_file
-    try:
-        whole = table_hash(path.read_bytes()) in path.name
-        clips = read_table(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise RunError(f"cannot read the clips table {path}: {str(error).splitlines()[0]}; featurize into a new folder"
-                       ) from error  # fmt: skip
-    if "crc32c" in clips.column_names and not whole:  # the names of version 1 came from the rows
-        raise RunError(f"the clips table {path} is not the one that was committed, its bytes have another hash than "
-                       f"its name says; python -m features.verify {folder} tells the ways back")  # fmt: skip
-    if "crc32c" not in clips.column_names:
-        # Format version 1 tells where records begin, not where tensors do: its rows are not copied but computed.
-        clips = clips.set_column(clips.column_names.index("offset"), "offset", pa.nulls(len(clips), pa.int64()))
-    missing = [name for name in CACHE_SCHEMA.names if name not in clips.column_names]
-    for name in missing:
-        clips = clips.append_column(name, pa.nulls(len(clips), CACHE_SCHEMA.field(name).type))
-    return clips.select(CACHE_SCHEMA.names).cast(CACHE_SCHEMA)
-
-
-def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, storage_format: str) -> pa.Table:
+def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str) -> pa.Table:
     """Reads the rows of shards that no state names, finished by runs that did not come to their end.
 
     Args:
-        folder: the feature set.
+        layout: of the feature set.
         manifest: its committed state, None where there is none.
         fingerprint: of the spec; shards of another are left out.
-        storage_format: `tfrecord` or `parquet`.
 
     Returns:
         Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not proven.
     """
     tables = [empty_cache()]
-    for name in sorted(_unnamed(Path(folder), manifest)):
-        report = _report(folder, name)
-        if report is None or report.shard is None or not is_whole(folder, report.shard, storage_format):
+    for name in sorted(_unnamed(layout, manifest)):
+        report = _report(layout, name)
+        if report is None or report.shard is None or not is_whole(layout, report.shard):
             continue
         if report.fingerprint == fingerprint:
             rows = report.rows.filter(report.rows["row"].is_valid())
@@ -76,12 +56,12 @@ def read_spare(folder: str | Path, manifest: Manifest | None, fingerprint: str, 
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _unnamed(folder: Path, manifest: Manifest | None) -> set[str]:
+def _unnamed(layout: Layout, manifest: Manifest | None) -> set[str]:
     """Returns the names of the reports that neither the committed state nor an earlier one names."""
-    unnamed = {path.stem for path in (folder / "reports").glob("*.parquet")}
+    unnamed = layout.reported()
     if manifest is not None:
         unnamed -= _names(manifest)
-    for path in sorted((folder / "states").glob("manifest-*.json"), reverse=True):
+    for path in reversed(earlier_states(layout.root)):
         if not unnamed:
             break
         with contextlib.suppress(OSError, UsageError, ValueError):
@@ -93,15 +73,15 @@ def _names(manifest: Manifest) -> set[str]:
     return {shard.name for shard in manifest.all_shards}
 
 
-def _report(folder: str | Path, name: str) -> Report | None:
+def _report(layout: Layout, name: str) -> Report | None:
     try:
-        return read_report(folder, name)
+        return read_report(layout, name)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it went away, or is none
 
 
-def _rejects(folder: str | Path, manifest: Manifest) -> pa.Table:
-    path = Path(folder) / manifest.rejects_file
+def _rejects(layout: Layout, manifest: Manifest) -> pa.Table:
+    path = layout.path(manifest.rejects_file)
     try:
         rejects = read_csv(path)
     except (OSError, ValueError) as error:

@@ -11,8 +11,8 @@ from typing import TextIO
 
 from features.errors import RunError, UsageError
 from features.runtime.log import LOG
+from features.store.layout import Layout
 
-COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
 CLAIM = ".writer"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _LONGEST_NAME = 400
@@ -20,52 +20,53 @@ _ATTEMPTS = 1_000
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[None]:
+def running(layout: Layout) -> Iterator[None]:
     """Says that a run has finished shards here that no state names yet; any number of runs may say so at once."""
     # Over NFS a shared lock takes a file that may be read, and one for a process alone a file that may be written.
-    with open(folder / RUNNING_LOCK, "a+", encoding="utf-8") as file:
-        _take(file, fcntl.LOCK_SH, folder)
+    with open(layout.running_lock, "a+", encoding="utf-8") as file:
+        _take(file, fcntl.LOCK_SH, layout)
         yield
 
 
 @contextlib.contextmanager
-def committing(folder: Path) -> Iterator[None]:
+def committing(layout: Layout) -> Iterator[None]:
     """Holds the lock under which a set changes its state."""
-    with open(folder / COMMIT_LOCK, "w", encoding="utf-8") as file:
-        _take(file, fcntl.LOCK_EX, folder)
+    with open(layout.commit_lock, "w", encoding="utf-8") as file:
+        _take(file, fcntl.LOCK_EX, layout)
         yield
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(layout: Layout) -> Iterator[None]:
     """Holds both locks; a run that begins waits for their end.
 
     Raises:
         RunError: a run is going on.
     """
-    with committing(folder), open(folder / RUNNING_LOCK, "w", encoding="utf-8") as file:
+    with committing(layout), open(layout.running_lock, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunError(
-                f"a featurize is running into {folder}, and its finished shards are in no state yet; wait for its end"
+                f"a featurize is running into {layout.root}, and its finished shards are in no state yet; wait for its "
+                "end"
             ) from error
         yield
 
 
-def _take(file: TextIO, kind: int, folder: Path) -> None:
+def _take(file: TextIO, kind: int, layout: Layout) -> None:
     """Takes a lock, and says where it has to be waited for: to prune or to repair a large set takes minutes."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        LOG.info("waiting for another command to end its work on %s", folder)
+        LOG.info("waiting for another command to end its work on %s", layout.root)
         fcntl.flock(file, kind)
 
 
-def is_running(folder: Path) -> bool:
+def is_running(layout: Layout) -> bool:
     """Returns whether a run is going on; writes nothing."""
     try:
-        with open(folder / RUNNING_LOCK, "r+", encoding="utf-8") as file:
+        with open(layout.running_lock, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

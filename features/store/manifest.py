@@ -11,8 +11,7 @@ from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.sources.paths import escape_path
 from features.sources.table_rows import is_text
-from features.store.locks import LOCKS
-from features.store.run_log import RUNS
+from features.store.layout import MANIFEST, Layout, earlier_states, is_own, manifest_path
 from features.store.shards import Shard
 from features.store.statistics import Statistics
 
@@ -20,11 +19,21 @@ FORMAT_NAME = "soundmill-features"
 # Version 1: offsets in the clips table are those of records, and rejects tell nothing of the files.
 FORMAT_VERSION = 2
 _READABLE = (1, 2)
-MANIFEST = "manifest.json"
-# The folders of a set; one that holds nothing else is a set whose first run did not end.
-FOLDERS = ("shards", "reports", "states", "work")
-_OWN_FILES = (*LOCKS, RUNS)
-_OWN_PREFIXES = ("clips-", "rejects-", MANIFEST)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the clips of a state come from, and what chose them.
+
+    Attributes:
+        policies: what was done with odd clips.
+        source: kind and root of the source.
+        options: what chose and divided the clips: group, split, limit.
+    """
+
+    policies: dict[str, str]
+    source: dict[str, str]
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Manifest:
         clips_file: name of the clips table.
         rejects_file: name of the table of rejects.
         versions: of the libraries that made it.
+        format_version: of the manifest and its tables.
     """
 
     state: int
@@ -60,6 +70,16 @@ class Manifest:
     clips_file: str
     rejects_file: str
     versions: dict[str, str]
+    format_version: int = FORMAT_VERSION
+
+    def layout(self, folder: str | Path) -> Layout:
+        """Returns where the files of the set lie that has this state."""
+        return Layout(Path(folder), self.storage_format)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the clips come from, and what chose them."""
+        return Provenance(self.policies, self.source, self.options)
 
     def rows(self, partitions: Iterable[str]) -> int:
         """Returns the number of rows of a union of partitions."""
@@ -82,7 +102,7 @@ class Manifest:
         """Returns the file's content."""
         content = {
             "format": FORMAT_NAME,
-            "format_version": FORMAT_VERSION,
+            "format_version": self.format_version,
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "spec": self.spec.to_dict(),
             "fingerprint": self.spec.fingerprint,
@@ -99,7 +119,7 @@ class Manifest:
             content = json.loads(text)
             if content.pop("format") != FORMAT_NAME:
                 raise ValueError("another format")
-            version, fingerprint = content.pop("format_version"), content.pop("fingerprint")
+            version, fingerprint = content["format_version"], content.pop("fingerprint")
             del content["shape"]
             if version not in _READABLE:
                 known = " and ".join(map(str, _READABLE))
@@ -130,7 +150,7 @@ def check_text(values: Iterable[str]) -> None:
 
 def load_manifest(folder: str | Path) -> Manifest:
     """Reads the committed state of a feature set; raises `UsageError` where the folder holds none."""
-    path = Path(folder) / MANIFEST
+    path = manifest_path(folder)
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -151,17 +171,20 @@ def existing_manifest(folder: str | Path) -> Manifest | None:
         UsageError: the folder holds something else.
     """
     folder = Path(folder)
-    if (folder / MANIFEST).exists():
+    if manifest_path(folder).exists():
         return load_manifest(folder)
     if not folder.exists():
         return None
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file; the output of featurize is a folder")
-    foreign = [
-        name
-        for name in sorted(os.listdir(folder))
-        if name not in FOLDERS and name not in _OWN_FILES and not name.startswith(_OWN_PREFIXES)
-    ]
+    foreign = [name for name in sorted(os.listdir(folder)) if not is_own(name)]
     if foreign:
         raise UsageError(f"{folder} is not a feature set (it holds {foreign[0]}); give a new or an empty folder")
     return None
+
+
+def ways_back(folder: str | Path) -> str:
+    """Returns what can be done where the state of a set is damaged."""
+    earlier = earlier_states(folder)
+    back = f"go back to an earlier state (copy {earlier[-1]} over {manifest_path(folder)}), or " if earlier else ""
+    return f"features.verify --repair cannot make it again; {back}featurize into a new folder"

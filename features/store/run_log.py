@@ -1,22 +1,20 @@
-"""The diary of a feature set, `runs.jsonl`: a line a run. It is no part of the state and may be missing."""
+"""The run log of a feature set, `runs.jsonl`: a line a run. It is no part of the state and may be missing."""
 
 import contextlib
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from features.runtime.log import LOG
+from features.store.layout import Layout
 
-RUNS = "runs.jsonl"
 
-
-def append_run(folder: str | Path, run: dict[str, Any]) -> None:
+def append_run(layout: Layout, run: dict[str, Any]) -> None:
     """Adds a line; one that was cut off before it, by a crash, is ended first, so that it takes no other along.
 
     What cannot be noted is a warning: the run that it tells of is done.
     """
-    path = Path(folder) / RUNS
+    path = layout.run_log
     try:
         with open(path, "ab+") as file:
             if file.seek(0, os.SEEK_END):
@@ -27,10 +25,10 @@ def append_run(folder: str | Path, run: dict[str, Any]) -> None:
         LOG.warning("warning: this run is not noted in %s: %s", path, error.strerror)
 
 
-def read_runs(folder: str | Path) -> list[dict[str, Any]]:
+def read_runs(layout: Layout) -> list[dict[str, Any]]:
     """Returns all runs that can be read, the earliest first; lines that were cut off are left out."""
     runs = []
-    with contextlib.suppress(OSError), open(Path(folder) / RUNS, encoding="utf-8", errors="replace") as file:
+    with contextlib.suppress(OSError), open(layout.run_log, encoding="utf-8", errors="replace") as file:
         for line in file:
             with contextlib.suppress(ValueError):
                 run = json.loads(line)
@@ -39,7 +37,7 @@ def read_runs(folder: str | Path) -> list[dict[str, Any]]:
     return runs
 
 
-def last_scan_ns(folder: str | Path, state: int) -> int | None:
-    """Returns when the last scan that found a state began, None where the diary does not tell."""
-    scans = [run.get("scan_started_ns") for run in read_runs(folder) if run.get("state") == state]
+def last_scan_ns(layout: Layout, state: int) -> int | None:
+    """Returns when the last scan that found a state began, None where the run log does not say."""
+    scans = [run.get("scan_started_ns") for run in read_runs(layout) if run.get("state") == state]
     return next((scan for scan in reversed(scans) if isinstance(scan, int)), None)

@@ -1,4 +1,4 @@
-"""The last runs into a feature set for people, as its diary tells them."""
+"""The last runs into a feature set for people, as its run log tells them."""
 
 import datetime
 import math
@@ -11,10 +11,10 @@ _LARGEST = 2**63
 
 
 def history_lines(runs: list[dict[str, Any]]) -> list[str]:
-    """Returns a table of the last runs, the latest last; what a line of the diary does not tell is a dash.
+    """Returns a table of the last runs, the latest last; what a line of the run log does not say is a dash.
 
     Args:
-        runs: lines of the diary, the earliest first.
+        runs: lines of the run log, the earliest first.
     """
     if not runs:
         return ["runs        none is written down"]
@@ -54,6 +54,6 @@ def _begun(run: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """Returns a number of the diary, None for anything else: everybody may write into it."""
+    """Returns a number of the run log, None for anything else: anyone may write into it."""
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     return value if numeric and abs(value) < _LARGEST else None

@@ -22,9 +22,9 @@ from features.io.atomic import AtomicFile
 from features.io.parquet import read_table
 from features.io.tfrecord import records, write_records
 from features.sources.clips import Clip
+from features.store.layout import Layout
 from features.store.parquet_rows import ParquetRows, Place
 
-FORMATS = ("tfrecord", "parquet")
 MAX_ROWS = 1024
 MAX_BYTES = 64 * 2**20
 
@@ -82,11 +82,6 @@ def rows_per_shard(spec: FeatureSpec) -> int:
     return max(1, min(MAX_ROWS, MAX_BYTES // spec.row_bytes))
 
 
-def shard_path(folder: str | Path, name: str, storage_format: str) -> Path:
-    """Returns where a shard of a feature set lies."""
-    return Path(folder) / "shards" / f"{name}.{storage_format}"
-
-
 class ShardWriter:
     """Writes a shard row by row; the file takes its name when the block ends well.
 
@@ -94,18 +89,19 @@ class ShardWriter:
         rows: number of rows so far.
     """
 
-    def __init__(self, path: str | Path, storage_format: str, spec: FeatureSpec) -> None:
+    def __init__(self, layout: Layout, name: str, spec: FeatureSpec) -> None:
         """Begins a shard.
 
         Args:
-            path: where it goes, named after its content.
-            storage_format: `tfrecord` or `parquet`.
+            layout: of the feature set.
+            name: of the shard, which follows from its content.
             spec: the front end of the rows.
         """
         self.rows = 0
-        self._file = AtomicFile(path)
+        self._name = name
+        self._file = AtomicFile(layout.shard(name))
         self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
-        self._storage_format, self._spec = storage_format, spec
+        self._storage_format, self._spec = layout.storage_format, spec
         self._table: ParquetRows | None = None
         self._places: list[Place] = []
 
@@ -136,8 +132,7 @@ class ShardWriter:
         """
         if self._table is not None:
             self._places = self._table.finish()
-        name = os.path.splitext(os.path.basename(self._file.path))[0]
-        return Shard(name, self.rows, self._file.num_bytes, self._file.crc32c), self._places
+        return Shard(self._name, self.rows, self._file.num_bytes, self._file.crc32c), self._places
 
     def discard(self) -> None:
         """Says that nothing shall be left of it when the block ends."""
@@ -160,9 +155,9 @@ class ShardWriter:
 class RowReader:
     """Reads the tensors of single rows of a set's shards by their places, and proves them."""
 
-    def __init__(self, folder: str | Path, storage_format: str, spec: FeatureSpec) -> None:
-        """Takes the folder of the set; shards are opened when a row of theirs is asked for."""
-        self._folder, self._storage_format = folder, storage_format
+    def __init__(self, layout: Layout, spec: FeatureSpec) -> None:
+        """Takes the layout of the set; shards are opened when a row of theirs is asked for."""
+        self._layout = layout
         self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
         self._shape = spec.shape
         self._row_bytes = spec.row_bytes
@@ -190,8 +185,7 @@ class RowReader:
         if shard not in self._files:
             if len(self._files) == _MAX_OPEN_FILES:
                 self._close()
-            path = shard_path(self._folder, shard, self._storage_format)
-            self._files[shard] = open(path, "rb", buffering=0)  # noqa: SIM115 - closed in __exit__
+            self._files[shard] = open(self._layout.shard(shard), "rb", buffering=0)  # noqa: SIM115 - closed in __exit__
         return self._files[shard]
 
     def _close(self) -> None:
@@ -201,13 +195,12 @@ class RowReader:
 
 
 def read_shard(
-    path: Path, storage_format: str, expected: Shard, spec: FeatureSpec, memory: NDArray[np.uint8] | None = None
+    layout: Layout, expected: Shard, spec: FeatureSpec, memory: NDArray[np.uint8] | None = None
 ) -> ShardRows:
     """Reads a whole shard and proves that it is the one that was written.
 
     Args:
-        path: of its file.
-        storage_format: `tfrecord` or `parquet`.
+        layout: of the feature set.
         expected: what the manifest knows of it.
         spec: the front end of its rows.
         memory: what is read into, expected.bytes at least, and then viewed by the rows; None for memory of their own,
@@ -216,7 +209,8 @@ def read_shard(
     Raises:
         RunError: the file is missing, or is not what the manifest says, with its name and the way out.
     """
-    way_out = f"python -m features.verify {path.parent.parent} --repair computes it again from the source"
+    path = layout.shard(expected.name)
+    way_out = f"python -m features.verify {layout.root} --repair computes it again from the source"
     try:
         content, size = _read_into(np.empty(expected.bytes, np.uint8) if memory is None else memory, path, expected)
     except OSError as error:
@@ -228,7 +222,7 @@ def read_shard(
         )
     content.flags.writeable = False
     dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
-    if storage_format == "tfrecord":
+    if layout.storage_format == "tfrecord":
         rows = list(records(content.data))
         tensors = [np.frombuffer(example["features"], dtype=dtype).reshape(spec.shape) for example in rows]
         paths = [str(example["path"], "utf-8") for example in rows]

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import RunError
 from features.frontend.presets import PRESETS, preset
 from features.frontend.spec import FeatureSpec
-from features.io.parquet import read_table
 from features.runtime.quantities import duration_text, size_text
+from features.store.clips_table import read_clips
 from features.store.inventory import SetFile, Unreferenced, total_bytes, unreferenced
+from features.store.layout import Layout
 from features.store.manifest import Manifest
 from features.store.run_log import read_runs
 from features.store.run_table import LAST_RUNS, history_lines
@@ -27,17 +27,17 @@ class Description:
     """A feature set and what follows from its clips.
 
     Attributes:
-        folder: of the set.
+        layout: of the set.
         manifest: its committed state.
         clips: table of label, partition and seconds of its clips.
         cells: clips and seconds by class and partition.
         durations: the shortest, the median and the longest clip in seconds, before they were fitted.
         disk_bytes: size of all files of the folder.
         unreferenced: the files that its committed state does not name.
-        runs: lines of its diary, the earliest first.
+        runs: lines of its run log, the earliest first.
     """
 
-    folder: Path
+    layout: Layout
     manifest: Manifest
     clips: pa.Table
     cells: dict[tuple[str, str], tuple[int, float]]
@@ -58,17 +58,16 @@ class Description:
         return sum(clips for clips, _ in found), sum(seconds for _, seconds in found)
 
 
-def describe(folder: str | Path, manifest: Manifest) -> Description:
+def describe(layout: Layout, manifest: Manifest) -> Description:
     """Reads what a set's folder says beside its manifest; raises `RunError` where the clips table cannot be read."""
-    folder = Path(folder)
-    clips = read_clips(folder, manifest, ["label", "partition", "seconds"])
+    clips = read_clips(layout, manifest, ["label", "partition", "seconds"])
     grouped = clips.group_by(["label", "partition"]).aggregate([([], "count_all"), ("seconds", "sum")])
     cells = {(row["label"], row["partition"]): (row["count_all"], row["seconds_sum"]) for row in grouped.to_pylist()}
     ends = pc.min_max(clips["seconds"]).as_py()
     median = pc.quantile(clips["seconds"], 0.5)[0].as_py()
     durations = (ends["min"], median, ends["max"])
-    others, runs = unreferenced(folder, manifest), read_runs(folder)
-    return Description(folder, manifest, clips, cells, durations, _disk_bytes(folder), others, runs)
+    others, runs = unreferenced(layout, manifest), read_runs(layout)
+    return Description(layout, manifest, clips, cells, durations, _disk_bytes(layout.root), others, runs)
 
 
 def _disk_bytes(folder: Path) -> int:
@@ -78,16 +77,6 @@ def _disk_bytes(folder: Path) -> int:
             with contextlib.suppress(OSError):  # a run that goes on takes files away, or a link leads nowhere
                 size += os.path.getsize(os.path.join(place, name))
     return size
-
-
-def read_clips(folder: Path, manifest: Manifest, columns: list[str]) -> pa.Table:
-    """Reads columns of the table of a set's clips; raises `RunError` where it cannot be read."""
-    path = folder / manifest.clips_file
-    try:
-        return read_table(path, columns=columns)
-    except (OSError, pa.ArrowInvalid) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error).splitlines()[0]
-        raise RunError(f"cannot read the clips table {path}: {reason}; run featurize into a new folder") from error
 
 
 def preset_name(spec: FeatureSpec) -> str | None:
@@ -192,7 +181,7 @@ def _unreferenced_lines(description: Description) -> list[str]:
         prune = "refuses while it cannot tell what an earlier state names:"
     return [
         f"to prune    {', '.join(texts)};",
-        f"            python -m features.prune {description.folder} {prune}",
+        f"            python -m features.prune {description.layout.root} {prune}",
         *lines,
     ]
 

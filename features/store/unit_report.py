@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +12,8 @@ import pyarrow.parquet as pq
 from features.errors import DECODER_DEPENDENT, RETRYABLE
 from features.io.atomic import AtomicFile
 from features.io.parquet import read_table
-from features.store.shards import Shard, shard_path
+from features.store.layout import Layout
+from features.store.shards import Shard
 from features.store.statistics import Statistics
 from features.store.versions import library_versions
 
@@ -64,31 +64,26 @@ class Report:
     rows: pa.Table
 
 
-def report_path(folder: str | Path, name: str) -> Path:
-    """Returns where the report of a unit lies."""
-    return Path(folder) / "reports" / f"{name}.parquet"
-
-
-def is_whole(folder: str | Path, shard: Shard, storage_format: str) -> bool:
+def is_whole(layout: Layout, shard: Shard) -> bool:
     """Returns whether a shard's file is there and has its size."""
     try:
-        return os.path.getsize(shard_path(folder, shard.name, storage_format)) == shard.bytes
+        return os.path.getsize(layout.shard(shard.name)) == shard.bytes
     except OSError:
         return False
 
 
-def is_finished(folder: str | Path, name: str, storage_format: str) -> bool:
+def is_finished(layout: Layout, name: str) -> bool:
     """Returns whether a unit's report exists and the shard that it names, if any, has its size.
 
     A unit with rejects that time or another decoder may have healed is not finished: its other rows are copied.
     """
     try:
-        metadata = _metadata(pq.read_schema(report_path(folder, name)))
+        metadata = _metadata(pq.read_schema(layout.report(name)))
         shard = _shard(metadata)
         final = metadata.get("final", True) and not (metadata.get("codec") and other_decoder(metadata["versions"]))
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return False
-    return final and (shard is None or is_whole(folder, shard, storage_format))
+    return final and (shard is None or is_whole(layout, shard))
 
 
 def other_decoder(versions: dict[str, str]) -> bool:
@@ -97,27 +92,27 @@ def other_decoder(versions: dict[str, str]) -> bool:
     return any(versions.get(name) != here.get(name) for name in _DECODERS)
 
 
-def reported_shard(folder: str | Path, name: str) -> Shard | None:
+def reported_shard(layout: Layout, name: str) -> Shard | None:
     """Returns the shard that a unit's report names; raises `OSError` or `ValueError` where there is no report."""
-    return _shard(_metadata(pq.read_schema(report_path(folder, name))))
+    return _shard(_metadata(pq.read_schema(layout.report(name))))
 
 
-def read_report(folder: str | Path, name: str) -> Report:
+def read_report(layout: Layout, name: str) -> Report:
     """Reads the report of a finished unit."""
-    rows = read_table(report_path(folder, name))
+    rows = read_table(layout.report(name))
     metadata = _metadata(rows.schema)
     statistics = Statistics.from_dict(metadata["statistics"])
     return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],
                   rows.replace_schema_metadata())  # fmt: skip
 
 
-def read_statistics(folder: str | Path, name: str) -> Statistics:
+def read_statistics(layout: Layout, name: str) -> Statistics:
     """Reads the sums of a report without its rows; raises `OSError` or `ValueError` where there is none."""
-    return Statistics.from_dict(_metadata(pq.read_schema(report_path(folder, name)))["statistics"])
+    return Statistics.from_dict(_metadata(pq.read_schema(layout.report(name)))["statistics"])
 
 
 def write_report(
-    folder: str | Path,
+    layout: Layout,
     name: str,
     fingerprint: str,
     shard: Shard | None,
@@ -127,7 +122,7 @@ def write_report(
     """Writes the report of a unit, which says that it is finished.
 
     Args:
-        folder: the feature set.
+        layout: of the feature set.
         name: of the unit.
         fingerprint: of the spec.
         shard: the shard, already written.
@@ -144,7 +139,7 @@ def write_report(
         "versions": library_versions(),
     }
     described = rows.replace_schema_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    with AtomicFile(report_path(folder, name)) as file:
+    with AtomicFile(layout.report(name)) as file:
         pq.write_table(described, pa.PythonFile(file, mode="w"))
 
 

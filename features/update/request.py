@@ -4,7 +4,6 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +16,8 @@ from features.sources.clips import Source
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
-from features.store.manifest import Manifest, check_text, existing_manifest
+from features.store.layout import Layout
+from features.store.manifest import Manifest, Provenance, check_text, existing_manifest
 from features.update.update import Update, check_removal, prepare
 
 
@@ -33,7 +33,7 @@ class Request:
         group: rule of the groups, see `features.sources.groups.groups_of`.
         split: percentages of training, validation and testing; None leaves it to the source or 80/10/10.
         limit: number of clips at most.
-        layout: where a table says what.
+        table_layout: where a table says what.
         label_pattern: what finds the labels in the paths of a folder; None for the first folder below it.
         allow_removal: whether most clips may leave the set, or come from another source.
         verify_content: whether contents are compared where sizes and times tell that nothing has changed.
@@ -47,22 +47,21 @@ class Request:
     group: str | None = None
     split: tuple[int, int, int] | None = None
     limit: int | None = None
-    layout: TableLayout = field(default_factory=TableLayout)
+    table_layout: TableLayout = field(default_factory=TableLayout)
     label_pattern: str | None = None
     allow_removal: bool = False
     verify_content: bool = False
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
 
     @property
-    def folder(self) -> Path:
-        """Absolute path of the feature set."""
-        return Path(os.path.abspath(self.output))
+    def layout(self) -> Layout:
+        """Where the files of the feature set lie, by its absolute path."""
+        return Layout(Path(os.path.abspath(self.output)), self.storage_format)
 
-    def described(self, source: Source) -> dict[str, Any]:
-        """What the manifest says of the request beside its spec: policies, the source, what chose and divided clips."""
+    def _provenance(self, source: Source) -> Provenance:
         chosen = {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}
         columns = {"columns": source.columns} if source.columns else {}
-        return {"policies": dict(self.policies), "source": source.described, "options": {**chosen, **columns}}
+        return Provenance(dict(self.policies), source.described, {**chosen, **columns})
 
     def read(self) -> Update:
         """Lists the clips, says what is odd about them, and compares them with the committed state.
@@ -77,9 +76,15 @@ class Request:
         source, clips = self.find_clips()
         self._check_source(base, source)
         update = prepare(
-            self.folder, base, source, clips, self.spec, self.storage_format, scan_started_ns, self.verify_content,
-            self.policies,
-        )  # fmt: skip
+            self.layout,
+            base,
+            source,
+            clips,
+            self.spec,
+            self._provenance(source),
+            scan_started_ns,
+            self.verify_content,
+        )
         if not self.allow_removal:
             check_removal(update, self.limit)
         return update
@@ -87,7 +92,7 @@ class Request:
     def find_clips(self) -> tuple[Source, pa.Table]:
         """Lists the clips of the input with their groups and partitions, and says what is odd about them."""
         source = list_clips(
-            self.input, self.layout, labelled=True, pattern=self.label_pattern, partitioned=self.split is None
+            self.input, self.table_layout, labelled=True, pattern=self.label_pattern, partitioned=self.split is None
         )
         source.columns = self._used_columns(source)
         check_text([*source.described.values(), *source.columns.values(), self.group or ""])

@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +19,13 @@ from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
 from features.sources.paths import clip_file
 from features.sources.policies import DEFAULTS, Policies, refusal
+from features.store.layout import Layout
 from features.store.locks import committing
 from features.store.manifest import existing_manifest
 from features.store.parquet_rows import Place
-from features.store.shards import RowReader, ShardWriter, shard_path
+from features.store.shards import RowReader, ShardWriter
 from features.store.statistics import Statistics, Sums
-from features.store.unit_report import ROW_SCHEMA, is_finished, report_path, write_report
+from features.store.unit_report import ROW_SCHEMA, is_finished, write_report
 from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit, read_unit
 
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
@@ -40,24 +40,22 @@ class BuildJob:
 
     Attributes:
         work_list: Parquet file with one row group a shard.
-        folder: the feature set.
+        layout: of the feature set.
         root: where the clips' paths begin.
         spec: the front end.
-        storage_format: `tfrecord` or `parquet`.
         policies: whether clips that have a warning are used.
     """
 
     work_list: str
-    folder: str
+    layout: Layout
     root: str
     spec: FeatureSpec
-    storage_format: str
     policies: Policies
 
     def build(self, work_list: pq.ParquetFile, number: int) -> bool:
         """Builds the shard of this number; returns as `build_shard` does whether anything was done."""
         unit = read_unit(work_list, number)
-        return build_shard(unit, self.folder, self.root, self.spec, self.storage_format, self.policies)
+        return build_shard(unit, self.layout, self.root, self.spec, self.policies)
 
 
 @dataclass(slots=True)
@@ -89,7 +87,12 @@ class _Member:
 
 
 def build_shard(
-    unit: ShardUnit, folder: str, root: str, spec: FeatureSpec, storage_format: str, policies: Policies = DEFAULTS
+    unit: ShardUnit,
+    layout: Layout,
+    root: str,
+    spec: FeatureSpec,
+    policies: Policies = DEFAULTS,
+    cached_in: Layout | None = None,
 ) -> bool:
     """Computes or copies the features of a unit's clips and writes its shard and, last, its report.
 
@@ -98,22 +101,21 @@ def build_shard(
 
     Args:
         unit: name and members.
-        folder: the feature set.
+        layout: of the feature set, or of what else takes the shard and its report.
         root: where the clips' paths begin.
         spec: the front end.
-        storage_format: `tfrecord` or `parquet`.
         policies: whether clips that have a warning are used.
+        cached_in: of the set whose shards hold the rows to copy, None for the same.
 
     Returns:
         Whether anything was done.
     """
-    if is_finished(folder, unit.name, storage_format):
+    if is_finished(layout, unit.name):
         return False
     members: list[_Member] = []
     digests: dict[_FileState, str] = {}
-    path = shard_path(folder, unit.name, storage_format)
     with contextlib.ExitStack() as ending:
-        with RowReader(folder, storage_format, spec) as reader, ShardWriter(path, storage_format, spec) as shard:
+        with RowReader(cached_in or layout, spec) as reader, ShardWriter(layout, unit.name, spec) as shard:
             rows = _Rows(shard, spec, policies)
             for number, clip in enumerate(unit.clips):
                 cached = unit.cached.get(number)
@@ -136,16 +138,16 @@ def build_shard(
             rows.flush()
             made, places = shard.finish()
             # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
-            again = report_path(folder, unit.name).exists()
+            again = layout.report(unit.name).exists()
             if again:
-                ending.enter_context(committing(Path(folder)))
-            committed = again and _is_committed(folder, unit.name)
+                ending.enter_context(committing(layout))
+            committed = again and _is_committed(layout, unit.name)
             if committed or not made.rows:
                 shard.discard()
         if committed:
             return False
         table = _report_rows(members, places)
-        write_report(folder, unit.name, spec.fingerprint, made if made.rows else None, rows.statistics, table)
+        write_report(layout, unit.name, spec.fingerprint, made if made.rows else None, rows.statistics, table)
     return True
 
 
@@ -227,8 +229,8 @@ class _Rows:
         return self._sums.statistics()
 
 
-def _is_committed(folder: str, name: str) -> bool:
-    manifest = existing_manifest(folder)
+def _is_committed(layout: Layout, name: str) -> bool:
+    manifest = existing_manifest(layout.root)
     return manifest is not None and any(shard.name == name for shard in manifest.all_shards)
 
 

@@ -3,7 +3,6 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +14,15 @@ from features.frontend.spec import FeatureSpec
 from features.runtime.log import LOG
 from features.runtime.quantities import size_text
 from features.sources.clips import Source
-from features.sources.policies import DEFAULTS, Policies, decided_anew
+from features.sources.policies import decided_anew
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
+from features.store.clips_table import CLIPS_COLUMNS, CLIPS_SCHEMA
 from features.store.commit import commit, gather, has_rejects
-from features.store.known_rows import CACHE_SCHEMA, CLIPS_COLUMNS, empty_cache, read_cache, read_spare
-from features.store.manifest import Manifest
+from features.store.known_rows import empty_cache, read_cache, read_spare
+from features.store.layout import Layout
+from features.store.manifest import Manifest, Provenance
 from features.store.run_log import last_scan_ns
-from features.store.shards import Shard, shard_path
+from features.store.shards import Shard
 from features.store.unit_report import is_finished, is_whole, other_decoder
 from features.update.changes import NOTHING, Changes, Evidence, compare, spare_lines
 from features.update.plan import Plan, make_plan, unit_members
@@ -36,11 +37,11 @@ class Update:
     """What a run is about to do.
 
     Attributes:
-        folder: the feature set.
+        layout: of the feature set.
         base: the committed state, None for a new set.
         source: where the clips come from.
         spec: the front end.
-        storage_format: `tfrecord` or `parquet`.
+        provenance: what the manifest says of the source, of what chose the clips, and of policies.
         changes: what has become of each clip.
         plan: the shards of the next state.
         scan_started_ns: when the scan of the source began, in nanoseconds since the epoch.
@@ -49,11 +50,11 @@ class Update:
         spare_of: for each clip its line of `spare`.
     """
 
-    folder: Path
+    layout: Layout
     base: Manifest | None
     source: Source
     spec: FeatureSpec
-    storage_format: str
+    provenance: Provenance
     changes: Changes
     plan: Plan
     scan_started_ns: int
@@ -76,7 +77,7 @@ class Update:
     @property
     def written_bytes(self) -> int:
         """Bytes of the shards that this run was to build and that are there."""
-        paths = (shard_path(self.folder, name, self.storage_format) for name in self.todo)
+        paths = map(self.layout.shard, self.todo)
         return sum(path.stat().st_size for path in paths if path.exists())
 
     def superseded_bytes(self, manifest: Manifest) -> int:
@@ -104,30 +105,22 @@ class Update:
             ((name, unit_members(self.changes, units[name], self.spare, self.spare_of)) for name in self.todo), path
         )
 
-    def commit(self, **described: Any) -> tuple[Manifest, bool]:
+    def commit(self) -> tuple[Manifest, bool]:
         """Commits what was done; see `features.store.commit.commit`."""
-        if self.base is not None and self._is_base(self.base, described):
+        if self.base is not None and self._is_base(self.base):
             return self.base, False
-        contents = gather(
-            self.folder,
-            self.plan.partitions,
-            self._staying(),
-            self._rejects(),
-            self.spec,
-            self.storage_format,
-            self.base,
-        )
-        return commit(self.folder, contents, self.base, self.storage_format, spec=self.spec, **described)
+        contents = gather(self.layout, self.plan.partitions, self._staying(), self._rejects(), self.spec, self.base)
+        return commit(self.layout, contents, self.base, self.spec, self.provenance)
 
-    def _is_base(self, base: Manifest, described: dict[str, Any]) -> bool:
+    def _is_base(self, base: Manifest) -> bool:
         """Returns whether the next state would be the committed one, to the times of the files."""
         if self.plan.units or list(self.plan.staying.values()) != base.all_shards:
             return False
         times = self.changes.cache["mtime_ns"].take(pa.array(self.changes.known))
         return (
-            all(getattr(base, name) == value for name, value in described.items())
+            base.provenance == self.provenance
             and self.changes.clips["mtime_ns"].equals(times)
-            and has_rejects(self.folder, base, self._rejects())
+            and has_rejects(self.layout, base, self._rejects())
         )
 
     def _staying(self) -> dict[str, tuple[Shard, pa.Table]]:
@@ -137,7 +130,7 @@ class Update:
         clips = np.concatenate(list(self.plan.rows.values()))
         lines = self.changes.cache.take(pa.array(self.changes.known[clips])).select(CLIPS_COLUMNS)
         times = self.changes.clips["mtime_ns"].take(pa.array(clips))
-        lines = lines.set_column(lines.column_names.index("mtime_ns"), CACHE_SCHEMA.field("mtime_ns"), times)
+        lines = lines.set_column(lines.column_names.index("mtime_ns"), CLIPS_SCHEMA.field("mtime_ns"), times)
         staying, first = {}, 0
         for name, shard in self.plan.staying.items():
             staying[name] = shard, lines.slice(first, shard.rows)
@@ -155,60 +148,71 @@ class Update:
 
 
 def prepare(
-    folder: Path,
+    layout: Layout,
     base: Manifest | None,
     source: Source,
     clips: pa.Table,
     spec: FeatureSpec,
-    storage_format: str,
+    provenance: Provenance,
     scan_started_ns: int,
     verify_content: bool = False,
-    policies: Policies = DEFAULTS,
 ) -> Update:
     """Finds out what there is to do.
 
     Args:
-        folder: the feature set.
+        layout: of the feature set.
         base: its committed state, None for a new one.
         source: where the clips come from.
         clips: table of path, start, duration, size, mtime_ns, label, group, partition.
         spec: the front end.
-        storage_format: `tfrecord` or `parquet`.
+        provenance: what the manifest shall say of the source, of what chose the clips, and of policies.
         scan_started_ns: when the scan began, in nanoseconds since the epoch.
         verify_content: whether contents are compared where times tell that nothing has changed.
-        policies: whether odd clips are used.
 
     Raises:
         RunError: a table of the state cannot be read.
     """
-    cache = empty_cache() if base is None else _without_lost(read_cache(folder, base), folder, base)
+    policies = provenance.policies
+    cache = empty_cache() if base is None else _without_lost(read_cache(layout, base), layout, base)
     if base is not None and policies != base.policies:
         cache = decided_anew(cache, policies)
     same_root = base is not None and base.source.get("root") == source.root
-    last_scan = last_scan_ns(folder, base.state) if base is not None and same_root else None
+    last_scan = last_scan_ns(layout, base.state) if base is not None and same_root else None
     evidence = Evidence(source.root, scan_started_ns, last_scan, verify_content, _other_decoder(base, cache))
     changes = compare(clips, cache, evidence)
     shards = {} if base is None else base.partitions
     state = 0 if base is None else base.state
-    plan = make_plan(changes, shards, spec, storage_format, state, source.root, policies)
-    todo = [name for name in plan.units if not is_finished(folder, name, storage_format)]
+    plan = make_plan(changes, shards, spec, layout.storage_format, state, source.root, policies)
+    todo = [name for name in plan.units if not is_finished(layout, name)]
     new = any(changes.computed[plan.units[name]].any() for name in todo)
-    spare = read_spare(folder, base, spec.fingerprint, storage_format) if new else empty_cache()
-    found = (changes, plan, scan_started_ns, todo, spare, spare_lines(changes, spare))
-    return Update(folder, base, source, spec, storage_format, *found)
+    spare = read_spare(layout, base, spec.fingerprint) if new else empty_cache()
+    return Update(
+        layout=layout,
+        base=base,
+        source=source,
+        spec=spec,
+        provenance=provenance,
+        changes=changes,
+        plan=plan,
+        scan_started_ns=scan_started_ns,
+        todo=todo,
+        spare=spare,
+        spare_of=spare_lines(changes, spare),
+    )
 
 
 def check_space(update: Update) -> None:
     """Says how much a run will write; raises `RunError` where the file system has no room for it."""
     if not update.todo:
         return
-    free = shutil.disk_usage(update.folder).free
+    folder = update.layout.root
+    free = shutil.disk_usage(folder).free
     shards = f"{len(update.todo):,} {'shard' if len(update.todo) == 1 else 'shards'}"
     LOG.info("%s to write in %s, %s are free", size_text(update.bytes), shards, size_text(free))
     if update.bytes > free:
         raise RunError(
-            f"{update.folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
-            f"make room (python -m features.prune {update.folder} removes what no state names any more), give an "
+            f"{folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
+            f"make room (python -m features.prune {folder} removes what no state names any more), give an "
             '--output on another disk, or storage_dtype = "float16" in a spec, which halves it'
         )
 
@@ -222,21 +226,21 @@ def check_removal(update: Update, limit: int | None) -> None:
     """
     if update.base is None or not update.changes.removed:
         return
-    committed, removed = update.base.counts["clips"], update.changes.removed
+    folder, committed, removed = update.layout.root, update.base.counts["clips"], update.changes.removed
     if limit is not None and limit < committed:
-        raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {update.folder}; if "
+        raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {folder}; if "
                          "that is meant, give --allow-removal")  # fmt: skip
     if 2 * removed > committed:
         raise UsageError(
-            f"{removed:,} of the {committed:,} clips of {update.folder} are not in {update.source.root} any more; if "
+            f"{removed:,} of the {committed:,} clips of {folder} are not in {update.source.root} any more; if "
             "that is meant, and no disk is missing, give --allow-removal"
         )
 
 
-def _without_lost(cache: pa.Table, folder: Path, base: Manifest) -> pa.Table:
+def _without_lost(cache: pa.Table, layout: Layout, base: Manifest) -> pa.Table:
     """Returns what a state knows less the rows of shards whose file is gone or cut off: these are computed again."""
     shards = base.all_shards
-    lost = [shard.name for shard in shards if not is_whole(folder, shard, base.storage_format)]
+    lost = [shard.name for shard in shards if not is_whole(layout, shard)]
     if not lost:
         return cache
     return cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import soundfile
 from numpy.typing import NDArray
 
@@ -20,6 +18,7 @@ from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
 from features.runtime.log import LOG
 from features.sources.paths import clip_file
+from features.store.clips_table import read_clips
 from features.store.manifest import load_manifest
 from model.inference.artifact import Artifact
 
@@ -133,11 +132,12 @@ def real_signals(run: Path, spec: FeatureSpec, reads_file: Callable[[str], bool]
     try:
         folder = Path(json.loads((run / "config.json").read_text(encoding="utf-8"))["features"])
         manifest = load_manifest(folder)
-        table = pq.ParquetFile(folder / manifest.clips_file)
-        rows = next(table.iter_batches(_TABLE_ROWS, columns=["path", "start", "duration"]))
+        rows = read_clips(manifest.layout(folder), manifest, ["path", "start", "duration"], _TABLE_ROWS)
         root = manifest.source["root"]
-    except (UsageError, OSError, ValueError, KeyError, TypeError, StopIteration, pa.ArrowException):
+    except (UsageError, OSError, ValueError, KeyError, TypeError):
         return [], "the features that it was trained on are not where its config.json says"
+    except RunError as error:
+        return [], str(error)
     signals = []
     for row in rows.take(np.unique(np.linspace(0, len(rows) - 1, _REAL_CLIPS).astype(int))).to_pylist():
         path = clip_file(root, row["path"])

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.io.parquet import read_table
+from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
 
 # One group of so many is held out.
@@ -36,9 +36,10 @@ def hold_out(folder: str | Path, manifest: Manifest, partitions: Iterable[str]) 
 
     Raises:
         UsageError: there is one group only.
+        RunError: the clips table cannot be read, or is not the one that was committed.
     """
     names = [shard.name for shard in manifest.shards(partitions)]
-    clips = read_table(Path(folder) / manifest.clips_file, columns=["shard", "row", "group"])
+    clips = read_clips(manifest.layout(folder), manifest, ["shard", "row", "group"])
     clips = clips.filter(pc.is_in(clips["shard"], value_set=pc.cast(names, "string")))
     groups = sorted(pc.unique(clips["group"]).to_pylist(), key=_hash)
     if len(groups) < 2:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from features.errors import SoundmillError
 from features.store.manifest import Manifest
-from features.store.shards import Shard, ShardRows, read_shard, rows_per_shard, shard_path
+from features.store.shards import Shard, ShardRows, read_shard, rows_per_shard
 from model.training.holdout import Selection
 
 _READER_THREADS = 2
@@ -69,9 +69,7 @@ class Rows:
         """Reads the rows of a shard, into `memory` where that is given, or takes them from where they are kept."""
         if shard.name in self._kept:
             return self._kept[shard.name]
-        storage_format = self.manifest.storage_format
-        path = shard_path(self.folder, shard.name, storage_format)
-        rows = read_shard(path, storage_format, shard, self.manifest.spec, memory)
+        rows = read_shard(self.manifest.layout(self.folder), shard, self.manifest.spec, memory)
         if self.selection is not None:
             rows = rows.take(self.selection[shard.name])
         if self.in_memory:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from features.sources.folder import scan
 from features.sources.partition import assign
 from features.sources.policies import DEFAULTS
 from features.store import parquet_rows
-from features.store.manifest import Manifest, existing_manifest
+from features.store.layout import Layout
+from features.store.manifest import Manifest, Provenance, existing_manifest
 from features.store.run_log import append_run
 from features.update.shard_builder import build_shard
 from features.update.update import Update, prepare
@@ -101,10 +103,14 @@ def found(root: Path) -> tuple[Source, pa.Table]:
     return source, assign(source.clips, source.root, None, None)[0]
 
 
+def provenance_of(source: Source) -> Provenance:
+    """What a manifest says of a source that was asked for without options."""
+    return Provenance(DEFAULTS, source.described, {"group": None, "split": None, "limit": None})
+
+
 def new_set(folder: Path) -> Path:
     """An empty feature set: the folders that the pipeline makes."""
-    for name in ("shards", "reports"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    Layout(folder, "tfrecord").make_folders()
     return folder
 
 
@@ -120,12 +126,14 @@ def prepared(
     scan_started_ns = time.time_ns() if scan_started_ns is None else scan_started_ns
     source, clips = found(root)
     base = existing_manifest(folder)
-    return prepare(folder, base, source, clips, spec, storage_format, scan_started_ns, verify_content)
+    layout = Layout(folder, storage_format)
+    return prepare(layout, base, source, clips, spec, provenance_of(source), scan_started_ns, verify_content)
 
 
 def units_of(update: Update) -> list[ShardUnit]:
     """The units that are to be done, as a worker gets them, through a work list."""
-    work_list = update.folder.parent / f"work-{update.folder.name}-{os.getpid()}.parquet"
+    folder = update.layout.root
+    work_list = folder.parent / f"work-{folder.name}-{os.getpid()}.parquet"
     update.write_work_list(work_list)
     with pq.ParquetFile(work_list) as file:
         units = [read_unit(file, number) for number in range(len(update.todo))]
@@ -140,16 +148,14 @@ def planned(root: Path, folder: Path, spec: FeatureSpec = TINY, storage_format: 
 
 def build_units(update: Update) -> None:
     """Does in this process what the pipeline does in workers."""
-    new_set(update.folder)
+    update.layout.make_folders()
     for unit in units_of(update):
-        build_shard(unit, str(update.folder), update.source.root, update.spec, update.storage_format)
+        build_shard(unit, update.layout, update.source.root, update.spec)
 
 
-def committed(update: Update, **described: Any) -> tuple[Manifest, bool]:
-    """Commits what was built."""
-    options = {"group": None, "split": None, "limit": None}
-    described = {"policies": DEFAULTS, "source": update.source.described, "options": options, **described}
-    return update.commit(**described)
+def committed(update: Update, **provenance: Any) -> tuple[Manifest, bool]:
+    """Commits what was built, with another provenance where it is given."""
+    return replace(update, provenance=replace(update.provenance, **provenance)).commit()
 
 
 def featurized(
@@ -159,7 +165,7 @@ def featurized(
     update = prepared(root, folder, spec, storage_format, **options)
     build_units(update)
     manifest, _ = committed(update)
-    append_run(folder, {**update.figures, "state": manifest.state, "scan_started_ns": update.scan_started_ns})
+    append_run(update.layout, {**update.figures, "state": manifest.state, "scan_started_ns": update.scan_started_ns})
     return update, manifest
 
 

@@ -34,9 +34,8 @@ from features.maintenance.removal import prune
 from features.sources.content_hash import content_hash
 from features.sources.paths import escape_path
 from features.store.inventory import names_of
-from features.store.manifest import MANIFEST, Manifest, existing_manifest, load_manifest
-from features.store.shards import FORMATS, shard_path
-from features.store.unit_report import report_path
+from features.store.layout import FORMATS, MANIFEST
+from features.store.manifest import Manifest, existing_manifest, load_manifest
 from features.update import plan as plan_module
 from features.update import shard_builder
 from features.update.update import Update
@@ -103,7 +102,7 @@ def killed() -> None:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Dealing:
     """How the shards of a history are dealt out, small enough that a few files fill and merge some."""
 
     storage_format: str
@@ -133,7 +132,7 @@ def stop_at(patch: pytest.MonkeyPatch, point: str, number: int, stop: Callable[[
     patch.setattr(where, name, called)
 
 
-def killed_run(root: Path, folder: Path, layout: Layout, verify: bool, point: str, number: int) -> None:
+def killed_run(root: Path, folder: Path, layout: Dealing, verify: bool, point: str, number: int) -> None:
     """A featurize that kills its own process."""
     with layout.patched() as patch, contextlib.suppress(SoundmillError):
         stop_at(patch, point, number, killed)
@@ -296,8 +295,8 @@ def edit_set(folder: Path, kind: str, one: int) -> bool:
         prune(folder, keep=one % 2)
         return True
     path = {
-        "lose shard": shard_path(folder, shard.name, manifest.storage_format),
-        "lose report": report_path(folder, shard.name),
+        "lose shard": manifest.layout(folder).shard(shard.name),
+        "lose report": manifest.layout(folder).report(shard.name),
         "lose diary": folder / "runs.jsonl",
         "lose rejects": folder / manifest.rejects_file,
     }[kind]
@@ -374,7 +373,7 @@ def rows_of(folder: Path, manifest: Manifest) -> dict[str, Row]:
     partitions = {shard.name: name for name, shards in manifest.partitions.items() for shard in shards}
     read = {}
     for shard in manifest.all_shards:
-        path = shard_path(folder, shard.name, manifest.storage_format)
+        path = manifest.layout(folder).shard(shard.name)
         content = path.read_bytes()
         assert (len(content), google_crc32c.value(content)) == (shard.bytes, shard.crc32c)
         read[shard.name] = content, shard_rows(path, manifest.storage_format)
@@ -472,7 +471,7 @@ class Expected:
 class History:
     """A source, its feature set, and what has become of both."""
 
-    def __init__(self, base: Path, layout: Layout, processes: Any) -> None:
+    def __init__(self, base: Path, layout: Dealing, processes: Any) -> None:
         self.source = SourceFolder(base / "source")
         self.source.root.mkdir()
         self.folder, self.cold, self.layout, self.processes = base / "set", base / "cold", layout, processes
@@ -646,7 +645,7 @@ STEP = st.tuples(
     ),
 )
 LAYOUT = st.builds(
-    lambda storage_format, dealt: Layout(storage_format, *dealt),
+    lambda storage_format, dealt: Dealing(storage_format, *dealt),
     st.sampled_from(FORMATS), st.sampled_from([(1024, 8), (6, 8), (5, 3), (20, 2)]),
 )  # fmt: skip
 FIRST = [("add", 3 * number + number % 3, number) for number in range(8)]
@@ -658,10 +657,10 @@ GROWTH = st.tuples(
              min_size=1, max_size=1),
     st.just(("run", ())),
 )  # fmt: skip
-GROWN = st.builds(Layout, st.sampled_from(FORMATS), st.sampled_from([40, 1024]), st.just(8))
+GROWN = st.builds(Dealing, st.sampled_from(FORMATS), st.sampled_from([40, 1024]), st.just(8))
 
 
-def live_through(base: Path, processes: Any, layout: Layout, steps: list[Any]) -> Counter[str]:
+def live_through(base: Path, processes: Any, layout: Dealing, steps: list[Any]) -> Counter[str]:
     """Lets a history happen; after the last step a whole run ends it."""
     with tempfile.TemporaryDirectory(dir=base) as place:
         history = History(Path(place), layout, processes)
@@ -684,7 +683,7 @@ def check_histories(base: Path, processes: Any, layouts: Any, step: Any, steps: 
 
     @settings(max_examples=number, phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
     @given(layouts, st.lists(step, min_size=steps, max_size=steps))
-    def check(layout: Layout, history: list[Any]) -> None:
+    def check(layout: Dealing, history: list[Any]) -> None:
         met.update(live_through(base, processes, layout, history))
 
     check()

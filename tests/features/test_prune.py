@@ -11,12 +11,12 @@ from features.maintenance import removal
 from features.maintenance.removal import prune
 from features.prune import parse_age
 from features.store import commit as commit_module
-from features.store.inventory import names_of, total_bytes, unreferenced
+from features.store.inventory import Unreferenced, names_of, total_bytes, unreferenced
 from features.store.known_rows import read_cache
-from features.store.locks import LOCKS, committing, running
-from features.store.manifest import MANIFEST, Manifest, load_manifest
-from features.store.run_log import RUNS
-from features.store.shards import read_shard, shard_path
+from features.store.layout import LOCKS, MANIFEST, RUN_LOG, Layout
+from features.store.locks import committing, running
+from features.store.manifest import Manifest, load_manifest
+from features.store.shards import read_shard
 from features.store.unit_report import read_report
 from tests.conftest import call, run_command
 from tests.features.examples import build_units, committed, featurized, new_set, prepared
@@ -96,10 +96,13 @@ def read_all(folder: Path, manifest: Manifest) -> int:
     """Reads all that a state names, and proves it; returns the number of rows."""
     shards = manifest.all_shards
     for shard in shards:
-        path = shard_path(folder, shard.name, manifest.storage_format)
-        assert len(read_shard(path, manifest.storage_format, shard, manifest.spec).paths) == shard.rows
-        assert read_report(folder, shard.name).shard == shard
-    assert len(read_cache(folder, manifest)) == manifest.counts["clips"] == sum(shard.rows for shard in shards)
+        assert len(read_shard(manifest.layout(folder), shard, manifest.spec).paths) == shard.rows
+        assert read_report(manifest.layout(folder), shard.name).shard == shard
+    assert (
+        len(read_cache(manifest.layout(folder), manifest))
+        == manifest.counts["clips"]
+        == sum(shard.rows for shard in shards)
+    )
     return manifest.counts["clips"]
 
 
@@ -112,8 +115,13 @@ def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
+def unreferenced_in(folder: Path) -> Unreferenced:
+    manifest = load_manifest(folder)
+    return unreferenced(manifest.layout(folder), manifest)
+
+
 def names_that_may_go(folder: Path) -> set[str]:
-    return set(tree(folder)) - {MANIFEST, RUNS}
+    return set(tree(folder)) - {MANIFEST, RUN_LOG}
 
 
 @pytest.mark.parametrize("keep", [0, 1, 2, 4, 9])
@@ -213,7 +221,8 @@ def test_a_file_of_a_state_that_goes_waits_while_it_is_young(base):
 def test_a_dry_run_changes_nothing_and_says_what_would_go(base, tmp_path, capsys, arguments):
     folder = base / "set"
     before = tree(folder)
-    with running(folder), committing(folder):  # it asks for neither lock, and makes none
+    layout = Layout(folder, "tfrecord")
+    with running(layout), committing(layout):  # it asks for neither lock, and makes none
         for name in LOCKS:
             (folder / name).unlink()
         result = run_command("features.prune", folder, "--dry-run", *arguments, "--summary", tmp_path / "dry.json")
@@ -243,7 +252,7 @@ def test_unreferenced_files_are_told_apart(base):
     lone = f"shards/training-{DIGEST}.tfrecord"
     (folder / lone).write_bytes(b"12345")
     before = tree(folder)
-    found = unreferenced(folder, load_manifest(folder))
+    found = unreferenced_in(folder)
     assert tree(folder) == before
     assert [file.path for file in found.by_none] == [lone]
     assert total_bytes(found.by_none) == 5
@@ -252,7 +261,7 @@ def test_unreferenced_files_are_told_apart(base):
     assert total_bytes(found.by_earlier) == sum((folder / file.path).stat().st_size for file in found.by_earlier)
     assert found.states == [1, 2, 3, 4]
     prune(folder, 0, 0)
-    found = unreferenced(folder, load_manifest(folder))
+    found = unreferenced_in(folder)
     assert (found.by_none, found.by_earlier, found.states, found.unreadable) == ([], [], [], {})
 
 
@@ -439,7 +448,7 @@ def test_where_a_state_cannot_be_read_nothing_goes(base, tmp_path, damage, dry_r
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
     assert tree(folder) == before
-    assert list(unreferenced(folder, load_manifest(folder)).unreadable) == [str(path.relative_to(folder))]
+    assert list(unreferenced_in(folder).unreadable) == [str(path.relative_to(folder))]
     path.unlink()  # the way out
     prune(folder, 0, 0, dry_run)
 
@@ -473,13 +482,13 @@ def test_a_commit_that_did_not_end_leaves_no_earlier_state(base, monkeypatch):
         with pytest.raises(Killed):
             committed(update)
     assert (folder / state_file(5)).exists()
-    assert unreferenced(folder, load_manifest(folder)).states == [1, 2, 3, 4]
+    assert unreferenced_in(folder).states == [1, 2, 3, 4]
     choice = prune(folder, 1, DAY_NS)
     assert choice.latest == [4]
     assert state_file(5) in {file.path for file in choice.waiting}
     assert len([file for file in choice.waiting if file.kind == "tables"]) == 2
     # What the run has finished is not lost, and the commit can be made.
-    assert prepared(base / "words", folder, storage_format=update.storage_format).todo == []
+    assert prepared(base / "words", folder, storage_format=update.layout.storage_format).todo == []
     assert committed(update)[0].state == 6
     make_old(folder)
     assert prune(folder, 1, DAY_NS).latest == [5]

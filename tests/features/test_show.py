@@ -23,10 +23,11 @@ from features.pictures.comparison_picture import draw_comparison
 from features.pictures.examples import choose, load_examples, shown_classes
 from features.pictures.overview import draw_overview
 from features.runtime.quantities import duration_text
+from features.store.layout import Layout
 from features.store.manifest import load_manifest
 from features.store.run_log import read_runs
 from features.store.run_table import history_lines
-from features.store.summary import describe, figures_of, lines_of
+from features.store.summary import Description, describe, figures_of, lines_of
 from tests.conftest import call, clips_table, run_command
 from tests.features.examples import LOG_MEL, STFT, changed, clip_rows, featurized
 from tests.features.pictures.test_drawing import misplaced
@@ -64,8 +65,13 @@ def words_set(tmp_path_factory) -> Path:
     return make_set(root, tmp_path_factory.mktemp("sets") / "words")
 
 
+def described(folder: Path) -> Description:
+    manifest = load_manifest(folder)
+    return describe(manifest.layout(folder), manifest)
+
+
 def shown(folder: Path):
-    description = describe(folder, load_manifest(folder))
+    description = described(folder)
     examples = load_examples(description)
     return description, examples, draw_overview(description, examples)
 
@@ -100,7 +106,7 @@ def test_the_text_says_what_is_in_a_set(words_set, capsys, tmp_path):
 
 def test_the_figures_are_those_of_the_clips(words_set):
     manifest = load_manifest(words_set)
-    figures = figures_of(describe(words_set, manifest))
+    figures = figures_of(describe(manifest.layout(words_set), manifest))
     seconds = np.array(clips_table(words_set, manifest)["seconds"].to_pylist())
     assert figures["durations"] == {"min": seconds.min(), "median": np.median(seconds), "max": seconds.max()}
     assert figures["seconds"] == pytest.approx(seconds.sum())
@@ -113,7 +119,7 @@ def test_the_figures_are_those_of_the_clips(words_set):
 
 def test_a_preset_is_named(tmp_path):
     folder = make_set(write_classes(tmp_path / "source", ["a", "b"], 2), tmp_path / "set", STFT)
-    description = describe(folder, load_manifest(folder))
+    description = described(folder)
     assert figures_of(description)["preset"] == "speech-commands"
     assert any("preset speech-commands; a clip has shape (124, 129)" in line for line in lines_of(description))
 
@@ -130,7 +136,7 @@ def grown_set(tmp_path) -> Path:
 
 
 def line_with(start: str, folder: Path) -> str:
-    [line] = [line for line in lines_of(describe(folder, load_manifest(folder))) if line.startswith(start)]
+    [line] = [line for line in lines_of(described(folder)) if line.startswith(start)]
     return line
 
 
@@ -139,7 +145,7 @@ def test_earlier_states_and_what_can_be_pruned_are_told(grown_set):
     old = [path for path in grown_set.rglob("*") if path.is_file()]
     lone = grown_set / "shards" / "training-0123456789abcdef01234567.tfrecord"
     lone.write_bytes(b"x" * 2_500)
-    figures = figures_of(describe(grown_set, load_manifest(grown_set)))
+    figures = figures_of(described(grown_set))
     assert figures["earlier_states"] == [1, 2]
     assert figures["unreferenced"]["by_none"] == {"files": 1, "bytes": 2_500}
     # Nothing but new shards was made: two tables of two states each, and the states.
@@ -157,7 +163,7 @@ def test_earlier_states_and_what_can_be_pruned_are_told(grown_set):
     prune(grown_set, 0, 0)
     assert line_with("state  ", grown_set).endswith("; no earlier ones there")
     assert line_with("to prune ", grown_set) == "to prune    nothing"
-    assert "features.prune" not in "".join(lines_of(describe(grown_set, load_manifest(grown_set))))
+    assert "features.prune" not in "".join(lines_of(described(grown_set)))
 
 
 def test_an_earlier_state_that_cannot_be_read_is_told(grown_set, capsys):
@@ -167,13 +173,13 @@ def test_an_earlier_state_that_cannot_be_read_is_told(grown_set, capsys):
     text = capsys.readouterr().out
     assert f"{state} is not the manifest of a feature set" in text
     assert f"features.prune {grown_set} refuses" in text
-    figures = figures_of(describe(grown_set, load_manifest(grown_set)))
+    figures = figures_of(described(grown_set))
     assert figures["unreadable_states"] == ["states/manifest-000001.json"]
     assert figures["earlier_states"] == [1, 2]
 
 
 def test_the_last_runs_are_told(grown_set):
-    table = [line.split() for line in history_lines(read_runs(grown_set))]
+    table = [line.split() for line in history_lines(read_runs(Layout(grown_set, "tfrecord")))]
     assert table[0] == ["runs", "4,", "the", "latest", "last"]
     assert " ".join(table[1]) == "scan begun state clips computed copied kept removed rejected seconds hit rate"
     # Of this helper's lines; those of the command tell all.
@@ -181,9 +187,9 @@ def test_the_last_runs_are_told(grown_set):
         [state, "-", computed, "0", kept, "0", "-", "-", "-"]
         for state, computed, kept in (("1", "4", "0"), ("1", "0", "4"), ("2", "2", "4"), ("3", "1", "6"))
     ]
-    figures = figures_of(describe(grown_set, load_manifest(grown_set)))
+    figures = figures_of(described(grown_set))
     assert [run["computed"] for run in figures["runs"]] == [4, 0, 2, 1]
-    assert figures["runs"] == read_runs(grown_set)
+    assert figures["runs"] == read_runs(Layout(grown_set, "tfrecord"))
 
 
 def test_the_runs_of_the_command_are_told_in_full(feature_set, tmp_path, capsys):
@@ -228,7 +234,7 @@ def test_the_lines_of_older_versions_and_of_other_hands_are_shown():
 
 
 def test_a_file_that_goes_away_meanwhile_is_not_counted(grown_set, monkeypatch):
-    size = describe(grown_set, load_manifest(grown_set)).disk_bytes
+    size = described(grown_set).disk_bytes
     getsize = os.path.getsize
 
     def vanished(path):
@@ -238,7 +244,7 @@ def test_a_file_that_goes_away_meanwhile_is_not_counted(grown_set, monkeypatch):
 
     monkeypatch.setattr(os.path, "getsize", vanished)
     lost = (grown_set / "runs.jsonl").stat().st_size
-    assert describe(grown_set, load_manifest(grown_set)).disk_bytes == size - lost
+    assert described(grown_set).disk_bytes == size - lost
 
 
 @pytest.mark.parametrize(
@@ -298,7 +304,7 @@ def test_no_text_is_cut_off_or_overlaps(tmp_path, classes, drawn, name):
 def test_of_many_classes_the_largest_are_shown(tmp_path):
     source = write_classes(tmp_path / "source", [f"k{number:02d}" for number in range(70)], 2)
     folder = make_set(source, tmp_path / "set")
-    description = describe(folder, load_manifest(folder))
+    description = described(folder)
     labels = shown_classes(description)
     examples = load_examples(description)
     figure = draw_overview(description, examples[:6])
@@ -460,7 +466,8 @@ def test_a_set_without_its_clips_table_ends_the_run(words_set, tmp_path, damage)
     folder = Path(shutil.copytree(words_set, tmp_path / "set"))
     table = folder / load_manifest(folder).clips_file
     table.unlink() if damage == "missing" else table.write_bytes(b"no table")
-    with pytest.raises(RunError, match="cannot read the clips table") as error:
+    message = "cannot read the clips table" if damage == "missing" else "is not the one that was committed"
+    with pytest.raises(RunError, match=message) as error:
         call("features.show", folder)
     assert "\n" not in str(error.value)
 

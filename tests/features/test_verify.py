@@ -20,10 +20,10 @@ from features.errors import RunError, UsageError
 from features.maintenance.repair import repair
 from features.maintenance.verification import verify
 from features.sources.content_hash import table_hash
+from features.store.layout import FORMATS, Layout
 from features.store.locks import committing
 from features.store.manifest import load_manifest
-from features.store.shards import FORMATS, Shard, read_shard, shard_path
-from features.store.unit_report import report_path
+from features.store.shards import Shard, read_shard
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
 from tests.features.examples import STFT, TINY, featurized, other_libraries
 from tests.model.untrained import save_untrained
@@ -101,7 +101,7 @@ def shards_of(folder: Path) -> list[Shard]:
 
 
 def path_of(folder: Path, shard: Shard) -> Path:
-    return shard_path(folder, shard.name, load_manifest(folder).storage_format)
+    return load_manifest(folder).layout(folder).shard(shard.name)
 
 
 def flip(path: Path, offset: int, mask: int = 1) -> None:
@@ -141,11 +141,11 @@ def test_two_processes_find_and_repair_what_one_finds(whole):
         flip(path_of(whole, shard), shard.bytes // 2)
     path_of(whole, shards[9]).unlink()
     manifest = load_manifest(whole)
-    found = verify(whole, manifest, workers=2)
+    found = verify(manifest.layout(whole), manifest, workers=2)
     assert [damage.name for damage in found] == [shards[number].name for number in (1, 4, 7, 9)]
-    assert found == verify(whole, manifest, workers=1)
-    assert repair(whole, manifest, found, workers=2) == ([damage.name for damage in found], {})
-    assert verify(whole, manifest, workers=1) == []
+    assert found == verify(manifest.layout(whole), manifest, workers=1)
+    assert repair(manifest.layout(whole), manifest, found, workers=2) == ([damage.name for damage in found], {})
+    assert verify(manifest.layout(whole), manifest, workers=1) == []
 
 
 def damage_a_tensor(folder: Path, shard: Shard) -> str:
@@ -156,7 +156,7 @@ def damage_a_tensor(folder: Path, shard: Shard) -> str:
 
 
 def damage_a_label(folder: Path, shard: Shard) -> str:
-    rows = read_shard(path_of(folder, shard), load_manifest(folder).storage_format, shard, TINY)
+    rows = read_shard(load_manifest(folder).layout(folder), shard, TINY)
     flip(path_of(folder, shard), path_of(folder, shard).read_bytes().rindex(rows.labels[0].encode()))
     return f"; the features of 0 of {shard.rows} clips are damaged"
 
@@ -189,27 +189,27 @@ def make_a_folder(folder: Path, shard: Shard) -> str:
 
 
 def remove_the_report(folder: Path, shard: Shard) -> str:
-    report_path(folder, shard.name).unlink()
+    Layout(folder, "tfrecord").report(shard.name).unlink()
     return "its report is missing"
 
 
 def garble_the_report(folder: Path, shard: Shard) -> str:
-    report_path(folder, shard.name).write_bytes(b"PAR1 and nothing more PAR1")
+    Layout(folder, "tfrecord").report(shard.name).write_bytes(b"PAR1 and nothing more PAR1")
     return "its report is not the one that was written: "
 
 
 def take_another_report(folder: Path, shard: Shard) -> str:
     other = next(other for other in shards_of(folder) if other.name != shard.name)
-    shutil.copy(report_path(folder, other.name), report_path(folder, shard.name))
+    shutil.copy(Layout(folder, "tfrecord").report(other.name), Layout(folder, "tfrecord").report(shard.name))
     return f"its report is not the one that was written: it tells of Shard(name='{other.name}'"
 
 
 def change_the_sums_of_the_report(folder: Path, shard: Shard) -> str:
-    table = pq.read_table(report_path(folder, shard.name))
+    table = pq.read_table(Layout(folder, "tfrecord").report(shard.name))
     metadata = json.loads(table.schema.metadata[b"soundmill"])
     metadata["statistics"]["total"][3] += 1e-6 * metadata["statistics"]["count"]
     table = table.replace_schema_metadata({b"soundmill": json.dumps(metadata, sort_keys=True)})
-    pq.write_table(table, report_path(folder, shard.name))
+    pq.write_table(table, Layout(folder, "tfrecord").report(shard.name))
     return "the sums of its report are not those of its rows"
 
 
@@ -390,7 +390,7 @@ def test_the_order_of_the_clips_table_is_of_no_account(whole):
     table = clips_table(whole, load_manifest(whole))
     order = np.random.default_rng(0).permutation(len(table)).tolist()
     with_clips(whole, **{name: lambda values: [values[line] for line in order] for name in table.column_names})
-    assert verify(whole, load_manifest(whole)) == []
+    assert verify(load_manifest(whole).layout(whole), load_manifest(whole)) == []
 
 
 def test_sums_of_the_manifest_that_are_not_those_of_the_rows_are_named(whole, capsys):
@@ -655,7 +655,7 @@ def test_a_state_that_was_committed_meanwhile_is_left_alone(own, capsys, monkeyp
     write_wav(root / "yes" / "aaaaaaaa_nohash_0.wav", noise(70, seed=9))
     featurized(root, folder)
     remove(folder, shards_of(folder)[0])
-    monkeypatch.setattr("features.verify.load_manifest", lambda _: stale)
+    monkeypatch.setattr("features.maintenance.verification.load_manifest", lambda _: stale)
     before = tree(folder)
     with pytest.raises(RunError, match="another state was committed into"):
         call("features.verify", folder, "--repair")
@@ -667,7 +667,7 @@ def test_a_repair_waits_for_a_commit(made, tmp_path):
     before = tree(folder)
     victim = shards_of(folder)[0]
     remove(folder, victim)
-    with committing(folder):
+    with committing(Layout(folder, "tfrecord")):
         lock = f":{os.stat(folder / '.lock').st_ino} "
         process = start_command("features.verify", folder, "--repair")
         waiting = r"\d+: -> FLOCK +ADVISORY +WRITE .*" + lock

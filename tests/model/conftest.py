@@ -10,6 +10,8 @@ from features.sources.clips import Clip
 from features.sources.folder import scan
 from features.sources.partition import PARTITIONS, assign
 from features.store.commit import commit, gather
+from features.store.layout import Layout
+from features.store.manifest import Provenance
 from features.update.shard_builder import build_shard
 from features.update.work_list import ShardUnit
 from tests.model.untrained import save_untrained
@@ -22,8 +24,8 @@ SHARD_ROWS = (1, 7, 11, 8, 10, 9, 2, 12, 5, 6)
 
 def make_small_shards(source: Path, folder: Path, storage_format: str) -> Path:
     """Featurizes a source into ten shards of training clips, and one of all the others."""
-    (folder / "shards").mkdir(parents=True)
-    (folder / "reports").mkdir()
+    layout = Layout(folder, storage_format)
+    layout.make_folders()
     scanned = scan(str(source), labelled=True)
     clips = assign(scanned.clips, scanned.root, None, None)[0]
     # The order of the folder would give each shard one class; any other order will do.
@@ -38,11 +40,10 @@ def make_small_shards(source: Path, folder: Path, storage_format: str) -> Path:
     rest = tuple(Clip(**row) for row in rows if row["partition"] == "validation")
     units.append(ShardUnit(f"validation-{0:024d}", rest))
     for unit in units:
-        build_shard(unit, str(folder), scanned.root, SMALL_SPEC, storage_format)
+        build_shard(unit, layout, scanned.root, SMALL_SPEC)
     partitions = {name: [unit.name for unit in units if unit.name.startswith(name)] for name in PARTITIONS}
-    contents = gather(folder, partitions, {}, [], SMALL_SPEC, storage_format)
-    source = {"kind": "folder", "root": scanned.root}
-    commit(folder, contents, None, storage_format, spec=SMALL_SPEC, policies={}, source=source, options={})
+    contents = gather(layout, partitions, {}, [], SMALL_SPEC)
+    commit(layout, contents, None, SMALL_SPEC, Provenance({}, {"kind": "folder", "root": scanned.root}, {}))
     return folder
 
 

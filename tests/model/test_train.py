@@ -12,7 +12,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from features.errors import RunError, UsageError
 from features.store.manifest import load_manifest
-from features.store.shards import shard_path
 from model.evaluation.evaluator import evaluate
 from model.inference.artifact import load_artifact
 from model.training.history import read_history
@@ -161,8 +160,9 @@ def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_
 @pytest.mark.parametrize("partition", ["training", "validation", "testing"])
 def test_a_damaged_shard_ends_a_training_and_is_named(feature_set, tmp_path, partition):
     features = shutil.copytree(feature_set, tmp_path / "set")
-    shard = load_manifest(features).shards([partition])[0]
-    path = shard_path(features, shard.name, "tfrecord")
+    manifest = load_manifest(features)
+    shard = manifest.shards([partition])[0]
+    path = manifest.layout(features).shard(shard.name)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunError, match=shard.name):
         train(str(features), str(tmp_path / "run"), {"epochs": 1, "batch_size": 16, "test_on": ("testing",)})

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from features.frontend.presets import load_spec
 from features.io.tfrecord import records
-from features.store.manifest import MANIFEST, Manifest, existing_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.layout import MANIFEST, Layout
+from features.store.manifest import Manifest, existing_manifest
+from features.store.shards import read_shard
 from features.store.unit_report import is_finished, read_report
 from features.update.request import Request
 from features.update.shard_builder import BuildJob
@@ -167,7 +168,7 @@ def named(folder: Path, states: bool = True) -> dict[str, bytes]:
     manifest = existing_manifest(folder)
     paths = [folder / MANIFEST, folder / manifest.clips_file, folder / manifest.rejects_file]
     for shard in manifest.all_shards:
-        paths += [shard_path(folder, shard.name, manifest.storage_format), folder / f"reports/{shard.name}.parquet"]
+        paths += [manifest.layout(folder).shard(shard.name), manifest.layout(folder).report(shard.name)]
     paths += sorted((folder / "states").glob("*.json")) if states else []
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -181,8 +182,7 @@ def read_all(folder: Path, manifest: Manifest) -> int:
     """Reads every shard that a state names; returns the number of rows."""
     rows = 0
     for shard in manifest.all_shards:
-        path = shard_path(folder, shard.name, manifest.storage_format)
-        rows += len(read_shard(path, manifest.storage_format, shard, manifest.spec).paths)
+        rows += len(read_shard(manifest.layout(folder), shard, manifest.spec).paths)
     assert rows == manifest.counts["clips"] == len(pq.read_table(folder / manifest.clips_file))
     return rows
 
@@ -196,11 +196,12 @@ def finished_shards(folder: Path) -> dict[str, int]:
 
 def check_whole(folder: Path, storage_format: str) -> None:
     """Proves that nothing half-written has a final name, whatever has happened to the runs into a folder."""
+    layout = Layout(folder, storage_format)
     for path in without_partial(folder / "reports"):
-        assert is_finished(folder, path.stem, storage_format), path
-        shard = read_report(folder, path.stem).shard
+        assert is_finished(layout, path.stem), path
+        shard = read_report(layout, path.stem).shard
         if shard is not None:
-            assert google_crc32c.value(shard_path(folder, shard.name, storage_format).read_bytes()) == shard.crc32c
+            assert google_crc32c.value(layout.shard(shard.name).read_bytes()) == shard.crc32c
     for path in without_partial(folder / "shards"):
         rows = list(records(memoryview(path.read_bytes()))) if storage_format == "tfrecord" else pq.read_table(path)
         assert len(rows), path

@@ -17,7 +17,7 @@ import pytest
 
 from features.errors import RETRYABLE, Reason
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from tests.conftest import call, clips_table, run_command, start_command, wait_until
 from tests.model.untrained import save_untrained
 from tests.pipelines.bad_files import KINDS, spoiling, wav_16, wav_24
@@ -47,8 +47,7 @@ def rows_of(folder: Path) -> dict[str, list[tuple[str, str, bytes]]]:
     for name, shards in manifest.partitions.items():
         rows[name] = []
         for shard in shards:
-            path = shard_path(folder, shard.name, manifest.storage_format)
-            content = read_shard(path, manifest.storage_format, shard, manifest.spec)
+            content = read_shard(manifest.layout(folder), shard, manifest.spec)
             features = [row.tobytes() for row in content.features]
             rows[name] += zip(content.paths, content.labels, features, strict=True)
     return rows

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.store.shards import FORMATS
+from features.store.layout import FORMATS
 from tests.conftest import call, start_command, wait_until
 from tests.pipelines.conftest import workers_of
 from tests.pipelines.instants import COMMIT, WORK, Run

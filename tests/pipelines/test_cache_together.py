@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.store.shards import FORMATS
+from features.store.layout import FORMATS
 from tests.conftest import start_command
 from tests.pipelines.instants import COMMIT, WORK, Run
 from tests.pipelines.sets import (

@@ -18,7 +18,7 @@ from features.frontend.spectrogram import compute_features
 from features.sources.partition import PARTITIONS, hash_partition
 from features.sources.paths import unescape_path
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav
@@ -35,8 +35,7 @@ def rows_of(folder: Path) -> list[tuple[str, str, bytes]]:
     manifest = load_manifest(folder)
     found = []
     for shard in manifest.shards(PARTITIONS):
-        path = shard_path(folder, shard.name, manifest.storage_format)
-        content = read_shard(path, manifest.storage_format, shard, manifest.spec)
+        content = read_shard(manifest.layout(folder), shard, manifest.spec)
         found += zip(content.paths, content.labels, [row.tobytes() for row in content.features], strict=True)
     return found
 

@@ -14,8 +14,8 @@ import pytest
 
 from features.errors import RunError
 from features.io.atomic import writer_name
-from features.store.manifest import MANIFEST, load_manifest
-from features.store.run_log import RUNS
+from features.store.layout import MANIFEST, RUN_LOG
+from features.store.manifest import load_manifest
 from tests.conftest import STARTED, call, wait_until
 from tests.pipelines.conftest import files_of
 from tests.pipelines.sets import Case, check_whole, differences, featurize, finished_shards, make_case, named
@@ -133,10 +133,10 @@ def test_a_diary_that_finds_no_room_is_a_warning(tmp_path, caplog):
     case = make_case(tmp_path / "case", "cold", "tfrecord")
     folder = tmp_path / "set"
     folder.mkdir()
-    (folder / RUNS).symlink_to("/dev/full")
+    (folder / RUN_LOG).symlink_to("/dev/full")
     manifest, _ = featurize(case.request(folder))
     assert load_manifest(folder) == manifest
-    assert f"this run is not noted in {folder / RUNS}: No space left on device" in caplog.text
+    assert f"this run is not noted in {folder / RUN_LOG}: No space left on device" in caplog.text
 
 
 @pytest.mark.trial

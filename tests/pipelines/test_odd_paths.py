@@ -8,7 +8,7 @@ import pytest
 
 from features.sources.paths import unescape_path
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from tests.conftest import call, clips_table
 from tests.pipelines.conftest import make_old
 from tests.pipelines.test_score import ODD_NAMES
@@ -44,8 +44,7 @@ def test_clips_and_shards_hold_the_paths_that_there_are(feature_set):
     assert sorted(map(unescape_path, in_table)) == expected
     in_shards = []
     for shard in manifest.all_shards:
-        path = shard_path(feature_set, shard.name, manifest.storage_format)
-        in_shards += read_shard(path, manifest.storage_format, shard, manifest.spec).paths
+        in_shards += read_shard(manifest.layout(feature_set), shard, manifest.spec).paths
     assert sorted(map(unescape_path, in_shards)) == expected
 
 

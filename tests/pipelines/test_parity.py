@@ -13,7 +13,7 @@ from features.frontend.clip import clip_waveform
 from features.frontend.spectrogram import compute_features
 from features.sources.partition import PARTITIONS
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from model.inference.artifact import load_artifact
 from model.training.dataset import ordered_dataset
 from model.training.rows import Rows
@@ -79,8 +79,7 @@ def test_the_shard_holds_what_the_front_end_gives_for_the_file(flow):
     manifest = load_manifest(flow.features)
     checked = 0
     for shard in manifest.shards(PARTITIONS):
-        path = shard_path(flow.features, shard.name, manifest.storage_format)
-        rows = read_shard(path, manifest.storage_format, shard, manifest.spec)
+        rows = read_shard(manifest.layout(flow.features), shard, manifest.spec)
         for name, features in zip(rows.paths, rows.features, strict=True):
             waveform = clip_waveform(str(flow.source / name), manifest.spec)[0]
             np.testing.assert_array_equal(features, compute_features([waveform], manifest.spec)[0])

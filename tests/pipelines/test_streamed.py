@@ -2,8 +2,9 @@
 
 from features.frontend.presets import preset
 from features.sources.folder import scan
+from features.store.layout import Layout
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from model.scoring.job import plan_batches
 from tests.conftest import call
 from tests.features.audio.test_decode import encoded, without_length
@@ -25,5 +26,5 @@ def test_a_streamed_flac_is_featurized_and_planned_as_the_file_that_knows_its_le
     manifest = load_manifest(tmp_path / "set")
     assert manifest.counts["seconds"] == 2 * 40_000 / 16_000
     (shard,) = manifest.all_shards
-    content = read_shard(shard_path(tmp_path / "set", shard.name, "tfrecord"), "tfrecord", shard, manifest.spec)
+    content = read_shard(Layout(tmp_path / "set", "tfrecord"), shard, manifest.spec)
     assert content.features[0].tobytes() == content.features[1].tobytes()

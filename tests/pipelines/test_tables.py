@@ -14,7 +14,7 @@ from features.frontend.presets import preset
 from features.sources.partition import hash_partition
 from features.sources.table_layout import TableLayout
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from features.update.request import Request
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import make_old
@@ -32,8 +32,7 @@ def rows_of(folder: Path) -> dict[tuple[str, int], np.ndarray]:
     manifest = load_manifest(folder)
     found = {}
     for shard in manifest.all_shards:
-        content = read_shard(shard_path(folder, shard.name, manifest.storage_format), manifest.storage_format, shard,
-                             manifest.spec)  # fmt: skip
+        content = read_shard(manifest.layout(folder), shard, manifest.spec)  # fmt: skip
         members = clips_table(folder, manifest).filter(
             [name == shard.name for name in clips_table(folder, manifest)["shard"].to_pylist()]
         )
@@ -135,7 +134,7 @@ def test_lists_where_the_paths_of_a_table_begin_win_over_its_column(tmp_path, ca
     (tmp_path / "t.csv").write_text("path,label,fold\nyes/a.wav,yes,1\nyes/b.wav,no,1\n")
     spec = preset("speech-commands")
     request = Request(
-        str(tmp_path / "t.csv"), str(tmp_path / "set"), spec, layout=TableLayout(root=str(tmp_path / "root"))
+        str(tmp_path / "t.csv"), str(tmp_path / "set"), spec, table_layout=TableLayout(root=str(tmp_path / "root"))
     )
     source, clips = request.find_clips()
     assert clips["partition"].to_pylist() == ["training", "testing"]

@@ -13,6 +13,7 @@ import pytest
 from features.errors import RunError
 from features.maintenance.removal import prune
 from features.store.inventory import names_of
+from features.store.layout import Layout
 from features.store.locks import alone, committing, is_running, running
 from features.store.manifest import load_manifest
 from tests.conftest import call, run_command, start_command, wait_until
@@ -32,7 +33,7 @@ from tests.signals import noise, sine, write_wav
 
 
 def hold(folder: Path, held) -> None:
-    with running(folder):
+    with running(Layout(folder, "tfrecord")):
         held.set()
         time.sleep(600)
 
@@ -153,7 +154,7 @@ def test_after_a_featurize_was_killed_its_finished_shards_wait_for_the_next(grow
 def test_a_featurize_that_begins_waits(featurized_folder):
     root, output = featurized_folder
     next(root.rglob("*.wav")).unlink()
-    with alone(output):
+    with alone(Layout(output, "tfrecord")):
         before = tree(output)
         process = featurize(featurized_folder)
         lock = str(output / ".running")
@@ -178,13 +179,13 @@ def test_locks_ask_for_files_as_network_file_systems_want_them(tmp_path, monkeyp
         flock(file, kind)
 
     monkeypatch.setattr(fcntl, "flock", strict)
-    with running(tmp_path), committing(tmp_path):
-        assert is_running(tmp_path)
-        with running(tmp_path):
+    with running(Layout(tmp_path, "tfrecord")), committing(Layout(tmp_path, "tfrecord")):
+        assert is_running(Layout(tmp_path, "tfrecord"))
+        with running(Layout(tmp_path, "tfrecord")):
             pass
-    assert not is_running(tmp_path)
-    with alone(tmp_path):
-        assert is_running(tmp_path)
+    assert not is_running(Layout(tmp_path, "tfrecord"))
+    with alone(Layout(tmp_path, "tfrecord")):
+        assert is_running(Layout(tmp_path, "tfrecord"))
 
 
 def open_files(process: int) -> set[str]:

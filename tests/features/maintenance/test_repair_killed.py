@@ -12,9 +12,8 @@ import pytest
 import features.store.shards
 from features.maintenance.repair import repair
 from features.maintenance.verification import verify
+from features.store.layout import Layout
 from features.store.manifest import load_manifest
-from features.store.shards import shard_path
-from features.store.unit_report import report_path
 from tests.features.examples import TINY, featurized, other_libraries
 from tests.signals import noise, write_wav
 
@@ -54,20 +53,20 @@ def repair_and_die(folder: Path, steps: int) -> None:
     for name in STEPS:
         setattr(os, name, deadly(getattr(os, name)))
     manifest = load_manifest(folder)
-    repair(folder, manifest, verify(folder, manifest))
+    repair(manifest.layout(folder), manifest, verify(manifest.layout(folder), manifest))
 
 
 def damage(folder: Path, storage_format: str) -> None:
     """A byte of one shard is flipped, another shard is gone, and so are its report and that of a third."""
     manifest = load_manifest(folder)
     first, second, third = manifest.all_shards[:3]
-    path = shard_path(folder, first.name, storage_format)
+    path = Layout(folder, storage_format).shard(first.name)
     content = bytearray(path.read_bytes())
     content[first.bytes // 2] ^= 1
     path.write_bytes(content)
-    shard_path(folder, second.name, storage_format).unlink()
+    Layout(folder, storage_format).shard(second.name).unlink()
     for shard in (second, third):
-        report_path(folder, shard.name).unlink()
+        Layout(folder, storage_format).report(shard.name).unlink()
 
 
 # The short forms take fewer steps, and go the same way.
@@ -101,19 +100,20 @@ def test_a_repair_may_be_killed_before_any_step(recordings, tmp_path, monkeypatc
         process.join()
         manifest = load_manifest(folder)
         states.append(manifest.state)
-        found = verify(folder, manifest)
+        found = verify(manifest.layout(folder), manifest)
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL
         left = tree(folder)
         for shard in base.all_shards if manifest == base else ():
-            paths = (shard_path(folder, shard.name, storage_format), report_path(folder, shard.name))
+            layout = manifest.layout(folder)
+            paths = (layout.shard(shard.name), layout.report(shard.name))
             names = [path.relative_to(folder).as_posix() for path in paths]
             right = all(left.get(name) == whole[name] for name in names)
             assert right != (shard.name in {damage.name for damage in found}), f"{shard.name} after {steps} steps"
-        repair(folder, manifest, found)
+        repair(manifest.layout(folder), manifest, found)
         manifest = load_manifest(folder)
-        assert verify(folder, manifest) == []
+        assert verify(manifest.layout(folder), manifest) == []
         assert not (folder / "work").exists()
         if versions == "same":
             assert tree(folder) == whole

@@ -10,14 +10,25 @@ import pytest
 
 from features.errors import Reject, RunError
 from features.sources.content_hash import table_hash
+from features.store.layout import FORMATS, Layout
 from features.store.manifest import existing_manifest, load_manifest
 from features.store.run_log import append_run, last_scan_ns, read_runs
-from features.store.shards import FORMATS, read_shard, shard_path
+from features.store.shards import read_shard
 from features.store.statistics import Statistics
 from features.store.versions import library_versions
 from features.update.update import prepare
 from tests.conftest import clips_table
-from tests.features.examples import TINY, build_units, committed, featurized, found, new_set, prepared, units_of
+from tests.features.examples import (
+    TINY,
+    build_units,
+    committed,
+    featurized,
+    found,
+    new_set,
+    prepared,
+    provenance_of,
+    units_of,
+)
 from tests.signals import noise, write_wav
 
 
@@ -97,8 +108,7 @@ def test_every_row_of_the_clips_table_is_where_it_says(built, tmp_path, storage_
     shards = {}
     for partition, listed in manifest.partitions.items():
         for shard in listed:
-            path = shard_path(base / "set", shard.name, storage_format)
-            shards[shard.name] = partition, read_shard(path, storage_format, shard, TINY)
+            shards[shard.name] = partition, read_shard(Layout(base / "set", storage_format), shard, TINY)
     rows = clips_table(base / "set", manifest).to_pylist()
     assert len(rows) == 91 == sum(len(shard.paths) for _, shard in shards.values())
     for row in rows:
@@ -106,7 +116,7 @@ def test_every_row_of_the_clips_table_is_where_it_says(built, tmp_path, storage_
         assert (row["partition"], row["path"], row["label"]) == (
             partition, shard.paths[row["row"]], shard.labels[row["row"]],
         )  # fmt: skip
-        content = shard_path(base / "set", row["shard"], storage_format).read_bytes()
+        content = Layout(base / "set", storage_format).shard(row["shard"]).read_bytes()
         tensor = content[row["offset"] : row["offset"] + TINY.row_bytes]
         assert tensor == shard.features[row["row"]].tobytes()
         assert google_crc32c.value(tensor) == row["crc32c"]
@@ -115,7 +125,7 @@ def test_every_row_of_the_clips_table_is_where_it_says(built, tmp_path, storage_
 def test_statistics_are_those_of_all_rows_of_a_partition(base):
     manifest, _ = bring_up(base)
     for partition, shards in manifest.partitions.items():
-        rows = [read_shard(shard_path(base / "set", s.name, "tfrecord"), "tfrecord", s, TINY).features for s in shards]
+        rows = [read_shard(Layout(base / "set", "tfrecord"), s, TINY).features for s in shards]
         expected = Statistics.merge(map(Statistics.of, rows))
         assert manifest.statistics[partition] == expected
         assert expected.count == manifest.rows([partition]) * TINY.shape[0]
@@ -268,7 +278,7 @@ def test_a_concurrent_commit_is_refused(base):
 def test_a_shard_that_went_away_is_not_committed(base):
     update = update_of(base)
     name = next(iter(update.plan.units))
-    shard_path(base / "set", name, "tfrecord").unlink()
+    update.layout.shard(name).unlink()
     with pytest.raises(RunError, match=rf"{name}.tfrecord went away before it was committed; run featurize again"):
         committed(update)
     assert not (base / "set" / "manifest.json").exists()
@@ -338,19 +348,20 @@ def test_sums_of_a_shard_whose_report_is_gone_follow_from_its_rows(base):
 def test_runs_are_lines_and_no_part_of_the_state(base):
     bring_up(base)
     before = load_manifest(base / "set")
-    append_run(base / "set", {"state": 1, "clips": 3, "scan_started_ns": 5})
-    append_run(base / "set", {"state": 2, "note": "ä\n"})
-    assert read_runs(base / "set") == [{"state": 1, "clips": 3, "scan_started_ns": 5}, {"state": 2, "note": "ä\n"}]
+    layout = before.layout(base / "set")
+    append_run(layout, {"state": 1, "clips": 3, "scan_started_ns": 5})
+    append_run(layout, {"state": 2, "note": "ä\n"})
+    assert read_runs(layout) == [{"state": 1, "clips": 3, "scan_started_ns": 5}, {"state": 2, "note": "ä\n"}]
     assert load_manifest(base / "set") == before
     with open(base / "set" / "runs.jsonl", "a", encoding="utf-8") as file:
         file.write('[3]\n{"state": 1, "scan_started_ns": 8}\n{"state": 1, "scan_sta')
-    assert len(read_runs(base / "set")) == 3
-    append_run(base / "set", {"state": 7})
-    assert read_runs(base / "set")[-1] == {"state": 7}
-    assert [last_scan_ns(base / "set", state) for state in (1, 2, 3)] == [8, None, None]
+    assert len(read_runs(layout)) == 3
+    append_run(layout, {"state": 7})
+    assert read_runs(layout)[-1] == {"state": 7}
+    assert [last_scan_ns(layout, state) for state in (1, 2, 3)] == [8, None, None]
     (base / "set" / "runs.jsonl").unlink()
-    assert read_runs(base / "set") == []
-    assert last_scan_ns(base / "set", 1) is None
+    assert read_runs(layout) == []
+    assert last_scan_ns(layout, 1) is None
 
 
 def test_folds_stand_in_the_manifest_by_number(base):
@@ -360,7 +371,7 @@ def test_folds_stand_in_the_manifest_by_number(base):
     partitions = [folds[name] for name in clips["partition"].to_pylist()]
     partitions[clips["path"].to_pylist().index("yes/ffffffff_nohash_0.wav")] = "fold-3"
     clips = clips.set_column(clips.column_names.index("partition"), "partition", pa.array(partitions))
-    update = prepare(base / "set", None, source, clips, TINY, "tfrecord", time.time_ns())
+    update = prepare(Layout(base / "set", "tfrecord"), None, source, clips, TINY, provenance_of(source), time.time_ns())
     build_units(update)
     manifest, _ = committed(update)
     assert manifest == load_manifest(base / "set")

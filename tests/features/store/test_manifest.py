@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
         golden.write_text(golden_manifest().to_json(), encoding="utf-8")
     shutil.copy(golden, tmp_path / "manifest.json")
     assert json.loads(golden.read_text(encoding="utf-8"))["format_version"] == version
-    assert load_manifest(tmp_path) == golden_manifest()
+    assert load_manifest(tmp_path) == replace(golden_manifest(), format_version=version)
 
 
 def test_round_trip():

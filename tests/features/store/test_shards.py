@@ -8,17 +8,16 @@ import pytest
 
 from features.errors import RunError
 from features.sources.clips import Clip
+from features.store.layout import FORMATS, Layout
 from features.store.shards import (
-    FORMATS,
     MAX_BYTES,
     RowReader,
     Shard,
     ShardWriter,
     read_shard,
     rows_per_shard,
-    shard_path,
 )
-from tests.features.examples import LOG_MEL, MFCC, STFT, TINY, changed, new_set
+from tests.features.examples import LOG_MEL, MFCC, STFT, TINY, changed
 
 LABELS = ("yes", "jä", "日本\U0001f600", "with space", '"quoted",\n', "")
 
@@ -38,27 +37,34 @@ def spec_of(storage_dtype):
     return changed(TINY, storage_dtype=storage_dtype)
 
 
-def write_shard(path, storage_format, features, clips, piece=5):
+def new_set(folder, storage_format="tfrecord"):
+    layout = Layout(folder, storage_format)
+    layout.make_folders()
+    return layout
+
+
+def write_shard(layout, features, clips, name="a", piece=5):
     """Writes rows a few at a time."""
-    with ShardWriter(path, storage_format, spec_of(features.dtype.name)) as shard:
+    with ShardWriter(layout, name, spec_of(features.dtype.name)) as shard:
         for first in range(0, len(clips), piece):
             shard.write(features[first : first + piece], clips[first : first + piece])
         return shard.finish()
 
 
-def write(path, storage_format, number, storage_dtype="float32"):
-    return write_shard(path, storage_format, *rows(number, storage_dtype))
+def write(layout, number, storage_dtype="float32", name="a"):
+    return write_shard(layout, *rows(number, storage_dtype), name)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
 @pytest.mark.parametrize("storage_dtype", ["float32", "float16"])
 @pytest.mark.parametrize("number", [1, 2, 127, 128, 129, 257])
 def test_what_is_read_is_what_was_written(tmp_path, storage_format, storage_dtype, number):
-    path = tmp_path / f"training-1.{storage_format}"
+    layout = new_set(tmp_path, storage_format)
     features, clips = rows(number, storage_dtype)
-    shard, _ = write_shard(path, storage_format, features, clips)
-    assert (shard.name, shard.rows, shard.bytes) == ("training-1", number, path.stat().st_size)
-    read = read_shard(path, storage_format, shard, spec_of(storage_dtype))
+    shard, _ = write_shard(layout, features, clips, "training-1")
+    size = layout.shard("training-1").stat().st_size
+    assert (shard.name, shard.rows, shard.bytes) == ("training-1", number, size)
+    read = read_shard(layout, shard, spec_of(storage_dtype))
     assert read.features.dtype == storage_dtype
     assert np.array_equal(read.features, features)
     assert read.paths == [clip.path for clip in clips]
@@ -74,10 +80,10 @@ def test_every_row_is_found_at_its_place_and_nowhere_else(tmp_path, storage_form
     features[number // 2] = 0  # a silent clip, whose zeros are like those between rows
     if number > 2:
         features[1] = features[0]
-    new_set(tmp_path)
-    _, places = write_shard(shard_path(tmp_path, "a", storage_format), storage_format, features, clips)
+    layout = new_set(tmp_path, storage_format)
+    _, places = write_shard(layout, features, clips)
     assert len({place.offset for place in places}) == number
-    with RowReader(tmp_path, storage_format, spec) as reader:
+    with RowReader(layout, spec) as reader:
         for place, tensor in zip(places, features, strict=True):
             read = reader.read("a", place)
             assert read.dtype == storage_dtype
@@ -92,13 +98,10 @@ def test_every_row_is_found_at_its_place_and_nowhere_else(tmp_path, storage_form
 
 
 def test_rows_of_more_shards_than_files_may_be_open(tmp_path):
-    new_set(tmp_path)
+    layout = new_set(tmp_path)
     features, clips = rows(1)
-    places = [
-        write_shard(shard_path(tmp_path, f"a{number}", "tfrecord"), "tfrecord", features + number, clips)[1][0]
-        for number in range(300)
-    ]
-    with RowReader(tmp_path, "tfrecord", TINY) as reader:
+    places = [write_shard(layout, features + number, clips, f"a{number}")[1][0] for number in range(300)]
+    with RowReader(layout, TINY) as reader:
         for _ in range(2):
             for number, place in enumerate(places):
                 assert np.array_equal(reader.read(f"a{number}", place), features[0] + number)
@@ -107,15 +110,16 @@ def test_rows_of_more_shards_than_files_may_be_open(tmp_path):
 
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_what_is_read_cannot_be_written_to(tmp_path, storage_format):
-    shard, _ = write(tmp_path / "a", storage_format, 3)
-    assert not read_shard(tmp_path / "a", storage_format, shard, TINY).tensors[0].flags.writeable
+    layout = new_set(tmp_path, storage_format)
+    shard, _ = write(layout, 3)
+    assert not read_shard(layout, shard, TINY).tensors[0].flags.writeable
 
 
 @pytest.mark.parametrize("storage_dtype", ["float32", "float16"])
 def test_tfrecords_are_read_by_plain_tensorflow(tf, tmp_path, storage_dtype):
-    path = tmp_path / "a.tfrecord"
+    layout = new_set(tmp_path)
     features, clips = rows(130, storage_dtype)
-    write_shard(path, "tfrecord", features, clips)
+    write_shard(layout, features, clips)
     columns = {name: tf.io.FixedLenFeature([], tf.string) for name in ("features", "path", "label", "group")}
     columns["start"] = tf.io.FixedLenFeature([], tf.int64)
 
@@ -123,7 +127,7 @@ def test_tfrecords_are_read_by_plain_tensorflow(tf, tmp_path, storage_dtype):
         example = tf.io.parse_single_example(record, columns)
         return {**example, "features": tf.reshape(tf.io.decode_raw(example["features"], storage_dtype), TINY.shape)}
 
-    examples = list(tf.data.TFRecordDataset(str(path)).map(parse).as_numpy_iterator())
+    examples = list(tf.data.TFRecordDataset(str(layout.shard("a"))).map(parse).as_numpy_iterator())
     assert np.array_equal([example["features"] for example in examples], features)
     for name in ("path", "label", "group"):
         assert [example[name].decode() for example in examples] == [getattr(clip, name) for clip in clips]
@@ -132,9 +136,10 @@ def test_tfrecords_are_read_by_plain_tensorflow(tf, tmp_path, storage_dtype):
 
 @pytest.mark.parametrize("storage_dtype", ["float32", "float16"])
 def test_parquet_is_read_by_plain_pyarrow_and_pandas(tmp_path, storage_dtype):
-    path = tmp_path / "a.parquet"
+    layout = new_set(tmp_path, "parquet")
     features, clips = rows(130, storage_dtype)
-    write_shard(path, "parquet", features, clips)
+    write_shard(layout, features, clips)
+    path = layout.shard("a")
     for frame in (pq.read_table(path).to_pandas(), pd.read_parquet(path)):
         assert list(frame.columns) == ["features", "path", "start", "label", "group"]
         tensors = np.stack([np.frombuffer(raw, storage_dtype).reshape(TINY.shape) for raw in frame["features"]])
@@ -147,11 +152,12 @@ def test_parquet_is_read_by_plain_pyarrow_and_pandas(tmp_path, storage_dtype):
 
 
 def test_both_formats_have_the_same_columns_and_bytes(tf, tmp_path):
-    for storage_format in FORMATS:
-        write(tmp_path / f"a.{storage_format}", storage_format, 5)
-    (first, *_) = tf.data.TFRecordDataset(str(tmp_path / "a.tfrecord")).as_numpy_iterator()
+    layouts = {storage_format: new_set(tmp_path, storage_format) for storage_format in FORMATS}
+    for layout in layouts.values():
+        write(layout, 5)
+    (first, *_) = tf.data.TFRecordDataset(str(layouts["tfrecord"].shard("a"))).as_numpy_iterator()
     example = tf.train.Example.FromString(first).features.feature
-    table = pq.read_table(tmp_path / "a.parquet")
+    table = pq.read_table(layouts["parquet"].shard("a"))
     assert set(example) == set(table.column_names)
     row = table.slice(0, 1).to_pylist()[0]
     assert example["features"].bytes_list.value[0] == row["features"]
@@ -162,16 +168,18 @@ def test_both_formats_have_the_same_columns_and_bytes(tf, tmp_path):
 
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_bytes_are_the_same_every_time(tmp_path, storage_format):
+    layout = new_set(tmp_path, storage_format)
     for name in "ab":
-        write(tmp_path / name, storage_format, 130)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+        write(layout, 130, name=name)
+    assert layout.shard("a").read_bytes() == layout.shard("b").read_bytes()
 
 
 def test_tfrecord_bytes_are_those_of_format_version_1(tmp_path):
     # A literal, so that other bytes are a decision; Parquet's name the version of their writer.
     features = np.arange(36, dtype=np.float32).reshape(1, 4, 9)
-    shard, _ = write_shard(tmp_path / "a", "tfrecord", features, [Clip("jä/a.wav", 7, label="jä", group="g")])
-    digest = hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
+    layout = new_set(tmp_path)
+    shard, _ = write_shard(layout, features, [Clip("jä/a.wav", 7, label="jä", group="g")])
+    digest = hashlib.sha256(layout.shard("a").read_bytes()).hexdigest()
     assert digest == "330cc71e565a5f20b60c30ebdae4c8ffbef21c5fc7883f75f195d0bdc22799b8"
     assert shard == Shard("a", 1, 258, 414980976)
 
@@ -179,39 +187,44 @@ def test_tfrecord_bytes_are_those_of_format_version_1(tmp_path):
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_memory_order_does_not_matter(tmp_path, storage_format):
     features, clips = rows(9)
-    expected, _ = write_shard(tmp_path / "a", storage_format, features, clips)
+    layout = new_set(tmp_path, storage_format)
+    expected, _ = write_shard(layout, features, clips)
     for other in (np.asfortranarray(features), features.astype(">f4"), np.repeat(features, 2, axis=0)[::2]):
-        shard, _ = write_shard(tmp_path / "a", storage_format, other, clips)
+        shard, _ = write_shard(layout, other, clips)
         assert shard == expected
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.7, 0.999])
 def test_one_flipped_byte_is_refused(tmp_path, storage_format, place):
-    path = tmp_path / f"a.{storage_format}"
-    shard, _ = write(path, storage_format, 9)
+    layout = new_set(tmp_path, storage_format)
+    shard, _ = write(layout, 9)
+    path = layout.shard("a")
     content = bytearray(path.read_bytes())
     content[int(place * len(content))] ^= 1
     path.write_bytes(content)
-    with pytest.raises(RunError, match=f"the shard {path} is damaged.*--repair computes it again"):
-        read_shard(path, storage_format, shard, TINY)
+    way_out = f"python -m features.verify {tmp_path} --repair computes it again"
+    with pytest.raises(RunError, match=f"the shard {path} is damaged.*; {way_out}"):
+        read_shard(layout, shard, TINY)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
 @pytest.mark.parametrize("left", [0, 1, 100, -1])
 def test_a_cut_shard_is_refused(tmp_path, storage_format, left):
-    path = tmp_path / f"a.{storage_format}"
-    shard, _ = write(path, storage_format, 9)
+    layout = new_set(tmp_path, storage_format)
+    shard, _ = write(layout, 9)
+    path = layout.shard("a")
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(RunError, match=f"the shard {path} is damaged"):
-        read_shard(path, storage_format, shard, TINY)
+        read_shard(layout, shard, TINY)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_a_missing_shard_is_named(tmp_path, storage_format):
-    path = tmp_path / f"a.{storage_format}"
-    with pytest.raises(RunError, match=f"cannot read the shard {path}: No such file.*--repair computes it again"):
-        read_shard(path, storage_format, Shard("a", 9, 100, 0), TINY)
+    layout = Layout(tmp_path, storage_format)
+    message = f"cannot read the shard {layout.shard('a')}: No such file.*features.verify {tmp_path} --repair computes"
+    with pytest.raises(RunError, match=message):
+        read_shard(layout, Shard("a", 9, 100, 0), TINY)
 
 
 @pytest.mark.parametrize(
@@ -231,26 +244,24 @@ def test_rows_of_a_shard_follow_from_the_spec(spec, number):
     assert number == 1 or number * spec.row_bytes <= 64 * 2**20
 
 
-def test_path_of_a_shard(tmp_path):
-    assert shard_path(tmp_path, "training-0a", "parquet") == tmp_path / "shards" / "training-0a.parquet"
-
-
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_the_file_is_the_same_in_whatever_pieces_it_was_written(tmp_path, storage_format):
     features, clips = rows(300)
-    written = [write_shard(tmp_path / "a", storage_format, features, clips, piece) for piece in (1, 7, 128, 300)]
+    layout = new_set(tmp_path, storage_format)
+    written = [write_shard(layout, features, clips, piece=piece) for piece in (1, 7, 128, 300)]
     assert written[1:] == written[:-1]
-    assert (tmp_path / "a").stat().st_size == written[0][0].bytes
+    assert layout.shard("a").stat().st_size == written[0][0].bytes
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_of_a_shard_that_is_discarded_or_fails_nothing_is_left(tmp_path, storage_format):
     features, clips = rows(130)
-    with ShardWriter(tmp_path / "a", storage_format, spec_of("float32")) as shard:
+    layout = new_set(tmp_path, storage_format)
+    with ShardWriter(layout, "a", spec_of("float32")) as shard:
         shard.write(features, clips)
         shard.finish()
         shard.discard()
-    with pytest.raises(KeyError), ShardWriter(tmp_path / "a", storage_format, spec_of("float32")) as shard:
+    with pytest.raises(KeyError), ShardWriter(layout, "a", spec_of("float32")) as shard:
         shard.write(features, clips)
         raise KeyError
-    assert list(tmp_path.iterdir()) == []
+    assert list(layout.shards_folder.iterdir()) == []

@@ -21,14 +21,14 @@ from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store import unit_report
 from features.store.commit import commit, gather
+from features.store.layout import FORMATS, Layout
 from features.store.manifest import existing_manifest, load_manifest
 from features.store.run_log import append_run
-from features.store.shards import FORMATS, shard_path
 from features.store.versions import library_versions
 from features.update import changes, plan, shard_builder
 from features.update.update import prepare
 from tests.conftest import clips_table
-from tests.features.examples import TINY, build_units, committed, featurized, found, prepared
+from tests.features.examples import TINY, build_units, committed, featurized, found, prepared, provenance_of
 from tests.features.test_cache_properties import assert_equal_sets, read_parquet, rows_of
 from tests.signals import noise, write_wav
 
@@ -242,7 +242,9 @@ def test_a_time_within_two_seconds_of_the_last_scan_proves_nothing(words, tmp_pa
     mtime_ns = path.stat().st_mtime_ns
     (tmp_path / "set" / "runs.jsonl").unlink()
     if seconds is not None:  # between the file's time and the scan of the state
-        append_run(tmp_path / "set", {"state": 1, "scan_started_ns": mtime_ns + round(seconds * SECOND_NS)})
+        append_run(
+            Layout(tmp_path / "set", "tfrecord"), {"state": 1, "scan_started_ns": mtime_ns + round(seconds * SECOND_NS)}
+        )
     write(path, seed=99, mtime_ns=mtime_ns)
     update, _ = featurized(words, tmp_path / "set", verify_content=verify_content)
     assert update.figures["computed"] == told
@@ -260,7 +262,7 @@ def test_the_scan_that_counts_is_the_last_one_of_the_state(words, tmp_path, hash
     later_ns = path.stat().st_mtime_ns + 2 * SECOND_NS
     for state, expected in ((2, ["no/00000001_nohash_0.wav"]), (1, [])):
         hashed.clear()
-        append_run(tmp_path / "set", {"state": state, "scan_started_ns": later_ns})
+        append_run(Layout(tmp_path / "set", "tfrecord"), {"state": state, "scan_started_ns": later_ns})
         prepared(words, tmp_path / "set")
         assert hashed == expected
 
@@ -390,7 +392,7 @@ def test_another_decoder_goes_on_with_an_interrupted_run(words, tmp_path, monkey
 def test_a_damaged_row_is_computed_when_its_shard_is_rewritten(words, tmp_path, decoded):
     _, manifest = featurized(words, tmp_path / "set")
     (shard,) = manifest.partitions["training"]
-    path = shard_path(tmp_path / "set", shard.name, "tfrecord")
+    path = Layout(tmp_path / "set", "tfrecord").shard(shard.name)
     row = rows_of(tmp_path / "set", manifest)["yes/00000003_nohash_0.wav"]
     content = bytearray(path.read_bytes())
     content[content.find(row.tensor) + 7] ^= 1
@@ -408,7 +410,10 @@ def test_without_the_table_of_clips_nothing_is_known(words, tmp_path):
         (tmp_path / "set" / manifest.clips_file).unlink()
         if content is not None:
             (tmp_path / "set" / manifest.clips_file).write_bytes(content)
-        with pytest.raises(RunError, match=rf"cannot read .*{manifest.clips_file}.*; featurize into a new folder"):
+        message = (
+            "cannot read the clips table .*{}" if content is None else "the clips table .*{} is not the one that was"
+        )
+        with pytest.raises(RunError, match=rf"{message.format(manifest.clips_file)}.*; featurize into a new folder"):
             prepared(words, tmp_path / "set")
         (tmp_path / "set" / manifest.clips_file).touch()
 
@@ -431,6 +436,7 @@ class Parts:
 
     def __init__(self, base: Path) -> None:
         self.base, self.folder = base, base / "set"
+        self.layout = Layout(self.folder, "tfrecord")
         self.parts = [("a.wav", second, 0.5, ("no", "yes")[second % 2]) for second in range(4)]
         self.parts += [("b.wav", second, 0.5, "no") for second in range(2)]
         for seed, name in enumerate(("a.wav", "b.wav")):
@@ -440,14 +446,15 @@ class Parts:
         lines = [f"{name},{start},{duration},{label},1" for name, start, duration, label in self.parts]
         table = self.base / "parts.csv"
         table.write_text("\n".join(["path,from,seconds,label,fold", *lines]))
-        layout = TableLayout(root=str(self.base / "long"), start_column="from", duration_column="seconds")
-        source = list_clips(str(table), layout, labelled=True)
+        table_layout = TableLayout(root=str(self.base / "long"), start_column="from", duration_column="seconds")
+        source = list_clips(str(table), table_layout, labelled=True)
         clips, _ = assign(source.clips, source.root, None, None, complete=False)
         scan_started_ns = time.time_ns()
-        found = prepare(self.folder, existing_manifest(self.folder), source, clips, TINY, "tfrecord", scan_started_ns)
+        base, provenance = existing_manifest(self.folder), provenance_of(source)
+        found = prepare(self.layout, base, source, clips, TINY, provenance, scan_started_ns)
         build_units(found)
         manifest, _ = committed(found)
-        append_run(self.folder, {"state": manifest.state, "scan_started_ns": scan_started_ns})
+        append_run(self.layout, {"state": manifest.state, "scan_started_ns": scan_started_ns})
         return found, manifest
 
 
@@ -455,7 +462,7 @@ def features_of(folder: Path, manifest) -> dict[tuple[str, int], tuple]:
     """Tensor, label and seconds by path and start."""
     rows = {}
     for line in clips_table(folder, manifest).to_pylist():
-        content = shard_path(folder, line["shard"], "tfrecord").read_bytes()
+        content = Layout(folder, "tfrecord").shard(line["shard"]).read_bytes()
         tensor = content[line["offset"] : line["offset"] + TINY.row_bytes]
         rows[line["path"], line["start"]] = tensor, line["label"], line["seconds"], line["duration"]
     return rows
@@ -526,7 +533,7 @@ def to_version_1(folder: Path) -> None:
         writer.writerows(rejects)
     content = json.loads(manifest.to_json())
     (folder / "manifest.json").write_text(json.dumps({**content, "format_version": 1}))
-    append_run(folder, {"state": manifest.state, "computed": 10})
+    append_run(Layout(folder, "tfrecord"), {"state": manifest.state, "computed": 10})
     shutil.rmtree(folder / "reports")
 
 
@@ -625,9 +632,10 @@ def test_changes_follow_from_the_files_and_not_from_the_order_of_the_table(words
     clip(words, "no", 1).rename(clip(words, "yes", 30))
     source, clips = found(words)
     base = load_manifest(tmp_path / "set")
+    layout = base.layout(tmp_path / "set")
     orders = (np.arange(len(clips)), np.arange(len(clips))[::-1], np.random.default_rng(0).permutation(len(clips)))
     updates = [
-        prepare(tmp_path / "set", base, source, clips.take(pa.array(order)), TINY, "tfrecord", 10**18)
+        prepare(layout, base, source, clips.take(pa.array(order)), TINY, provenance_of(source), 10**18)
         for order in orders
     ]
     assert len({tuple(update.plan.units) for update in updates}) == 1
@@ -672,7 +680,7 @@ def test_a_lost_shard_is_computed_and_the_figures_say_so(words, tmp_path, decode
     write(clip(words, "no", TESTING), seed=50)
     _, manifest = featurized(words, tmp_path / "set")
     decoded.clear()
-    shard_path(tmp_path / "set", manifest.partitions["training"][0].name, "tfrecord").unlink()
+    Layout(tmp_path / "set", "tfrecord").shard(manifest.partitions["training"][0].name).unlink()
     update, _ = featurized(words, tmp_path / "set")
     assert len(decoded) == 10
     assert update.figures == {"computed": 10, "copied": 0, "kept": 1, "removed": 0}
@@ -687,10 +695,12 @@ def test_a_reject_whose_name_holds_a_line_end_is_no_change(words, tmp_path):
 
 def test_a_fold_that_has_no_clips_any_more_is_gone(words, tmp_path):
     source, clips = found(words)
+    layout = Layout(tmp_path / "set", "tfrecord")
     for folds in (2, 1):
         names = pa.array([f"fold-{number % folds + 1}" for number in range(len(clips))])
         clips = clips.set_column(clips.column_names.index("partition"), "partition", names)
-        update = prepare(tmp_path / "set", existing_manifest(tmp_path / "set"), source, clips, TINY, "tfrecord", 10**18)
+        base = existing_manifest(tmp_path / "set")
+        update = prepare(layout, base, source, clips, TINY, provenance_of(source), 10**18)
         build_units(update)
         manifest, _ = committed(update)
         assert list(manifest.partitions) == [f"fold-{number + 1}" for number in range(folds)]
@@ -705,7 +715,7 @@ def test_the_second_of_two_runs_loses_no_finished_shard(words, tmp_path, decoded
     build_units(second)
     build_units(first)
     committed(first)
-    append_run(tmp_path / "set", {"state": 1, "scan_started_ns": scan_started_ns})
+    append_run(Layout(tmp_path / "set", "tfrecord"), {"state": 1, "scan_started_ns": scan_started_ns})
     with pytest.raises(RunError, match="finished shards are kept"):
         committed(second)
     decoded.clear()
@@ -726,7 +736,7 @@ def test_a_file_that_was_being_written_during_a_run_is_tried_again(words, tmp_pa
         old(path, mtime_ns)
     build_units(update)
     manifest, _ = committed(update)
-    append_run(tmp_path / "set", {"state": 1, "scan_started_ns": time.time_ns()})
+    append_run(Layout(tmp_path / "set", "tfrecord"), {"state": 1, "scan_started_ns": time.time_ns()})
     assert manifest.counts["rejected"] == 1
     path.write_bytes(as_listed)
     old(path, LONG_AGO_NS + SECOND_NS)
@@ -752,10 +762,10 @@ def test_what_heals_while_two_run_leaves_the_committed_state_whole(words, tmp_pa
         with pytest.raises(RunError, match="another featurize committed"):
             committed(other)
     else:
-        contents = gather(folder, one.plan.partitions, {}, [], TINY, "tfrecord")
+        contents = gather(one.layout, one.plan.partitions, {}, [], TINY)
         build_units(other)
         with pytest.raises(RunError, match=r"another featurize has built the shard .* anew; run featurize again"):
-            commit(folder, contents, None, "tfrecord", spec=TINY, policies={}, source={}, options={})
+            commit(one.layout, contents, None, TINY, one.provenance)
         committed(other)
     featurized(words, folder)
     is_that_of_a_cold_run(words, folder)
@@ -839,7 +849,7 @@ def test_a_damaged_table_of_rejects_is_a_warning(words, tmp_path, caplog):
 def test_a_damaged_report_is_named(words, tmp_path):
     update = prepared(words, tmp_path / "set")
     build_units(update)
-    path = unit_report.report_path(tmp_path / "set", update.todo[0])
+    path = Layout(tmp_path / "set", "tfrecord").report(update.todo[0])
     content = bytearray(path.read_bytes())
     content[4:200] = bytes(196)
     path.write_bytes(content)

@@ -15,9 +15,10 @@ from features.frontend.clip import clip_waveform, decode_clip
 from features.frontend.spectrogram import compute_features
 from features.sources.content_hash import content_hash
 from features.sources.paths import clip_file
-from features.store.shards import FORMATS, read_shard, shard_path
+from features.store.layout import FORMATS, Layout
+from features.store.shards import read_shard
 from features.store.statistics import Statistics
-from features.store.unit_report import is_finished, read_report, report_path
+from features.store.unit_report import is_finished, read_report
 from features.store.versions import library_versions
 from features.update import shard_builder
 from features.update.shard_builder import build_shard
@@ -76,11 +77,11 @@ def all_in_one(root, scratch, spec=TINY, storage_format="tfrecord"):
 
 def run(unit, folder, root, spec=TINY, storage_format="tfrecord"):
     """Builds a unit; returns its report and, where there is one, the content of its shard."""
-    assert build_shard(unit, str(folder), str(root), spec, storage_format)
-    report = read_report(folder, unit.name)
-    path = shard_path(folder, unit.name, storage_format)
-    assert path.exists() == (report.shard is not None)
-    return report, report.shard and read_shard(path, storage_format, report.shard, spec)
+    layout = Layout(folder, storage_format)
+    assert build_shard(unit, layout, str(root), spec)
+    report = read_report(layout, unit.name)
+    assert layout.shard(unit.name).exists() == (report.shard is not None)
+    return report, report.shard and read_shard(layout, report.shard, spec)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
@@ -181,7 +182,7 @@ def test_the_report_says_where_each_tensor_lies(tmp_path, storage_format):
     make_rejects(tmp_path / "words")
     unit = all_in_one(tmp_path / "words", tmp_path, storage_format=storage_format)
     report, shard = run(unit, new_set(tmp_path / "set"), tmp_path / "words", storage_format=storage_format)
-    content = shard_path(tmp_path / "set", unit.name, storage_format).read_bytes()
+    content = Layout(tmp_path / "set", storage_format).shard(unit.name).read_bytes()
     for row in report.rows.to_pylist():
         assert (row["offset"] is None) == (row["crc32c"] is None) == (row["row"] is None)
         if row["row"] is not None:
@@ -216,7 +217,7 @@ def test_a_copied_shard_has_the_bytes_of_a_computed_one(tmp_path, storage_format
     again, _ = run(copy, folder, tmp_path / "words", storage_format=storage_format)
     assert again.rows.equals(report.rows)
     assert again.statistics == report.statistics
-    paths = [shard_path(folder, name, storage_format) for name in (unit.name, copy.name)]
+    paths = [Layout(folder, storage_format).shard(name) for name in (unit.name, copy.name)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
@@ -226,7 +227,7 @@ def test_a_row_that_is_not_there_as_it_was_written_is_computed(tmp_path, damage)
     unit = all_in_one(tmp_path / "words", tmp_path)
     folder = new_set(tmp_path / "set")
     report, before = run(unit, folder, tmp_path / "words")
-    path = shard_path(folder, unit.name, "tfrecord")
+    path = Layout(folder, "tfrecord").shard(unit.name)
     content = bytearray(path.read_bytes())
     if damage == "gone":
         path.unlink()
@@ -297,8 +298,9 @@ def test_bytes_are_the_same_every_time(tmp_path, storage_format):
     unit = all_in_one(tmp_path / "words", tmp_path, storage_format=storage_format)
     for name in ("one", "two"):
         run(unit, new_set(tmp_path / name), tmp_path / "words", storage_format=storage_format)
-    for place in (shard_path("", unit.name, storage_format), report_path("", unit.name)):
-        assert (tmp_path / "one" / place).read_bytes() == (tmp_path / "two" / place).read_bytes()
+    one, two = (Layout(tmp_path / name, storage_format) for name in ("one", "two"))
+    assert one.shard(unit.name).read_bytes() == two.shard(unit.name).read_bytes()
+    assert one.report(unit.name).read_bytes() == two.report(unit.name).read_bytes()
 
 
 @pytest.fixture
@@ -312,12 +314,12 @@ def finished(tmp_path):
 
 def test_a_finished_unit_is_left_as_it_is(finished):
     unit, folder, root = finished
-    files = [shard_path(folder, unit.name, "tfrecord"), report_path(folder, unit.name)]
+    files = [Layout(folder, "tfrecord").shard(unit.name), Layout(folder, "tfrecord").report(unit.name)]
     before = [path.stat() for path in files]
     for path in (root / "yes").iterdir():
         path.unlink()  # nothing is read
-    assert is_finished(folder, unit.name, "tfrecord")
-    assert not build_shard(unit, str(folder), str(root), TINY, "tfrecord")
+    assert is_finished(Layout(folder, "tfrecord"), unit.name)
+    assert not build_shard(unit, Layout(folder, "tfrecord"), str(root), TINY)
     assert [path.stat() for path in files] == before
 
 
@@ -326,7 +328,7 @@ def test_a_finished_unit_is_left_as_it_is(finished):
 )
 def test_an_unfinished_unit_is_built_again(finished, damage):
     unit, folder, root = finished
-    shard, report = shard_path(folder, unit.name, "tfrecord"), report_path(folder, unit.name)
+    shard, report = Layout(folder, "tfrecord").shard(unit.name), Layout(folder, "tfrecord").report(unit.name)
     contents = shard.read_bytes(), report.read_bytes()
     path = report if "report" in damage else shard
     if damage.startswith("no"):
@@ -337,9 +339,9 @@ def test_an_unfinished_unit_is_built_again(finished, damage):
         path.write_bytes(path.read_bytes() + b"\0")
     else:
         path.write_bytes(path.read_bytes()[:-9])
-    assert not is_finished(folder, unit.name, "tfrecord")
-    assert build_shard(unit, str(folder), str(root), TINY, "tfrecord")
-    assert is_finished(folder, unit.name, "tfrecord")
+    assert not is_finished(Layout(folder, "tfrecord"), unit.name)
+    assert build_shard(unit, Layout(folder, "tfrecord"), str(root), TINY)
+    assert is_finished(Layout(folder, "tfrecord"), unit.name)
     assert (shard.read_bytes(), report.read_bytes()) == contents
 
 
@@ -352,16 +354,17 @@ def test_a_unit_without_usable_clips_has_a_report_and_no_shard(tmp_path):
     assert report.statistics == Statistics.of(np.empty((0, *TINY.shape), np.float32))
     assert report.rows["reason"].to_pylist() == ["empty", "empty"]
     assert os.listdir(tmp_path / "set" / "shards") == []
-    assert not build_shard(unit, str(tmp_path / "set"), str(tmp_path / "words"), TINY, "tfrecord")
+    assert not build_shard(unit, Layout(tmp_path / "set", "tfrecord"), str(tmp_path / "words"), TINY)
 
 
 # Kills its own process at the given call of os.replace: the first names the shard, the second the report.
 KILLED = """
 import os, signal, sys
-from features.update import shard_builder
+from pathlib import Path
+from features.store.layout import Layout
+from features.update.shard_builder import build_shard
 from tests.features.examples import TINY
 from tests.features.update.test_shard_builder import all_in_one
-from pathlib import Path
 base, at, replace, calls = Path(sys.argv[1]), int(sys.argv[2]), os.replace, []
 def watched(*names):
     calls.append(names)
@@ -370,14 +373,14 @@ def watched(*names):
     replace(*names)
 unit = all_in_one(base / "words", base)
 os.replace = watched
-shard_builder.build_shard(unit, str(base / "set"), str(base / "words"), TINY, "tfrecord")
+build_shard(unit, Layout(base / "set", "tfrecord"), str(base / "words"), TINY)
 """
 
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_killed_writer_leaves_no_half_of_anything(finished, tmp_path, at):
     unit, folder, root = finished
-    shard, report = shard_path(folder, unit.name, "tfrecord"), report_path(folder, unit.name)
+    shard, report = Layout(folder, "tfrecord").shard(unit.name), Layout(folder, "tfrecord").report(unit.name)
     contents = shard.read_bytes(), report.read_bytes()
     shard.unlink()
     report.unlink()
@@ -385,8 +388,8 @@ def test_a_killed_writer_leaves_no_half_of_anything(finished, tmp_path, at):
     assert result.returncode == -9
     assert shard.exists() == (at == 2)
     assert not report.exists()
-    assert not is_finished(folder, unit.name, "tfrecord")
-    assert build_shard(unit, str(folder), str(root), TINY, "tfrecord")
+    assert not is_finished(Layout(folder, "tfrecord"), unit.name)
+    assert build_shard(unit, Layout(folder, "tfrecord"), str(root), TINY)
     assert (shard.read_bytes(), report.read_bytes()) == contents
 
 
@@ -490,7 +493,7 @@ def test_a_file_with_many_clips_is_hashed_once_unless_it_changes(tmp_path, monke
 
 def test_versions_are_those_that_are_installed(finished):
     unit, folder, _ = finished
-    versions = read_report(folder, unit.name).versions
+    versions = read_report(Layout(folder, "tfrecord"), unit.name).versions
     assert versions == library_versions()
     assert versions["numpy"] == np.__version__
     assert versions["soxr"] == version("soxr")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from features.errors import RunError, UsageError
-from features.store.shards import FORMATS, shard_path
+from features.store.layout import FORMATS, Layout
 from features.update import shard_builder
 from features.update.shard_builder import build_shard
 from features.update.update import check_removal, check_space
@@ -50,7 +50,7 @@ def interrupted(words, folder, units, spec=TINY, storage_format="tfrecord"):
     new_set(folder)
     done = units_of(update)[:units]
     for unit in done:
-        build_shard(unit, str(folder), str(words), spec, storage_format)
+        build_shard(unit, Layout(folder, storage_format), str(words), spec)
     return {clip.path for unit in done for clip in unit.clips}
 
 
@@ -116,7 +116,7 @@ def test_a_shard_whose_file_is_gone_is_built_anew(words, tmp_path, decoded):
     _, first = featurized(words, tmp_path / "set")
     decoded.clear()
     lost = first.partitions["training"][0]
-    shard_path(tmp_path / "set", lost.name, "tfrecord").unlink()
+    Layout(tmp_path / "set", "tfrecord").shard(lost.name).unlink()
     update, second = featurized(words, tmp_path / "set")
     assert len(decoded) == lost.rows
     assert [len(unit) for unit in update.plan.units.values()] == [lost.rows]

@@ -13,7 +13,7 @@ import sklearn.metrics
 from features.errors import UsageError
 from features.sources.paths import unescape_path
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from model.evaluation.evaluator import evaluate
 from model.inference.artifact import load_artifact
 from model.training.dataset import ordered_dataset
@@ -160,8 +160,7 @@ def features_of(folder, path) -> np.ndarray:
     manifest = load_manifest(folder)
     clip = next(clip for clip in clips_table(folder, manifest).to_pylist() if clip["path"] == path)
     shard = next(shard for shard in manifest.shards(PARTITIONS) if shard.name == clip["shard"])
-    format_ = manifest.storage_format
-    return read_shard(shard_path(folder, shard.name, format_), format_, shard, manifest.spec).features[clip["row"]]
+    return read_shard(manifest.layout(folder), shard, manifest.spec).features[clip["row"]]
 
 
 def test_features_of_another_spec_are_refused_with_the_field(words, untrained, tmp_path):

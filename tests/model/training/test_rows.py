@@ -6,7 +6,7 @@ import pytest
 
 from features.errors import RunError
 from features.store.manifest import load_manifest
-from features.store.shards import read_shard, shard_path
+from features.store.shards import read_shard
 from model.training.rows import UNKNOWN_CLASS, Rows, batches, epoch_order, steps
 from tests.model.conftest import make_small_shards
 
@@ -33,7 +33,7 @@ def in_manifest_order(small_shards) -> tuple[np.ndarray, list[str]]:
     """Features and labels of the training partition, read shard by shard."""
     manifest = load_manifest(small_shards["tfrecord"])
     shards = [
-        read_shard(shard_path(small_shards["tfrecord"], shard.name, "tfrecord"), "tfrecord", shard, manifest.spec)
+        read_shard(manifest.layout(small_shards["tfrecord"]), shard, manifest.spec)
         for shard in manifest.shards(["training"])
     ]
     return np.concatenate([s.features for s in shards]), [label for s in shards for label in s.labels]

@@ -1,0 +1,188 @@
+"""Where the files of a feature set lie and what they are called: no other file knows."""
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.io.atomic import PARTIAL_SUFFIX, fsync_folder
+from features.sources.content_hash import table_hash
+
+FORMATS = ("tfrecord", "parquet")
+MANIFEST = "manifest.json"
+RUN_LOG = "runs.jsonl"
+COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
+# Kinds of files that do not stay for ever.
+STATES, SHARDS, REPORTS, TABLES, LEFTOVERS = KINDS = ("states", "shards", "reports", "tables", "leftovers")
+WORK, _REPAIR = "work", "work/repair"
+# What stays as long as the set does.
+STAYING = (MANIFEST, RUN_LOG, *LOCKS)
+_CLIPS, _REJECTS = "clips", "rejects"
+_UNIT = "[a-z]+(?:-[0-9]+)?-[0-9a-f]{24}"
+_SHARD = f"{_UNIT}\\.(?:{'|'.join(FORMATS)})"
+_REPORT = f"{_UNIT}\\.parquet"
+_NONE = "(?!)"
+_WRITER = "[0-9]+(?:-[0-9a-f]{8})?"  # of `features.io.atomic.writer_name`
+_NUMBER = "[0-9]{6}|[1-9][0-9]{6,}"
+_STATE = re.compile(f"manifest-({_NUMBER})\\.json")
+# By folder: the kind of files and what their names are, by the rules of `Layout` and `features.update.plan`.
+_NAMES = {
+    "": (TABLES, f"{_CLIPS}-(?:{_NUMBER})-[0-9a-f]{{16}}\\.parquet|{_REJECTS}-(?:{_NUMBER})-[0-9a-f]{{16}}\\.csv"),
+    "states": (STATES, _STATE.pattern),
+    "shards": (SHARDS, _SHARD),
+    "reports": (REPORTS, _REPORT),
+    WORK: (LEFTOVERS, f"units-{_WRITER}\\.parquet"),
+    # Where verify --repair builds.
+    _REPAIR: (LEFTOVERS, _NONE),
+    f"{_REPAIR}/shards": (LEFTOVERS, _SHARD),
+    f"{_REPAIR}/reports": (LEFTOVERS, _REPORT),
+}
+PLACES = tuple(_NAMES)
+# Those that runs make and take away, the innermost first.
+WORK_PLACES = sorted((place for place in PLACES if place.startswith(WORK)), reverse=True)
+_PARTIAL = f"\\.{_WRITER}{re.escape(PARTIAL_SUFFIX)}"
+_PATTERNS = {
+    place: (kind, re.compile(names), re.compile(f"(?:{names}{'' if place else f'|{re.escape(MANIFEST)}'}){_PARTIAL}"))
+    for place, (kind, names) in _NAMES.items()
+}
+# A folder that holds nothing else is a set whose first run did not end.
+_OWN_NAMES = {RUN_LOG, *LOCKS, *(place for place in PLACES if place and "/" not in place)}
+_OWN_PREFIXES = (f"{_CLIPS}-", f"{_REJECTS}-", MANIFEST)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a feature set.
+
+    Attributes:
+        root: folder of the set.
+        storage_format: `tfrecord` or `parquet`.
+    """
+
+    root: Path
+    storage_format: str
+
+    def path(self, name: str) -> Path:
+        """Returns where a file lies that is named relative to the set, with `/`."""
+        return self.root / name
+
+    @property
+    def manifest(self) -> Path:
+        """The committed state."""
+        return manifest_path(self.root)
+
+    @property
+    def run_log(self) -> Path:
+        """A line a run."""
+        return self.root / RUN_LOG
+
+    @property
+    def commit_lock(self) -> Path:
+        """The file whose lock is held to change the state."""
+        return self.root / COMMIT_LOCK
+
+    @property
+    def running_lock(self) -> Path:
+        """The file whose lock runs hold that have finished shards which no state names yet."""
+        return self.root / RUNNING_LOCK
+
+    @property
+    def shards_folder(self) -> Path:
+        """Where shards lie."""
+        return self.root / "shards"
+
+    @property
+    def reports_folder(self) -> Path:
+        """Where reports lie."""
+        return self.root / "reports"
+
+    @property
+    def states_folder(self) -> Path:
+        """Where earlier states lie."""
+        return self.root / "states"
+
+    def shard(self, name: str) -> Path:
+        """Returns where a shard lies."""
+        return self.shards_folder / f"{name}.{self.storage_format}"
+
+    def report(self, name: str) -> Path:
+        """Returns where the report of a unit lies, which has the name of its shard."""
+        return self.reports_folder / f"{name}.parquet"
+
+    def reported(self) -> set[str]:
+        """Returns the names of the units that have a report."""
+        return {path.stem for path in self.reports_folder.glob("*.parquet")}
+
+    def state(self, number: int) -> Path:
+        """Returns where an earlier state lies."""
+        return self.states_folder / f"manifest-{number:06d}.json"
+
+    @property
+    def work_folder(self) -> Path:
+        """Where runs keep what goes with their end."""
+        return self.root / WORK
+
+    def work_list(self, writer: str) -> Path:
+        """Returns where the work list of a run lies, by the name that the run writes under."""
+        return self.work_folder / f"units-{writer}.parquet"
+
+    @property
+    def scratch(self) -> "Layout":
+        """Where shards and reports are made again before they take the place of damaged ones."""
+        return Layout(self.root / _REPAIR, self.storage_format)
+
+    def make_folders(self) -> None:
+        """Makes the folders of a set, and those above it, so that their names last."""
+        new = [above for above in (self.root, *self.root.parents) if not above.exists()]
+        for folder in (self.shards_folder, self.reports_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for made in new or [self.root]:
+            fsync_folder(made)
+            fsync_folder(made.parent)
+
+    def remove_work_folder(self) -> None:
+        """Removes the folder of work; not where another run has something in it."""
+        with contextlib.suppress(OSError):
+            self.work_folder.rmdir()
+
+
+def manifest_path(folder: str | Path) -> Path:
+    """Returns where the committed state of a set lies, which names the format of its shards."""
+    return Path(folder) / MANIFEST
+
+
+def earlier_states(folder: str | Path) -> list[Path]:
+    """Returns where the earlier states of a set lie, the earliest first."""
+    found = [path for path in (Path(folder) / "states").glob("manifest-*.json") if _STATE.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def clips_name(state: int, content: bytes) -> str:
+    """Returns what the clips table of a state is called: its name holds a hash of its bytes."""
+    return f"{_CLIPS}-{state:06d}-{table_hash(content)}.parquet"
+
+
+def rejects_name(state: int, content: bytes) -> str:
+    """Returns what the table of rejects of a state is called: its name holds a hash of its bytes."""
+    return f"{_REJECTS}-{state:06d}-{table_hash(content)}.csv"
+
+
+def kind_of(place: str, name: str) -> str | None:
+    """Returns of which of `KINDS` a file in one of `PLACES` is by its name, None where it is not the set's own."""
+    kind, names, partial = _PATTERNS[place]
+    if names.fullmatch(name):
+        return kind
+    return LEFTOVERS if partial.fullmatch(name) else None
+
+
+def state_number(path: str) -> int | None:
+    """Returns the number of the state that a file holds by its path relative to the set, None for another file."""
+    place, name = os.path.split(path)
+    match = _STATE.fullmatch(name)
+    return int(match[1]) if match and place == "states" else None
+
+
+def is_own(name: str) -> bool:
+    """Returns whether a file or folder of this name in a set's folder may be of a run that was interrupted."""
+    return name in _OWN_NAMES or name.startswith(_OWN_PREFIXES)
