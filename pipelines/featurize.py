@@ -76,7 +76,7 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         check_space(update)
         if update.todo:
             _compute(update, request.policies, run)
-        figures = {**update.figures, "written_bytes": update.written_bytes}
+        figures: dict[str, Any] = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit(**request.described(update.source))
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
     seconds = time.monotonic() - started
