@@ -9,7 +9,7 @@ import pytest
 
 from features.runtime.log import LOG, start_log
 from features.runtime.progress import Progress, clearing_bars
-from tests.terminal import COLOUR, HIDE_CURSOR, SHOW_CURSOR, Terminal, as_stderr, screen, start
+from tests.terminal import COLOUR, Terminal
 
 # A command that works for as long as it is let.
 WORK = """
@@ -74,23 +74,23 @@ def terminal(monkeypatch):
 )
 def test_bar_with_rate_and_time_left(terminal, monkeypatch, done, total, cells, left):
     monkeypatch.setenv("NO_COLOR", "1")  # so that only what is done of the bar shows
-    with as_stderr(terminal):
+    with terminal.as_stderr():
         progress = Progress("read", total, "files")
         progress.update(done)
-        assert terminal.read() == "", "so soon nobody can read it"
+        assert terminal.text() == "", "so soon nobody can read it"
         time.sleep(0.55)
         progress.update(done, note=", 2 rejected")
-        line = screen(terminal.read())[-1]
+        line = terminal.lines()[-1]
         assert re.fullmatch(rf"read [━╸╺ ]+ {done:,} of {total:,} files{left}, 2 rejected", line)
         assert line.count("━") == cells
-        shown = terminal.text
+        shown = terminal.text()
         progress.update(done)
-        assert terminal.read() == shown, "nobody reads so fast"
+        assert terminal.text() == shown, "nobody reads so fast"
         progress.close()
-        assert screen(terminal.read()) == [""] * len(screen(terminal.text))
-        shown = terminal.text
+        assert not any(terminal.lines())
+        shown = terminal.text()
         progress.close()
-        assert terminal.read() == shown
+        assert terminal.text() == shown
 
 
 def test_lines_in_a_log(own_log, capsys, monkeypatch):
@@ -109,7 +109,7 @@ def test_lines_in_a_log(own_log, capsys, monkeypatch):
 
 
 def run(terminal, *options, **environment):
-    return start(terminal, ["-c", WORK, *options], **environment)
+    return terminal.start("-c", WORK, *options, **environment)
 
 
 def test_a_command_on_a_terminal(terminal, tmp_path):
@@ -118,15 +118,15 @@ def test_a_command_on_a_terminal(terminal, tmp_path):
     terminal.wait_for(BAR)
     terminal.wait_for("a message between")
     terminal.wait_for(f"999 of|{BAR}$")
-    above, bar = screen(terminal.text)[-2:]
+    above, bar = terminal.lines()[-2:]
     # Whole, however narrow the terminal is, and above the bar.
     assert above == "a message between: " + "x" * 150
     assert re.fullmatch(BAR, bar)
-    assert COLOUR.search(terminal.text)
+    assert COLOUR.search(terminal.text())
     assert process.communicate(timeout=60) == ("All is read.\n", None)
     assert process.returncode == 0
-    assert [line for line in screen(terminal.read()) if line] == [above]
-    assert HIDE_CURSOR not in terminal.text
+    assert [line for line in terminal.lines() if line] == [above]
+    assert terminal.has_cursor()
     assert re.fullmatch(r"[\d:, -]+ WARNING a message between: x{150}\n", without_paragraph(log.read_text()))
 
 
@@ -138,13 +138,13 @@ def test_no_colour_where_none_is_wanted(terminal):
     process = run(terminal, NO_COLOR="1")
     terminal.wait_for(BAR)
     process.communicate(timeout=60)
-    assert not COLOUR.search(terminal.read())
+    assert not COLOUR.search(terminal.text())
 
 
 def test_a_dumb_terminal_is_a_log(terminal):
     process = run(terminal, TERM="dumb")
     process.communicate(timeout=60)
-    assert terminal.read() == "a message between: " + "x" * 150 + "\r\n"
+    assert terminal.text() == "a message between: " + "x" * 150 + "\r\n"
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_what_ends_a_command_clears_its_bar(terminal, option, message, code):
         os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == code
-    assert [line for line in screen(terminal.read()) if line and "between" not in line] == [message]
-    assert screen(terminal.text)[-1] == ""
-    assert terminal.text.rfind(HIDE_CURSOR) <= terminal.text.rfind(SHOW_CURSOR)
+    assert [line for line in terminal.lines() if line and "between" not in line] == [message]
+    assert terminal.lines()[-1] == ""
+    assert terminal.has_cursor()
 
 
 def test_a_killed_command_leaves_the_cursor(terminal):
@@ -171,12 +171,12 @@ def test_a_killed_command_leaves_the_cursor(terminal):
     terminal.wait_for(BAR)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert terminal.read().rfind(HIDE_CURSOR) <= terminal.text.rfind(SHOW_CURSOR)
+    assert terminal.has_cursor()
 
 
 def test_a_closed_terminal_ends_no_work(terminal):
     stderr = sys.stderr
-    with as_stderr(terminal):
+    with terminal.as_stderr():
         progress, unseen = Progress("read", 10, "files"), Progress("write", 10, "files")
         time.sleep(0.55)
         progress.update(1)
@@ -190,7 +190,7 @@ def test_a_closed_terminal_ends_no_work(terminal):
 
 
 def test_an_error_gives_standard_error_back(terminal):
-    with as_stderr(terminal):
+    with terminal.as_stderr():
         stderr = sys.stderr
         with pytest.raises(ValueError, match="of the work"), clearing_bars():
             progress = Progress("read", 10, "files")
