@@ -53,7 +53,7 @@ class Request:
         top: labels a window.
         threshold: probabilities below it are left out.
         layout: where a table says which files; nothing else is read from it.
-        policies: whether odd files are used.
+        policies: whether truncated and silent files are used.
         overwrite: whether a CSV that is there may be replaced.
         executor: name of what runs the network, or `auto`.
         workers: worker processes of a local run, None to choose.
@@ -79,7 +79,7 @@ class Request:
 
     @property
     def warnings_output(self) -> str:
-        """The table of files that are odd and were labelled all the same: `labels.warnings.csv`."""
+        """The table of files that were labelled with a warning, as truncated or silent: `labels.warnings.csv`."""
         return f"{self.output.removesuffix('.csv')}.warnings.csv"
 
 
@@ -182,7 +182,7 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="LABELS.csv",
-        help="a line a window; rejects and odd files go beside it",
+        help="a line a window; rejects and warnings go beside it",
     )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
     result.add_argument(

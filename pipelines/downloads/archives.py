@@ -120,8 +120,8 @@ def unpack(archive: Archive, path: Path, final: Path) -> int:
 
     Only files and folders are unpacked, under names that stay within the folder; the first entry that is anything
     else ends it, and nothing is left. What the entries declare, each in whole blocks of 4,096 bytes, may come to
-    twice `unpacked_bytes` and to what is free on the disk when it begins, whichever is less. The litter of macOS is
-    left out.
+    twice `unpacked_bytes` and to what is free on the disk when it begins, whichever is less. Files that
+    macOS adds (`__MACOSX`, `.DS_Store`, `._*`) are left out.
 
     Args:
         archive: describes it.

@@ -77,7 +77,7 @@ def test_bar_with_rate_and_time_left(terminal, monkeypatch, done, total, cells, 
     with terminal.as_stderr():
         progress = Progress("read", total, "files")
         progress.update(done)
-        assert terminal.text() == "", "so soon nobody can read it"
+        assert terminal.text() == "", "too soon to be read"
         time.sleep(0.55)
         progress.update(done, note=", 2 rejected")
         line = terminal.lines()[-1]
@@ -85,7 +85,7 @@ def test_bar_with_rate_and_time_left(terminal, monkeypatch, done, total, cells, 
         assert line.count("━") == cells
         shown = terminal.text()
         progress.update(done)
-        assert terminal.text() == shown, "nobody reads so fast"
+        assert terminal.text() == shown, "drawn too often to be read"
         progress.close()
         assert not any(terminal.lines())
         shown = terminal.text()
