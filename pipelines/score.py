@@ -129,8 +129,15 @@ def score(request: Request) -> dict[str, Any]:
         if rejects:  # what could not even be listed counts as a batch too: no file gets lost
             batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in rejects]]
             parts.write(len(batches) - 1, Labels([], rejects, [], 0, [0] * len(rejects)), request.top)
-        tables = os.path.abspath(request.rejects_output), os.path.abspath(request.warnings_output)
-        outcome = parts.join(batches, source, output, *tables, request.top, request.policies)
+        outcome = parts.join(
+            batches,
+            source,
+            output,
+            rejects_output=os.path.abspath(request.rejects_output),
+            warnings_output=os.path.abspath(request.warnings_output),
+            top=request.top,
+            policies=request.policies,
+        )
         remove_parts(folder)
     seconds = time.monotonic() - started
     return {
