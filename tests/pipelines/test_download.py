@@ -33,7 +33,8 @@ HELLO = {"README.md": b"read me", "yes/a_nohash_0.wav": b"yes" * 700_000, "no/b_
 RUN = """
 import sys
 from features.runtime import command
-from pipelines import archives, download
+from pipelines import download
+from pipelines.downloads import archives
 archives.ARCHIVES["words"] = archives.Archive(**eval(sys.argv.pop(1)))
 command.run(download.main, download.parser())
 """
