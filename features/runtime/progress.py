@@ -48,12 +48,12 @@ class Progress:
         now = time.monotonic()
         if now < self._due:
             return
-        self._due = now + (_BAR_SECONDS if self._has_bar else _LOG_SECONDS)
         rate = done / max(now - self._started, 1e-9)
         left = f", {_duration((self._total - done) / rate)} left" if rate else ""
         text = f"{done:,} of {self._total:,} {self._unit}, {rate:,.0f} a second{left}{note}"
         if not self._has_bar:
             LOG.info("%s: %s", self._name, text)
+            self._due = now + _LOG_SECONDS
             return
         with contextlib.suppress(OSError):  # a terminal that was closed ends no run
             if self._bar is None:
@@ -62,6 +62,7 @@ class Progress:
 
                 Progress._drawn, self._bar = self, Bar(self._name, self._total)
             self._bar.draw(done, text)
+        self._due = time.monotonic() + _BAR_SECONDS  # after the first drawing, which loads what draws
 
     def close(self) -> None:
         """Clears the bar."""
