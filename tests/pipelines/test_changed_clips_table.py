@@ -7,7 +7,8 @@ import pytest
 
 from features.errors import RunError
 from features.store.manifest import load_manifest
-from model.export import real_signals
+from model.formats.parity import real_signals
+from model.formats.saved_model import reads_file
 from tests.conftest import call
 from tests.features.store.test_clips_table import change_a_value
 
@@ -58,9 +59,9 @@ def test_it_is_refused(old_words, changed, tmp_path, command):
 def test_an_export_is_not_compared_on_clips_of_it_and_says_why(made, changed, tmp_path):
     spec = load_manifest(made).spec
     (tmp_path / "config.json").write_text(json.dumps({"features": str(made)}))
-    signals, reason = real_signals(tmp_path, spec)
+    signals, reason = real_signals(tmp_path, spec, reads_file)
     assert (len(signals), reason) == (8, "")
     (tmp_path / "config.json").write_text(json.dumps({"features": str(changed)}))
-    signals, reason = real_signals(tmp_path, spec)
+    signals, reason = real_signals(tmp_path, spec, reads_file)
     assert signals == []
     assert f"the clips table {changed / load_manifest(changed).clips_file} is not the one that was committed" in reason
