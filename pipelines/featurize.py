@@ -6,7 +6,6 @@ import functools
 import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
 from features.sources import partition
-from features.sources.policies import DEFAULTS, Policies, add_options
+from features.sources.policies import Policies
 from features.sources.rejects import rejects_sentence, warnings_sentence
-from features.sources.table_layout import TableLayout
 from features.sources.table_rows import TABLE_ENDINGS
 from features.store.locks import running
 from features.store.manifest import Manifest
@@ -35,6 +33,15 @@ from features.update.update import Update, check_space
 from pipelines.beam.follow import follow
 from pipelines.beam.options import check_beam_options
 from pipelines.beam.workers import local_workers
+from pipelines.options import (
+    ALL_FIELDS,
+    add_policies,
+    add_table_options,
+    add_work_options,
+    beam_parser,
+    chosen_policies,
+    table_layout,
+)
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
@@ -69,7 +76,7 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         check_space(update)
         if update.todo:
             _compute(update, request.policies, run)
-        figures = {**update.figures, "written_bytes": update.written_bytes}
+        figures: dict[str, Any] = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit(**request.described(update.source))
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
     seconds = time.monotonic() - started
@@ -163,8 +170,7 @@ def build_on_beam(
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE)
-    result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
+    result = beam_parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE)
     result.add_argument(
         "--input", required=True, metavar="DIR|TABLE",
         help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)})",
@@ -190,19 +196,7 @@ def parser() -> argparse.ArgumentParser:
         help="finds the label in the path of a file, as its named group label; groups named group and partition may "
         "stand beside it, e.g. '(?P<label>\\d)_(?P<group>\\w+)_' (the first folder below the input)",
     )  # fmt: skip
-    table = result.add_argument_group("where a table says what")
-    for name, metavar, text in (
-        ("--root", "DIR", "where its paths begin (its own folder)"),
-        ("--path-column", "NAME", "(path)"),
-        ("--path-template", "TEXT", "a path with columns in braces instead, e.g. 'audio/fold{fold}/{name}'"),
-        ("--label-column", "NAME", "(label)"),
-        ("--partition-column", "NAME", "(partition, where it has one)"),
-        ("--fold-column", "NAME", "its folds are the partitions (fold, where it has one and no partition)"),
-        ("--group-column", "NAME", "(group, where it has one)"),
-        ("--start-column", "NAME", "seconds at which clips begin within their files (none)"),
-        ("--duration-column", "NAME", "seconds that they last (none)"),
-    ):
-        table.add_argument(name, metavar=metavar, help=text)
+    add_table_options(result, "where a table says what", ALL_FIELDS)
     result.add_argument(
         "--allow-removal", action="store_true",
         help="take out of the set what the source has no more, be it most of it, and take another source for it",
@@ -211,9 +205,8 @@ def parser() -> argparse.ArgumentParser:
         "--verify-content", action="store_true",
         help="compare the contents of all files with what was computed from them, not their sizes and times only",
     )  # fmt: skip
-    add_options(result)
-    result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
-    result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
+    add_policies(result)
+    add_work_options(result)
     return result
 
 
@@ -229,11 +222,11 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         group=options.group,
         split=partition.parse_split(options.split) if options.split else None,
         limit=options.limit,
-        layout=TableLayout(**{part.name: getattr(options, part.name) for part in fields(TableLayout)}),
+        layout=table_layout(options),
         label_pattern=options.label_pattern,
         allow_removal=options.allow_removal,
         verify_content=options.verify_content,
-        policies={name: getattr(options, name) for name in DEFAULTS},
+        policies=chosen_policies(options),
     )
     workers = parse_workers(options.workers)
     check_beam_options(beam_options)

@@ -14,7 +14,7 @@ from features.runtime import command
 from features.runtime.log import LOG
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
-from features.sources.policies import DEFAULTS, Policies, add_options
+from features.sources.policies import DEFAULTS, Policies
 from features.sources.rejects import rejects_sentence, warnings_sentence
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
@@ -27,6 +27,15 @@ from model.scoring.labels_csv import Labels, WindowUnit
 from pipelines.beam.follow import follow
 from pipelines.beam.options import check_beam_options
 from pipelines.beam.workers import local_workers
+from pipelines.options import (
+    FILE_FIELDS,
+    add_policies,
+    add_table_options,
+    add_work_options,
+    beam_parser,
+    chosen_policies,
+    table_layout,
+)
 
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.
@@ -44,7 +53,7 @@ class Request:
         top: labels a window.
         threshold: probabilities below it are left out.
         layout: where a table says which files; nothing else is read from it.
-        policies: whether odd files are used.
+        policies: whether truncated and silent files are used.
         overwrite: whether a CSV that is there may be replaced.
         executor: name of what runs the network, or `auto`.
         workers: worker processes of a local run, None to choose.
@@ -70,7 +79,7 @@ class Request:
 
     @property
     def warnings_output(self) -> str:
-        """The table of files that are odd and were labelled all the same: `labels.warnings.csv`."""
+        """The table of files that were labelled with a warning, as truncated or silent: `labels.warnings.csv`."""
         return f"{self.output.removesuffix('.csv')}.warnings.csv"
 
 
@@ -120,8 +129,15 @@ def score(request: Request) -> dict[str, Any]:
         if rejects:  # what could not even be listed counts as a batch too: no file gets lost
             batches = [*batches, [WindowUnit(reject.path, 0, 1) for reject in rejects]]
             parts.write(len(batches) - 1, Labels([], rejects, [], 0, [0] * len(rejects)), request.top)
-        tables = os.path.abspath(request.rejects_output), os.path.abspath(request.warnings_output)
-        outcome = parts.join(batches, source, output, *tables, request.top, request.policies)
+        outcome = parts.join(
+            batches,
+            source,
+            output,
+            rejects_output=os.path.abspath(request.rejects_output),
+            warnings_output=os.path.abspath(request.warnings_output),
+            top=request.top,
+            policies=request.policies,
+        )
         remove_parts(folder)
     seconds = time.monotonic() - started
     return {
@@ -149,16 +165,21 @@ def _label(request: Request, parts: Parts, root: str, batches: list[Any], todo: 
         from pipelines.beam.label_windows import LabelJob, LabelWindows
         from pipelines.beam.runners import run_units
 
-        job = LabelJob(str(parts.folder), os.path.abspath(request.run), root, request.top, request.threshold,
-                       request.executor)  # fmt: skip
+        job = LabelJob(
+            parts=str(parts.folder),
+            run=os.path.abspath(request.run),
+            root=root,
+            top=request.top,
+            threshold=request.threshold,
+            executor=request.executor,
+        )
         with follow(Progress("score", sum(windows), "windows"), parts.folder, weights):
             run_units(LabelWindows(job), todo, request.beam_options, forked)
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE)
-    result.epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
+    result = beam_parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE)
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
         "--input", required=True, metavar="DIR|FILE|TABLE",
@@ -168,27 +189,20 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="LABELS.csv",
-        help="a line a window; rejects and odd files go beside it",
+        help="a line a window; rejects and warnings go beside it",
     )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
     result.add_argument(
         "--threshold", type=float, default=0.0, metavar="P", help="leave out labels less probable than this (0)"
     )
-    add_options(result)
+    add_policies(result)
     result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
     result.add_argument(
         "--executor", choices=("auto", *EXECUTORS), default="auto",
         help="what runs the network (openvino where it is installed, else litert)",
     )  # fmt: skip
-    result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
-    result.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
-    table = result.add_argument_group("where a table says which files")
-    table.add_argument("--root", metavar="DIR", help="where its paths begin (its own folder)")
-    table.add_argument("--path-column", metavar="NAME", help="(path)")
-    table.add_argument(
-        "--path-template", metavar="TEXT",
-        help="a path with columns in braces instead, e.g. 'audio/fold{fold}/{name}'",
-    )  # fmt: skip
+    add_work_options(result)
+    add_table_options(result, "where a table says which files", FILE_FIELDS)
     return result
 
 
@@ -200,8 +214,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         output=options.output,
         top=options.top,
         threshold=options.threshold,
-        layout=TableLayout(options.root, options.path_column, options.path_template),
-        policies={name: getattr(options, name) for name in DEFAULTS},
+        layout=table_layout(options),
+        policies=chosen_policies(options),
         overwrite=options.overwrite,
         executor=options.executor,
         workers=parse_workers(options.workers),

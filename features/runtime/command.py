@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from features.errors import SoundmillError
 from features.io.atomic import write_file
 from features.runtime.log import FILE_ONLY, LOG, start_log
+from features.runtime.progress import clearing_bars
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -57,7 +58,8 @@ def run(
         arguments.error(f"no folder for --summary {options.summary}")
     start_log(options.verbose, options.log_file)
     try:
-        code = main(options, others)
+        with clearing_bars():
+            code = main(options, others)
     except SoundmillError as error:
         LOG.error("error: %s", error)
         code = error.exit_code

@@ -3,10 +3,19 @@
 import logging
 import os
 import sys
+from typing import TextIO
 
 LOG = logging.getLogger("soundmill")
 
 FILE_ONLY = 5  # below what the console shows even with --verbose
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at that moment: while a bar is drawn, lines go above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def is_verbose() -> bool:
@@ -21,7 +30,7 @@ def start_log(verbose: bool, log_file: str | None) -> None:
         verbose: whether the console shows what is for developers too.
         log_file: path of the file that messages are appended to, None for no file.
     """
-    console = logging.StreamHandler()
+    console = _Console()
     console.setLevel(logging.DEBUG if verbose else logging.INFO)
     console.setFormatter(logging.Formatter("%(message)s"))
     LOG.setLevel(FILE_ONLY)

@@ -8,7 +8,7 @@ _CHECK_SECONDS = 0.5
 
 
 def end_with_parent(parent: int) -> None:
-    """Ends this process when its parent, which has this number, is no more; a thread looks twice a second."""
+    """Ends this process when its parent, which has this number, has ended; a thread checks twice a second."""
     threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
 
 

@@ -1,19 +1,28 @@
 """How far long work has come: a rate and the time left."""
 
+import contextlib
+import os
 import sys
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
 
 from features.runtime.log import LOG
 
-_BAR_CELLS = 24
+if TYPE_CHECKING:
+    from features.runtime.bar import Bar
 
-_TERMINAL_SECONDS = 0.2
-
+# Work that ends sooner needs no bar, and does not wait for what draws one to be loaded.
+_FIRST_BAR_SECONDS = 0.5
+_BAR_SECONDS = 0.2
 _LOG_SECONDS = 10.0
+_DUMB_TERMINALS = ("dumb", "unknown")  # as rich has it: they cannot move the cursor
 
 
 class Progress:
-    """A line with a rate and the time left: redrawn on a terminal, plain lines now and then in a log."""
+    """A bar with a rate and the time left on a terminal; plain lines now and then in a log."""
+
+    _drawn: Optional["Progress"] = None  # the one whose bar is on the terminal
 
     def __init__(self, name: str, total: int, unit: str) -> None:
         """Starts the clock.
@@ -24,31 +33,52 @@ class Progress:
             unit: what is counted, in the plural.
         """
         self._name, self._total, self._unit = name, total, unit
-        self._started = self._shown = time.monotonic()
-        self._terminal = sys.stderr.isatty()
-        self._drawn = False
+        self._started = time.monotonic()
+        self._has_bar = sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _DUMB_TERMINALS
+        self._due = self._started + (_FIRST_BAR_SECONDS if self._has_bar else _LOG_SECONDS)
+        self._bar: Bar | None = None
 
     def update(self, done: int, note: str = "") -> None:
-        """Says that `done` units are finished; draws only as often as somebody can read."""
+        """Says that `done` units are finished; draws only as often as a person can read.
+
+        Args:
+            done: units that are finished.
+            note: what follows the time left, from its comma or space on.
+        """
         now = time.monotonic()
-        if now - self._shown < (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
+        if now < self._due:
             return
-        self._shown = now
+        self._due = now + (_BAR_SECONDS if self._has_bar else _LOG_SECONDS)
         rate = done / max(now - self._started, 1e-9)
         left = f", {_duration((self._total - done) / rate)} left" if rate else ""
-        text = f"{self._name}: {done:,} of {self._total:,} {self._unit}, {rate:,.0f} a second{left}{note}"
-        if self._terminal:
-            filled = _BAR_CELLS * done // max(self._total, 1)
-            print(f"\r\x1b[K[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {text}", end="", file=sys.stderr, flush=True)
-            self._drawn = True
-        else:
-            LOG.info("%s", text)
+        text = f"{done:,} of {self._total:,} {self._unit}, {rate:,.0f} a second{left}{note}"
+        if not self._has_bar:
+            LOG.info("%s: %s", self._name, text)
+            return
+        with contextlib.suppress(OSError):  # a terminal that was closed ends no run
+            if self._bar is None:
+                # Loading it takes a tenth of a second: only where a bar is drawn.
+                from features.runtime.bar import Bar
+
+                Progress._drawn, self._bar = self, Bar(self._name, self._total)
+            self._bar.draw(done, text)
 
     def close(self) -> None:
-        """Clears the line on a terminal."""
-        if self._drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._drawn = False
+        """Clears the bar."""
+        if self._bar is not None:
+            with contextlib.suppress(OSError):
+                self._bar.clear()
+            Progress._drawn = self._bar = None
+
+
+@contextlib.contextmanager
+def clearing_bars() -> Iterator[None]:
+    """Clears a bar that the block has left on the terminal, as where an error or Ctrl-C ended it."""
+    try:
+        yield
+    finally:
+        if Progress._drawn is not None:
+            Progress._drawn.close()
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,5 @@
 """Policies: whether clips are used that are odd and can be decoded; no value depends on them, so no spec has them."""
 
-import argparse
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -14,29 +13,22 @@ Policies = Mapping[str, str]
 # By the warning that a clip has.
 DEFAULTS: dict[str, str] = {Reason.SILENT.value: KEEP, Reason.TRUNCATED.value: KEEP}
 _STAGES = {"silent": "fit", "truncated": "decode"}
-_MESSAGES = {
+MESSAGES = {
     "silent": "every sample that is heard is zero",
     "truncated": "the file was cut off or is damaged within, or ends before its clip does",
 }
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds an option a policy to a command."""
-    for name, message in _MESSAGES.items():
-        parser.add_argument(f"--{name}", choices=CHOICES, default=DEFAULTS[name],
-                            help=f"what is done where {message} (%(default)s)")  # fmt: skip
 
 
 def refusal(warning: str | None, policies: Policies) -> ClipError | None:
     """Returns the reason for which a clip with this warning is not used, None where it is."""
     if not warning or policies.get(warning) != REJECT:
         return None
-    return ClipError(_STAGES[warning], Reason(warning), f"{_MESSAGES[warning]}; --{warning} keep uses it")
+    return ClipError(_STAGES[warning], Reason(warning), f"{MESSAGES[warning]}; --{warning} keep uses it")
 
 
 def remark(warning: str) -> tuple[str, str, str]:
     """Returns stage, reason and message of a clip that is used although it has this warning."""
-    return _STAGES[warning], warning, _MESSAGES[warning]
+    return _STAGES[warning], warning, MESSAGES[warning]
 
 
 def decided_anew(cache: pa.Table, policies: Policies) -> pa.Table:

@@ -58,7 +58,7 @@ class WindowHandler(ModelHandler[int, PredictionResult, Executor]):
         job = self._job
         for number in batch:
             units = Parts(job.parts).read_batch(number)
-            yield PredictionResult(number, label_windows(model, job.root, units, job.top, job.threshold))
+            yield PredictionResult(number, label_windows(model, job.root, units, top=job.top, threshold=job.threshold))
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """Returns the batching: one element at a time."""

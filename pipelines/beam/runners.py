@@ -91,7 +91,7 @@ def _local_runner(options: PipelineOptions, workers: Workers | None) -> FnApiRun
         LOG.info("running in this process")
         return FnApiRunner()
     LOG.info("running in %d worker processes", workers.count)
-    direct.direct_running_mode = "own_processes"  # none of Beam's modes: the environment below says how
+    direct.direct_running_mode = "own_processes"  # not a mode of Beam's: the environment below says how
     WorkerHandler.register_environment(_WORKERS_URN, bytes)(functools.partial(_ForkedWorker, workers))
     return FnApiRunner(_ForkedWorkers(capabilities=python_sdk_capabilities()))
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, cast
 
 from features.runtime.log import is_verbose
 
@@ -25,18 +26,19 @@ class Workers:
         """
         self.count = count
         # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
-        # exceptions; the rest is Beam's diary, and what decoders print of files that are none of their liking.
+        # exceptions; the rest is Beam's log, and what decoders print of files that they cannot read.
         worker_main = [sys.executable, "-m", "pipelines.beam.worker_main", str(os.getpid()), str(count), command]
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *worker_main],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None if is_verbose() else subprocess.DEVNULL,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )  # fmt: skip
+        self._input = cast(IO[bytes], self._process.stdin)  # a pipe, as asked for above
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Has a worker forked; raises `OSError` where the process that does it is no more."""
-        self._process.stdin.write(json.dumps(environment).encode() + b"\n")
-        self._process.stdin.flush()
+        """Has a worker forked; raises `OSError` where the process that does it has ended."""
+        self._input.write(json.dumps(environment).encode() + b"\n")
+        self._input.flush()
 
     @property
     def death(self) -> str | None:
@@ -52,7 +54,7 @@ class Workers:
     def end(self) -> None:
         """Waits for the workers, which the runner has let go; those that do not end are ended."""
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._input.close()
         try:
             self._process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:

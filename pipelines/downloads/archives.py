@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from features.errors import RunError
@@ -120,8 +120,8 @@ def unpack(archive: Archive, path: Path, final: Path) -> int:
 
     Only files and folders are unpacked, under names that stay within the folder; the first entry that is anything
     else ends it, and nothing is left. What the entries declare, each in whole blocks of 4,096 bytes, may come to
-    twice `unpacked_bytes` and to what is free on the disk when it begins, whichever is less. The litter of macOS is
-    left out.
+    twice `unpacked_bytes` and to what is free on the disk when it begins, whichever is less. Files that
+    macOS adds (`__MACOSX`, `.DS_Store`, `._*`) are left out.
 
     Args:
         archive: describes it.
@@ -175,7 +175,11 @@ def _tar_entries(file: BinaryIO) -> Iterator[_Entry]:
     with tarfile.open(fileobj=file, mode="r:gz") as archive:
         for info in archive:
             kind = _FILE if info.isreg() else _FOLDER if info.isdir() else _OTHER
-            yield _Entry(info.name, kind, info.size, partial(archive.extractfile, info))
+            yield _Entry(info.name, kind, info.size, partial(_open_member, archive, info))
+
+
+def _open_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    return cast(IO[bytes], archive.extractfile(info))  # never None, as only files are opened
 
 
 def _target(entry: _Entry, top: str) -> PurePosixPath | None:

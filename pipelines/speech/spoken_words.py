@@ -11,13 +11,11 @@ import argparse
 import ctypes
 import importlib.util
 import io
-import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +25,7 @@ import soxr
 from features.errors import RunError, UsageError
 from features.io.atomic import write_file
 from features.runtime import command
-from features.runtime.processes import choose_workers, parse_workers
+from features.runtime.processes import choose_workers, parse_workers, run_jobs
 from pipelines.speech.voices import WORDS, Speaker, clip_paths, plan_speakers
 
 EXAMPLE = "python -m pipelines.speech.spoken_words --output words/"
@@ -112,29 +110,37 @@ def _place(word: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.round(np.clip(clip, -1.0, 1.0) * 32767).astype(np.int16)
 
 
-def write_speaker(output: Path, speaker: Speaker, seed: int, first_number: int = 0) -> int:
-    """Synthesises and writes all clips of one speaker.
+@dataclass(frozen=True)
+class SpeakerJob:
+    """The clips of one speaker to write.
 
-    Args:
-        output: Root of the tree; the folders of the clips exist.
-        speaker: The speaker.
-        seed: Seed of places, gains and noise; each clip derives its own, whoever is synthesised before.
-        first_number: Number of the first clip, in the names of unseen/.
-
-    Returns:
-        The number of clips written.
+    Attributes:
+        output: root of the tree; the folders of the clips exist.
+        speaker: who speaks.
+        seed: of places, gains and noise; each clip derives its own, whoever is synthesised before.
+        first_number: of the first clip, in the names of unseen/.
     """
-    clips = clip_paths(speaker, first_number)
+
+    output: Path
+    speaker: Speaker
+    seed: int
+    first_number: int
+
+
+def write_speaker(job: SpeakerJob) -> int:
+    """Synthesises and writes all clips of one speaker; returns how many."""
+    speaker = job.speaker
+    clips = clip_paths(speaker, job.first_number)
     with _fresh_synthesiser(speaker) as synthesiser:
         for word, take, path in clips:
-            rng = np.random.default_rng([seed, int(speaker.identifier, 16), WORDS.index(word), take])
+            rng = np.random.default_rng([job.seed, int(speaker.identifier, 16), WORDS.index(word), take])
             speech = synthesiser.say(word, int(rng.integers(2**31)))
             if not speech.any():
                 raise RunError(f"eSpeak NG says nothing for {word!r} as {speaker}")
             samples = _place(soxr.resample(speech, synthesiser.sample_rate_hz, SAMPLE_RATE_HZ), rng)
             wav = io.BytesIO()
             soundfile.write(wav, samples, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
-            write_file(output / path, wav.getvalue())
+            write_file(job.output / path, wav.getvalue())
     return len(clips)
 
 
@@ -155,17 +161,8 @@ def write_tree(output: Path, clips: int, seed: int, workers: int) -> int:
         (output / folder).mkdir(parents=True, exist_ok=True)
     unseen = [speaker for speaker in speakers if speaker.partition == "unseen"]
     first_numbers = {speaker: i * len(WORDS) for i, speaker in enumerate(unseen)}
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    # The workers inherit the ignored Ctrl-C: the parent alone answers it, and they print no tracebacks.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        futures = [executor.submit(write_speaker, output, s, seed, first_numbers.get(s, 0)) for s in speakers]
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    try:
-        written = sum(future.result() for future in as_completed(futures))
-    finally:
-        executor.shutdown(cancel_futures=True)
+    jobs = [SpeakerJob(output, speaker, seed, first_numbers.get(speaker, 0)) for speaker in speakers]
+    written = sum(run_jobs(write_speaker, jobs, workers))
     for partition in ("testing", "validation"):
         chosen = (speaker for speaker in speakers if speaker.partition == partition)
         lines = sorted(path.removeprefix("labelled/") for s in chosen for _, _, path in clip_paths(s))

@@ -1,7 +1,7 @@
 """Who speaks in the demo: voices, and the partition that each belongs to.
 
 A speaker is a variant voice of eSpeak NG with an English accent, a rate and a pitch. Training, validation and
-testing share no variant voice, so that the accuracy on the testing list is the accuracy on voices never heard.
+testing share no variant voice, so that the accuracy on the testing list is the accuracy on new voices.
 """
 
 import hashlib

@@ -1,5 +1,6 @@
 """A run that is stopped in the middle: nothing half-written is taken for whole, and the next run goes on."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from features.sources.partition import PARTITIONS
 from features.store.manifest import load_manifest
 from tests.conftest import call, run_command, start_command, wait_until
 from tests.pipelines.conftest import files_of, is_alive, parent_of, workers_of
+from tests.terminal import Terminal
 
 SECONDS = 10  # within which a run that was stopped has ended
 
@@ -122,6 +124,28 @@ def test_ctrl_c_ends_a_run_with_one_line(start, workers):
     assert code == 130
     assert run.workers_end()
     assert not (run.output / "manifest.json").exists()
+
+
+def test_ctrl_c_on_a_terminal_leaves_no_bar(many_clips, small_spec, tmp_path):
+    screen = Terminal()
+    arguments = ("--input", many_clips, "--output", tmp_path / "set", "--spec", small_spec, "--workers", 2)
+    process = screen.start("-m", "pipelines.featurize", *arguments)
+    try:
+        screen.wait_for(r"featurize .*[\d,]+ of 4,800 clips, [\d,]+ a second, \d+ (min \d+ )?s left")
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    lines = screen.lines()
+    assert "MB to write" in lines[0]
+    assert lines[1:3] == [
+        "running in 2 worker processes",
+        "interrupted; nothing half-written stands under its final name",
+    ]
+    assert not any(lines[3:])
+    assert screen.has_cursor()
 
 
 def test_ctrl_c_while_the_workers_start_ends_a_run_with_one_line(start):

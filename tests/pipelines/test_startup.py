@@ -17,7 +17,7 @@ COMMANDS = sorted(
     for path in (ROOT / folder).glob("*.py")
     if re.search(r"^    command\.run\(", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
-SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib"}
+SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib", "rich"}
 RUN = """
 import runpy, sys
 del sys.argv[0]
@@ -64,7 +64,7 @@ def test_neither_featurize_nor_score_loads_tensorflow(words, run_folder, tmp_pat
     ):
         found = loaded(*arguments)
         assert "apache_beam" in found
-        assert not found & {"tensorflow", "keras"}
+        assert not found & {"tensorflow", "keras", "rich"}
 
 
 @pytest.mark.trial

@@ -1,67 +1,12 @@
 import argparse
-import contextlib
 import json
 import logging
-import os
-import re
-import time
 from pathlib import Path
 
 import pytest
 
 from features.runtime import command
-from features.runtime.progress import Progress
 from features.sources.rejects import rejects_sentence
-
-
-@contextlib.contextmanager
-def terminal():
-    """A real terminal as standard error; gives the function that reads what came out at its other end."""
-    master, slave = os.openpty()
-    os.set_blocking(master, False)
-
-    def read() -> str:
-        try:
-            return os.read(master, 10_000).decode()
-        except BlockingIOError:
-            return ""
-
-    with open(slave, "w", encoding="utf-8") as stderr, contextlib.redirect_stderr(stderr):
-        yield read
-    os.close(master)
-
-
-@pytest.mark.parametrize(
-    ("done", "total", "expected"),
-    [
-        (500, 1_000, r"\[#{12}\.{12}\] read: 500 of 1,000 files, [\d,]+ a second, \d s left"),
-        (0, 1_000, r"\[\.{24}\] read: 0 of 1,000 files, 0 a second"),
-        (1_000, 1_000, r"\[#{24}\] read: 1,000 of 1,000 files, [\d,]+ a second, \d s left"),
-        (10, 1_000, r"\[\.{24}\] .*, \d\d s left"),
-        (1, 1_000, r"\[\.{24}\] .*, \d+ min [0-5]\d s left"),
-        (1, 100_000, r"\[\.{24}\] .*, \d+ h [0-5]\d min left"),
-    ],
-)
-def test_progress_on_a_terminal(done, total, expected):
-    with terminal() as shown:
-        progress = Progress("read", total, "files")
-        progress.update(done)
-        assert shown() == "", "so soon nobody can read it"
-        time.sleep(0.25)
-        progress.update(done, note=", 2 rejected")
-        assert re.fullmatch(rf"\r\x1b\[K{expected}, 2 rejected", shown())
-        progress.close()
-        assert shown() == "\r\x1b[K"
-        progress.close()
-        assert shown() == ""
-
-
-def test_progress_is_silent_in_a_log_at_first(caplog, capsys):
-    progress = Progress("read", 10, "files")
-    progress.update(5)
-    progress.close()
-    assert capsys.readouterr() == ("", "")
-    assert caplog.records == []
 
 
 def test_rejects_in_the_last_paragraph():

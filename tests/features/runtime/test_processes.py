@@ -99,8 +99,8 @@ def is_alive(process: int) -> bool:
 
 DRIVER = """
 import sys
-from features.processes import run_jobs
-from tests.features.test_processes import slow_square
+from features.runtime.processes import run_jobs
+from tests.features.runtime.test_processes import slow_square
 
 if __name__ == "__main__":
     for _, process in run_jobs(slow_square, range(10**9), 2):

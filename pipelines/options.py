@@ -1,0 +1,71 @@
+"""Options that featurize and score share, and what becomes of their values."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+
+from features.runtime import command
+from features.sources.policies import CHOICES, DEFAULTS, MESSAGES, Policies
+from features.sources.table_layout import TableLayout, option_name
+
+# By the field of `TableLayout`: what its option takes, and its help.
+_TABLE_OPTIONS = {
+    "root": ("DIR", "where its paths begin (its own folder)"),
+    "path_column": ("NAME", "(path)"),
+    "path_template": ("TEXT", "a path with columns in braces instead, e.g. 'audio/fold{fold}/{name}'"),
+    "label_column": ("NAME", "(label)"),
+    "partition_column": ("NAME", "(partition, where it has one)"),
+    "fold_column": ("NAME", "its folds are the partitions (fold, where it has one and no partition)"),
+    "group_column": ("NAME", "(group, where it has one)"),
+    "start_column": ("NAME", "seconds at which clips begin within their files (none)"),
+    "duration_column": ("NAME", "seconds that they last (none)"),
+}
+FILE_FIELDS = ("root", "path_column", "path_template")
+ALL_FIELDS = tuple(_TABLE_OPTIONS)
+
+
+def beam_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """Returns the parser of a command that passes on to Beam what it does not know, and says so in its help."""
+    result = command.parser(description, example)
+    result.epilog = (
+        f"{result.epilog}\n\n"
+        "Options that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
+    )
+    return result
+
+
+def add_table_options(parser: argparse.ArgumentParser, title: str, names: Sequence[str]) -> None:
+    """Adds a group of options that say where a table says what.
+
+    Args:
+        parser: of the command.
+        title: of the group.
+        names: the fields of `TableLayout` that the command reads: `FILE_FIELDS` or `ALL_FIELDS`.
+    """
+    group = parser.add_argument_group(title)
+    for name in names:
+        metavar, text = _TABLE_OPTIONS[name]
+        group.add_argument(option_name(name), metavar=metavar, help=text)
+
+
+def table_layout(options: argparse.Namespace) -> TableLayout:
+    """Returns where a table says what; raises `UsageError` where two options exclude each other."""
+    return TableLayout(**{field.name: getattr(options, field.name, None) for field in fields(TableLayout)})
+
+
+def add_policies(parser: argparse.ArgumentParser) -> None:
+    """Adds an option for each policy."""
+    for name, message in MESSAGES.items():
+        parser.add_argument(f"--{name}", choices=CHOICES, default=DEFAULTS[name],
+                            help=f"what is done where {message} (%(default)s)")  # fmt: skip
+
+
+def chosen_policies(options: argparse.Namespace) -> Policies:
+    """Returns the choice for each policy."""
+    return {name: getattr(options, name) for name in DEFAULTS}
+
+
+def add_work_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--workers` and `--max-rejects`, which `parse_workers` and `command.exit_code` take."""
+    parser.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
+    parser.add_argument("--max-rejects", type=int, metavar="N", help="end with exit code 3 above so many rejects")
