@@ -21,11 +21,23 @@ _MOST_PARTS = 1024  # of one call, Linux' limit
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Numbers of processes are told apart on one machine alone, and containers that share a disk all count from one.
 _TOKEN = os.urandom(4).hex()
+_TAKEN: dict[str, object] = {}  # paths of partial files that threads of this process write to
 
 
 def writer_name() -> str:
     """Returns a name for what this process writes before it takes its own, which no other process gives."""
     return f"{os.getpid()}-{_TOKEN}"
+
+
+def _take_partial_path(path: str) -> str:
+    """Returns a path beside another that no process writes to, and no other thread of this one, until it is given back.
+
+    Two threads may write one file at a time: a runner that takes a slow attempt for lost begins a second one.
+    """
+    partial, owner = f"{path}.{writer_name()}{PARTIAL_SUFFIX}", object()
+    while _TAKEN.setdefault(partial, owner) is not owner:
+        partial = f"{path}.{os.getpid()}-{os.urandom(4).hex()}{PARTIAL_SUFFIX}"
+    return partial
 
 
 class AtomicFile:
@@ -48,10 +60,11 @@ class AtomicFile:
         self.num_bytes = 0
         self.crc32c = 0
         self._wanted = True
-        self._partial = f"{self.path}.{writer_name()}{PARTIAL_SUFFIX}"
+        self._partial = _take_partial_path(self.path)
         try:
             self._file: BinaryIO = open(self._partial, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
         except OSError as error:
+            del _TAKEN[self._partial]
             _check_space(error, self.path)
             raise
 
@@ -123,6 +136,7 @@ class AtomicFile:
             self._file.close()
             with contextlib.suppress(OSError):  # it is there only where it did not get its name
                 os.unlink(self._partial)
+            _TAKEN.pop(self._partial, None)
 
 
 def write_file(path: str | os.PathLike[str], content: bytes | str, durable: bool = True) -> int:

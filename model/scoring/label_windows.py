@@ -1,6 +1,7 @@
 """Labels recordings: decodes their windows, computes their features, and asks a network."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,45 @@ from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, window_waveforms
 from features.sources.paths import clip_file
 from features.sources.policies import remark
+from model.inference.artifact import read_description
 from model.inference.executor import Executor
-from model.scoring.labels_csv import Labels, Score, WindowUnit
+from model.scoring.job import Parts
+from model.scoring.labels_csv import Labels, Score
+from model.scoring.plan import WindowUnit
+
+
+@dataclass(frozen=True)
+class LabelJob:
+    """What labelling a batch takes beside its number.
+
+    Attributes:
+        parts: the job's folder, with the work list, the network and the parts.
+        run: absolute path of the run folder that holds the artifact.
+        root: where the units' paths begin.
+        top: labels a window.
+        threshold: probabilities below it are left out.
+        executor: name of what runs the network.
+    """
+
+    parts: Parts
+    run: str
+    root: str
+    top: int
+    threshold: float
+    executor: str
+
+    def load_network(self) -> Executor:
+        """Loads the network, which any number of threads may use."""
+        return Executor(self.parts.network.read_bytes(), read_description(self.run), self.executor)
+
+    def label(self, network: Executor, number: int) -> Labels:
+        """Labels the batch of this number."""
+        units = self.parts.read_batch(number)
+        return label_windows(network, self.root, units, top=self.top, threshold=self.threshold)
+
+    def write(self, number: int, labels: Labels) -> None:
+        """Writes the part of the batch of this number."""
+        self.parts.write(number, labels, self.top)
 
 
 def label_windows(

@@ -1,26 +1,11 @@
-"""What scoring takes and gives: units of windows, and the lines of the labelled CSV."""
+"""What comes of labelling: scores, and the lines of the labelled CSV."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from features.errors import Reject
+from features.errors import Reject, UsageError
 from features.io.csv_text import csv_lines
 from features.sources.paths import csv_path
-
-
-@dataclass(frozen=True, slots=True)
-class WindowUnit:
-    """One unit of scoring: some windows of one file.
-
-    Attributes:
-        path: of the file, relative to the root, as `features.sources.folder.escape_path` writes it.
-        first_window: number of the first window.
-        num_windows: how many follow one another from there.
-    """
-
-    path: str
-    first_window: int
-    num_windows: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +37,7 @@ class Labels:
         scores: in the order of the units and their windows, then by rank.
         rejects: files that could not be used; none of their windows is among the scores.
         warnings: units that are truncated or silent and were labelled all the same, a reject's fields each.
-        scored: number of units that were labelled, as far as they go.
+        scored: number of units that were labelled.
         windows: number of windows labelled of each unit, 0 of a reject.
     """
 
@@ -61,6 +46,12 @@ class Labels:
     warnings: list[Reject]
     scored: int
     windows: list[int]
+
+
+def check_top(top: int, classes: Sequence[str]) -> None:
+    """Raises `UsageError` where a network with these classes cannot give so many labels a window."""
+    if not 1 <= top <= len(classes):
+        raise UsageError(f"--top is 1 to {len(classes)}, the number of classes, not {top}")
 
 
 def csv_header(top: int) -> str:

@@ -4,22 +4,22 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from features.audio.decode import probe
-from features.errors import ClipError, Reason, Reject, RunError, UsageError
+from features.errors import Reject, RunError, UsageError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows, window_waveforms
 from features.runtime.log import LOG
 from features.sources.paths import clip_file, csv_path, escape_path
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
-from model.inference.litert import BATCH_CLIPS
+from model.scoring.join import file_warnings
 from model.scoring.label_windows import label_windows
-from model.scoring.labels_csv import Score, WindowUnit, csv_header, score_lines
+from model.scoring.labels_csv import Score, check_top, csv_header, score_lines
+from model.scoring.plan import plan_batches
 
 MOST_DRAWN = 12
 """Windows that a picture shows at most."""
@@ -44,29 +44,12 @@ class Request:
 
 def check(request: Request, classes: list[str]) -> None:
     """Raises `UsageError` where a request cannot be carried out."""
-    if not 1 <= request.top <= len(classes):
-        raise UsageError(f"--top is 1 to {len(classes)}, the number of classes, not {request.top}")
+    check_top(request.top, classes)
     for path in request.paths:
         if os.path.isdir(clip_file("", path)):
             raise UsageError(f"{path} is a folder; label its files with python -m pipelines.score --input {path}")
         if os.path.exists(clip_file("", path)) and not os.path.isfile(clip_file("", path)):
             raise UsageError(f"{path} is a pipe or a device, which cannot be read twice; write it to a file")
-
-
-def plan_files(paths: tuple[str, ...], spec: FeatureSpec) -> Iterator[tuple[str, list[WindowUnit] | Reject]]:
-    """Cuts files into windows and deals these into batches, as scoring does with a file that is alone.
-
-    Yields:
-        Path and batches of each file, or its reject where the header cannot be read.
-    """
-    for path in paths:
-        try:
-            count = num_windows(probe(clip_file("", path)), spec)
-        except ClipError as error:
-            yield path, Reject(path, error.stage, str(error.reason), error.message)
-            continue
-        firsts = range(0, count, BATCH_CLIPS)
-        yield path, [WindowUnit(path, first, min(BATCH_CLIPS, count - first)) for first in firsts]
 
 
 def predict(request: Request, output: TextIO) -> dict[str, Any]:
@@ -87,25 +70,24 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
     description = read_description(request.run)
     classes, spec = description.classes, description.spec
     check(request, classes)
-    planned = list(plan_files(request.paths, spec))
+    # Each file is planned as scoring plans one that is alone.
+    planned = [(path, *plan_batches("", [path], spec)) for path in request.paths]
     rejects: list[Reject] = []
     scores: list[Score] = []
     windows = scored = 0
     network = None
-    for path, units in planned:
-        if isinstance(units, Reject):
-            _refuse(units, rejects)
+    for path, batches, unreadable in planned:
+        if unreadable:
+            _refuse(unreadable[0], rejects)
             continue
         network = network or load_executor(request.run)
-        labels = [label_windows(network, "", [unit], len(classes)) for unit in units]
+        labels = [label_windows(network, "", batch, len(classes)) for batch in batches]
         refused = [reject for label in labels for reject in label.rejects]
         if refused:  # a file is labelled as a whole or not at all
             _refuse(refused[0], rejects)
             continue
-        found = [warning for label in labels for warning in label.warnings]
-        if len(found) < len(units):  # a file is silent if all of it is
-            found = [warning for warning in found if warning.reason != Reason.SILENT]
-        for warning in dict.fromkeys(found):
+        found = (warning for label in labels for warning in label.warnings)
+        for warning in file_warnings(found, Counter(unit.path for batch in batches for unit in batch)):
             LOG.warning("%s: %s, %s; used all the same", csv_path(path), warning.reason, warning.message)
         of_file = [score for label in labels for score in label.scores]
         header = "" if scored else csv_header(request.top)

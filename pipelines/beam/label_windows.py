@@ -1,41 +1,18 @@
-"""The Beam side of scoring: a model handler that decodes, batches and predicts, and a DoFn that writes what it says.
+"""The Beam side of scoring: a model handler that labels planned batches, and a DoFn that writes their parts.
 
 Elements are numbers of planned batches. Beam's own batching goes by the clock, which would change a network's last
-digits from run to run; here it is told to leave every element alone.
+digits from run to run; here each element is a batch of its own. A handler, a network and a DoFn may be used by several
+threads of a process at once, as a runner with several slots a process does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from model.inference.artifact import read_description
 from model.inference.executor import Executor
-from model.scoring.job import Parts
-from model.scoring.label_windows import label_windows
-
-
-@dataclass(frozen=True)
-class LabelJob:
-    """What labelling a batch takes beside its number.
-
-    Attributes:
-        parts: the job's folder, with the work list, the network and the parts.
-        run: the run folder that holds the artifact.
-        root: where paths begin.
-        top: labels a window.
-        threshold: probabilities below it are left out.
-        executor: name of what runs the network.
-    """
-
-    parts: str
-    run: str
-    root: str
-    top: int
-    threshold: float
-    executor: str
+from model.scoring.label_windows import LabelJob
 
 
 class WindowHandler(ModelHandler[int, PredictionResult, Executor]):
@@ -48,17 +25,14 @@ class WindowHandler(ModelHandler[int, PredictionResult, Executor]):
 
     def load_model(self) -> Executor:
         """Loads the network."""
-        job = self._job
-        return Executor(Parts(job.parts).network.read_bytes(), read_description(job.run), job.executor)
+        return self._job.load_network()
 
     def run_inference(
         self, batch: Sequence[int], model: Executor, inference_args: dict[str, Any] | None = None
     ) -> Iterable[PredictionResult]:
         """Decodes and labels the batches with these numbers."""
-        job = self._job
         for number in batch:
-            units = Parts(job.parts).read_batch(number)
-            yield PredictionResult(number, label_windows(model, job.root, units, top=job.top, threshold=job.threshold))
+            yield PredictionResult(example=number, inference=self._job.label(model, number))
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """Returns the batching: one element at a time."""
@@ -83,5 +57,5 @@ class _WritePart(beam.DoFn):
         self._job = job
 
     def process(self, result: PredictionResult) -> Iterator[int]:
-        Parts(self._job.parts).write(result.example, result.inference, self._job.top)
+        self._job.write(result.example, result.inference)
         yield result.example

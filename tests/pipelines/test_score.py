@@ -3,7 +3,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,15 +11,11 @@ import pytest
 import soundfile
 
 from features.errors import ClipError, Reason, RunError, UsageError
-from features.frontend.presets import preset
 from features.frontend.spectrogram import compute_features
-from features.sources.folder import scan
 from features.sources.paths import unescape_path
 from features.store.versions import library_versions
 from model.inference.artifact import load_artifact
-from model.scoring import job as parts_module
-from model.scoring.job import Parts, open_parts, plan_batches
-from model.scoring.labels_csv import Labels
+from model.scoring import plan
 from tests.conftest import call
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav
@@ -293,14 +288,14 @@ def test_a_file_whose_header_cannot_be_read_in_time_is_a_reject_and_not_one_wind
     source = tmp_path / "source"
     write_wav(source / "a.wav", noise(48_000))
     write_wav(source / "b.wav", noise(48_000))
-    whole = parts_module.probe
+    whole = plan.probe
 
     def slow(path):
         if path.endswith("b.wav"):
             raise ClipError("decode", Reason.TIMEOUT, "decoding took too long and was ended")
         return whole(path)
 
-    monkeypatch.setattr(parts_module, "probe", slow)
+    monkeypatch.setattr(plan, "probe", slow)
     rows = score(run_folder, source, tmp_path / "labels.csv")
     assert [row["path"] for row in rows] == ["a.wav"] * 3
     (reject,) = read(tmp_path / "labels.rejects.csv")
@@ -316,7 +311,7 @@ def test_an_interrupted_run_is_not_taken_up_with_another_decoder(run_folder, tmp
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "")
         library_versions.cache_clear()
-        patch.setattr(Parts, "join", interrupted)
+        patch.setattr("model.scoring.scorer.join", interrupted)
         with pytest.raises(KeyboardInterrupt):
             score(run_folder, source, output)
     library_versions.cache_clear()
@@ -387,15 +382,15 @@ def test_options_without_a_meaning_are_refused(recordings, run_folder, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-def test_parts_that_a_kill_left_before_they_were_planned_are_in_nobodys_way(recordings, run_folder, tmp_path):
+def test_parts_that_a_kill_left_before_they_were_planned_are_removed(recordings, run_folder, tmp_path):
     """As it stands when a run is killed while it plans, which takes long for millions of files."""
-    parts = planned(tmp_path, recordings / "long.wav")
-    parts.folder.rename(parts.folder.with_name(f"{parts.folder.name}.12-0a1b2c3d.partial"))
+    (tmp_path / "labels.csv.parts" / f"{'0a' * 32}.12-0a1b2c3d.partial").mkdir(parents=True)
+    (tmp_path / "labels.csv.parts" / f"{'0a' * 32}.12-0a1b2c3d.partial" / "batches.parquet").write_bytes(b"PAR1")
     assert len(score(run_folder, recordings / "long.wav", tmp_path / "labels.csv")) == 3
     assert not (tmp_path / "labels.csv.parts").exists()
 
 
-def test_parts_as_they_lay_before_jobs_had_folders_are_in_nobodys_way(recordings, run_folder, tmp_path):
+def test_parts_as_they_lay_before_jobs_had_folders_are_removed(recordings, run_folder, tmp_path):
     folder = tmp_path / "labels.csv.parts"
     folder.mkdir()
     for name in ("job.json", "batches.parquet", "network.tflite", "00000000.csv", "00000000.json",
@@ -405,51 +400,7 @@ def test_parts_as_they_lay_before_jobs_had_folders_are_in_nobodys_way(recordings
     assert not folder.exists()
 
 
-def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
-    for name in ("a.wav", "b.wav"):
-        write_wav(tmp_path / "source" / name, noise(300 * 4_000), 4_000)
-
-    def job(**settings: object) -> Parts:
-        return planned(tmp_path, tmp_path / "source", **settings)
-
-    assert job(top=1).unfinished(4) == [0, 1, 2, 3]
-    job(top=1).write(1, Labels([], [], [], 1, [44]), 1)
-    assert job(top=1).unfinished(4) == [0, 2, 3]
-    assert job(top=2).unfinished(4) == [0, 1, 2, 3]
-    job(top=2).write(1, Labels([], [], [], 1, [44]), 1)
-    write_wav(tmp_path / "source" / "b.wav", noise(301 * 4_000), 4_000)
-    assert job(top=2).unfinished(4) == [0, 1, 2, 3]
-
-
-def test_a_part_of_another_job_is_never_joined(tmp_path):
-    """As a worker writes it whose driver was killed, or who copies parts from one folder to another."""
-    write_wav(tmp_path / "source" / "a.wav", noise(300 * 4_000), 4_000)
-    left = planned(tmp_path, tmp_path / "source", top=2)
-    parts = planned(tmp_path, tmp_path / "source", top=1)
-    left.folder.mkdir()  # it was removed with the end of its job
-    for number in range(2):
-        left.write(number, Labels([], [], [], 1, [44]), 2)
-    assert parts.unfinished(2) == [0, 1]
-    for path in left.folder.iterdir():
-        shutil.copy(path, parts.folder)
-    assert parts.unfinished(2) == [0, 1]
-    source = scan(str(tmp_path / "source"), labelled=False)
-    batches, _ = plan_batches(source, preset("speech-commands"))
-    outputs = [str(tmp_path / name) for name in ("labels.csv", "labels.rejects.csv", "labels.warnings.csv")]
-    with pytest.raises(RunError, match=r"00000000\.csv is damaged or of another job"):
-        parts.join(batches, source, *outputs, 1, {})
-    assert not (tmp_path / "labels.csv").exists()
-
-
-def planned(folder: Path, source: Path, **settings: object) -> Parts:
-    """Returns the parts of a job that was planned."""
-    (folder / "labels.csv.parts").mkdir(exist_ok=True)
-    clips = scan(str(source), labelled=False)
-    batches, _ = plan_batches(clips, preset("speech-commands"))
-    return open_parts(folder / "labels.csv.parts", clips, batches, settings)
-
-
-def test_a_folder_of_somebody_else_in_the_place_of_the_parts_is_left_alone(recordings, run_folder, tmp_path):
+def test_a_folder_with_other_files_in_the_place_of_the_parts_is_left_alone(recordings, run_folder, tmp_path):
     (tmp_path / "labels.csv.parts").mkdir()
     (tmp_path / "labels.csv.parts" / "thesis.txt").write_text("all of it")
     with pytest.raises(UsageError, match=r"labels\.csv\.parts is in the way"):

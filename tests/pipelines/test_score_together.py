@@ -1,4 +1,4 @@
-"""Two scores into one CSV: the second ends at once and says who is at work, the first is none the worse for it."""
+"""Two scores into one CSV: the second ends at once and says who is at work, the first is not disturbed."""
 
 import os
 import re

@@ -5,7 +5,7 @@ from features.sources.folder import scan
 from features.store.layout import Layout
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
-from model.scoring.job import plan_batches
+from model.scoring.plan import plan_batches
 from tests.conftest import call
 from tests.features.audio.test_decode import encoded, without_length
 from tests.pipelines.conftest import make_old
@@ -19,7 +19,7 @@ def test_a_streamed_flac_is_featurized_and_planned_as_the_file_that_knows_its_le
         (tmp_path / "words" / name / "a.flac").write_bytes(content)
     make_old(tmp_path / "words")
     source = scan(str(tmp_path / "words"), labelled=True)
-    ((batch,), _) = plan_batches(source, preset("speech-commands"))
+    ((batch,), _) = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"))
     assert [unit.num_windows for unit in batch] == [3, 3]
     options = ("--input", tmp_path / "words", "--output", tmp_path / "set", "--split", "100/0/0")
     assert call("pipelines.featurize", *options, "--preset", "urbansound-mfcc") == 0

@@ -59,6 +59,28 @@ def test_a_file_appears_when_it_is_complete(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
+def test_two_writers_of_one_process_do_not_get_into_each_other(tmp_path):
+    with AtomicFile(tmp_path / "a") as first:
+        first.write(b"first")
+        with AtomicFile(tmp_path / "a") as second:
+            second.write(b"second, ")
+            first.write(b", too")
+        assert (tmp_path / "a").read_bytes() == b"second, "
+    assert (tmp_path / "a").read_bytes() == b"first, too"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_name_that_was_given_back_is_taken_again(tmp_path, calls):
+    partial = f"a.{writer_name()}{PARTIAL_SUFFIX}"
+    for _ in range(2):
+        write_file(tmp_path / "a", b"new")
+    with pytest.raises(FileNotFoundError):
+        write_file(tmp_path / "missing" / "a", b"new")
+    (tmp_path / "missing").mkdir()
+    write_file(tmp_path / "missing" / "a", b"new")
+    assert [call for call in calls if call[0] == "replace"] == [("replace", partial, "a")] * 3
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("old", [[], ["a"]])
 def test_a_block_that_raises_leaves_nothing(tmp_path, error, old):

@@ -8,7 +8,8 @@ from features.frontend.windows import window_waveforms
 from model.inference.executor import EXECUTORS, Executor, load_executor
 from model.scoring import label_windows as scoring
 from model.scoring.label_windows import label_windows
-from model.scoring.labels_csv import Labels, Score, WindowUnit, csv_header, score_lines
+from model.scoring.labels_csv import Labels, Score, csv_header, score_lines
+from model.scoring.plan import WindowUnit
 from tests.features.not_files import NOT_FILES, within_seconds
 from tests.signals import noise, sine, write_wav
 

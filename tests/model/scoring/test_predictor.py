@@ -17,7 +17,7 @@ from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows, window_waveforms
 from features.sources.paths import unescape_path
 from model.inference.artifact import Artifact, save_artifact
-from model.scoring.predictor import Request, plan_files, predict, true_label
+from model.scoring.predictor import Request, predict, true_label
 from tests.conftest import call, run_command
 from tests.signals import noise, sine, write_wav
 
@@ -181,13 +181,6 @@ def test_the_true_class_is_the_nearest_folder_that_is_one(path, label):
     assert true_label(path, CLASSES) == label
 
 
-def test_windows_are_dealt_as_score_deals_those_of_one_file(files):
-    paths = tuple(str(files / name) for name in ("long.wav", "text.wav"))
-    [(_, units), (_, reject)] = plan_files(paths, WINDOWED)
-    assert [(unit.first_window, unit.num_windows) for unit in units] == [(0, 256), (256, 13)]
-    assert reject.reason == "not_audio"
-
-
 def test_a_file_that_is_given_twice_is_labelled_once(run, files, capsys):
     path = files / "high" / "stereo.wav"
     assert call("model.predict", "--model", run, path, path) == 0
@@ -251,6 +244,17 @@ def test_a_file_is_called_silent_only_where_all_of_it_is(run, tmp_path):
     done = run_command("model.predict", "--model", run, tmp_path / "half.wav", tmp_path / "silent.wav")
     assert "half.wav: silent" not in done.stderr
     assert "silent.wav: silent, every sample that is heard is zero; used all the same" in done.stderr
+
+
+def test_a_file_that_is_silent_first_and_cut_off_later_is_called_truncated_alone(run, tmp_path, caplog):
+    soundfile.write(tmp_path / "cut.flac", np.concatenate([np.zeros(2_000 * 256), noise(2_000 * 40)]), 8_000)
+    content = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) * 2 // 3])
+    figures = predict(Request(str(run), (str(tmp_path / "cut.flac"),)), io.StringIO())
+    assert 256 < figures["windows"] < 296
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(messages) == 1
+    assert messages[0].startswith(f"{tmp_path / 'cut.flac'}: truncated, ")
 
 
 def test_a_pipe_is_refused(run, tmp_path):

@@ -1,0 +1,187 @@
+"""The union of the parts of a job: the CSV, the table of rejects, and the table of warnings.
+
+Batches are planned in the order of the CSV, so the CSV is the lines of the parts one after the other. What is said of a
+file as a whole is decided here, since its units may lie in several parts.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.errors import Reason, Reject, RunError
+from features.io.atomic import AtomicFile, write_file
+from features.io.csv_text import csv_lines
+from features.sources.paths import csv_path
+from features.sources.policies import Policies, refusal
+from features.sources.rejects import COLUMNS, in_order, to_csv
+from model.scoring.job import PartNote, Parts
+from model.scoring.labels_csv import csv_header
+from model.scoring.plan import Batch
+
+_TABLE_COLUMNS = (*COLUMNS, "size")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of a scoring.
+
+    Attributes:
+        labels: the CSV.
+    """
+
+    labels: str
+
+    @property
+    def rejects(self) -> str:
+        """The table of files that could not be used: `labels.rejects.csv` beside `labels.csv`."""
+        return f"{self.labels.removesuffix('.csv')}.rejects.csv"
+
+    @property
+    def warnings(self) -> str:
+        """The table of truncated and silent files that were labelled all the same: `labels.warnings.csv`."""
+        return f"{self.labels.removesuffix('.csv')}.warnings.csv"
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the parts, until they are joined: `labels.csv.parts`."""
+        return Path(f"{self.labels}.parts")
+
+
+@dataclass(frozen=True)
+class JoinJob:
+    """What joining the parts takes beside these.
+
+    Attributes:
+        outputs: the files to write.
+        clips: table of the files, with path and size.
+        rejects: files that are in no batch, as they could not be listed or their header could not be read.
+        top: labels a window.
+        policies: whether truncated and silent files are kept.
+    """
+
+    outputs: Outputs
+    clips: pa.Table
+    rejects: list[Reject]
+    top: int
+    policies: Policies
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of all batches.
+
+    Attributes:
+        files: number of files that were labelled.
+        windows: number of windows that were labelled.
+        rejects: files that could not be used, in the order of their paths.
+        warnings: truncated and silent files that were labelled all the same, in that order.
+    """
+
+    files: int
+    windows: int
+    rejects: list[Reject]
+    warnings: list[Reject]
+
+
+def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
+    """Writes the tables of rejects and of warnings, and last the CSV.
+
+    Args:
+        parts: the folder with the parts of all batches.
+        batches: the plan.
+        job: the files to write, and what they follow from beside the parts.
+
+    Raises:
+        RunError: a part is missing, damaged or of another job, the counts of the parts are not those of the plan, or
+            every file was rejected.
+    """
+    notes = [parts.read_note(number) for number in range(len(batches))]
+    units = Counter(unit.path for batch in batches for unit in batch)
+    _check_counts(parts, notes, units.total())
+    rejects: dict[str, Reject] = {}
+    for reject in chain(*(note.rejects for note in notes), job.rejects):
+        rejects.setdefault(reject.path, reject)
+    warnings = file_warnings(chain(*(note.warnings for note in notes)), units)
+    warnings = [warning for warning in warnings if warning.path not in rejects]
+    refused = _refused(warnings, job.policies)
+    rejects |= refused
+    warnings = [warning for warning in warnings if warning.path not in refused]
+    sizes = _sizes(job.clips, [*rejects, *(warning.path for warning in warnings)])
+    outcome = Outcome(
+        files=len(units) + len(job.rejects) - len(rejects),
+        windows=sum(
+            count
+            for unit, count in zip(chain(*batches), chain(*(note.windows for note in notes)), strict=True)
+            if unit.path not in rejects
+        ),
+        rejects=_with_sizes(rejects.values(), sizes),
+        warnings=_with_sizes(warnings, sizes),
+    )
+    if not outcome.files:
+        first = outcome.rejects[0]
+        raise RunError(
+            f"every file was rejected, {len(rejects):,} in all; the first: {first.path}: {first.reason}, "
+            f"{first.message}"
+        )
+    write_file(job.outputs.rejects, to_csv(outcome.rejects, _TABLE_COLUMNS))
+    write_file(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
+    # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
+    without = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
+    with AtomicFile(job.outputs.labels) as file:
+        file.write(csv_header(job.top).encode())
+        for number, note in enumerate(notes):
+            file.write(_without(parts.read_lines(number, note), without))
+    return outcome
+
+
+def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:
+    """Returns the warning of each file: it is truncated where any unit of it is, and silent where all units are.
+
+    Args:
+        found: the warnings of units.
+        units: how many units each file has.
+    """
+    warnings = list(found)
+    silent = Counter(warning.path for warning in warnings if warning.reason == Reason.SILENT)
+    by_path = {warning.path: warning for warning in warnings
+               if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
+    return list(by_path.values())
+
+
+def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None:
+    scored, rejected = sum(note.scored for note in notes), sum(len(note.rejects) for note in notes)
+    if scored + rejected != planned:
+        raise RunError(
+            f"of {planned:,} units of work {scored:,} were scored and {rejected:,} rejected; this does not add up: "
+            f"remove {parts.folder} and run again"
+        )
+
+
+def _refused(warnings: Iterable[Reject], policies: Policies) -> dict[str, Reject]:
+    """Returns a reject for each file with a warning that the policies refuse, by path."""
+    errors = {warning.path: refusal(warning.reason, policies) for warning in warnings}
+    return {path: Reject(path, error.stage, str(error.reason), error.message)
+            for path, error in errors.items() if error}  # fmt: skip
+
+
+def _sizes(clips: pa.Table, paths: list[str]) -> dict[str, int]:
+    asked = clips.filter(pc.is_in(clips["path"], value_set=pa.array(paths, pa.string())))
+    return dict(zip(asked["path"].to_pylist(), asked["size"].to_pylist(), strict=True))
+
+
+def _with_sizes(rejects: Iterable[Reject], sizes: dict[str, int]) -> list[Reject]:
+    return [replace(reject, size=sizes.get(reject.path)) for reject in in_order(rejects)]
+
+
+def _without(lines: bytes, paths: set[str]) -> bytes:
+    if not paths:
+        return lines
+    rows = csv.reader(io.StringIO(lines.decode(), newline=""))
+    return csv_lines(row for row in rows if row[0] not in paths).encode()

@@ -1,0 +1,134 @@
+"""Labels a folder or table of recordings into a CSV, whatever runs the work."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from features.errors import UsageError
+from features.io.atomic import write_file
+from features.runtime.log import LOG
+from features.sources.policies import DEFAULTS, Policies
+from features.sources.table import list_clips
+from features.sources.table_layout import TableLayout
+from features.store.locks import claim
+from model.inference.artifact import read_description, read_litert
+from model.inference.executor import choose_executor, executor_version
+from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
+from model.scoring.join import JoinJob, Outputs, join
+from model.scoring.label_windows import LabelJob
+from model.scoring.labels_csv import check_top
+from model.scoring.plan import plan_batches
+
+RunBatches = Callable[[LabelJob, Mapping[int, int]], None]
+"""Labels batches and writes their parts; takes the job, and the number of windows of each batch by its number."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a scoring is asked for.
+
+    Attributes:
+        run: the run folder whose model labels.
+        input: folder of recordings, one file, or table that names files.
+        output: the CSV.
+        top: labels a window.
+        threshold: probabilities below it are left out.
+        layout: where a table says which files; nothing else is read from it.
+        policies: whether truncated and silent files are used.
+        overwrite: whether a CSV that exists may be replaced.
+        executor: name of what runs the network, or `auto`.
+    """
+
+    run: str
+    input: str
+    output: str
+    top: int = 1
+    threshold: float = 0.0
+    layout: TableLayout = field(default_factory=TableLayout)
+    policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
+    overwrite: bool = False
+    executor: str = "auto"
+
+
+def check(request: Request, classes: list[str]) -> None:
+    """Raises `UsageError` where a request cannot be carried out."""
+    check_top(request.top, classes)
+    if not 0 <= request.threshold <= 1:
+        raise UsageError(f"--threshold is a probability from 0 to 1, not {request.threshold}")
+    if os.path.isdir(request.output):
+        raise UsageError(f"--output is a CSV file, but {request.output} is a folder")
+    if os.path.exists(request.output) and not request.overwrite:
+        raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(request.output))):
+        raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
+
+
+def score(request: Request, run: RunBatches) -> dict[str, Any]:
+    """Labels every window of the input into the CSV.
+
+    Args:
+        request: what is asked for.
+        run: labels the batches that no earlier run has finished; not called where all are finished.
+
+    Returns:
+        The figures of the run.
+
+    Raises:
+        UsageError: the run, the input or the output cannot be used, or another score is writing the output.
+        RunError: the run failed; batches that it finished are kept for the next one.
+    """
+    started = time.monotonic()
+    executor = choose_executor(request.executor)
+    description = read_description(request.run)
+    check(request, description.classes)
+    outputs = Outputs(os.path.abspath(request.output))
+    check_folder(outputs.parts)
+    with claim(outputs.parts, "score", request.output):
+        check(request, description.classes)  # another score may have ended in between
+        source = list_clips(request.input, request.layout, labelled=False)
+        batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
+        settings = JobSettings(
+            network=description.network_sha256,
+            top=request.top,
+            threshold=request.threshold,
+            executor=executor_version(executor),
+        )
+        parts = open_parts(outputs.parts, source, batches, settings)
+        if todo := parts.unfinished(len(batches)):
+            if len(todo) < len(batches):
+                LOG.info("going on where an interrupted run stopped: %d of %d batches are there",
+                         len(batches) - len(todo), len(batches))  # fmt: skip
+            write_file(parts.network, read_litert(request.run, description))
+            job = LabelJob(
+                parts=parts,
+                run=os.path.abspath(request.run),
+                root=source.root,
+                top=request.top,
+                threshold=request.threshold,
+                executor=executor,
+            )
+            run(job, {number: sum(unit.num_windows for unit in batches[number]) for number in todo})
+        wanted = JoinJob(
+            outputs=outputs,
+            clips=source.clips,
+            rejects=source.rejects + unreadable,
+            top=request.top,
+            policies=request.policies,
+        )
+        outcome = join(parts, batches, wanted)
+        remove_parts(outputs.parts)
+    seconds = time.monotonic() - started
+    return {
+        "seconds": seconds,
+        "files": outcome.files + len(outcome.rejects),
+        "scored": outcome.files,
+        "rejected": len(outcome.rejects),
+        "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
+        "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
+        "clips": outcome.windows,
+        "left_out": source.left_out,
+        "clips_per_second": outcome.windows / seconds,
+    }

@@ -1,0 +1,88 @@
+import shutil
+
+import pytest
+
+from features.errors import Reject, RunError
+from model.scoring.job import PartNote
+from model.scoring.labels_csv import Labels, Score
+from tests.model.scoring.jobs import plan_job
+from tests.signals import noise, write_wav
+
+NOTE = PartNote(
+    job="0a" * 32,
+    crc32c=7,
+    scored=2,
+    windows=[1, 0, 256],
+    rejects=[Reject("ü, \\xff.wav", "decode", "empty", 'no "samples"')],
+    warnings=[Reject("b.wav", "fit", "silent", "every sample is zero")],
+)
+NOTE_TEXT = (
+    f'{{"job": "{"0a" * 32}", "crc32c": 7, "scored": 2, "windows": [1, 0, 256], '
+    '"rejects": [["\\u00fc, \\\\xff.wav", "decode", "empty", "no \\"samples\\""]], '
+    '"warnings": [["b.wav", "fit", "silent", "every sample is zero"]]}'
+)
+
+
+def test_a_note_keeps_its_form():
+    assert NOTE.to_json() == NOTE_TEXT
+    assert PartNote.from_json(NOTE_TEXT) == NOTE
+    assert PartNote.from_json(NOTE_TEXT.encode()) == NOTE
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", NOTE_TEXT[:-1], "[]", "{}", "null", NOTE_TEXT.replace('"scored"', '"done"'),
+     NOTE_TEXT.replace('"fit", ', ""), NOTE_TEXT.replace('[["b.wav"', '[7, ["b.wav"')],
+)  # fmt: skip
+def test_what_is_not_a_note_is_an_error_of_its_value(text):
+    with pytest.raises(ValueError):
+        PartNote.from_json(text)
+
+
+def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
+    source = tmp_path / "source"
+    for name in ("a.wav", "b.wav"):
+        write_wav(source / name, noise(300 * 4_000), 4_000)
+    labels = Labels([], [], [], 1, [44])
+
+    def unfinished(top: int) -> list[int]:
+        return plan_job(tmp_path / "parts", source, top).parts.unfinished(4)
+
+    assert unfinished(top=1) == [0, 1, 2, 3]
+    plan_job(tmp_path / "parts", source, top=1).parts.write(1, labels, 1)
+    assert unfinished(top=1) == [0, 2, 3]
+    assert unfinished(top=2) == [0, 1, 2, 3]
+    plan_job(tmp_path / "parts", source, top=2).parts.write(1, labels, 1)
+    write_wav(source / "b.wav", noise(301 * 4_000), 4_000)
+    assert unfinished(top=2) == [0, 1, 2, 3]
+
+
+def test_a_part_of_another_job_is_not_finished(tmp_path):
+    """As a worker writes it whose driver was killed, or as parts are copied from one folder to another."""
+    write_wav(tmp_path / "source" / "a.wav", noise(300 * 4_000), 4_000)
+    left = plan_job(tmp_path / "parts", tmp_path / "source", top=2).parts
+    parts = plan_job(tmp_path / "parts", tmp_path / "source", top=1).parts
+    left.folder.mkdir()  # it was removed when the other job began
+    for number in range(2):
+        left.write(number, Labels([], [], [], 1, [44]), 2)
+    assert parts.unfinished(2) == [0, 1]
+    for path in left.folder.iterdir():
+        shutil.copy(path, parts.folder)
+    assert parts.unfinished(2) == [0, 1]
+    with pytest.raises(RunError, match=r"00000000\.csv is damaged or of another job"):
+        parts.read_lines(0, parts.read_note(0))
+
+
+def test_a_part_without_its_lines_or_with_others_is_not_finished(tmp_path):
+    write_wav(tmp_path / "source" / "a.wav", noise(600 * 4_000), 4_000)
+    parts = plan_job(tmp_path / "parts", tmp_path / "source").parts
+    score = Score(path="a.wav", start_seconds=0.0, end_seconds=1.0, label="high", probability=0.5, rank=1)
+    for number in range(3):
+        parts.write(number, Labels([score], [], [], 1, [1]), 1)
+    assert parts.unfinished(3) == []
+    (parts.folder / "00000000.csv").unlink()
+    (parts.folder / "00000001.csv").write_bytes((parts.folder / "00000001.csv").read_bytes()[:-1])
+    parts.note_path(2).write_bytes(parts.note_path(2).read_bytes()[:-1])
+    assert parts.unfinished(3) == [0, 1, 2]
+    with pytest.raises(RunError, match=r"00000002\.json is missing or damaged"):
+        parts.read_note(2)

@@ -1,0 +1,119 @@
+import csv
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from features.errors import Reject, RunError
+from features.sources.policies import remark
+from model.scoring.join import JoinJob, Outcome, Outputs, file_warnings, join
+from model.scoring.labels_csv import Labels, Score
+from tests.model.scoring.jobs import PlannedJob, plan_job
+from tests.signals import noise, write_wav
+
+
+@pytest.fixture
+def planned(tmp_path) -> PlannedJob:
+    """A recording of 300 windows in two units and short ones after it: two batches."""
+    write_wav(tmp_path / "source" / "a.wav", noise(300 * 4_000), 4_000)
+    for name in ("b.wav", "c.wav"):
+        write_wav(tmp_path / "source" / name, noise(4_000), 4_000)
+    return plan_job(tmp_path / "parts", tmp_path / "source")
+
+
+def write_parts(planned: PlannedJob, **failed: int) -> None:
+    """Writes parts with one line a window; of each file in `failed` the unit of that number is a reject."""
+    seen: Counter[str] = Counter()
+    for number, batch in enumerate(planned.batches):
+        scores, rejects, windows = [], [], []
+        for unit in batch:
+            name = unit.path.removesuffix(".wav")
+            if failed.get(name) == seen[name]:
+                rejects.append(Reject(unit.path, "decode", "damaged", "an error while it is decoded"))
+                windows.append(0)
+            else:
+                windows.append(unit.num_windows)
+                scores += [
+                    Score(path=unit.path, start_seconds=first, end_seconds=first + 1, label="x", probability=1, rank=1)
+                    for first in range(unit.first_window, unit.first_window + unit.num_windows)
+                ]
+            seen[name] += 1
+        planned.parts.write(number, Labels(scores, rejects, [], len(batch) - len(rejects), windows), 1)
+
+
+def joined(planned: PlannedJob, folder: Path, rejects: tuple[Reject, ...] = ()) -> Outcome:
+    job = JoinJob(
+        outputs=Outputs(str(folder / "labels.csv")),
+        clips=planned.source.clips,
+        rejects=list(rejects),
+        top=1,
+        policies={},
+    )
+    return join(planned.parts, planned.batches, job)
+
+
+def test_parts_are_joined_in_the_order_of_the_plan(planned, tmp_path):
+    write_parts(planned)
+    outcome = joined(planned, tmp_path)
+    assert (outcome.files, outcome.windows, outcome.rejects, outcome.warnings) == (3, 302, [], [])
+    with open(tmp_path / "labels.csv", newline="") as file:
+        rows = [(row["path"], float(row["start_seconds"])) for row in csv.DictReader(file)]
+    assert rows == [("a.wav", start) for start in range(300)] + [("b.wav", 0), ("c.wav", 0)]
+    assert (tmp_path / "labels.rejects.csv").read_text() == "path,stage,reason,message,size\n"
+    assert (tmp_path / "labels.warnings.csv").read_text() == "path,stage,reason,message,size\n"
+
+
+@pytest.mark.parametrize("unit", [0, 1])
+def test_a_file_one_part_of_which_fails_is_rejected_as_a_whole(planned, tmp_path, unit):
+    write_parts(planned, a=unit)
+    outcome = joined(planned, tmp_path, rejects=(Reject("aa.wav", "scan", "missing", "is not there"),))
+    assert (outcome.files, outcome.windows) == (2, 2)
+    assert [(reject.path, reject.reason, reject.size) for reject in outcome.rejects] == [
+        ("a.wav", "damaged", 44 + 2 * 300 * 4_000),
+        ("aa.wav", "missing", None),
+    ]
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["path", "b.wav", "c.wav"]
+
+
+def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
+    reject = Reject("z.wav", "decode", "empty", "no samples")
+    job = JoinJob(Outputs(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
+    with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
+        join(planned.parts, [], job)
+    assert not list(tmp_path.glob("labels*.csv"))
+
+
+def test_a_part_of_another_job_is_never_joined(planned, tmp_path):
+    write_parts(planned)
+    other = plan_job(tmp_path / "other", tmp_path / "source", top=2)
+    for path in planned.parts.folder.glob("0*"):
+        shutil.copy(path, other.parts.folder)
+    with pytest.raises(RunError, match=r"00000000\.csv is damaged or of another job"):
+        joined(other, tmp_path)
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_part_that_is_missing_or_of_another_plan_is_an_error(planned, tmp_path):
+    write_parts(planned)
+    whole = planned.batches
+    planned.batches[1] = whole[1][:-1]
+    with pytest.raises(RunError, match=r"of 3 units of work 4 were scored and 0 rejected"):
+        joined(planned, tmp_path)
+    planned.parts.note_path(1).unlink()
+    with pytest.raises(RunError, match=r"00000001\.json is missing or damaged"):
+        joined(planned, tmp_path)
+    assert not list(tmp_path.glob("labels*.csv"))
+
+
+def test_a_file_is_silent_where_all_of_it_is_and_truncated_where_any_of_it_is():
+    units = Counter({"all.wav": 2, "half.wav": 2, "both.wav": 2, "cut.wav": 3})
+    found = [("all.wav", "silent"), ("half.wav", "silent"), ("all.wav", "silent"), ("both.wav", "silent"),
+             ("both.wav", "truncated"), ("cut.wav", "truncated"), ("cut.wav", "truncated")]  # fmt: skip
+    warnings = file_warnings([Reject(path, *remark(reason)) for path, reason in found], units)
+    assert [(warning.path, warning.reason) for warning in warnings] == [
+        ("all.wav", "silent"),
+        ("both.wav", "truncated"),
+        ("cut.wav", "truncated"),
+    ]

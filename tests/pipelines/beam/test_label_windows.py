@@ -1,0 +1,109 @@
+"""Handler and DoFn of scoring, shared by threads of one process, as where a runner has several slots a process."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import soundfile
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from features.sources.folder import scan
+from model.inference.artifact import read_description, read_litert
+from model.inference.executor import EXECUTORS, executor_version
+from model.scoring.job import JobSettings, open_parts
+from model.scoring.label_windows import LabelJob
+from model.scoring.plan import Batch, WindowUnit
+from pipelines.beam.label_windows import LabelWindows, WindowHandler, _WritePart
+from tests.pipelines.conftest import files_of
+from tests.signals import noise, sine, write_wav
+
+THREADS = 4
+TOP = 2
+UNITS = [WindowUnit("a.wav", 0, 3), WindowUnit("b.flac", 0, 2), WindowUnit("cut.flac", 0, 4),
+         WindowUnit("long.wav", 1, 5), WindowUnit("silent.wav", 0, 1), WindowUnit("missing.wav", 0, 1)]  # fmt: skip
+BATCHES: list[Batch] = [UNITS[:3], UNITS[3:], UNITS[1:4], [UNITS[4], UNITS[0]]]
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    """Files that are read in this process and others that a decoder process reads, one truncated and one silent."""
+    root = tmp_path_factory.mktemp("recordings") / "source"
+    write_wav(root / "a.wav", noise(40_000))
+    write_wav(root / "long.wav", np.concatenate([sine(300, 48_000), noise(48_000)]))
+    write_wav(root / "silent.wav", np.zeros(16_000, np.float32))
+    for name in ("b.flac", "cut.flac"):
+        soundfile.write(root / name, noise(64_000, seed=len(name)), 16_000)
+    content = (root / "cut.flac").read_bytes()
+    (root / "cut.flac").write_bytes(content[: len(content) * 2 // 3])
+    return root
+
+
+def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> LabelJob:
+    """Opens a job below `folder` whose own folder has the same name wherever it is."""
+    folder.mkdir()
+    description = read_description(run)
+    source = scan(str(recordings), labelled=False)
+    settings = JobSettings(
+        network=description.network_sha256, top=TOP, threshold=0.0, executor=executor_version(executor)
+    )
+    parts = open_parts(folder, source, BATCHES, settings)
+    parts.network.write_bytes(read_litert(run, description))
+    return LabelJob(parts=parts, run=str(run), root=source.root, top=TOP, threshold=0.0, executor=executor)
+
+
+@pytest.fixture(scope="module", params=EXECUTORS)
+def executor(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def of_one_thread(executor, recordings, run_folder, tmp_path_factory) -> dict[str, bytes]:
+    job = job_in(tmp_path_factory.mktemp("one") / "parts", recordings, run_folder, executor)
+    handler, writer = WindowHandler(job), _WritePart(job)
+    network = handler.load_model()
+    for number in range(len(BATCHES)):
+        assert list(label(handler, network, writer, number)) == [number]
+    assert job.parts.unfinished(len(BATCHES)) == []
+    files = files_of(job.parts.folder)
+    for number, word in enumerate((b'"truncated"', b'"missing"', b'"truncated"', b'"silent"')):
+        assert word in files[f"{number:08d}.json"]
+    return files
+
+
+def label(handler: WindowHandler, network: object, writer: _WritePart, number: int) -> Iterator[int]:
+    for result in handler.run_inference([number], network):
+        yield from writer.process(result)
+
+
+def test_four_threads_write_the_parts_of_one(executor, of_one_thread, recordings, run_folder, tmp_path):
+    """Each labels all batches: a runner that takes a slow attempt for lost begins a second one in the same process."""
+    job = job_in(tmp_path / "parts", recordings, run_folder, executor)
+    handler, writer = WindowHandler(job), _WritePart(job)
+    network = handler.load_model()
+    together = threading.Barrier(THREADS)
+
+    def work(numbers: Sequence[int]) -> None:
+        for number in numbers:
+            together.wait(60)
+            assert list(label(handler, network, writer, number)) == [number]
+
+    numbers = range(len(BATCHES))
+    # The first two go through the same batches side by side, the others through others.
+    orders = [numbers, numbers, [*numbers[2:], *numbers[:2]], numbers[::-1]]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done in [pool.submit(work, order) for order in orders]:
+            done.result()
+    assert files_of(job.parts.folder) == of_one_thread
+
+
+def test_a_worker_of_four_threads_writes_the_parts_of_one(executor, of_one_thread, recordings, run_folder, tmp_path):
+    job = job_in(tmp_path / "parts", recordings, run_folder, executor)
+    options = PipelineOptions(direct_num_workers=THREADS, direct_running_mode="multi_threading")
+    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+        _ = pipeline | beam.Create(range(len(BATCHES)), reshuffle=True) | LabelWindows(job)
+    assert files_of(job.parts.folder) == of_one_thread
