@@ -94,7 +94,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         output=options.output,
         top=options.top,
         threshold=options.threshold,
-        layout=table_layout(options),
+        table_layout=table_layout(options),
         policies=chosen_policies(options),
         overwrite=options.overwrite,
         executor=options.executor,

@@ -36,7 +36,7 @@ class Request:
         output: the CSV.
         top: labels a window.
         threshold: probabilities below it are left out.
-        layout: where a table says which files; nothing else is read from it.
+        table_layout: where a table says which files; nothing else is read from it.
         policies: whether truncated and silent files are used.
         overwrite: whether a CSV that exists may be replaced.
         executor: name of what runs the network, or `auto`.
@@ -47,7 +47,7 @@ class Request:
     output: str
     top: int = 1
     threshold: float = 0.0
-    layout: TableLayout = field(default_factory=TableLayout)
+    table_layout: TableLayout = field(default_factory=TableLayout)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
     executor: str = "auto"
@@ -88,7 +88,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output):
         check(request, description.classes)  # another score may have ended in between
-        source = list_clips(request.input, request.layout, labelled=False)
+        source = list_clips(request.input, request.table_layout, labelled=False)
         batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
         settings = JobSettings(
             network=description.network_sha256,
