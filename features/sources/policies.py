@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import ClipError, Reason
+from features.errors import ClipError, Reason, Reject
 
 KEEP, REJECT = "keep", "reject"
 CHOICES = (KEEP, REJECT)
@@ -26,9 +26,9 @@ def refusal(warning: str | None, policies: Policies) -> ClipError | None:
     return ClipError(_STAGES[warning], Reason(warning), f"{MESSAGES[warning]}; --{warning} keep uses it")
 
 
-def remark(warning: str) -> tuple[str, str, str]:
-    """Returns stage, reason and message of a clip that is used although it has this warning."""
-    return _STAGES[warning], warning, MESSAGES[warning]
+def remark(path: str, warning: str) -> Reject:
+    """Returns the row of the table of warnings for a file that is used although it has this warning."""
+    return Reject(path, _STAGES[warning], warning, MESSAGES[warning])
 
 
 def decided_anew(cache: pa.Table, policies: Policies) -> pa.Table:

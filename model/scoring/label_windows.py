@@ -81,7 +81,7 @@ def label_windows(
             rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
             continue
         if warning:
-            warnings.append(Reject(unit.path, *remark(warning)))
+            warnings.append(remark(unit.path, warning))
         counts[number] = len(windows)
         waiting += [window.waveform for window in windows]
         places += [(unit.path, window.start_seconds, window.end_seconds) for window in windows]
@@ -104,12 +104,19 @@ def label_windows(
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     highest = np.take_along_axis(probabilities, best, axis=1)
     scores = [
-        Score(path, start, end, network.classes[number], probability, rank)
+        Score(
+            path=path,
+            start_seconds=start,
+            end_seconds=end,
+            label=network.classes[number],
+            probability=probability,
+            rank=rank,
+        )
         for (path, start, end), numbers, values in zip(places, best.tolist(), highest.tolist(), strict=True)
         for rank, (number, probability) in enumerate(zip(numbers, values, strict=True), start=1)
         if probability >= threshold
     ]
-    return Labels(scores, rejects, warnings, len(units) - len(rejects), counts)
+    return Labels(scores=scores, rejects=rejects, warnings=warnings, scored=len(units) - len(rejects), windows=counts)
 
 
 def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDArray[np.floating]) -> int:

@@ -111,7 +111,7 @@ def test_a_file_is_silent_where_all_of_it_is_and_truncated_where_any_of_it_is():
     units = Counter({"all.wav": 2, "half.wav": 2, "both.wav": 2, "cut.wav": 3})
     found = [("all.wav", "silent"), ("half.wav", "silent"), ("all.wav", "silent"), ("both.wav", "silent"),
              ("both.wav", "truncated"), ("cut.wav", "truncated"), ("cut.wav", "truncated")]  # fmt: skip
-    warnings = file_warnings([Reject(path, *remark(reason)) for path, reason in found], units)
+    warnings = file_warnings([remark(path, reason) for path, reason in found], units)
     assert [(warning.path, warning.reason) for warning in warnings] == [
         ("all.wav", "silent"),
         ("both.wav", "truncated"),
