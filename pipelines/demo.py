@@ -5,12 +5,12 @@ import itertools
 import json
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from features.errors import RunError, UsageError
 from features.runtime import command
+from features.runtime.processes import python_command, python_environment
 
 EXAMPLE = "python -m pipelines.demo --output demo/"
 _CSV_LINES = 9
@@ -45,9 +45,9 @@ def demo(output: Path, clips: int, seed: int) -> dict[str, float]:
 
 
 def _step(title: str, module: str, *arguments: object) -> None:
-    command = ["python", "-m", module, *map(str, arguments)]
-    print(f"\n== {title}\n$ {shlex.join(command)}", flush=True)
-    code = subprocess.run([sys.executable, *command[1:]], check=False).returncode
+    shown = shlex.join(["python", "-m", module, *map(str, arguments)])
+    print(f"\n== {title}\n$ {shown}", flush=True)
+    code = subprocess.run(python_command(module, *arguments), env=python_environment(), check=False).returncode
     if code:
         raise RunError(f"the step {module} ended with exit code {code}")
 

@@ -5,11 +5,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import sysconfig
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +24,9 @@ from features.audio.protocol import (
 )
 from features.errors import ClipError, Reason, RunError
 from features.runtime.log import is_verbose
+from features.runtime.processes import python_command, python_environment
 
 _MOST_ANSWER_BYTES = 65_536
-_PROJECT = Path(__file__).parents[2]
 _START_SECONDS = 60.0
 _ENDING_SECONDS = 5.0
 
@@ -79,16 +76,13 @@ class _Decoder:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # threads that it never uses are room it may not take
-        if str(_PROJECT) != sysconfig.get_path("purelib"):  # there it is found, and would come before Python's own
-            paths = [str(_PROJECT), os.environ.get("PYTHONPATH")]
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         # What decoders print of files that they refuse is in the reject already.
         silence = None if is_verbose() else subprocess.DEVNULL
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "features.audio.decoder_process", str(os.getpid())],
-                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=silence, env=environment,
+                python_command("features.audio.decoder_process", os.getpid()),
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=silence,
+                env=python_environment(OPENBLAS_NUM_THREADS="1"),  # threads never used are room it may not take
             )  # fmt: skip
         self._connection = ours
         self.process_id = self._process.pid

@@ -1,10 +1,12 @@
-"""Runs one function on many jobs, in worker processes where that pays."""
+"""Processes of our own: how one is started, and one function run on many jobs in several of them."""
 
 import contextlib
 import math
 import multiprocessing
 import os
 import signal
+import sys
+import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,7 +22,25 @@ _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 # Jobs that wait for a worker: enough that none is idle, and few, as each is held in memory.
 _WAITING_JOBS = 3
+_PROJECT = str(Path(__file__).parents[2])
 _CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def python_command(module: str, *arguments: object) -> list[str]:
+    """Returns the command that runs one of our modules in a process of its own, with `python_environment`.
+
+    The current folder is not searched for modules: a `model.py` or a `features/` of the user's there is not ours.
+    """
+    return [sys.executable, "-P", "-m", module, *map(str, arguments)]
+
+
+def python_environment(**changes: str) -> dict[str, str]:
+    """Returns the environment in which a process of `python_command` finds our modules, with changes to it."""
+    environment = {**os.environ, **changes}
+    if sysconfig.get_path("purelib") != _PROJECT:  # there they are found, and would come before Python's own
+        paths = [_PROJECT, os.environ.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
 
 
 def parse_workers(text: str) -> int | None:

@@ -5,11 +5,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, cast
 
 from features.runtime.log import is_verbose
+from features.runtime.processes import python_command, python_environment
 
 _ENDING_SECONDS = 5.0
 
@@ -27,11 +27,11 @@ class Workers:
         self.count = count
         # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
         # exceptions; the rest is Beam's log, and what decoders print of files that they cannot read.
-        worker_main = [sys.executable, "-m", "pipelines.beam.worker_main", str(os.getpid()), str(count), command]
+        worker_main = python_command("pipelines.beam.worker_main", os.getpid(), count, command)
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *worker_main],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None if is_verbose() else subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            env=python_environment(OPENBLAS_NUM_THREADS="1"),
         )  # fmt: skip
         self._input = cast(IO[bytes], self._process.stdin)  # a pipe, as asked for above
 
