@@ -22,7 +22,7 @@ AudioSource = bytes | str
 """The content of a file, or the path of one as `os.fsdecode` gives it."""
 
 # What recordings have; a header that says another rate is damaged, and to resample it may take for ever.
-_LEAST_RATE_HZ, _MOST_RATE_HZ = 100, 768_000
+LEAST_RATE_HZ, MOST_RATE_HZ = 100, 768_000
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def probe(source: AudioSource) -> AudioInfo:
     if info is None:
         with _opened(source) as file:
             info = _probe_coded(file)
-    if not _LEAST_RATE_HZ <= info.rate_hz <= _MOST_RATE_HZ:
-        rates = f"a sample rate is {_LEAST_RATE_HZ:,} to {_MOST_RATE_HZ:,} Hz"
+    if not LEAST_RATE_HZ <= info.rate_hz <= MOST_RATE_HZ:
+        rates = f"a sample rate is {LEAST_RATE_HZ:,} to {MOST_RATE_HZ:,} Hz"
         raise ClipError("decode", Reason.DAMAGED, f"{rates}, and the header says {info.rate_hz:,} Hz")
     return info
 
@@ -151,7 +151,7 @@ def probe_plain(head: bytes, size: int) -> AudioInfo | None:
         size: of the file.
     """
     plain = plain_wav(head, size)
-    if plain is None or not _LEAST_RATE_HZ <= plain.rate_hz <= _MOST_RATE_HZ:
+    if plain is None or not LEAST_RATE_HZ <= plain.rate_hz <= MOST_RATE_HZ:
         return None
     return AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, size=size)
 

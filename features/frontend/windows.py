@@ -70,9 +70,7 @@ def window_waveforms(
     """
 
     def start_of(number: int) -> int:
-        if spec.clip_samples is None:
-            return number * info.frames
-        return source_frames(number * spec.clip_samples, spec, info.rate_hz)
+        return _start_of(number, info, spec)
 
     check_room(info.frames, info, spec)
     # Reads begin at the same places of a file wherever a unit of windows does: a decoder may come to other last
@@ -105,3 +103,27 @@ def window_waveforms(
                     raise
                 continue
             yield Window(waveform, start / info.rate_hz, (start + len(window)) / info.rate_hz, whole)
+
+
+def waveform_windows(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> Iterator[Window]:
+    """Cuts samples in memory into the windows that a file of them has, each fitted by itself.
+
+    Args:
+        samples: float32 of shape (frames, channels), one frame at least, all finite.
+        rate_hz: their rate.
+        spec: the front end.
+
+    Raises:
+        ClipError: a window cannot be used.
+    """
+    info = AudioInfo(len(samples), samples.shape[1], rate_hz)
+    for number in range(num_windows(info, spec)):
+        start, end = _start_of(number, info, spec), min(_start_of(number + 1, info, spec), info.frames)
+        yield Window(fit(samples[start:end], rate_hz, spec), start / rate_hz, end / rate_hz, True)
+
+
+def _start_of(number: int, info: AudioInfo, spec: FeatureSpec) -> int:
+    """Returns the frame of a file at which its window of this number begins."""
+    if spec.clip_samples is None:
+        return number * info.frames
+    return source_frames(number * spec.clip_samples, spec, info.rate_hz)

@@ -54,6 +54,9 @@ class LabelJob:
         self.parts.write(number, labels, self.top)
 
 
+Place = tuple[str, float, float]
+
+
 def label_windows(
     network: Executor, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
 ) -> Labels:
@@ -70,7 +73,7 @@ def label_windows(
     waiting: list[NDArray[np.float32]] = []
     features = np.empty((sum(unit.num_windows for unit in units), *spec.shape), dtype=spec.storage_dtype)
     front_end, most, computed = FrontEnd(spec), block_clips(spec), 0
-    places: list[tuple[str, float, float]] = []
+    places: list[Place] = []
     rejects = []
     warnings = []
     counts = [0] * len(units)
@@ -100,10 +103,26 @@ def label_windows(
         table = table[[path not in loud for path, _, _ in places]]
         places = [place for place in places if place[0] not in loud]
         counts = [0 if unit.path in loud else count for unit, count in zip(units, counts, strict=True)]
-    probabilities = network.probabilities(table)
+    scores = label_features(network, places, table, top, threshold)
+    return Labels(scores=scores, rejects=rejects, warnings=warnings, scored=len(units) - len(rejects), windows=counts)
+
+
+def label_features(
+    network: Executor, places: Sequence[Place], features: NDArray[np.floating], top: int, threshold: float = 0.0
+) -> list[Score]:
+    """Labels windows by their features.
+
+    Args:
+        network: which labels them.
+        places: path, start and end in seconds of each window.
+        features: of shape (windows, *spec.shape), in the spec's storage dtype.
+        top: labels a window.
+        threshold: probabilities below it are left out.
+    """
+    probabilities = network.probabilities(features)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     highest = np.take_along_axis(probabilities, best, axis=1)
-    scores = [
+    return [
         Score(
             path=path,
             start_seconds=start,
@@ -116,7 +135,6 @@ def label_windows(
         for rank, (number, probability) in enumerate(zip(numbers, values, strict=True), start=1)
         if probability >= threshold
     ]
-    return Labels(scores=scores, rejects=rejects, warnings=warnings, scored=len(units) - len(rejects), windows=counts)
 
 
 def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDArray[np.floating]) -> int:

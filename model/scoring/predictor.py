@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from features.audio.decode import probe
-from features.errors import Reject, RunError, UsageError
+from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows, window_waveforms
 from features.runtime.log import LOG
 from features.sources.paths import clip_file, csv_path, escape_path
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
-from model.scoring.join import file_warnings
-from model.scoring.label_windows import label_windows
+from model.scoring.label_files import check_files, label_batches
 from model.scoring.labels_csv import Score, check_top, csv_header, score_lines
 from model.scoring.plan import plan_batches
 
@@ -45,11 +44,7 @@ class Request:
 def check(request: Request, classes: list[str]) -> None:
     """Raises `UsageError` where a request cannot be carried out."""
     check_top(request.top, classes)
-    for path in request.paths:
-        if os.path.isdir(clip_file("", path)):
-            raise UsageError(f"{path} is a folder; label its files with python -m pipelines.score --input {path}")
-        if os.path.exists(clip_file("", path)) and not os.path.isfile(clip_file("", path)):
-            raise UsageError(f"{path} is a pipe or a device, which cannot be read twice; write it to a file")
+    check_files(request.paths)
 
 
 def predict(request: Request, output: TextIO) -> dict[str, Any]:
@@ -81,15 +76,13 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
             _refuse(unreadable[0], rejects)
             continue
         network = network or load_executor(request.run)
-        labels = [label_windows(network, "", batch, len(classes)) for batch in batches]
-        refused = [reject for label in labels for reject in label.rejects]
-        if refused:  # a file is labelled as a whole or not at all
-            _refuse(refused[0], rejects)
+        labelled = label_batches(network, batches, len(classes))
+        if labelled.rejects:
+            _refuse(labelled.rejects[0], rejects)
             continue
-        found = (warning for label in labels for warning in label.warnings)
-        for warning in file_warnings(found, Counter(unit.path for batch in batches for unit in batch)):
+        for warning in labelled.warnings:
             LOG.warning("%s: %s, %s; used all the same", csv_path(path), warning.reason, warning.message)
-        of_file = [score for label in labels for score in label.scores]
+        of_file = labelled.scores
         header = "" if scored else csv_header(request.top)
         output.write(header + score_lines((score for score in of_file if score.rank <= request.top), request.top))
         output.flush()

@@ -1,12 +1,15 @@
 """The rows of shards as data sets of TensorFlow."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from features.errors import SoundmillError
 from model.training.rows import Batch, Rows, batches, steps
+
+Dataset = tf.data.Dataset
 
 
 def training_dataset(rows: Rows, batch_size: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
@@ -25,6 +28,13 @@ def ordered_dataset(rows: Rows, batch_size: int) -> tf.data.Dataset:
     """Returns a data set of all rows in the order of the manifest."""
     # What is not shuffled takes no more than a shard at a time.
     dataset = _dataset(lambda: batches(rows, batch_size, buffer_rows=1), rows)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps(rows, batch_size)))
+
+
+def epoch_dataset(rows: Rows, batch_size: int, seed: int | None) -> tf.data.Dataset:
+    """Returns a data set each pass over which is the next epoch; without a seed each has the order of the manifest."""
+    epochs = itertools.count()
+    dataset = _dataset(lambda: batches(rows, batch_size, seed, next(epochs)), rows)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps(rows, batch_size)))
 
 

@@ -1,0 +1,79 @@
+"""Labels files of a list and keeps all that comes of them in memory, as scoring labels a folder of them into a CSV."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from features.errors import Reject, UsageError
+from features.runtime.invocation import command_line
+from features.sources.paths import clip_file
+from model.inference.executor import Executor
+from model.scoring.join import file_warnings
+from model.scoring.label_windows import label_windows
+from model.scoring.labels_csv import Score
+from model.scoring.plan import Batch, plan_batches
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """What came of some files, in their order.
+
+    Attributes:
+        scores: of every window of every file that is not rejected, by rank within a window.
+        rejects: files that cannot be used.
+        warnings: files that are truncated or silent and were labelled all the same.
+    """
+
+    scores: list[Score]
+    rejects: list[Reject]
+    warnings: list[Reject]
+
+
+def label_files(network: Executor, paths: Sequence[str], top: int) -> LabelledFiles:
+    """Labels every window of some files.
+
+    Args:
+        network: which labels them.
+        paths: of the files, escaped.
+        top: labels a window.
+
+    Raises:
+        UsageError: a path is not that of a file.
+    """
+    check_files(paths)
+    batches, unreadable = plan_batches("", paths, network.spec)
+    labelled = label_batches(network, batches, top)
+    rejects = {reject.path: reject for reject in chain(unreadable, labelled.rejects)}
+    in_order = [rejects[path] for path in dict.fromkeys(paths) if path in rejects]
+    return LabelledFiles(labelled.scores, in_order, labelled.warnings)
+
+
+def label_batches(network: Executor, batches: Iterable[Batch], top: int) -> LabelledFiles:
+    """Labels the files of planned batches; a file is labelled as a whole or not at all."""
+    batches = list(batches)
+    labels = [label_windows(network, "", batch, top) for batch in batches]
+    rejects: dict[str, Reject] = {}
+    for reject in chain(*(part.rejects for part in labels)):
+        rejects.setdefault(reject.path, reject)
+    units = Counter(unit.path for unit in chain(*batches))
+    warnings = file_warnings(chain(*(part.warnings for part in labels)), units)
+    return LabelledFiles(
+        scores=[score for part in labels for score in part.scores if score.path not in rejects],
+        rejects=list(rejects.values()),
+        warnings=[warning for warning in warnings if warning.path not in rejects],
+    )
+
+
+def check_files(paths: Iterable[str]) -> None:
+    """Raises `UsageError` for the escaped path of a folder, a pipe or a device, or what cannot be a path."""
+    for path in paths:
+        file = clip_file("", path)
+        if "\0" in file:
+            raise UsageError(f"{path!r} cannot be the path of a file: it holds a null character")
+        if os.path.isdir(file):
+            score = command_line("pipelines.score")
+            raise UsageError(f"{path} is a folder; label its files with {score} --input {path}")
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise UsageError(f"{path} is a pipe or a device, which cannot be read twice; write it to a file")

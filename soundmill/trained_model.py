@@ -1,0 +1,89 @@
+"""A trained network, ready to label."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features.errors import Reject, UsageError
+from features.frontend.spec import FeatureSpec
+from model.inference.executor import Executor, load_executor
+from model.scoring.labels_table import path_labels, waveform_labels
+
+Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The network of a run with its front end and its class names; `soundmill.load_model` makes one.
+
+    It may be used by several threads.
+
+    Attributes:
+        folder: the run folder.
+    """
+
+    folder: Path
+    _network: Executor = field(repr=False)
+
+    @classmethod
+    def load(cls, run: str | PathLike[str], executor: str = "auto") -> "TrainedModel":
+        """Loads a run; see `soundmill.load_model`."""
+        return cls(Path(run), load_executor(Path(run), executor))
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The front end whose features the network takes."""
+        return self._network.spec
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels, in the order of the network's outputs."""
+        return list(self._network.classes)
+
+    def predict(
+        self,
+        audio: Paths | NDArray[np.floating],
+        sample_rate_hz: int | None = None,
+        top: int = 1,
+        rejects: list[Reject] | None = None,
+    ) -> pa.Table:
+        """Labels every window of one file, of several, or of a waveform, as `soundmill score` does.
+
+        ```python
+        model.predict("recording.flac")
+        model.predict(["one.wav", "two.wav"], top=3).to_pandas()
+        model.predict(samples, sample_rate_hz=48_000)
+        ```
+
+        Args:
+            audio: a path; paths; or floating-point samples of shape (samples,) or (samples, channels), full scale at 1.
+            sample_rate_hz: of a waveform, which does not say it. Files say theirs.
+            top: labels a window, the most probable first.
+            rejects: a list that takes the files that cannot be used, each with `path`, `reason` and `message`. Without
+                it such a file is an error.
+
+        Returns:
+            Arrow table with the columns of the CSV: `path` (as it was given; null for a waveform), `start_seconds`,
+            `end_seconds`, `label`, `probability`, and `rank` where `top` is above 1; a row a window and rank, in the
+            order of the paths. Numbers are not rounded: with six digits they are those of `soundmill score`.
+
+        Raises:
+            UsageError: `top`, the waveform or its rate is not what it should be; a path is that of a folder; or a file
+                cannot be used and there is no list for `rejects`.
+        """
+        if not 1 <= top <= len(self.classes):
+            raise UsageError(f"top is 1 to {len(self.classes)}, the number of classes, not {top}")
+        if isinstance(audio, str | PathLike):
+            audio = [audio]
+        # A column of paths is an array too, but not of numbers.
+        elif hasattr(audio, "__array__") and np.asarray(audio).dtype.kind in "biufc":
+            return waveform_labels(self._network, np.asarray(audio), sample_rate_hz, top)
+        if sample_rate_hz is not None:
+            raise UsageError("sample_rate_hz is that of a waveform; files say theirs")
+        return path_labels(self._network, [os.fspath(path) for path in audio], top, rejects)
