@@ -17,6 +17,7 @@ from features.store.layout import KINDS
 from features.store.locks import is_running
 
 EXAMPLE = "python -m features.prune speech-features/ --dry-run"
+KEEP_EXAMPLE = "python -m features.prune speech-features/ --keep 2 --min-age 12h"
 DEFAULT_AGE = "1d"
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([dhms]?)")
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "": 1}
@@ -124,8 +125,8 @@ def parser() -> argparse.ArgumentParser:
         "states, and what runs left that were killed. The committed state always stays. It refuses while a featurize\n"
         "is running; one that begins meanwhile waits.",
         EXAMPLE,
+        KEEP_EXAMPLE,
     )
-    result.epilog = f"{result.epilog}\n  python -m features.prune speech-features/ --keep 2 --min-age 12h"
     result.add_argument("features", metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument(
         "--dry-run", action="store_true",

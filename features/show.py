@@ -7,6 +7,7 @@ from features.errors import UsageError
 from features.pictures.comparison import compare, comparison_figures, comparison_lines
 from features.pictures.drawing import check_picture, save
 from features.runtime import command
+from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text
 from features.sources.rejects import rejects_sentence
 from features.store.manifest import Manifest, load_manifest
@@ -51,7 +52,8 @@ def _paragraph(description: Description, output: str | None) -> str:
     paragraph += rejects_sentence(manifest.counts["rejects"], description.layout.path(manifest.rejects_file))
     if output:
         return f"{paragraph} Look at {output}."
-    return f"{paragraph} For a picture of it: python -m features.show {description.layout.root} --output overview.png"
+    show = command_line("features.show")
+    return f"{paragraph} For a picture of it: {show} {description.layout.root} --output overview.png"
 
 
 def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], str, dict[str, Any]]:
@@ -80,10 +82,8 @@ def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], st
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Shows what is in a feature set, and how one file sounds to its front end.", EXAMPLE)
-    result.epilog = (
-        f"{result.epilog}\n  python -m features.show speech-features/ --compare recording.flac --output compare.png"
-    )
+    result = command.parser("Shows what is in a feature set, and how one file sounds to its front end.", EXAMPLE,
+                            COMPARE_EXAMPLE)  # fmt: skip
     result.add_argument("features", metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument(
         "--output",

@@ -11,12 +11,14 @@ from features.maintenance.shard_check import (
 )
 from features.maintenance.verification import load_committed, verify
 from features.runtime import command
+from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.runtime.processes import parse_workers
 from features.runtime.quantities import size_text
 from features.store.manifest import Manifest, load_manifest, ways_back
 
 EXAMPLE = "python -m features.verify speech-features/"
+REPAIR_EXAMPLE = "python -m features.verify speech-features/ --repair"
 
 
 def _print(damages: list[Damage]) -> None:
@@ -49,8 +51,8 @@ def _paragraph(folder: Path, manifest: Manifest, damages: list[Damage], repaired
     damaged = {damage.name for damage in damages if damage.part is not Part.STATE}
     if damaged and repaired is None:
         text += (
-            f" Damaged: {_counted(len(damaged))}. python -m features.verify {folder} --repair makes just these again, "
-            f"from what is whole of them and from {manifest.source['root']}."
+            f" Damaged: {_counted(len(damaged))}. {command_line('features.verify')} {folder} --repair makes just these "
+            f"again, from what is whole of them and from {manifest.source['root']}."
         )
     elif damaged:
         text += (
@@ -69,9 +71,10 @@ def _counted(shards: int) -> str:
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser(
-        "Proves every checksum, row, place and count of a feature set, and names each damaged shard.", EXAMPLE
+        "Proves every checksum, row, place and count of a feature set, and names each damaged shard.",
+        EXAMPLE,
+        REPAIR_EXAMPLE,
     )
-    result.epilog = f"{result.epilog}\n  python -m features.verify speech-features/ --repair"
     result.add_argument("features", metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument(
         "--repair", action="store_true", help="make just the damaged shards again, from what is whole and the source"

@@ -7,6 +7,7 @@ import sys
 
 from features.pictures.drawing import check_picture
 from features.runtime import command
+from features.runtime.invocation import command_line
 from features.sources.paths import escape_path
 from model.scoring.predictor import MOST_DRAWN, Request, predict, windows_phrase
 
@@ -36,7 +37,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         some = f", which shows the first {figures['drawn']}" if figures["drawn"] < figures["windows"] else ""
         paragraph += f" Look at {options.plot}{some}."
     else:
-        paragraph += " --plot PICTURE.png shows the windows; for whole folders: python -m pipelines.score"
+        paragraph += f" --plot PICTURE.png shows the windows; for whole folders: {command_line('pipelines.score')}"
     # Standard output is a CSV, so that it can be written to a file.
     with contextlib.redirect_stdout(sys.stderr):
         command.finish(options, paragraph, figures)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from features.runtime import command
+from features.runtime.invocation import command_line
 from features.sources.partition import parse_partitions
 from model.networks.registry import NETWORKS
 from model.training.settings import Settings, SettingsGiven
@@ -88,7 +89,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             "clips trained on."
         )
     paragraph += (
-        f" The run is in {options.output}: curves.png shows it. Next: python -m model.evaluate --model "
+        f" The run is in {options.output}: curves.png shows it. Next: {command_line('model.evaluate')} --model "
         f"{options.output} --features {options.features}"
     )
     if figures["test_on"]:

@@ -15,6 +15,7 @@ from typing import Any
 from features.errors import RunError, UsageError
 from features.io.atomic import PARTIAL_SUFFIX
 from features.runtime import command
+from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from pipelines.downloads.archives import ARCHIVES, MB, Archive, unpack
 from pipelines.downloads.transfer import PATIENCE, Patience, fetch
@@ -163,9 +164,8 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         done = (
             f"{archive.name} is in {folder} already, and nothing was done; remove the folder to have it fetched anew."
         )
-    featurize = (
-        f"python -m pipelines.featurize --input {shlex.quote(folder)} --output speech-features/ {archive.options}"
-    )
+    featurize = command_line("pipelines.featurize")
+    featurize += f" --input {shlex.quote(folder)} --output speech-features/ {archive.options}"
     command.finish(options, f"{done} Next: {featurize.rstrip()}", {"name": archive.name, **figures})
     return 0
 

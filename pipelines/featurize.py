@@ -15,6 +15,7 @@ from features.errors import UsageError
 from features.frontend.presets import PRESETS, load_spec, preset
 from features.io.atomic import writer_name
 from features.runtime import command
+from features.runtime.invocation import command_line
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
@@ -37,7 +38,6 @@ from pipelines.options import (
     add_policies,
     add_table_options,
     add_work_options,
-    beam_parser,
     chosen_policies,
     table_layout,
 )
@@ -157,7 +157,7 @@ def build_on_beam(
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = beam_parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE)
+    result = command.parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE, beam=True)
     result.add_argument(
         "--input", required=True, metavar="DIR|TABLE",
         help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)})",
@@ -231,14 +231,16 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
     if figures["superseded_bytes"]:
         size = size_text(figures["superseded_bytes"])
-        paragraph += f" {size} of shards are of earlier states only now: python -m features.prune {options.output}."
+        paragraph += (
+            f" {size} of shards are of earlier states only now: {command_line('features.prune')} {options.output}."
+        )
     paragraph += warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
     paragraph += rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
     folds = partition.train_options(list(manifest.partitions))
-    paragraph += f" Next: python -m model.train --features {options.output} --output RUN{folds}"
+    paragraph += f" Next: {command_line('model.train')} --features {options.output} --output RUN{folds}"
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)
 
 
 if __name__ == "__main__":
-    command.run(main, parser(), beam=True)
+    command.run(main, parser())

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 
-from features.runtime import command
 from features.sources.policies import CHOICES, DEFAULTS, MESSAGES, Policies
 from features.sources.table_layout import TableLayout, option_name
 
@@ -22,16 +21,6 @@ _TABLE_OPTIONS = {
 }
 FILE_FIELDS = ("root", "path_column", "path_template")
 ALL_FIELDS = tuple(_TABLE_OPTIONS)
-
-
-def beam_parser(description: str, example: str) -> argparse.ArgumentParser:
-    """Returns the parser of a command that passes on to Beam what it does not know, and says so in its help."""
-    result = command.parser(description, example)
-    result.epilog = (
-        f"{result.epilog}\n\n"
-        "Options that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
-    )
-    return result
 
 
 def add_table_options(parser: argparse.ArgumentParser, title: str, names: Sequence[str]) -> None:

@@ -22,7 +22,6 @@ from pipelines.options import (
     add_policies,
     add_table_options,
     add_work_options,
-    beam_parser,
     chosen_policies,
     table_layout,
 )
@@ -57,7 +56,7 @@ def label_on_beam(
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = beam_parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE)
+    result = command.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, beam=True)
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
         "--input", required=True, metavar="DIR|FILE|TABLE",
@@ -113,4 +112,4 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, parser(), beam=True)
+    command.run(main, parser())

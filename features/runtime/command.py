@@ -7,11 +7,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from features.errors import SoundmillError
 from features.io.atomic import write_file
+from features.runtime.invocation import command_line
 from features.runtime.log import FILE_ONLY, LOG, start_log
 from features.runtime.progress import clearing_bars
 
@@ -19,21 +20,46 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that answers wrong options in one line."""
+    """A parser that answers wrong options in one line.
+
+    Attributes:
+        beam: whether options that it does not know are passed on to Beam.
+    """
+
+    beam = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Returns the options, and those that are Beam's; ends the process with 2 for what neither knows."""
+        options, others = super().parse_known_args(args, namespace)
+        if others and not (self.beam and others[0].startswith("--")):
+            self.error(f"unrecognized arguments: {' '.join(others)}")
+        return options, others
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see python -m {self.prog} --help\n")
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
-def parser(description: str, example: str) -> argparse.ArgumentParser:
-    """Returns a command's parser with the options that all commands share, and an example at the end of its help."""
+def parser(description: str, *examples: str, beam: bool = False) -> argparse.ArgumentParser:
+    """Returns a command's parser with the options that all commands share.
+
+    Args:
+        description: what the command does.
+        examples: for the end of its help, each `python -m MODULE ...`.
+        beam: whether options that the parser does not know are passed on to Beam.
+    """
+    module = examples[0].split()[2]
+    prog = command_line(module)
+    epilog = "example:" + "".join(f"\n  {prog}{example.removeprefix(f'python -m {module}')}" for example in examples)
+    if beam:
+        epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
     result = _Parser(
-        prog=example.split()[2],
+        prog=prog,
         description=description,
-        epilog=f"example:\n  {example}",
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    result.beam = beam
     group = result.add_argument_group("messages")
     group.add_argument("--summary", metavar="FILE.json", help="write the figures of the run to this file")
     group.add_argument("--verbose", action="store_true", help="tell more while running")
@@ -42,18 +68,18 @@ def parser(description: str, example: str) -> argparse.ArgumentParser:
 
 
 def run(
-    main: Callable[[argparse.Namespace, list[str]], int], arguments: argparse.ArgumentParser, beam: bool = False
-) -> None:
+    main: Callable[[argparse.Namespace, list[str]], int],
+    arguments: argparse.ArgumentParser,
+    given: Sequence[str] | None = None,
+) -> NoReturn:
     """Runs a command and ends the process with its exit code.
 
     Args:
         main: takes the parsed options, and those that are Beam's; returns the exit code.
         arguments: the command's parser.
-        beam: whether options that the parser does not know are passed on to Beam.
+        given: the command line behind the command's name, None for that of the process.
     """
-    options, others = arguments.parse_known_args()
-    if others and not (beam and others[0].startswith("--")):
-        arguments.error(f"unrecognized arguments: {' '.join(others)}")
+    options, others = arguments.parse_known_args(given)
     if options.summary and not os.path.isdir(os.path.dirname(os.path.abspath(options.summary))):
         arguments.error(f"no folder for --summary {options.summary}")
     start_log(options.verbose, options.log_file)

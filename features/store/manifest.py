@@ -9,6 +9,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
+from features.runtime.invocation import command_line
 from features.sources.paths import escape_path
 from features.sources.table_rows import is_text
 from features.store.layout import MANIFEST, Layout, earlier_states, is_own, manifest_path
@@ -155,7 +156,9 @@ def load_manifest(folder: str | Path) -> Manifest:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
         if not Path(folder).is_dir():
-            raise UsageError(f"no such feature set: {folder}; make it with python -m pipelines.featurize") from error
+            raise UsageError(
+                f"no such feature set: {folder}; make it with {command_line('pipelines.featurize')}"
+            ) from error
         raise UsageError(
             f"{folder} is not a complete feature set: it has no {MANIFEST}. If featurize was interrupted, run it again"
         ) from error

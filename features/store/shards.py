@@ -21,6 +21,7 @@ from features.frontend.spec import FeatureSpec
 from features.io.atomic import AtomicFile
 from features.io.parquet import read_table
 from features.io.tfrecord import records, write_records
+from features.runtime.invocation import command_line
 from features.sources.clips import Clip
 from features.store.layout import Layout
 from features.store.parquet_rows import ParquetRows, Place
@@ -210,7 +211,7 @@ def read_shard(
         RunError: the file is missing, or is not what the manifest says, with its name and the way out.
     """
     path = layout.shard(expected.name)
-    way_out = f"python -m features.verify {layout.root} --repair computes it again from the source"
+    way_out = f"{command_line('features.verify')} {layout.root} --repair computes it again from the source"
     try:
         content, size = _read_into(np.empty(expected.bytes, np.uint8) if memory is None else memory, path, expected)
     except OSError as error:

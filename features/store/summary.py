@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from features.frontend.presets import PRESETS, preset
 from features.frontend.spec import FeatureSpec
+from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text, size_text
 from features.store.clips_table import read_clips
 from features.store.inventory import SetFile, Unreferenced, total_bytes, unreferenced
@@ -181,7 +182,7 @@ def _unreferenced_lines(description: Description) -> list[str]:
         prune = "refuses while it cannot tell what an earlier state names:"
     return [
         f"to prune    {', '.join(texts)};",
-        f"            python -m features.prune {description.layout.root} {prune}",
+        f"            {command_line('features.prune')} {description.layout.root} {prune}",
         *lines,
     ]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from features.errors import DECODER_DEPENDENT, Reject, RunError, UsageError
 from features.frontend.spec import FeatureSpec
+from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.runtime.quantities import size_text
 from features.sources.clips import Source
@@ -212,7 +213,7 @@ def check_space(update: Update) -> None:
     if update.bytes > free:
         raise RunError(
             f"{folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
-            f"make room (python -m features.prune {folder} removes what no state names any more), give an "
+            f"make room ({command_line('features.prune')} {folder} removes what no state names any more), give an "
             '--output on another disk, or storage_dtype = "float16" in a spec, which halves it'
         )
 

@@ -16,6 +16,7 @@ from features.errors import ClipError, RunError, UsageError
 from features.frontend.clip import clip_waveform
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
+from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.sources.paths import clip_file
 from features.store.clips_table import read_clips
@@ -84,7 +85,7 @@ def compare(artifact: Artifact, exported: Exported, signals: Sequence[Signal]) -
                 raise RunError(
                     f"the exported network gives other probabilities than the live one: by {difference:.1e} on "
                     f"{signal.name}, where {TOLERANCE:g} is allowed; nothing was kept of the export. Use the run "
-                    "itself, with python -m pipelines.score"
+                    f"itself, with {command_line('pipelines.score')}"
                 )
             differences[signal.name] = difference
     return differences

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import atomic_folder, write_file
+from features.runtime.invocation import command_line
 from model.inference.litert import convert
 from model.inference.outputs import Outputs
 from model.inference.tensorflow_setup import load_tensorflow
@@ -172,13 +173,14 @@ def read_description(run: str | Path) -> ArtifactDescription:
     """
     folder = Path(run)
     if not folder.is_dir():
-        raise UsageError(f"no such run folder: {run}; make one with python -m model.train")
+        raise UsageError(f"no such run folder: {run}; make one with {command_line('model.train')}")
     if not has_artifact(folder):
         if (folder / "config.json").is_file():
-            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; "
-                             "go on with python -m model.train --resume, or train into a new folder")  # fmt: skip
+            resume = f"{command_line('model.train')} --resume"
+            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; go on with {resume}, "
+                             "or train into a new folder")  # fmt: skip
         raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
-                         "give the --output of python -m model.train")  # fmt: skip
+                         f"give the --output of {command_line('model.train')}")  # fmt: skip
     description = ArtifactDescription.read(folder / FOLDER / _DESCRIPTION_FILE)
     if description.spec.fingerprint != description.fingerprint:
         raise UsageError(f"{run} was trained on another version of the front end; featurize and train again")
