@@ -19,6 +19,7 @@ import pytest
 
 from features.store.manifest import Manifest
 from features.store.versions import library_versions
+from tests.peers.library import ENVIRONMENTS, LIVE, WRITTEN, Expected, golden_values, is_installed, live_values
 from tests.signals import write_words
 
 DATA = os.environ.get("SOUNDMILL_DATA")
@@ -31,6 +32,11 @@ def pytest_addoption(parser):
         choices=("found", "yes", "no"),
         default="found",
         help="is an ffmpeg on the PATH of the tests? As it is found there, always, or never",
+    )
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="have other projects' libraries compute anew the values that tests/golden holds; with -m golden and -n 0",
     )
 
 
@@ -80,25 +86,76 @@ def nothing_goes_on_running():
 
 
 def pytest_collection_modifyitems(items):
-    if not DATA:
-        skip = pytest.mark.skip(reason="SOUNDMILL_DATA is not set: the real recordings are not here")
-        for item in items:
-            if "data" in item.keywords:
-                item.add_marker(skip)
+    for item in items:
+        for missing in filter(None, needs_of(item).values()):
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def needs_of(item: pytest.Item) -> dict[str, str]:
+    """Returns what a test needs of this machine, as the variables that promise it, and what is missing of it or nothing."""
+    needs = {}
+    if "data" in item.keywords:
+        needs["SOUNDMILL_DATA"] = "" if DATA else "SOUNDMILL_DATA is not set: the real recordings are not here"
+    for marker in item.iter_markers("peers"):
+        [environment] = marker.args
+        missing = f"{ENVIRONMENTS / environment} is not set up: run `make peers`"
+        needs["SOUNDMILL_PEERS"] = "" if is_installed(environment) else missing
+    return needs
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    if DATA and "data" in item.keywords and report.skipped:
+    promised = [variable for variable in needs_of(item) if os.environ.get(variable)]
+    if report.skipped and promised and len(promised) == len(needs_of(item)):
         report.outcome = "failed"
-        report.longrepr = f"SOUNDMILL_DATA is set, so this test has no reason to be skipped: {report.longrepr}"
+        report.longrepr = f"{' and '.join(promised)}: set, so nothing excuses that this test is skipped: {report.longrepr}"
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real recordings."""
     return Path(DATA or "")
+
+
+@pytest.fixture(scope="session")
+def golden_librosa(pytestconfig) -> Iterator[Expected]:
+    """What librosa computes, from tests/golden."""
+    with golden_values("librosa", "librosa", pytestconfig.getoption("update_golden")) as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
+def golden_scikit_learn(pytestconfig) -> Iterator[Expected]:
+    """What scikit-learn computes, from tests/golden; of its parts, `sklearn.metrics`."""
+    with golden_values("librosa", "sklearn", pytestconfig.getoption("update_golden")) as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
+def live_librosa() -> Iterator[Expected]:
+    """What librosa computes now."""
+    with live_values("librosa", "librosa") as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
+def live_scikit_learn() -> Iterator[Expected]:
+    """What scikit-learn computes now."""
+    with live_values("librosa", "sklearn") as values:
+        yield values
+
+
+@pytest.fixture(params=[WRITTEN, pytest.param("live", marks=LIVE)])
+def librosa(request) -> Expected:
+    """What librosa computes, from tests/golden and, as a trial, now."""
+    return request.getfixturevalue(f"{request.param}_librosa")
+
+
+@pytest.fixture(params=[WRITTEN, pytest.param("live", marks=LIVE)])
+def scikit_learn(request) -> Expected:
+    """What scikit-learn computes, from tests/golden and, as a trial, now."""
+    return request.getfixturevalue(f"{request.param}_scikit_learn")
 
 
 def run_command(
