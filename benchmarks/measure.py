@@ -181,7 +181,7 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def machine(*packages: str, peers: Sequence[str] = ()) -> str:
-    """Says where and when this was measured, with which versions of packages, and of peers in environments of their name."""
+    """Says where and when this was measured, with which versions of packages, and of peers in their environments."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
     found = {name: version(name) for name in packages}

@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(items):
 
 
 def needs_of(item: pytest.Item) -> dict[str, str]:
-    """Returns what a test needs of this machine, as the variables that promise it, and what is missing of it or nothing."""
+    """Returns what a test needs of this machine, as the variables that promise it, with what is missing or nothing."""
     needs = {}
     if "data" in item.keywords:
         needs["SOUNDMILL_DATA"] = "" if DATA else "SOUNDMILL_DATA is not set: the real recordings are not here"
@@ -109,7 +109,9 @@ def pytest_runtest_makereport(item, call):
     promised = [variable for variable in needs_of(item) if os.environ.get(variable)]
     if report.skipped and promised and len(promised) == len(needs_of(item)):
         report.outcome = "failed"
-        report.longrepr = f"{' and '.join(promised)}: set, so nothing excuses that this test is skipped: {report.longrepr}"
+        report.longrepr = (
+            f"{' and '.join(promised)}: set, so nothing excuses that this test is skipped: {report.longrepr}"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
-"""What other projects' libraries compute: as tests/golden holds it, or live, in an environment of their own (`make peers`).
+"""What other projects' libraries compute: as tests/golden holds it, or live, in environments that `make peers` sets up.
 
-A library may need other versions of what soundmill needs, so no test imports one. A test asks the fixture of the library,
-`librosa` or `scikit_learn`, with a name and a function that calls the library as it would have been imported:
+A library may need other versions of what soundmill needs, so no test imports one. A test asks the fixture of the
+library, `librosa` or `scikit_learn`, with a name and a function that calls the library as if it were imported:
 
     expected = librosa("mfcc, 40 coefficients", lambda theirs: theirs.feature.mfcc(y=waveform, sr=22_050, n_mfcc=40))
 
-With the golden values the function is not called; `make golden` calls it and writes them anew. Live, in trials, the process
-of `serve.py` answers the calls.
+With the golden values the function is not called; `make golden` calls it and writes them anew. Live, in trials, the
+process of `serve.py` answers the calls. Another library is a list of pinned versions beside this file, and a fixture.
 """
 
 import json
@@ -75,7 +75,7 @@ def live_values(environment: str, library: str) -> Iterator[Expected]:
 
 @contextmanager
 def golden_values(environment: str, library: str, update: bool) -> Iterator[Expected]:
-    """What a library computed when `make golden` ran last; with `update`, it computes and all that it did is written."""
+    """What a library computed when `make golden` ran last; with `update` it computes, and that is written."""
     path = GOLDEN / f"{library}.npz"
     if not update:
         with np.load(path, allow_pickle=False) as values:
@@ -94,6 +94,6 @@ def golden_values(environment: str, library: str, update: bool) -> Iterator[Expe
 
 
 def pooled_mfcc(librosa: Any, path: Path) -> NDArray:
-    """Returns the mean of librosa's 40 MFCCs over the frames of a file, as recipes for environmental sounds have it: (40,)."""
+    """Returns the mean of librosa's 40 MFCCs over the frames of a file: (40,)."""
     waveform, rate_hz = librosa.load(path)
     return librosa.feature.mfcc(y=waveform, sr=rate_hz, n_mfcc=40).mean(axis=1)

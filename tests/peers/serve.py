@@ -1,7 +1,7 @@
-"""Calls functions of a library for the tests, with the Python of the library's own environment: python -I serve.py LIBRARY.
+"""Calls functions of a library for the tests, with the Python of the library's environment: python -I serve.py LIBRARY.
 
-Reads a call a line, [function, arguments, named arguments], and answers each with a line, {"value": ...} or {"error": ...}.
-Lines are JSON, in which arrays are the bytes of a .npy file. It imports nothing of soundmill, which is not installed there.
+Reads a call a line, [function, arguments, named arguments], and answers with a line, {"value": ...} or {"error": ...}.
+Lines are JSON, in which arrays are the bytes of a .npy file. It imports nothing of soundmill, which is not there.
 """
 
 import base64

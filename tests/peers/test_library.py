@@ -41,5 +41,8 @@ def test_golden_values_take_little_room():
 @pytest.mark.trial
 @pytest.mark.peers("librosa")
 def test_what_a_library_refuses_fails_the_test_with_its_message():
-    with live("librosa", "librosa") as theirs, pytest.raises(AssertionError, match="sr=-1 must be|ParameterError"):
+    with (
+        live("librosa", "librosa") as theirs,
+        pytest.raises(AssertionError, match="mel_frequencies failed in the other process"),
+    ):
         theirs.mel_frequencies(n_mels="many")

@@ -182,9 +182,9 @@ def test_centred_frames_are_as_many_as_the_spec_says(librosa, fft_samples, sampl
     assert features.shape == (len(waveforms), *spec.shape)
     shape = librosa(
         f"shape of {samples} samples in frames of {fft_samples}",
-        lambda theirs: theirs.stft(
-            waveforms, n_fft=fft_samples, hop_length=160, center=True, pad_mode="constant"
-        ).shape,
+        lambda theirs: (
+            theirs.stft(waveforms, n_fft=fft_samples, hop_length=160, center=True, pad_mode="constant").shape
+        ),
     )
     assert tuple(shape[:0:-1]) == spec.shape
 
@@ -221,7 +221,7 @@ def test_htk_log_mel_is_tensorflows(tf, waveforms):
     params=[WRITTEN, pytest.param("generated", marks=LIVE), pytest.param("real", marks=[*LIVE, pytest.mark.data])]
 )
 def compared(request) -> tuple[Callable[[int], np.ndarray], Expected]:
-    """Clips as if they were recorded at a rate, and what librosa computes: of a quarter of a second as files hold it."""
+    """Clips as if recorded at a rate, and what librosa computes: of a quarter of a second in tests/golden."""
     if request.param == "golden":
         return lambda rate_hz: signals(rate_hz // 4, rate_hz), request.getfixturevalue("golden_librosa")
     live = request.getfixturevalue("live_librosa")

@@ -1,9 +1,9 @@
 import csv
 import json
 import shutil
-from collections import Counter
 import subprocess
 import sys
+from collections import Counter
 
 import keras
 import matplotlib.image
