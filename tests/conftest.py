@@ -1,9 +1,11 @@
 """What several tests share: real recordings where they are, a small set made in code, and a network trained on it."""
 
 import contextlib
+import fcntl
 import importlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +25,23 @@ from tests.peers.library import ENVIRONMENTS, LIVE, WRITTEN, Expected, golden_va
 from tests.signals import write_words
 
 DATA = os.environ.get("SOUNDMILL_DATA")
+# The files that take longest, as they were measured.
+LONGEST_FIRST = (
+    "test_verify.py",
+    "test_score.py",
+    "test_spectrogram.py",
+    "test_any_damage.py",
+    "test_resume.py",
+    "test_train.py",
+    "test_decode.py",
+    "test_changes.py",
+    "test_wrong_use.py",
+    "test_cache_properties.py",
+    "test_exporter.py",
+    "test_parity.py",
+    "test_repair_killed.py",
+    "test_full_disk.py",
+)
 STARTED: list[subprocess.Popen] = []
 
 
@@ -86,6 +105,8 @@ def nothing_goes_on_running():
 
 
 def pytest_collection_modifyitems(items):
+    # A file goes to one process as a whole. Begun last, a long one would leave the others without work.
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else sys.maxsize)
     for item in items:
         for missing in filter(None, needs_of(item).values()):
             item.add_marker(pytest.mark.skip(reason=missing))
@@ -218,30 +239,56 @@ def ffmpeg(no_ffmpeg) -> Path:
 
 
 @pytest.fixture(scope="session")
-def words(tmp_path_factory) -> Path:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder for all processes of a run of the tests: the first that asks makes it, the others wait for it.
+
+    A test that changes such a folder copies it first.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "made-once"
+    root.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        with open(root / f"{name}.lock", "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the process that holds it
+            if not (root / f"{name}.made").exists():
+                shutil.rmtree(root / name, ignore_errors=True)
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def words(made_once) -> Path:
     """A small labelled folder: 40 speakers, three words."""
-    return write_words(tmp_path_factory.mktemp("words"))
+    return made_once("words", write_words)
 
 
 @pytest.fixture(scope="session")
-def feature_set(words, tmp_path_factory) -> Path:
+def feature_set(words, made_once) -> Path:
     """The features of `words`, as TFRecord."""
-    output = tmp_path_factory.mktemp("features") / "set"
-    run_command("pipelines.featurize", "--input", words, "--output", output)
-    return output
+    return made_once("set", lambda output: run_command("pipelines.featurize", "--input", words, "--output", output))
 
 
 @pytest.fixture(scope="session")
-def parquet_set(words, tmp_path_factory) -> Path:
+def parquet_set(words, made_once) -> Path:
     """The features of `words`, as Parquet."""
-    output = tmp_path_factory.mktemp("features") / "parquet-set"
-    run_command("pipelines.featurize", "--input", words, "--output", output, "--format", "parquet")
-    return output
+    command = ("pipelines.featurize", "--input", words, "--format", "parquet")
+    return made_once("parquet-set", lambda output: run_command(*command, "--output", output))
 
 
 @pytest.fixture(scope="session")
-def trained(feature_set, tmp_path_factory) -> Path:
+def trained(feature_set, made_once) -> Path:
     """A run folder: the tutorial's network after three epochs on `words`."""
-    output = tmp_path_factory.mktemp("runs") / "run"
-    run_command("model.train", "--features", feature_set, "--output", output, "--epochs", 3, "--batch-size", 16)
-    return output
+    command = ("model.train", "--features", feature_set, "--epochs", 3, "--batch-size", 16)
+    return made_once("trained", lambda output: run_command(*command, "--output", output))
+
+
+@pytest.fixture(scope="session")
+def untrained(feature_set, made_once) -> Path:
+    """A run folder with a network that guesses: it makes mistakes, and none of its probabilities is near 0 or 1."""
+    from tests.model.untrained import save_untrained  # loads Keras
+
+    return made_once("untrained", lambda output: save_untrained(output, feature_set))

@@ -76,7 +76,7 @@ IN_A_PROCESS = {
     ),
     "another spec": (featurize("--input|words|--output|set|--spec|hop.toml"), ["hop_samples: 128 against 100"]),
     "another format": (featurize("--input|words|--output|set|--format|parquet"), ["set", "tfrecord"]),
-    "another source": (featurize("--input|other words|--output|set"), ["other words", "words0"]),
+    "another source": (featurize("--input|other words|--output|set"), ["other words", "made-once/words"]),
     "unknown option": (featurize("--input|words|--wrokers|2"), ["--wrokers"]),
     "a value that Beam cannot read": (
         featurize("--input|words|--direct_num_workers=few"), ["--direct_num_workers", "few"]
