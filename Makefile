@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 SMOKE := smoke
+PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial endurance smoke clean
+.PHONY: demo test lint trial endurance smoke peers golden clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -14,7 +15,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
-# Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder.
+# Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder, librosa where `make peers` ran.
 trial: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m trial
 
@@ -22,8 +23,22 @@ trial: $(VENV)/.installed
 endurance: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m endurance
 
+# Other projects' programs, each kind in an environment of its own, as the files tests/peers/*.txt list them: trials and
+# benchmarks compare with them. Neither .venv nor what soundmill depends on knows of them.
+peers: $(patsubst tests/peers/%.txt,$(PEERS)/%/.installed,$(wildcard tests/peers/*.txt))
+
+$(PEERS)/%/.installed: tests/peers/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(@D)/bin/python -m pip check
+	touch $@
+
+# Writes anew the values in tests/golden that the tests compare with: what those programs compute of signals made in code.
+golden: $(VENV)/.installed peers
+	$(BIN)/python -m pytest -n 0 -m golden --update-golden
+
 # Runs each benchmark on few clips, to see that it runs; the figures mean nothing. Needs SOUNDMILL_DATA.
-smoke: $(VENV)/.installed
+smoke: $(VENV)/.installed peers
 	rm -rf $(SMOKE)
 	$(BIN)/python benchmarks/featurize.py --clips 300 --turns 1 --output $(SMOKE)
 	$(BIN)/python benchmarks/score.py --clips 300 --turns 1 --output $(SMOKE)
@@ -45,4 +60,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .peers $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -12,7 +12,7 @@ from measure import PYTHON, Contender, alternate, machine, peer, table
 
 from features.errors import UsageError
 
-PACKAGES = ("numpy", "scipy", "pyarrow", "apache-beam", "tensorflow", "keras", "librosa")
+PACKAGES = ("numpy", "scipy", "pyarrow", "apache-beam", "tensorflow", "keras")
 LARGE, SMALL, SLOW = 100_000, 6_000, 2_000
 
 
@@ -31,7 +31,7 @@ def spectrograms(source: Path, few: Path, work: Path, clips: int, turns: int) ->
     tutorial = Contender("tutorial", peer("tutorial", source, work / "none"), clips)
     limit = Contender("limit", peer("limit", source, work / "limit"), clips, work / "limit")
     records = Contender("tf.data to TFRecord", peer("tfrecord", source, work / "records"), clips, work / "records")
-    slow = Contender("librosa loop", peer("librosa", few, work / "none"), min(SLOW, clips))
+    slow = Contender("librosa loop", peer("librosa", few, work / "none", "librosa"), min(SLOW, clips))
     all_of_them = [ours, limit, tutorial, parquet, records, slow]
     alternate(all_of_them, turns)
     return table(all_of_them, [limit, tutorial])
@@ -49,7 +49,7 @@ def front_ends(source: Path, few: Path, work: Path, clips: int, turns: int) -> s
     """Compares MFCCs with librosa's, resampling included, and log-mel spectrograms with tf.signal's."""
     mfcc = soundmill(source, work / "set", clips, "urbansound-mfcc")
     mfcc.name = "soundmill, urbansound-mfcc"
-    librosa = Contender("librosa MFCC loop", peer("librosa-mfcc", few, work / "none"), min(SLOW, clips))
+    librosa = Contender("librosa MFCC loop", peer("librosa-mfcc", few, work / "none", "librosa"), min(SLOW, clips))
     alternate([mfcc, librosa], turns)
     log_mel = soundmill(source, work / "set", clips, "log-mel")
     log_mel.name = "soundmill, log-mel"
@@ -63,7 +63,7 @@ def main() -> None:
     parser = benchmark_parser(__doc__, clips=LARGE, turns=3)
     parser.add_argument("--steps", default="large,small,front-ends", help="some of %(default)s")
     options = parser.parse_args()
-    where, originals, turns = machine(*PACKAGES), find_originals(options.data), options.turns
+    where, originals, turns = machine(*PACKAGES, peers=["librosa"]), find_originals(options.data), options.turns
     work = options.output / "work"
     if work.exists():
         raise UsageError(f"{work} is in the way; remove it")

@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from features.errors import UsageError
+
 # How often the memory of a tree of processes is added up while it runs.
 _SAMPLE_SECONDS = 0.25
 _HERE = Path(__file__).parent
 PYTHON = sys.executable
+# Where `make peers` installs other projects' programs; SOUNDMILL_PEERS names another folder.
+_PEERS = Path(os.environ.get("SOUNDMILL_PEERS") or _HERE.parent / ".peers")
 
 
 @dataclass
@@ -52,9 +56,21 @@ class Contender:
         return [self.clips / seconds for seconds in self.seconds]
 
 
-def peer(name: str, source: Path, output: Path) -> list[str]:
-    """Returns the command of a peer."""
-    return [PYTHON, str(_HERE / "peers.py"), name, str(source), str(output)]
+def peer(name: str, source: Path, output: Path, environment: str | None = None) -> list[str]:
+    """Returns the command of a peer that runs with soundmill's Python, or in an environment of its own."""
+    python = PYTHON if environment is None else peer_python(environment)
+    return [python, str(_HERE / "peers.py"), name, str(source), str(output)]
+
+
+def peer_python(environment: str) -> str:
+    """Returns the Python of an environment of other projects' programs.
+
+    Raises:
+        UsageError: it is not set up.
+    """
+    if not (_PEERS / environment / ".installed").exists():
+        raise UsageError(f"{_PEERS / environment} is not set up: run `make peers` first, to measure {environment} too")
+    return str(_PEERS / environment / "bin" / "python")
 
 
 def alternate(contenders: Sequence[Contender], turns: int) -> None:
@@ -164,11 +180,16 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-def machine(*packages: str) -> str:
-    """Says where and when this was measured, and with which versions of packages."""
+def machine(*packages: str, peers: Sequence[str] = ()) -> str:
+    """Says where and when this was measured, with which versions of packages, and of peers in their environments."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    found = {name: version(name) for name in packages}
+    for name in peers:
+        question = f"from importlib.metadata import version; print(version({name!r}))"
+        asked = subprocess.run([peer_python(name), "-c", question], capture_output=True, text=True, check=True)
+        found[name] = asked.stdout.strip()
+    versions = ", ".join(f"{name} {number}" for name, number in found.items())
     load = os.getloadavg()[0]
     return (f"{datetime.date.today()}, {os.cpu_count()} cores ({model}), load {load:.1f} before the start, "
             f"Linux {platform.release()}, Python {platform.python_version()}, {versions}")  # fmt: skip

@@ -1,9 +1,11 @@
 """What several tests share: real recordings where they are, a small set made in code, and a network trained on it."""
 
 import contextlib
+import fcntl
 import importlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +21,27 @@ import pytest
 
 from features.store.manifest import Manifest
 from features.store.versions import library_versions
+from tests.peers.library import ENVIRONMENTS, LIVE, WRITTEN, Expected, golden_values, is_installed, live_values
 from tests.signals import write_words
 
 DATA = os.environ.get("SOUNDMILL_DATA")
+# The files that take longest, as they were measured.
+LONGEST_FIRST = (
+    "test_verify.py",
+    "test_score.py",
+    "test_spectrogram.py",
+    "test_any_damage.py",
+    "test_resume.py",
+    "test_train.py",
+    "test_decode.py",
+    "test_changes.py",
+    "test_wrong_use.py",
+    "test_cache_properties.py",
+    "test_exporter.py",
+    "test_parity.py",
+    "test_repair_killed.py",
+    "test_full_disk.py",
+)
 STARTED: list[subprocess.Popen] = []
 
 
@@ -31,6 +51,11 @@ def pytest_addoption(parser):
         choices=("found", "yes", "no"),
         default="found",
         help="is an ffmpeg on the PATH of the tests? As it is found there, always, or never",
+    )
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="have other projects' libraries compute anew the values that tests/golden holds; with -m golden and -n 0",
     )
 
 
@@ -80,25 +105,80 @@ def nothing_goes_on_running():
 
 
 def pytest_collection_modifyitems(items):
-    if not DATA:
-        skip = pytest.mark.skip(reason="SOUNDMILL_DATA is not set: the real recordings are not here")
-        for item in items:
-            if "data" in item.keywords:
-                item.add_marker(skip)
+    # A file goes to one process as a whole. Begun last, a long one would leave the others without work.
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else sys.maxsize)
+    for item in items:
+        for missing in filter(None, needs_of(item).values()):
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def needs_of(item: pytest.Item) -> dict[str, str]:
+    """Returns what a test needs of this machine, as the variables that promise it, with what is missing or nothing."""
+    needs = {}
+    if "data" in item.keywords:
+        needs["SOUNDMILL_DATA"] = "" if DATA else "SOUNDMILL_DATA is not set: the real recordings are not here"
+    for marker in item.iter_markers("peers"):
+        [environment] = marker.args
+        missing = f"{ENVIRONMENTS / environment} is not set up: run `make peers`"
+        needs["SOUNDMILL_PEERS"] = "" if is_installed(environment) else missing
+    return needs
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    if DATA and "data" in item.keywords and report.skipped:
+    promised = [variable for variable in needs_of(item) if os.environ.get(variable)]
+    if report.skipped and promised and len(promised) == len(needs_of(item)):
         report.outcome = "failed"
-        report.longrepr = f"SOUNDMILL_DATA is set, so this test has no reason to be skipped: {report.longrepr}"
+        report.longrepr = (
+            f"{' and '.join(promised)}: set, so nothing excuses that this test is skipped: {report.longrepr}"
+        )
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real recordings."""
     return Path(DATA or "")
+
+
+@pytest.fixture(scope="session")
+def golden_librosa(pytestconfig) -> Iterator[Expected]:
+    """What librosa computes, from tests/golden."""
+    with golden_values("librosa", "librosa", pytestconfig.getoption("update_golden")) as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
+def golden_scikit_learn(pytestconfig) -> Iterator[Expected]:
+    """What scikit-learn computes, from tests/golden; of its parts, `sklearn.metrics`."""
+    with golden_values("librosa", "sklearn", pytestconfig.getoption("update_golden")) as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
+def live_librosa() -> Iterator[Expected]:
+    """What librosa computes now."""
+    with live_values("librosa", "librosa") as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
+def live_scikit_learn() -> Iterator[Expected]:
+    """What scikit-learn computes now."""
+    with live_values("librosa", "sklearn") as values:
+        yield values
+
+
+@pytest.fixture(params=[WRITTEN, pytest.param("live", marks=LIVE)])
+def librosa(request) -> Expected:
+    """What librosa computes, from tests/golden and, as a trial, now."""
+    return request.getfixturevalue(f"{request.param}_librosa")
+
+
+@pytest.fixture(params=[WRITTEN, pytest.param("live", marks=LIVE)])
+def scikit_learn(request) -> Expected:
+    """What scikit-learn computes, from tests/golden and, as a trial, now."""
+    return request.getfixturevalue(f"{request.param}_scikit_learn")
 
 
 def run_command(
@@ -159,30 +239,56 @@ def ffmpeg(no_ffmpeg) -> Path:
 
 
 @pytest.fixture(scope="session")
-def words(tmp_path_factory) -> Path:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder for all processes of a run of the tests: the first that asks makes it, the others wait for it.
+
+    A test that changes such a folder copies it first.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "made-once"
+    root.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        with open(root / f"{name}.lock", "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the process that holds it
+            if not (root / f"{name}.made").exists():
+                shutil.rmtree(root / name, ignore_errors=True)
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def words(made_once) -> Path:
     """A small labelled folder: 40 speakers, three words."""
-    return write_words(tmp_path_factory.mktemp("words"))
+    return made_once("words", write_words)
 
 
 @pytest.fixture(scope="session")
-def feature_set(words, tmp_path_factory) -> Path:
+def feature_set(words, made_once) -> Path:
     """The features of `words`, as TFRecord."""
-    output = tmp_path_factory.mktemp("features") / "set"
-    run_command("pipelines.featurize", "--input", words, "--output", output)
-    return output
+    return made_once("set", lambda output: run_command("pipelines.featurize", "--input", words, "--output", output))
 
 
 @pytest.fixture(scope="session")
-def parquet_set(words, tmp_path_factory) -> Path:
+def parquet_set(words, made_once) -> Path:
     """The features of `words`, as Parquet."""
-    output = tmp_path_factory.mktemp("features") / "parquet-set"
-    run_command("pipelines.featurize", "--input", words, "--output", output, "--format", "parquet")
-    return output
+    command = ("pipelines.featurize", "--input", words, "--format", "parquet")
+    return made_once("parquet-set", lambda output: run_command(*command, "--output", output))
 
 
 @pytest.fixture(scope="session")
-def trained(feature_set, tmp_path_factory) -> Path:
+def trained(feature_set, made_once) -> Path:
     """A run folder: the tutorial's network after three epochs on `words`."""
-    output = tmp_path_factory.mktemp("runs") / "run"
-    run_command("model.train", "--features", feature_set, "--output", output, "--epochs", 3, "--batch-size", 16)
-    return output
+    command = ("model.train", "--features", feature_set, "--epochs", 3, "--batch-size", 16)
+    return made_once("trained", lambda output: run_command(*command, "--output", output))
+
+
+@pytest.fixture(scope="session")
+def untrained(feature_set, made_once) -> Path:
+    """A run folder with a network that guesses: it makes mistakes, and none of its probabilities is near 0 or 1."""
+    from tests.model.untrained import save_untrained  # loads Keras
+
+    return made_once("untrained", lambda output: save_untrained(output, feature_set))

@@ -15,6 +15,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 INSTALLED = [folder for folder in ("features", "model", "pipelines", "soundmill") if (ROOT / folder).is_dir()]
 OURS = {*INSTALLED, "tests", *(path.stem for path in (ROOT / "benchmarks").glob("*.py"))}
+# What lives in an environment of its own, named after it.
+PEERS = {path.stem for path in (ROOT / "tests" / "peers").glob("*.txt")}
 # What only those import who have installed the extra of that name.
 OF_EXTRAS = {"openvino": "openvino", "espeakng-loader": "demo"}
 # Parts of libraries that import, when they are used, what their own library does not depend on.
@@ -77,7 +79,7 @@ def distribution_of(module: str) -> str:
 def needed(*folders: str) -> set[str]:
     """The distributions that the files of some folders import, themselves or by a part of a library that they use."""
     trees = sources(*folders)
-    modules = {module for tree in trees for module in imported_modules(tree)}
+    modules = {module for tree in trees for module in imported_modules(tree) if module not in PEERS}
     calls = {ast.unparse(node.func) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)}
     by_use = {name for use, name in IMPORTED_BY_USE.items() if any(f".{call}".endswith(f".{use}") for call in calls)}
     return {distribution_of(module) for module in modules} | by_use
@@ -117,6 +119,17 @@ def test_versions_that_are_asked_for_are_of_dependencies():
 def test_what_tests_and_benchmarks_import_is_declared():
     everything = names([*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["demo"]])
     assert needed("tests", "benchmarks") <= everything
+
+
+def test_only_programs_of_other_environments_import_what_is_installed_there():
+    assert "librosa" in PEERS
+    for folder in (*INSTALLED, "tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path != ROOT / "benchmarks" / "peers.py":
+                modules = imported_modules(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+                assert not {module.partition(".")[0] for module in modules} & PEERS, path
+    everything = names([*PROJECT["dependencies"], *(name for extra in EXTRAS.values() for name in extra)])
+    assert not everything & PEERS
 
 
 @pytest.mark.parametrize("group", ["dependencies", *EXTRAS])

@@ -1,4 +1,4 @@
-"""What the tests of the network share: a set of many small shards, and a network that was never trained."""
+"""What the tests of the network share: a set of many small shards."""
 
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from features.store.layout import Layout
 from features.store.manifest import Provenance
 from features.update.shard_builder import build_shard
 from features.update.work_list import ShardUnit
-from tests.model.untrained import save_untrained
 
 SMALL_SPEC = FeatureSpec(
     front_end="stft", sample_rate_hz=8_000, clip_seconds=0.25, window_samples=128, hop_samples=64, fft_samples=128
@@ -52,9 +51,3 @@ def small_shards(words, tmp_path_factory) -> dict[str, Path]:
     """A set of eleven small training shards, by format."""
     root = tmp_path_factory.mktemp("small-shards")
     return {name: make_small_shards(words, root / name, name) for name in ("tfrecord", "parquet")}
-
-
-@pytest.fixture(scope="session")
-def untrained(feature_set, tmp_path_factory) -> Path:
-    """A run folder with a network that guesses: it makes mistakes, and none of its probabilities is near 0 or 1."""
-    return save_untrained(tmp_path_factory.mktemp("runs") / "untrained", feature_set)

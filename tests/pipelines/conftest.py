@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.untrained import save_untrained
 from tests.signals import WORDS, noise, sine, write_wav
 
 LONG_AGO = 1_600_000_000
@@ -82,6 +81,6 @@ def small_spec(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_folder(feature_set, tmp_path_factory) -> Path:
-    """A run folder with a network that guesses: none of its probabilities is near 0 or 1."""
-    return save_untrained(tmp_path_factory.mktemp("runs") / "untrained", feature_set)
+def run_folder(untrained) -> Path:
+    """The run folder that recordings are scored with."""
+    return untrained

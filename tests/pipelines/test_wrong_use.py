@@ -38,7 +38,9 @@ def place(words, feature_set, run_folder, tmp_path_factory) -> Path:
     (root / "something else" / "thesis.txt").write_text("all of it")
     (root / "labels.csv").write_text("path\n")
     clips = [f"words/{word}/00000000_nohash_0.wav" for word in ("high", "low")]
-    (root / "t.csv").write_text("path,label,fold\n" + "".join(f"{clip.removeprefix('words/')},x,1\n" for clip in clips))
+    (root / "t.csv").write_text(
+        "path,label,fold\n" + "".join(f"{clip.removeprefix('words/')},{clip[6]},1\n" for clip in clips)
+    )
     (root / "twice.csv").write_text("path,label\n" + "".join(f"{clip},x\n" for clip in (*clips, clips[0])))
     for name, content in BAD_SPECS.items():
         (root / name).write_text(content)
@@ -61,41 +63,23 @@ def score(arguments: str) -> tuple[str, str]:
     return SCORE, arguments if "--output" in arguments else f"{arguments}|--output|new.csv"
 
 
-# What is asked for, and what the line that refuses it names.
+# What is asked for, and what the line that refuses it names. A process of its own for each kind of end of each command.
 IN_A_PROCESS = {
-    "no such folder": (featurize("--input|nowhere"), ["nowhere"]),
+    "limit a word": (featurize("--input|words|--limit|few"), ["--limit", "few"]),
     "no audio": (featurize("--input|no audio"), ["no audio in no audio", "1 not audio"]),
-    "no class folders": (featurize("--input|no classes"), ["no class folder in no classes"]),
     "window longer than FFT": (
         featurize("--input|words|--spec|window.toml"), ["window_samples=300", "fft_samples=256"]
     ),
-    "mel above Nyquist": (featurize("--input|words|--spec|mel.toml"), ["mel_high_hz=9000", "8000 Hz"]),
-    "clip shorter than a window": (featurize("--input|words|--spec|short.toml"), ["clip_seconds=0.01", "255"]),
     "output holds something else": (
         featurize("--input|words|--output|something else"), ["something else", "thesis.txt"]
     ),
-    "another spec": (featurize("--input|words|--output|set|--spec|hop.toml"), ["hop_samples: 128 against 100"]),
-    "another format": (featurize("--input|words|--output|set|--format|parquet"), ["set", "tfrecord"]),
-    "another source": (featurize("--input|other words|--output|set"), ["other words", "words0"]),
     "unknown option": (featurize("--input|words|--wrokers|2"), ["--wrokers"]),
     "a value that Beam cannot read": (
         featurize("--input|words|--direct_num_workers=few"), ["--direct_num_workers", "few"]
     ),
     "workers 0": (featurize("--input|words|--workers|0"), ["--workers", "'0'"]),
-    "split of two": (featurize("--input|words|--split|50/50"), ["--split", "'50/50'"]),
-    "limit a word": (featurize("--input|words|--limit|few"), ["--limit", "few"]),
-    "a column that is not there": (
-        featurize("--input|t.csv|--label-column|class"), ["t.csv has no column 'class'", "'path', 'label', 'fold'"]
-    ),
     "a clip twice": (featurize("--input|twice.csv"), ["high/00000000_nohash_0.wav in lines 2 and 4"]),
-    "a pattern that finds nothing": (
-        featurize("--input|words|--label-pattern|(?P<label>x)"), ["no label in any of the 120", "high/00000000_nohash"]
-    ),
     "train: one class": (train("--features|one class set"), ["'left'", "two classes"]),
-    "train: nothing to train on": (
-        train("--features|untrainable"), ["training", "--group", "--split", "untrainable"]
-    ),
-    "train: no set": (train("--features|something else"), ["something else", "manifest.json"]),
     "train: output exists": ((TRAIN, "--features|set|--output|run"), ["run exists"]),
     "train: unknown option": (train("--features|set|--epoch|3"), ["--epoch"]),
     "train: no output": ((TRAIN, "--features|set"), ["--output"]),
@@ -105,7 +89,6 @@ IN_A_PROCESS = {
     "score: output exists": (
         score("--model|run|--input|words|--output|labels.csv"), ["labels.csv exists", "--overwrite"]
     ),
-    "score: workers 0": (score("--model|run|--input|words|--workers|0"), ["--workers", "'0'"]),
     "score: unknown option": (score("--model|run|--input|words|--wrokers|2"), ["--wrokers"]),
 }  # fmt: skip
 
@@ -125,6 +108,25 @@ def test_wrong_use_is_refused_with_one_line(place, case):
 
 
 HERE = {
+    "no such folder": (featurize("--input|nowhere"), ["nowhere"]),
+    "no class folders": (featurize("--input|no classes"), ["no class folder in no classes"]),
+    "mel above Nyquist": (featurize("--input|words|--spec|mel.toml"), ["mel_high_hz=9000", "8000 Hz"]),
+    "clip shorter than a window": (featurize("--input|words|--spec|short.toml"), ["clip_seconds=0.01", "255"]),
+    "another spec": (featurize("--input|words|--output|set|--spec|hop.toml"), ["hop_samples: 128 against 100"]),
+    "another format": (featurize("--input|words|--output|set|--format|parquet"), ["set", "tfrecord"]),
+    "another source": (featurize("--input|other words|--output|set"), ["other words", "made-once/words"]),
+    "split of two": (featurize("--input|words|--split|50/50"), ["--split", "'50/50'"]),
+    "a column that is not there": (
+        featurize("--input|t.csv|--label-column|class"), ["t.csv has no column 'class'", "'path', 'label', 'fold'"]
+    ),
+    "a pattern that finds nothing": (
+        featurize("--input|words|--label-pattern|(?P<label>x)"), ["no label in any of the 120", "high/00000000_nohash"]
+    ),
+    "train: nothing to train on": (
+        train("--features|untrainable"), ["training", "--group", "--split", "untrainable"]
+    ),
+    "train: no set": (train("--features|something else"), ["something else", "manifest.json"]),
+    "score: workers 0": (score("--model|run|--input|words|--workers|0"), ["--workers", "'0'"]),
     "a file without a label": (featurize("--input|no classes/a.wav"), ["no classes/a.wav"]),
     "unknown field": (featurize("--input|words|--spec|unknown.toml"), ["'window'", "unknown.toml"]),
     "no TOML": (featurize("--input|words|--spec|broken.toml"), ["broken.toml"]),
@@ -170,16 +172,18 @@ HERE = {
 
 
 @pytest.mark.parametrize("case", HERE)
-def test_wrong_use_is_refused_before_anything_is_done(place, case, monkeypatch):
+def test_wrong_use_is_refused_before_anything_is_done(place, case, monkeypatch, capfd, caplog):
     monkeypatch.chdir(place)
     before = sorted(place.rglob("*"))
     (command, arguments), names = HERE[case]
+    caplog.set_level("INFO")
     with pytest.raises(UsageError) as raised:
         call(command, *arguments.split("|"))
     assert raised.value.exit_code == 2
     for name in names:
         assert name in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
+    assert (*capfd.readouterr(), caplog.messages) == ("", "", []), "it said something before it refused"
     assert sorted(place.rglob("*")) == before, "it left something behind"
 
 

@@ -1,6 +1,5 @@
 """Features that are the mean over a clip's frames, of files of any length, as librosa has them."""
 
-import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -13,9 +12,9 @@ from features.frontend.spectrogram import compute_features
 from features.frontend.waveform import fit
 from features.frontend.windows import num_windows, window_waveforms
 from tests.features.examples import SPECS, STFT, changed
+from tests.peers.library import pooled_mfcc
 from tests.signals import chirp, noise, write_wav
 
-pytestmark = pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
 MFCC = preset("urbansound-mfcc")
 POOLED = {name: changed(spec, pool="mean") for name, spec in SPECS.items()}
 # Of librosa's values over all clips compared, as the recipe asks; the differences met are a thousand times smaller.
@@ -32,44 +31,44 @@ def features_of(path) -> np.ndarray:
     return compute_features([waveform], MFCC)[0]
 
 
-def librosas(path) -> np.ndarray:
-    waveform, rate_hz = librosa.load(path)
-    return np.mean(librosa.feature.mfcc(y=waveform, sr=rate_hz, n_mfcc=40).T, axis=0)
-
-
-def compare(paths) -> None:
+def compare(librosa, name, paths) -> None:
     actual = np.stack([features_of(path) for path in paths])
-    expected = np.stack([librosas(path) for path in paths])
+    expected = librosa(f"mean MFCC of {name}", lambda theirs: [pooled_mfcc(theirs, path) for path in paths])
     assert actual.shape == (len(paths), 40)
     assert np.abs(actual - expected).max() <= TOLERANCE * np.ptp(expected)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_files_of_every_rate_are_librosas(tmp_path, rate_hz, channels):
+def test_files_of_every_rate_are_librosas(librosa, tmp_path, rate_hz, channels):
     samples = noise(rate_hz // 3 * channels, seed=rate_hz, amplitude=0.2).reshape(-1, channels)
     samples += chirp(len(samples), rate_hz)[:, None]
-    compare([write_wav(tmp_path / "sound.wav", samples, rate_hz)])
+    name = f"{rate_hz} Hz, channels {channels}"
+    compare(librosa, name, [write_wav(tmp_path / "sound.wav", samples, rate_hz)])
 
 
 # Around one sample, one hop and one window, at a rate whose resampled length is seldom whole.
 @pytest.mark.parametrize("frames", [1, 2, 10, 185, 186, 187, 371, 372, 742, 743, 744, 5_000])
-def test_files_of_every_length_are_librosas(tmp_path, frames):
-    compare([write_wav(tmp_path / "sound.wav", noise(frames, seed=frames), 8_000)])
+def test_files_of_every_length_are_librosas(librosa, tmp_path, frames):
+    path = write_wav(tmp_path / "sound.wav", noise(frames, seed=frames), 8_000)
+    compare(librosa, f"{frames} frames of 8 kHz", [path])
 
 
-def test_flac_is_librosas(tmp_path):
+def test_flac_is_librosas(librosa, tmp_path):
     soundfile.write(tmp_path / "sound.flac", noise(30_000), 44_100, subtype="PCM_24")
-    compare([tmp_path / "sound.flac"])
+    compare(librosa, "FLAC", [tmp_path / "sound.flac"])
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.trial)])
+@pytest.mark.peers("librosa")
+@pytest.mark.parametrize(
+    "every", [pytest.param(20, marks=pytest.mark.trial), pytest.param(1, marks=pytest.mark.endurance)]
+)
 @pytest.mark.parametrize("pattern", ["fsdd/recordings/*.wav", "esc10/audio/*.ogg"])
-def test_real_clips_are_librosas(data, pattern, every):
+def test_real_clips_are_librosas(live_librosa, data, pattern, every):
     paths = sorted(data.glob(pattern))
     assert len(paths) >= 400
-    compare(paths[::every])
+    compare(live_librosa, pattern, paths[::every])
 
 
 @pytest.mark.parametrize("spec", POOLED.values(), ids=POOLED)

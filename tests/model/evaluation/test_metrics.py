@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import sklearn.metrics
 from scipy.stats import binomtest
 
 from model.evaluation.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
@@ -22,22 +21,34 @@ CASES = {
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("case", CASES)
-def test_class_scores_are_those_of_scikit_learn(case, seed):
+def test_class_scores_are_those_of_scikit_learn(scikit_learn, case, seed):
     true, predicted = random_labels(seed, *CASES[case])
     confusion = confusion_matrix(true, predicted, 5)
-    np.testing.assert_array_equal(confusion, sklearn.metrics.confusion_matrix(true, predicted, labels=range(5)))
+    expected = scikit_learn(
+        f"confusion, {case}, seed {seed}",
+        lambda theirs: theirs.metrics.confusion_matrix(true, predicted, labels=range(5)),
+    )
+    np.testing.assert_array_equal(confusion, expected)
     scores = class_scores(confusion)
-    expected = sklearn.metrics.precision_recall_fscore_support(true, predicted, labels=range(5), zero_division=0)
+    expected = scikit_learn(
+        f"scores, {case}, seed {seed}",
+        lambda theirs: theirs.metrics.precision_recall_fscore_support(
+            true, predicted, labels=range(5), zero_division=0
+        ),
+    )
     for mine, theirs in zip((scores.precision, scores.recall, scores.f1, scores.support), expected, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_cross_entropy_is_that_of_scikit_learn(seed):
+def test_cross_entropy_is_that_of_scikit_learn(scikit_learn, seed):
     generator = np.random.default_rng(seed)
     probabilities = generator.dirichlet(np.ones(5), 100).astype(np.float32)
     true = generator.integers(0, 4, 100)  # class 4 has no clips
-    expected = sklearn.metrics.log_loss(true, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(5))
+    normal = probabilities / probabilities.sum(axis=1, keepdims=True)
+    expected = scikit_learn(
+        f"cross-entropy, seed {seed}", lambda theirs: theirs.metrics.log_loss(true, normal, labels=range(5))
+    )
     assert cross_entropy(probabilities, true) == pytest.approx(expected, rel=1e-6)
 
 

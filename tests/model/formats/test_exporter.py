@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,6 +23,7 @@ from model.formats.parity import TOLERANCE
 from model.inference.artifact import load_artifact
 from tests.conftest import call, run_command
 from tests.model.formats.dense import save_dense
+from tests.peers.library import pooled_mfcc
 from tests.signals import noise, sine, write_wav
 
 LOG_MEL = preset("log-mel")
@@ -63,11 +63,6 @@ def features_of(tmp_path_factory):
     export(str(root / "run"), str(root / "model"))
     model = tf.saved_model.load(str(root / "model"))
     return lambda path: model(tf.constant(str(path)))["predictions"][0].numpy()
-
-
-def librosas(path) -> np.ndarray:
-    waveform, rate_hz = librosa.load(path)
-    return np.mean(librosa.feature.mfcc(y=waveform, sr=rate_hz, n_mfcc=40).T, axis=0)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -229,8 +224,13 @@ def test_waveforms_of_any_length(tmp_path, capsys):
         model(np.zeros((1, 0), np.float32))
 
 
-@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large")
-def test_the_pooled_features_are_librosas(features_of, tmp_path):
+def compare_with_librosa(librosa, name, features_of, paths) -> None:
+    actual = np.stack([features_of(path) for path in paths])
+    expected = librosa(name, lambda theirs: [pooled_mfcc(theirs, path) for path in paths])
+    assert np.abs(actual - expected).max() <= LIBROSA_TOLERANCE * np.ptp(expected)
+
+
+def test_the_pooled_features_are_librosas(librosa, features_of, tmp_path):
     paths = [
         write_wav(tmp_path / f"{number}.wav", samples, RATE_HZ)
         for number, samples in enumerate(
@@ -244,22 +244,24 @@ def test_the_pooled_features_are_librosas(features_of, tmp_path):
             ]
         )
     ]
-    actual = np.stack([features_of(path) for path in paths])
-    expected = np.stack([librosas(path) for path in paths])
-    assert np.abs(actual - expected).max() <= LIBROSA_TOLERANCE * np.ptp(expected)
+    compare_with_librosa(librosa, "mean MFCC of files for an export", features_of, paths)
 
 
 @pytest.mark.data
+@pytest.mark.trial
+@pytest.mark.peers("librosa")
 @pytest.mark.parametrize("pattern", ["esc10/audio/*.ogg", "fsdd/recordings/*.wav"])
-def test_the_pooled_features_of_real_clips_are_librosas(features_of, data, tmp_path, pattern):
-    paths = []
-    for path in sorted(data.glob(pattern))[::100]:
-        waveform, _ = librosa.load(path)
-        paths.append(write_wav(tmp_path / f"{path.stem}.wav", waveform, RATE_HZ))
-    assert len(paths) >= 4
-    actual = np.stack([features_of(path) for path in paths])
-    expected = np.stack([librosas(path) for path in paths])
-    assert np.abs(actual - expected).max() <= LIBROSA_TOLERANCE * np.ptp(expected)
+def test_the_pooled_features_of_real_clips_are_librosas(live_librosa, features_of, data, tmp_path, pattern):
+    originals = sorted(data.glob(pattern))[::100]
+    assert len(originals) >= 4
+
+    def write(theirs):
+        waveforms = [theirs.load(path)[0] for path in originals]
+        paths.extend(write_wav(tmp_path / f"{number}.wav", one, RATE_HZ) for number, one in enumerate(waveforms))
+
+    paths: list[Path] = []
+    live_librosa("waveforms as librosa decodes and resamples them", write)
+    compare_with_librosa(live_librosa, pattern, features_of, paths)
 
 
 def test_an_output_that_exists_is_refused(exported, run, tmp_path):
