@@ -21,7 +21,7 @@ from features.io.regular_file import open_regular
 AudioSource = bytes | str
 """The content of a file, or the path of one as `os.fsdecode` gives it."""
 
-# What recordings have; a header that says another rate is damaged, and to resample it may take for ever.
+# What recordings have; a header that says another rate is damaged, and to resample it may take forever.
 _LEAST_RATE_HZ, _MOST_RATE_HZ = 100, 768_000
 
 
@@ -30,7 +30,7 @@ class AudioInfo:
     """What the header says.
 
     Attributes:
-        frames: samples a channel that it promises.
+        frames: samples per channel that it promises.
         channels: number of channels.
         rate_hz: sample rate.
         truncated: whether the file is known to hold less than its header promises.
@@ -98,7 +98,7 @@ def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | N
         frames: how many to read, None for all that follow.
 
     Returns:
-        float32 of shape (frames read, channels), full scale at 1; fewer frames than asked for where the file ends, or
+        float32 of shape (frames read, channels), full scale at 1; fewer frames than requested where the file ends, or
         where it is damaged and decoding stops.
 
     Raises:

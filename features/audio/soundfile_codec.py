@@ -48,7 +48,7 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
                     raise error from None
 
     def seekable(self) -> bool:
-        """Says no, or every read would end with a seek to where it has come to, which codecs take long for."""
+        """Returns False, or every read would end with a seek to where it has come to, which codecs take long for."""
         return False
 
     @property
@@ -96,7 +96,7 @@ def _count(audio: _SoundFile, most: int) -> tuple[int, bool]:
     """Returns how many frames can be decoded, and whether decoding stopped for a damage after them.
 
     Raises:
-        ClipError: they are more than `most`; some decoders go on after a file's end for as long as its header promises.
+        ClipError: they are more than `most`; some decoders continue after a file's end as long as its header promises.
     """
     frames = 0
     try:
@@ -126,7 +126,7 @@ def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[
         decoding stops for a damage.
 
     Raises:
-        ClipError: there is damage before the first frame that was asked for.
+        ClipError: there is damage before the first frame that was requested.
     """
     done = 0
     try:

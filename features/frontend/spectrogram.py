@@ -237,7 +237,7 @@ def mel_weights(spec: FeatureSpec) -> NDArray[np.float32]:
 
 @cache
 def _mel_blocks(spec: FeatureSpec) -> list[tuple[slice, slice, NDArray[np.float32]]]:
-    """Returns the weights in blocks, each with the bins that it hears and the bands that it makes.
+    """Returns the weights in blocks, each with the bins that it reads and the bands that it makes.
 
     Of the whole matrix 97 % and more is zero, and the blocks are a third of its work.
     """

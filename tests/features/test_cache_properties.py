@@ -314,7 +314,7 @@ EDITS = (
 
 @dataclass(frozen=True)
 class Row:
-    """What a set has of a clip, or of a file that is none: the hash of its content, the bytes of its features."""
+    """What a set has of a clip, or of a file that is not one: the hash of its content, the bytes of its features."""
 
     path: str
     content: str
@@ -623,7 +623,7 @@ class History:
         states = [path.read_text(encoding="utf-8") for path in (self.folder / MANIFEST, *self.folder.glob("states/*"))
                   if path.suffix == ".json" and path.exists()]  # fmt: skip
         named = set().union(*(names_of(Manifest.from_json(text, "")) for text in states))
-        # A report is no part of a state.
+        # A report is not part of a state.
         paths = (self.folder / name for name in named if not name.startswith("reports/"))
         return {str(path): path.read_bytes() for path in paths if path.exists()}
 

@@ -497,7 +497,7 @@ def test_a_commit_that_did_not_end_leaves_no_earlier_state(base, monkeypatch):
 
 
 def test_a_state_that_was_put_back_keeps_what_it_names(base):
-    """Somebody went back to state 3: that is committed, and 4 is no earlier one."""
+    """The manifest of state 3 was put back: that is committed, and 4 is not an earlier one."""
     folder = base / "set"
     shutil.copy(folder / state_file(3), folder / MANIFEST)
     make_old(folder)

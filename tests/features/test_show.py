@@ -370,8 +370,8 @@ def test_a_comparison_tells_what_becomes_of_a_stereo_file(tmp_path, capsys, word
     assert "channels 2 1" in text
     assert "duration 2.0000 s 0.2500 s" in text
     assert "peak -6.0 dBFS -18.1 dBFS" in text
-    assert "the mean of 2 channels is heard" in text
-    assert "0.000 to 0.250 s of 2.000 s are heard, the rest is cut" in text
+    assert "the mean of 2 channels is used" in text
+    assert "0.000 to 0.250 s of 2.000 s are used, the rest is cut" in text
     assert str(picture) in text
     assert picture.read_bytes().startswith(b"\x89PNG")
     figures = json.loads(summary.read_text())
@@ -388,17 +388,17 @@ def test_the_picture_of_a_comparison(tmp_path):
         "channel 1\n(left)", "channel 2\n(right)", "frequency (Hz)", "dB of a full-scale sine", "mono",
         "frequency (Hz)", "dB of a full-scale sine", "frequency (Hz)",
     ]  # fmt: skip
-    original, heard = figure.axes[2], figure.axes[5]
+    original, fitted = figure.axes[2], figure.axes[5]
     assert original.get_ylim() == (0, 24_000)
-    assert heard.get_ylim() == (0, 4_000)
+    assert fitted.get_ylim() == (0, 4_000)
     assert original.get_xlim() == (0, 2)
-    assert heard.get_xlim() == (0, 0.25)
-    assert original.images[0].get_clim() == heard.images[0].get_clim()
+    assert fitted.get_xlim() == (0, 0.25)
+    assert original.images[0].get_clim() == fitted.images[0].get_clim()
     assert [text.get_text() for text in figure.axes[0].texts] == ["cut"]
-    assert "4,000 Hz: above is not heard" in [text.get_text() for text in original.texts]
+    assert "4,000 Hz: above is not used" in [text.get_text() for text in original.texts]
     heads = [axes.get_title(loc="left") for axes in figure.axes]
     assert heads[0].startswith("original: 48,000 Hz, 2 channels, 2.000 s, -0.500 to 0.500")
-    assert heads[4].startswith("heard: 8,000 Hz, mono, 0.250 s")
+    assert heads[4].startswith("used: 8,000 Hz, mono, 0.250 s")
     assert not misplaced(figure)
 
 

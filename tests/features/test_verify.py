@@ -87,7 +87,7 @@ def own(tmp_path, recordings, small_shards):
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files of a set but for the lock, which is no content."""
+    """All files of a set but for the lock, which is not content."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -201,7 +201,7 @@ def garble_the_report(folder: Path, shard: Shard) -> str:
 def take_another_report(folder: Path, shard: Shard) -> str:
     other = next(other for other in shards_of(folder) if other.name != shard.name)
     shutil.copy(Layout(folder, "tfrecord").report(other.name), Layout(folder, "tfrecord").report(shard.name))
-    return f"its report is not the one that was written: it tells of Shard(name='{other.name}'"
+    return f"its report is not the one that was written: it is of Shard(name='{other.name}'"
 
 
 def change_the_sums_of_the_report(folder: Path, shard: Shard) -> str:

@@ -151,7 +151,7 @@ def test_one_file(tmp_path):
     [
         (lambda root: root / "none", False, "no such file or folder"),
         (lambda root: write_wav(root / "a.wav", BEEP), True, "one file without a label"),
-        (lambda root: write_wav(root / "a.mid", BEEP), False, "is no audio"),
+        (lambda root: write_wav(root / "a.mid", BEEP), False, "is not audio"),
         (lambda root: root, False, "no audio in"),
         (lambda root: write_wav(root / "x" / ".a.wav", BEEP).parent, True, r"no audio in .*left out: 1 hidden"),
         (lambda root: write_wav(root / "x" / "a.wav", BEEP).parent, True, "1 audio files lie directly in it"),
@@ -310,7 +310,7 @@ def test_paths_without_a_label_are_rejects(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(?P<label>", r"a regular expression, and '\(\?P<label>' is none"),
+        ("(?P<label>", r"a regular expression, and '\(\?P<label>' is not one"),
         ("(.)_", "named group"),
         ("(?P<group>.)", "named group"),
         ("(?P<label>.)(?P<speaker>.)", "no others"),

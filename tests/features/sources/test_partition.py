@@ -148,7 +148,7 @@ def test_group_by_content(tmp_path):
 
 
 def test_group_rules_that_cannot_be_used():
-    with pytest.raises(UsageError, match=r"regular expression, and '\(' is none"):
+    with pytest.raises(UsageError, match=r"regular expression, and '\(' is not one"):
         groups_of(pa.array(["a"]), "(", "/nowhere")
     with pytest.raises(UsageError, match=r"'speaker-\\\\d' .*not in yes/a\.wav"):
         groups_of(pa.array(["yes/a.wav"]), r"speaker-\d", "/nowhere")
