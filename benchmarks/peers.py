@@ -1,4 +1,4 @@
-"""What soundmill is measured against, each as a command of its own: python benchmarks/peers.py NAME SOURCE OUTPUT.
+"""Peers that soundmill is measured against, each as a command: python benchmarks/peers.py NAME SOURCE OUTPUT.
 
 They do what people write who have a folder of clips and no soundmill; `limit` is what one would write who has these
 very clips and no care: one header layout, no manifest, no checksums, no rejects, nothing to be resumed.

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--output", required=True, metavar="RUN", help="new folder for the run")
     result.add_argument(
         "--resume", action="store_true",
-        help="go on with a run that was interrupted, with its settings; --epochs may be larger than it was",
+        help="continue a run that was interrupted, with its settings; --epochs may be larger than it was",
     )  # fmt: skip
     result.add_argument(
         "--keep-in-memory", choices=("auto", "on", "off"), default="auto",

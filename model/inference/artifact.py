@@ -40,7 +40,7 @@ class ArtifactDescription:
         returns_logits: whether a softmax turns its outputs into probabilities.
         trained_on: partitions that it was trained on.
         network_sha256: of the network's file for Keras, which names this very training.
-        litert_sha256: of its file for LiteRT; None for an artifact of the time before there was one.
+        litert_sha256: of its file for LiteRT; None for an artifact from before there was one.
     """
 
     spec: FeatureSpec
@@ -176,7 +176,7 @@ def read_description(run: str | Path) -> ArtifactDescription:
     if not has_artifact(folder):
         if (folder / "config.json").is_file():
             raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; "
-                             "go on with python -m model.train --resume, or train into a new folder")  # fmt: skip
+                             "resume with python -m model.train --resume, or train into a new folder")  # fmt: skip
         raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
                          "give the --output of python -m model.train")  # fmt: skip
     description = ArtifactDescription.read(folder / FOLDER / _DESCRIPTION_FILE)

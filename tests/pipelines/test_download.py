@@ -229,7 +229,7 @@ def test_a_connection_that_always_breaks_off_is_given_up_and_the_next_run_goes_o
     archive, server = serve_zip(start, ends_after=100_000)
     message = refusal(archive, tmp_path)
     assert re.search(r"broke off 3 times, last at 300,000 of 2,600,\d+ bytes", message)
-    assert message.endswith("run this again to go on from there")
+    assert message.endswith("run this again to resume from there")
     assert (tmp_path / "words.zip.partial").read_bytes() == server.content[:300_000]
     server.ends_after = 10**9
     assert download(archive, tmp_path, IMPATIENT)["fetched_bytes"] == archive.bytes - 300_000
@@ -316,7 +316,7 @@ def test_a_part_that_was_not_asked_for_is_refused(start, tmp_path, header):
     header = header.format(size=archive.bytes, last=archive.bytes - 1)
     server.only_part = {"Content-Range": header}
     (tmp_path / "words.zip.partial").write_bytes(server.content[:1000])
-    assert re.search(f"sends {header[:80]!r}, where bytes 1000-{archive.bytes - 1}/{archive.bytes} were asked for",
+    assert re.search(f"sends {header[:80]!r}, where bytes 1000-{archive.bytes - 1}/{archive.bytes} were requested",
                      refusal(archive, tmp_path))  # fmt: skip
     assert (tmp_path / "words.zip.partial").read_bytes() == server.content[:1000]
 

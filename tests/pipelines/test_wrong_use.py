@@ -61,7 +61,7 @@ def score(arguments: str) -> tuple[str, str]:
     return SCORE, arguments if "--output" in arguments else f"{arguments}|--output|new.csv"
 
 
-# What is asked for, and what the line that refuses it names.
+# What is requested, and what the line that refuses it names.
 IN_A_PROCESS = {
     "no such folder": (featurize("--input|nowhere"), ["nowhere"]),
     "no audio": (featurize("--input|no audio"), ["no audio in no audio", "1 not audio"]),
