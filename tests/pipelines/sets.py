@@ -121,7 +121,7 @@ class Case:
         return shutil.copytree(self.base, folder) if self.base else folder
 
     def request(self, folder: Path) -> Request:
-        """Returns the requested object."""
+        """Returns the request of a featurize."""
         spec = load_spec(str(self.spec))
         return Request(str(self.root), str(folder), spec, self.storage_format, label_pattern=PATTERN)
 

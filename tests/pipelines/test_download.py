@@ -341,7 +341,7 @@ def test_a_wrong_byte_is_found_nothing_is_unpacked_and_the_next_run_fetches_anew
 
 
 @pytest.mark.parametrize(("status", "said"), [(404, "404 Not Found"), (500, "500 Internal Server Error"), (204, "204")])
-def test_a_status_that_is_an_error_is_told_in_one_line(start, tmp_path, status, said):
+def test_a_status_that_is_an_error_is_reported_in_one_line(start, tmp_path, status, said):
     archive, server = serve_zip(start, status=status)
     message = refusal(archive, tmp_path)
     assert f"127.0.0.1 answered {said} for {archive.url}; " in message
@@ -520,7 +520,7 @@ def test_of_two_runs_at_once_one_ends_in_one_line(start, tmp_path):
     assert files_of(tmp_path / "words") == dict(sorted(HELLO.items()))
 
 
-def test_the_command_tells_what_comes_next(start, tmp_path, capsys, monkeypatch):
+def test_the_command_says_what_comes_next(start, tmp_path, capsys, monkeypatch):
     archive, _ = serve_zip(start)
     monkeypatch.setitem(archives.ARCHIVES, "words", replace(archive, options="--group path"))
     output, summary = tmp_path / "my data", tmp_path / "summary.json"

@@ -258,7 +258,7 @@ def test_what_is_no_file_is_left_out(tmp_path, monkeypatch, kind):
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("b.wav")
     source = scan(str(tmp_path), labelled=True)
-    assert paths_of(source) == ["yes/a.wav"], "to open a pipe waits for ever"
+    assert paths_of(source) == ["yes/a.wav"], "to open a pipe waits forever"
 
 
 def test_a_folder_named_like_a_file(tmp_path):

@@ -145,7 +145,7 @@ def test_rows_of_parquet_and_lines_of_json_are_named(root):
     assert scan_table(table, DEFAULT).rejects[0].message.startswith("t.jsonl, line 4: ")
 
 
-def test_quoted_fields_and_odd_names(root):
+def test_quoted_fields_and_unusual_names(root):
     names = [
         'comma, "quote".wav',
         "line\nbreak.wav",
