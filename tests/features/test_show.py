@@ -230,7 +230,7 @@ def test_the_lines_of_older_versions_and_of_other_hands_are_shown():
     repair = {"state": 3, "clips": 5, "repaired": 2, "scan_started_ns": None}
     row_text = " ".join(history_lines([repair])[-1].split())
     assert row_text == "- 3 5 - - - - - - - a repair: 2 shards have other bytes"
-    assert history_lines([]) == ["runs        none is written down"]
+    assert history_lines([]) == ["runs        none is recorded"]
 
 
 def test_a_file_that_goes_away_meanwhile_is_not_counted(grown_set, monkeypatch):
