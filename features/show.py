@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--output",
         metavar="PICTURE.png",
-        help="draw a few clips a class, clips by class and durations; replaced if there",
+        help="draw a few clips per class, clips by class and durations; replaced if there",
     )
     result.add_argument(
         "--compare",

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
     add("network", str, "; ".join(f"{one.name}: {one.summary}" for one in NETWORKS.values()))
     add("epochs", int, "at most so many")
-    add("batch_size", int, "clips a step")
+    add("batch_size", int, "clips per step")
     add("learning_rate", float, "of Adam")
     add("patience", int, "stop after so many epochs without a smaller validation loss; 0 never stops early")
     add("seed", int, "of weights, dropout and order")

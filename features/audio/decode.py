@@ -34,7 +34,7 @@ class AudioInfo:
         channels: number of channels.
         rate_hz: sample rate.
         truncated: whether the file is known to hold less than its header promises.
-        end_untold: whether only its last frame shows that it was not cut off.
+        end_unverified: whether only its last frame shows that it was not cut off.
         pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
         by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
         size: bytes of the file.
@@ -44,7 +44,7 @@ class AudioInfo:
     channels: int
     rate_hz: int
     truncated: bool = False
-    end_untold: bool = False
+    end_unverified: bool = False
     pcm_offset: int | None = None
     by_ffmpeg: bool = False
     size: int = 0
@@ -133,7 +133,7 @@ def is_cut_off(source: AudioSource, info: AudioInfo) -> bool:
         source: the path of the file, or its content.
         info: what `probe` said of it.
     """
-    if info.truncated or not info.end_untold:
+    if info.truncated or not info.end_unverified:
         return info.truncated
     try:
         return len(decode(source, info, info.frames - 1)) == 0

@@ -46,14 +46,14 @@ class CodecInfo(NamedTuple):
         channels: number of channels.
         rate_hz: sample rate.
         truncated: whether the file has fewer bytes than it promises, or fewer frames where they were counted.
-        end_untold: whether only its last frame shows that it was not cut off, as in a FLAC.
+        end_unverified: whether only its last frame shows that it was not cut off, as in a FLAC.
     """
 
     frames: int
     channels: int
     rate_hz: int
     truncated: bool
-    end_untold: bool
+    end_unverified: bool
 
 
 def limit_seconds(size: int) -> float:

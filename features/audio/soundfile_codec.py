@@ -16,7 +16,7 @@ from features.errors import ClipError, Reason
 
 # What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.
 _UNKNOWN_FRAMES = 2**63 - 1
-# A FLAC of silence has 4,681 frames a byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that
+# A FLAC of silence has 4,681 frames per byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that
 # promises more is not believed, the frames are counted.
 _MOST_FRAMES_A_BYTE = 2**13
 _MOST_FRAMES_A_BYTE_OF_FIXED_RATE = 8
@@ -77,8 +77,8 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
             if promised > most:
                 frames, stopped = _count(audio, most)
                 truncated |= stopped or promised != _UNKNOWN_FRAMES
-            end_untold = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
-            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_untold)
+            end_unverified = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
+            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_unverified)
     except soundfile.LibsndfileError as error:
         if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
             reason = Reason.UNSUPPORTED_CODEC

@@ -189,7 +189,7 @@ def _one_blas_thread() -> Iterator[None]:
         if _blas_users == 0:
             limit = _blas().limit(limits=1, user_api="blas")
             # To threadpoolctl 3.8 the thread that set the number owns it until it leaves such a block, and what others
-            # ask for is ignored: this one leaves the number at one, and any thread may be the last.
+            # request is ignored: this one leaves the number at one, and any thread may be the last.
             with _blas().limit(limits=1, user_api="blas"):
                 pass
             _blas_limit.append(limit)

@@ -91,7 +91,7 @@ def _wrong_counts(manifest: Manifest, clips: pa.Table) -> Iterator[Damage]:
     classes = count(clips)
     for what, stated, found in (
         ("number of clips", manifest.counts["clips"], len(clips)),
-        ("number of clips a class", manifest.counts["classes"], classes),
+        ("number of clips per class", manifest.counts["classes"], classes),
         ("list of classes", manifest.classes, sorted(classes)),
     ):
         if stated != found:

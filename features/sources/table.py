@@ -137,7 +137,7 @@ def _used_columns(
         else:
             if layout.partition_column is None and partitioned:
                 notes.append(f"{rows.name} has columns {used['partition']!r} and {used['fold']!r}; the first says the "
-                             "partitions, --fold-column asks for the second")  # fmt: skip
+                             "partitions, --fold-column names the second")  # fmt: skip
             del used["fold"]
     return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
 

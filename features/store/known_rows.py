@@ -12,7 +12,7 @@ from features.store.layout import Layout, earlier_states
 from features.store.manifest import Manifest
 from features.store.unit_report import ROW_SCHEMA, Report, is_whole, read_report
 
-# A row a clip: the columns of a report, with the shard that holds it; of a reject that and the place in it are null.
+# One row per clip: the columns of a report, with the shard that holds it; for a reject that and the place are null.
 CACHE_SCHEMA = ROW_SCHEMA.append(pa.field("shard", pa.string()))
 
 

@@ -381,7 +381,7 @@ def test_a_wrong_label_and_wrong_counts_are_named(whole, capsys):
     with_clips(whole, label=changed_at(1, "zebra"))
     code, figures, lines, _ = checked(whole, capsys)
     assert (code, figures["damaged"]) == (1, ["manifest.json", shards_of(whole)[0].name])
-    assert "its number of clips a class is {'nö'" in lines[0]
+    assert "its number of clips per class is {'nö'" in lines[0]
     assert "its list of classes is ['nö', 'yes', '日本'], and the clips table's ['nö', 'yes', 'zebra'" in lines[0]
     assert "another label than the file" in lines[1]
 

@@ -746,9 +746,7 @@ def test_a_file_that_was_being_written_during_a_run_is_tried_again(words, tmp_pa
 
 @pytest.mark.parametrize("late", [False, True], ids=["planned at once", "planned when the first had built"])
 @pytest.mark.parametrize("first", ["commits first", "commits second"])
-def test_what_becomes_readable_while_two_run_leaves_the_state_whole(
-    words, tmp_path, monkeypatch, late, first
-):
+def test_what_becomes_readable_while_two_run_leaves_the_state_whole(words, tmp_path, monkeypatch, late, first):
     folder = tmp_path / "set"
     one = prepared(words, folder)
     other = None if late else prepared(words, folder)
