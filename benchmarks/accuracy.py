@@ -1,7 +1,7 @@
 """Trains each network on each set of real recordings and prints the table of accuracies: python benchmarks/accuracy.py.
 
 Every step is a command as a user gives it. Runs that are there already are taken as they are, so that an interrupted
-benchmark goes on. Each set is tested as its makers say: Speech Commands by its lists, the spoken digits by their table,
+benchmark resumes. Each set is tested as its makers say: Speech Commands by its lists, the spoken digits by their table,
 ESC-10 by its five folds, each tested once by a network trained on the four others.
 """
 
@@ -82,7 +82,7 @@ def features_of(data: Path, output: Path, name: str, preset: str) -> Path:
 
 
 def trainings(data: Path, output: Path, name: str, network: str, seed: int) -> list[dict[str, Any]]:
-    """Trains a network on a set with one seed, a training a test, and returns the figures of each."""
+    """Trains a network on a set with one seed, a training per test, and returns the figures of each."""
     features = features_of(data, output, name, PRESETS[network])
     settings = (SMALL_SETTINGS if RECORDINGS[name].small else SETTINGS)[network]
     results = []

@@ -77,7 +77,7 @@ class Line:
         seconds: of each try.
         figures: of the run, from its summary.
         remark: what else was measured.
-        goal: what was asked for.
+        goal: what was required.
         holds: whether that was reached.
     """
 
@@ -131,7 +131,7 @@ class Benchmark:
         self.rerun_seconds: list[float] = []
         self.cold_seconds: float | None = None
         self.clips = Clips(self.source)
-        self.counter = self.output / "source.json"  # clips asked for, and made since
+        self.counter = self.output / "source.json"  # clips requested, and made since
         if self.counter.exists():
             asked, self.clips.made = json.loads(self.counter.read_text(encoding="utf-8"))
             if asked != options.clips:
@@ -264,7 +264,7 @@ class Benchmark:
         return sum(1 for _ in (self.source / there).rglob("*.wav"))
 
     def relabel(self) -> None:
-        """Gives a class another label: by the folder's name, and by another pattern, where paths stay."""
+        """Changes the label of a class: by the folder's name, and by another pattern, where paths stay."""
         self.settle()
         self.copy()
         self.changed("relabel of a class, its folder renamed", self.rename("yes", "affirmative"))
@@ -274,7 +274,7 @@ class Benchmark:
         self.changed("relabel of a class by --label-pattern, paths as they were", moved, 0, *pattern)
 
     def rename_folder(self) -> None:
-        """Renames a folder that is no class."""
+        """Renames a folder that is not a class."""
         self.settle()
         self.changed("rename of a folder below a class", self.rename("left/part-1", "left/part-one"))
 
@@ -371,7 +371,7 @@ def featurize_here(source: Path, output: Path, spec: FeatureSpec, storage_format
 
 
 def read_seconds(folder: Path, manifest: Manifest) -> float:
-    """Reads and proves every shard of a set, and returns how long that took."""
+    """Reads and checks every shard of a set, and returns how long that took."""
     started = time.perf_counter()
     for shard in manifest.all_shards:
         read_shard(manifest.layout(folder), shard, manifest.spec)
@@ -401,7 +401,7 @@ def rerun_here(source: Path, output: Path, spec: Path) -> tuple[float, int]:
 
 
 def peak_bytes() -> int:
-    """Returns the most memory that this process held; getrusage would tell of the one that started it too."""
+    """Returns the most memory that this process held; getrusage would include the one that started it."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 

@@ -37,7 +37,7 @@ class Contender:
         writes: what it leaves, removed after each turn.
         reported: whether its time is the one that it prints, not that of the whole process.
         seconds: of each turn.
-        cpu_seconds: of all its processes, each turn.
+        cpu_seconds: of all its processes, per turn.
         peak_bytes: most memory of its tree of processes at an instant, PSS, over all turns.
     """
 
@@ -52,7 +52,7 @@ class Contender:
 
     @property
     def rates(self) -> list[float]:
-        """Clips a second of each turn."""
+        """Clips per second of each turn."""
         return [self.clips / seconds for seconds in self.seconds]
 
 
@@ -181,7 +181,7 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def machine(*packages: str, peers: Sequence[str] = ()) -> str:
-    """Says where and when this was measured, with which versions of packages, and of peers in their environments."""
+    """Returns where and when this was measured, with which versions of packages, and of peers in their environments."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
     found = {name: version(name) for name in packages}

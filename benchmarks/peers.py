@@ -1,4 +1,4 @@
-"""What soundmill is measured against, each as a command of its own: python benchmarks/peers.py NAME SOURCE OUTPUT.
+"""Peers that soundmill is measured against, each as a command: python benchmarks/peers.py NAME SOURCE OUTPUT.
 
 Those that need librosa run with the Python of .peers/librosa, which `make peers` sets up.
 

@@ -21,7 +21,7 @@ IN_MEMORY = 20_000  # clips whose tensors Keras is given: it holds them three ti
 
 
 def against_keras(features: Path, run_folder: Path) -> str:
-    """Says how far executors are from Keras on features of real clips."""
+    """Prints how far executors are from Keras on features of real clips."""
     from features.store.manifest import load_manifest
     from features.store.shards import read_shard
     from model.inference.artifact import load_artifact, read_description, read_litert

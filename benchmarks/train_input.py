@@ -2,7 +2,7 @@
 
 Two things are measured, each in turns: a pass over shuffled batches with nothing trained, from either format and from
 memory, beside tf.data's own reader of the same TFRecord files; and epochs of `tutorial-cnn` from shards and from
-memory, in CPU seconds, since the clock of a shared machine tells little. Files stand in the page cache. The first epoch
+memory, in CPU seconds, since the clock of a shared machine says little. Files stand in the page cache. The first epoch
 of each training is not counted: more is read ahead in it than in those that follow.
 """
 

@@ -41,20 +41,20 @@ class Reason(enum.StrEnum):
     OUT_OF_MEMORY_GUARD = "out_of_memory_guard"
 
 
-# What time may heal: such a file is tried again although it has not changed.
+# Causes that may pass with time: such a file is tried again although it has not changed.
 RETRYABLE = frozenset(
     {Reason.MISSING, Reason.PERMISSION, Reason.UNREADABLE, Reason.VANISHED, Reason.TIMEOUT}
     | {Reason.OUT_OF_MEMORY_GUARD, Reason.DECODER_DIED}
 )
 
 
-# What another decoder may heal.
+# Another decoder may accept these.
 DECODER_DEPENDENT = frozenset({Reason.UNSUPPORTED_CODEC, Reason.DAMAGED, Reason.NOT_AUDIO})
 NOT_FINITE_FEATURES = "its samples are so large that its features are not finite numbers"
 
 
 class ClipError(Exception):
-    """One clip cannot be used; the run goes on and the clip becomes a `Reject`.
+    """One clip cannot be used; the run continues and the clip becomes a `Reject`.
 
     Args:
         stage: where it happened: `scan`, `decode`, `fit` or `features`.

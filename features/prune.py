@@ -130,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("features", metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument(
         "--dry-run", action="store_true",
-        help="say what would go, and remove nothing; it takes no lock, so it tells of the moment",
+        help="say what would go, and remove nothing; it takes no lock, so it is of the moment",
     )  # fmt: skip
     result.add_argument(
         "--keep", type=int, default=0, metavar="N",
@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--min-age", default=DEFAULT_AGE, metavar="AGE",
         help="keep every earlier state that was superseded less long ago than this, as readers may still hold it, and "
-        "every file that is younger, as a run that was stopped may go on with it: seconds, or e.g. 30m, 12h, 1d; "
+        "every file that is younger, as a run that was stopped may resume with it: seconds, or e.g. 30m, 12h, 1d; "
         "with 0 nothing stays for its age (%(default)s)",
     )  # fmt: skip
     return result

@@ -18,7 +18,7 @@ COMPARE_EXAMPLE = "python -m features.show speech-features/ --compare recording.
 
 
 def show_set(folder: str, manifest: Manifest, output: str | None) -> tuple[list[str], str, dict[str, Any]]:
-    """Describes a feature set and draws it where a picture is asked for.
+    """Describes a feature set and draws it where a picture is requested.
 
     Args:
         folder: of the set.
@@ -57,7 +57,7 @@ def _paragraph(description: Description, output: str | None) -> str:
 
 
 def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], str, dict[str, Any]]:
-    """Compares a file with what the front end of a set hears, and draws both.
+    """Compares a file with what the front end of a set uses of it, and draws both.
 
     Args:
         path: of the file.
@@ -75,8 +75,8 @@ def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], st
     from features.pictures.comparison_picture import draw_comparison
 
     save(draw_comparison(comparison), output)
-    paragraph = f"Of {path} the front end hears {comparison.heard.seconds:,.3f} s at {comparison.heard.rate_hz:,} Hz. "
-    paragraph += f"Look at {output}, the original above what is heard."
+    paragraph = f"Of {path} the front end uses {comparison.fitted.seconds:,.3f} s at {comparison.fitted.rate_hz:,} Hz. "
+    paragraph += f"Look at {output}, the original above what is used."
     return comparison_lines(comparison), paragraph, {**comparison_figures(comparison), "picture": output}
 
 
@@ -88,12 +88,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--output",
         metavar="PICTURE.png",
-        help="draw a few clips a class, clips by class and durations; replaced if there",
+        help="draw a few clips per class, clips by class and durations; replaced if there",
     )
     result.add_argument(
         "--compare",
         metavar="FILE",
-        help="instead: this file beside what the set's front end hears of it (with --output)",
+        help="instead: this file beside what the set's front end uses of it (with --output)",
     )
     return result
 

@@ -1,4 +1,4 @@
-"""Proves that a feature set is whole, and makes damaged shards again: python -m features.verify."""
+"""Checks that a feature set is whole, and makes damaged shards again: python -m features.verify."""
 
 import argparse
 import time
@@ -37,8 +37,8 @@ def _paragraph(folder: Path, manifest: Manifest, damages: list[Damage], repaired
         folder: the feature set.
         manifest: its committed state.
         damages: what is wrong with it now.
-        repaired: number of shards that were made again, None where that was not asked for.
-        seconds: that one look at it took.
+        repaired: number of shards that were made again, None where that was not requested.
+        seconds: that one check of it took.
     """
     shards = manifest.all_shards
     size = sum(shard.bytes for shard in shards)
@@ -71,7 +71,7 @@ def _counted(shards: int) -> str:
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser(
-        "Proves every checksum, row, place and count of a feature set, and names each damaged shard.",
+        "Checks every checksum, row, place and count of a feature set, and names each damaged shard.",
         EXAMPLE,
         REPAIR_EXAMPLE,
     )
@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
-    """Verifies a set, and repairs it where that is asked for; returns 1 where something is damaged in the end."""
+    """Verifies a set, and repairs it where that is requested; returns 1 where something is damaged in the end."""
     started = time.monotonic()
     folder, workers = Path(options.features), parse_workers(options.workers)
     manifest = load_committed(folder)

@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     result = command.parser("Prints the labels of a few files as CSV, and draws their windows.", EXAMPLE)
     result.add_argument("files", nargs="+", metavar="FILE", help="recordings; a long one is cut into windows")
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
-    result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
+    result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
     result.add_argument("--plot", metavar="PICTURE.png", help=f"draw the first {MOST_DRAWN} windows; replaced if there")
     return result
 

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--output", required=True, metavar="RUN", help="new folder for the run")
     result.add_argument(
         "--resume", action="store_true",
-        help="go on with a run that was interrupted, with its settings; --epochs may be larger than it was",
+        help="continue a run that was interrupted, with its settings; --epochs may be larger than it was",
     )  # fmt: skip
     result.add_argument(
         "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
     add("network", str, "; ".join(f"{one.name}: {one.summary}" for one in NETWORKS.values()))
     add("epochs", int, "at most so many")
-    add("batch_size", int, "clips a step")
+    add("batch_size", int, "clips per step")
     add("learning_rate", float, "of Adam")
     add("patience", int, "stop after so many epochs without a smaller validation loss; 0 never stops early")
     add("seed", int, "of weights, dropout and order")

@@ -142,7 +142,7 @@ def _verify(archive: Archive, path: Path, output: Path) -> None:
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser(
-        "Fetches a public data set of recordings, verifies it and unpacks it. What was interrupted goes on.", EXAMPLE
+        "Fetches a public data set of recordings, verifies it and unpacks it. What was interrupted resumes.", EXAMPLE
     )
     sizes = ", ".join(f"{archive.name} ({archive.bytes / MB:,.0f} MB)" for archive in ARCHIVES.values())
     result.add_argument("name", metavar="NAME", choices=list(ARCHIVES), help=f"the data set: {sizes}")

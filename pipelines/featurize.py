@@ -55,7 +55,7 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
     """Brings a feature set up to date with its source.
 
     Args:
-        request: what is asked for.
+        request: input, output and options of the run.
         run: builds the shards; not called where nothing is to be done.
 
     Returns:
@@ -145,8 +145,8 @@ def build_on_beam(
     """
     processes = choose_workers(workers, len(numbers), pays=pays)
     with local_workers(processes, beam_options, "featurize") as forked:
-        # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to look for garbage
-        # among all that it makes and keeps would take a quarter more.
+        # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to garbage-collect
+        # all that it makes and keeps would take a quarter more.
         gc.disable()
         from pipelines.beam.build_shards import BuildShards
         from pipelines.beam.runners import run_units

@@ -60,15 +60,15 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
         "--input", required=True, metavar="DIR|FILE|TABLE",
-        help=f"recordings, or a table that names them ({' '.join(TABLE_ENDINGS)}); labels are not asked for",
+        help=f"recordings, or a table that names them ({' '.join(TABLE_ENDINGS)}); labels are not needed",
     )  # fmt: skip
     result.add_argument(
         "--output",
         required=True,
         metavar="LABELS.csv",
-        help="a line a window; rejects and warnings go beside it",
+        help="a line per window; rejects and warnings go beside it",
     )
-    result.add_argument("--top", type=int, default=1, metavar="K", help="labels a window (%(default)s)")
+    result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
     result.add_argument(
         "--threshold", type=float, default=0.0, metavar="P", help="leave out labels less probable than this (0)"
     )

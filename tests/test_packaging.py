@@ -106,14 +106,14 @@ def test_versions_that_are_asked_for_are_of_dependencies():
     """importlib.metadata.version() raises where a distribution is missing, as an import does."""
     from features.store.versions import library_versions
 
-    told = {normalised(name) for name in library_versions()} - {
+    stated = {normalised(name) for name in library_versions()} - {
         "python",
         "libsndfile",
         "ffmpeg",
         "decoding",
         "soundmill",
     }
-    assert told and told <= names(PROJECT["dependencies"])
+    assert stated and stated <= names(PROJECT["dependencies"])
 
 
 def test_what_tests_and_benchmarks_import_is_declared():

@@ -49,7 +49,7 @@ def inspect(descriptor: int, size: int) -> Container:
         size: bytes of the file.
 
     Returns:
-        What it says. Of a FLAC, and of an MP3 without a Xing header, nothing but decoding shows that it was cut off.
+        What it says. Of a FLAC, and of an MP3 without a Xing header, only decoding shows that it was cut off.
     """
     head = os.pread(descriptor, 64, 0)
     holds_sound = cut_off = False

@@ -21,7 +21,7 @@ from features.io.regular_file import open_regular
 AudioSource = bytes | str
 """The content of a file, or the path of one as `os.fsdecode` gives it."""
 
-# What recordings have; a header that says another rate is damaged, and to resample it may take for ever.
+# What recordings have; a header that says another rate is damaged, and to resample it may take forever.
 LEAST_RATE_HZ, MOST_RATE_HZ = 100, 768_000
 
 
@@ -30,11 +30,11 @@ class AudioInfo:
     """What the header says.
 
     Attributes:
-        frames: samples a channel that it promises.
+        frames: samples per channel that it promises.
         channels: number of channels.
         rate_hz: sample rate.
         truncated: whether the file is known to hold less than its header promises.
-        end_untold: whether only its last frame shows that it was not cut off.
+        end_unverified: whether only its last frame shows that it was not cut off.
         pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
         by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
         size: bytes of the file.
@@ -44,7 +44,7 @@ class AudioInfo:
     channels: int
     rate_hz: int
     truncated: bool = False
-    end_untold: bool = False
+    end_unverified: bool = False
     pcm_offset: int | None = None
     by_ffmpeg: bool = False
     size: int = 0
@@ -98,7 +98,7 @@ def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | N
         frames: how many to read, None for all that follow.
 
     Returns:
-        float32 of shape (frames read, channels), full scale at 1; fewer frames than asked for where the file ends, or
+        float32 of shape (frames read, channels), full scale at 1; fewer frames than requested where the file ends, or
         where it is damaged and decoding stops.
 
     Raises:
@@ -133,7 +133,7 @@ def is_cut_off(source: AudioSource, info: AudioInfo) -> bool:
         source: the path of the file, or its content.
         info: what `probe` said of it.
     """
-    if info.truncated or not info.end_untold:
+    if info.truncated or not info.end_unverified:
         return info.truncated
     try:
         return len(decode(source, info, info.frames - 1)) == 0

@@ -90,7 +90,7 @@ class _Decoder:
         try:
             self._receive(time.monotonic() + _START_SECONDS, 0)
         except ClipError as error:
-            raise RunError(f"the process that decodes does not start: {error}; --verbose shows what it says") from error
+            raise RunError(f"the decoding process does not start: {error}; --verbose shows what it says") from error
 
     def ask(self, file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
         """Sends a request and returns blocks of samples and the end of the answer."""

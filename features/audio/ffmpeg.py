@@ -41,7 +41,7 @@ class Converted:
     Attributes:
         file: float32 samples, big-endian, the channels of a frame side by side.
         offset: where they begin.
-        frames: samples a channel.
+        frames: samples per channel.
         channels: number of channels.
         rate_hz: sample rate.
         complaint: what ffmpeg said of it, empty if nothing.
@@ -134,7 +134,7 @@ def _convert(descriptor: int, size: int) -> Converted:
 
 
 def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int) -> tuple[int, str]:
-    """Converts the first sound of a file into AU; returns ffmpeg's exit code and what it complained of."""
+    """Converts the first sound of a file into AU; returns ffmpeg's exit code and what it wrote of errors."""
     source = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS, "-i", f"file:/dev/fd/{descriptor}"]
     sound = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-fs", str(limit_bytes(size)), "-f", "au", "pipe:1"]
     command = [program, "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", *source, *sound]
@@ -150,7 +150,7 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
         try:
             with contextlib.suppress(AttributeError, ProcessLookupError):  # prlimit is Linux's
                 resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-                # Should this process be killed meanwhile, nothing else ends one that computes for ever.
+                # Should this process be killed meanwhile, nothing else ends one that computes forever.
                 cpu_seconds = int(limit_seconds(size)) + 1
                 resource.prlimit(process.pid, resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
             process.wait(limit_seconds(size))

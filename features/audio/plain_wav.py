@@ -1,4 +1,4 @@
-"""Plain 16-bit PCM WAV, read by hand: faster than through soundfile, and never other than that reads it."""
+"""Plain 16-bit PCM WAV, read by hand: faster than through soundfile, and with the same samples."""
 
 import struct
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class PlainWav(NamedTuple):
     """Where the samples of a plain WAV are.
 
     Attributes:
-        frames: samples a channel.
+        frames: samples per channel.
         channels: number of channels.
         rate_hz: sample rate.
         offset: of the first sample within the file.
@@ -43,7 +43,7 @@ def plain_wav(head: bytes, size: int) -> PlainWav | None:
 
     Returns:
         Where they are, if it is 16-bit PCM, all sizes agree and every chunk is known, else None: all that is not plain
-        is soundfile's.
+        is left to soundfile.
     """
     if len(head) < 12 or head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
@@ -83,7 +83,7 @@ def read_plain(source: bytes | str, offset: int, frames: int, channels: int) -> 
     Args:
         source: path or content of the file.
         offset: of the first byte.
-        frames: samples a channel.
+        frames: samples per channel.
         channels: number of channels.
 
     Returns:

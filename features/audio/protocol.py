@@ -29,7 +29,7 @@ class OpenFile(NamedTuple):
         descriptor: by which it is open.
         size: its bytes.
         mp3: whether its name says that it is an MP3.
-        identity: what it is known again by, None for one without a name.
+        identity: by which it is recognised, None for one without a name.
     """
 
     descriptor: int
@@ -42,28 +42,28 @@ class CodecInfo(NamedTuple):
     """What the header of a file says, or counting its frames where the header does not.
 
     Attributes:
-        frames: samples a channel that are promised.
+        frames: samples per channel that are promised.
         channels: number of channels.
         rate_hz: sample rate.
-        truncated: whether the file has less bytes than it promises, or less frames where they were counted.
-        end_untold: whether only its last frame shows that it was not cut off, as in a FLAC.
+        truncated: whether the file has fewer bytes than it promises, or fewer frames where they were counted.
+        end_unverified: whether only its last frame shows that it was not cut off, as in a FLAC.
     """
 
     frames: int
     channels: int
     rate_hz: int
     truncated: bool
-    end_untold: bool
+    end_unverified: bool
 
 
 def limit_seconds(size: int) -> float:
-    """Returns how long the decoding of a part of a file of `size` bytes may take: a minute, and a second a MiB."""
+    """Returns how long the decoding of a part of a file of `size` bytes may take: a minute, and a second per MiB."""
     return _LEAST_SECONDS + size / _BYTES_A_SECOND
 
 
 def limit_bytes(size: int) -> int:
-    """Returns how many bytes of samples a file of `size` bytes may become: 64 MiB, and 512 a byte.
+    """Returns how many bytes of samples a file of `size` bytes may become: 64 MiB, and 512 per byte.
 
-    Opus at 6 kbit/s, 48 kHz, has 256 bytes of float32 a byte; a header that promises much more is not believed.
+    Opus at 6 kbit/s, 48 kHz, has 256 bytes of float32 per byte; a header that promises much more is not believed.
     """
     return _LEAST_BYTES + _BYTES_A_BYTE * size

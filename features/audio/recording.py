@@ -35,7 +35,7 @@ class Recording:
 
     @property
     def source(self) -> AudioSource:
-        """What `decode` is to be given: the content, or the path where another process opens the file itself."""
+        """What `decode` takes: the content, or the path where another process opens the file itself."""
         return self.path if self.content is None or self.plain_info is None else self.content
 
     def probe(self) -> AudioInfo:

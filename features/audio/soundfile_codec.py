@@ -16,7 +16,7 @@ from features.errors import ClipError, Reason
 
 # What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.
 _UNKNOWN_FRAMES = 2**63 - 1
-# A FLAC of silence has 4,681 frames a byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that
+# A FLAC of silence has 4,681 frames per byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that
 # promises more is not believed, the frames are counted.
 _MOST_FRAMES_A_BYTE = 2**13
 _MOST_FRAMES_A_BYTE_OF_FIXED_RATE = 8
@@ -48,7 +48,7 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
                     raise error from None
 
     def seekable(self) -> bool:
-        """Says no, or every read would end with a seek to where it has come to, which codecs take long for."""
+        """Returns False, or every read would end with a seek to where it has come to, which codecs take long for."""
         return False
 
     @property
@@ -77,8 +77,8 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
             if promised > most:
                 frames, stopped = _count(audio, most)
                 truncated |= stopped or promised != _UNKNOWN_FRAMES
-            end_untold = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
-            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_untold)
+            end_unverified = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
+            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_unverified)
     except soundfile.LibsndfileError as error:
         if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
             reason = Reason.UNSUPPORTED_CODEC
@@ -96,7 +96,7 @@ def _count(audio: _SoundFile, most: int) -> tuple[int, bool]:
     """Returns how many frames can be decoded, and whether decoding stopped for a damage after them.
 
     Raises:
-        ClipError: they are more than `most`; some decoders go on after a file's end for as long as its header promises.
+        ClipError: they are more than `most`; some decoders continue after a file's end as long as its header promises.
     """
     frames = 0
     try:
@@ -126,7 +126,7 @@ def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[
         decoding stops for a damage.
 
     Raises:
-        ClipError: there is damage before the first frame that was asked for.
+        ClipError: there is damage before the first frame that was requested.
     """
     done = 0
     try:

@@ -189,7 +189,7 @@ def _one_blas_thread() -> Iterator[None]:
         if _blas_users == 0:
             limit = _blas().limit(limits=1, user_api="blas")
             # To threadpoolctl 3.8 the thread that set the number owns it until it leaves such a block, and what others
-            # ask for is ignored: this one leaves the number at one, and any thread may be the last.
+            # request is ignored: this one leaves the number at one, and any thread may be the last.
             with _blas().limit(limits=1, user_api="blas"):
                 pass
             _blas_limit.append(limit)
@@ -237,7 +237,7 @@ def mel_weights(spec: FeatureSpec) -> NDArray[np.float32]:
 
 @cache
 def _mel_blocks(spec: FeatureSpec) -> list[tuple[slice, slice, NDArray[np.float32]]]:
-    """Returns the weights in blocks, each with the bins that it hears and the bands that it makes.
+    """Returns the weights in blocks, each with the bins that it reads and the bands that it makes.
 
     Of the whole matrix 97 % and more is zero, and the blocks are a third of its work.
     """

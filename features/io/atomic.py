@@ -19,7 +19,7 @@ from features.errors import RunError
 PARTIAL_SUFFIX = ".partial"
 _MOST_PARTS = 1024  # of one call, Linux' limit
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# Numbers of processes are told apart on one machine alone, and containers that share a disk all count from one.
+# Process ids are unique on one machine only, and containers that share a disk all count from one.
 _TOKEN = os.urandom(4).hex()
 _TAKEN: dict[str, object] = {}  # paths of partial files that threads of this process write to
 
@@ -49,7 +49,7 @@ class AtomicFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], durable: bool = True) -> None:
-        """Opens a file beside `path`, whose name tells that it is partial and whose it is.
+        """Opens a file beside `path`, whose name says that it is partial and whose it is.
 
         Args:
             path: that the file takes.
@@ -78,7 +78,7 @@ class AtomicFile:
         Raises:
             RunError: no space is left.
         """
-        # That arrays are buffers their types tell from Python 3.12 on.
+        # The types of arrays say from Python 3.12 on that they are buffers.
         views = [memoryview(part).cast("B") for part in parts if len(part)]  # type: ignore[arg-type]
         length = sum(map(len, views))
         if crc32c is None:
@@ -106,7 +106,7 @@ class AtomicFile:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def discard(self) -> None:
-        """Says that nothing shall be left of it when the block ends."""
+        """Has nothing left of it when the block ends."""
         self._wanted = False
 
     @property
@@ -148,7 +148,7 @@ def write_file(path: str | os.PathLike[str], content: bytes | str, durable: bool
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives an empty folder to fill that takes the name `path`, in place of an older one, when the block ends well."""
+    """Yields an empty folder to fill that takes the name `path`, in place of an older one, when the block ends well."""
     final = Path(path)
     partial = final.with_name(f"{final.name}.{writer_name()}{PARTIAL_SUFFIX}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -174,13 +174,13 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def fsync_folder(path: str | os.PathLike[str]) -> None:
-    """Makes the names in a folder last; file systems that have no such call are left alone."""
+    """Makes the names in a folder durable; file systems that have no such call are left alone."""
     with contextlib.suppress(OSError):
         _fsync(Path(path) if os.fspath(path) else Path("."))
 
 
 def _check_space(error: BaseException, path: str | os.PathLike[str]) -> None:
-    """Raises `RunError` in place of an error of the system that tells neither the file nor the way out."""
+    """Raises `RunError` in place of an error of the system that names neither the file nor the way out."""
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         raise RunError(
             f"no space is left on the device for {os.fspath(path)}; make room and run it again, what was finished is "

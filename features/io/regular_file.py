@@ -12,7 +12,7 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
         A descriptor, which the caller closes, and what the system says of the file.
 
     Raises:
-        OSError: it cannot be opened, or is a folder, a pipe or a device, some of which would be waited for for ever.
+        OSError: it cannot be opened, or is a folder, a pipe or a device, some of which would be waited for forever.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # the last means nothing to a regular file
     try:

@@ -64,7 +64,7 @@ def write_records(
 
 
 def _joined(first: int, second: int, second_bytes: int) -> int:
-    """Returns the CRC-32C of two parts that follow one another from theirs; the second is not gone through again."""
+    """Returns the CRC-32C of two parts that follow one another from theirs; the second is not read again."""
     moved = _moved(second_bytes)
     for place in range(4):
         second ^= moved[place][first >> 8 * place & 0xFF]
@@ -191,6 +191,6 @@ def _parse_example(view: memoryview) -> dict[str, Any]:
 def _read_length(view: memoryview, position: int, tag: int) -> tuple[int, int]:
     """Returns the length of a field and where its bytes begin; raises `ValueError` where it has another tag."""
     if view[position] != tag:
-        raise ValueError(f"a field has tag {view[position]} where {tag} is to be")
+        raise ValueError(f"a field has tag {view[position]} where {tag} is expected")
     length = view[position + 1]
     return (length, position + 2) if length < 0x80 else _read_varint(view, position + 1)

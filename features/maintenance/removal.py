@@ -56,7 +56,7 @@ def choose(layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_n
         now_ns: the time, in nanoseconds since the epoch.
 
     Raises:
-        RunError: it cannot be told what an earlier state names.
+        RunError: it cannot be found out what an earlier state names.
     """
 
     def is_old(file: SetFile) -> bool:
@@ -64,7 +64,7 @@ def choose(layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_n
 
     inventory = take_inventory(layout)
     states = inventory.states
-    # A number that is no smaller was left by a commit that did not end, or before somebody put an old state back.
+    # A number that is no smaller was left by a commit that did not end, or before an old state was restored by hand.
     earlier = [number for number in states if number < manifest.state]
     latest = earlier[max(0, len(earlier) - keep) :] if keep else []
     # The file of a state was written as the next one took its place.
@@ -102,7 +102,7 @@ def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool 
         What went, or would go.
 
     Raises:
-        UsageError: the folder is no complete feature set.
+        UsageError: the folder is not a complete feature set.
         RunError: a featurize is running, a state cannot be read, or a file cannot be removed.
     """
     manifest = load_manifest(folder)  # before the locks, which are files in it
@@ -117,16 +117,16 @@ def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool 
 
 def _states(layout: Layout, inventory: Inventory) -> Iterator[tuple[int, set[str]]]:
     """Yields number and named files of all states in `states`; raises `RunError` where they cannot be known."""
-    way_out = "; nothing was removed. Where nobody reads that state any more, remove the file and prune again"
+    way_out = "; nothing was removed. Where that state is not read any more, remove the file and prune again"
     for path in inventory.links:
         if path.startswith(STATES):
-            raise RunError(f"{layout.path(path)} is a link, which prune does not follow, so it cannot tell what "
+            raise RunError(f"{layout.path(path)} is a link, which prune does not follow, so it is not known what "
                            "earlier states name; nothing was removed. Put in its place what it leads to")  # fmt: skip
     for number, file in inventory.states.items():
         try:
             yield number, names_of(read_state(layout, file))
         except (RunError, FileNotFoundError) as error:
-            raise RunError(f"which shards state {number} names cannot be told: {error}{way_out}") from error
+            raise RunError(f"which shards state {number} names cannot be read: {error}{way_out}") from error
 
 
 def _remove(layout: Layout, files: list[SetFile]) -> None:

@@ -1,7 +1,7 @@
 """Makes damaged shards of a feature set again: their whole rows are copied, the others are computed from the source.
 
-A shard is built beside the set and takes its place when it is whole: whenever a repair is killed, what is damaged can
-still be told, and all else is as it was.
+A shard is built beside the set and takes its place when it is whole: whenever a repair is killed, what is damaged is
+still known, and all else is as it was.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class RepairJob:
         layout: of the feature set, by its absolute path.
         root: where the clips' paths begin.
         spec: the front end.
-        policies: whether odd clips are used.
+        policies: whether clips that have a warning are used.
         shard: what the manifest says of it.
         lines: of the clips table that name it, in the order of their rows.
         file: whether its file is damaged, and not only its report.
@@ -147,7 +147,7 @@ def remake(job: RepairJob) -> tuple[str, Shard | str]:
 
 
 def _present(clip: Clip, root: str) -> Clip:
-    """Returns a clip with the time that its file has now: where its content is known, its hash proves it."""
+    """Returns a clip with the time that its file has now: where its content is known, its hash confirms it."""
     with contextlib.suppress(OSError):
         if clip.content_hash is not None:
             return replace(clip, mtime_ns=os.stat(clip_file(root, clip.path)).st_mtime_ns)
@@ -157,7 +157,7 @@ def _present(clip: Clip, root: str) -> Clip:
 def _make(
     layout: Layout, manifest: Manifest, files: dict[str, bool], workers: int | None
 ) -> Iterator[tuple[str, Shard | str]]:
-    """Makes shards and reports, with a progress line; `files` tells by name whether it is more than the report."""
+    """Makes shards and reports, with a progress line; `files` says by name whether it is more than the report."""
     lines = lines_by_shard(read_clips(layout, manifest), list(files))
     shards = {shard.name: shard for shard in manifest.all_shards}
     total, done = sum(shards[name].rows for name in files), 0
@@ -196,7 +196,7 @@ def _scratch(layout: Layout) -> Iterator[None]:
 
 
 def _place(layout: Layout, name: str, parts: set[Part]) -> None:
-    """Puts what was damaged of a shard in its place; no report is ever beside a shard that it does not tell of."""
+    """Puts what was damaged of a shard in its place; no report is ever beside a shard that it does not describe."""
     if Part.REPORT in parts:
         layout.report(name).unlink(missing_ok=True)
         fsync_folder(layout.reports_folder)
@@ -224,7 +224,7 @@ def _commit(layout: Layout, base: Manifest, others: dict[str, Shard]) -> None:
     rejects = read_csv(layout.path(base.rejects_file))
     contents = gather(layout, names, staying, rejects, base.spec)
     manifest, _ = commit(layout, contents, base, base.spec, base.provenance)
-    # The files are those that the last scan found, so its time goes on telling which of them it proves.
+    # The files are those that the last scan found, so its time still says which of them it confirms.
     scan = last_scan_ns(layout, base.state)
     append_run(layout, {"state": manifest.state, "clips": len(contents.clips), "repaired": len(others),
                         "scan_started_ns": scan})  # fmt: skip

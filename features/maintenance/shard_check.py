@@ -1,4 +1,4 @@
-"""The proof of one shard: its file, its rows, their places and its report are what the committed state says."""
+"""The check of one shard: its file, its rows, their places and its report are what the committed state says."""
 
 import enum
 import math
@@ -22,7 +22,7 @@ from features.store.unit_report import read_report
 
 # What a row of a shard says beside its tensor, and the clips table says too.
 _COLUMNS = ("path", "start", "label", "group")
-# Of a line of the clips table, what a proof needs.
+# Of a line of the clips table, what the check needs.
 LINE_COLUMNS = (*_COLUMNS, "partition", "shard", "row", "offset", "crc32c")
 # What is raised where bytes are not what they are read as; pyarrow's errors are among these.
 _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, OSError)
@@ -59,7 +59,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A shard that is to be proved.
+    """A shard that is to be checked.
 
     Attributes:
         layout: of the feature set.
@@ -77,8 +77,8 @@ class ShardJob:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What came of a proof.
+class ShardCheck:
+    """The result of a check.
 
     Attributes:
         damages: what is wrong, nothing where the shard is whole.
@@ -89,8 +89,8 @@ class Proof:
     statistics: Statistics | None
 
 
-def prove(job: ShardJob) -> Proof:
-    """Proves a shard: its file, each of its rows, their lines in the clips table, and its report."""
+def check_shard(job: ShardJob) -> ShardCheck:
+    """Checks a shard: its file, each of its rows, their lines in the clips table, and its report."""
     wrong = list(_wrong_lines(job))
     wrong += _wrong_file(job, with_rows=not wrong)
     statistics = None
@@ -101,10 +101,10 @@ def prove(job: ShardJob) -> Proof:
     except _UNREADABLE as error:
         wrong.append((Part.REPORT, f"its report is not the one that was written: {str(error) or repr(error)}"))
     damages = [Damage(job.shard.name, job.partition, part, message) for part, message in wrong]
-    return Proof(damages, None if damages else statistics)
+    return ShardCheck(damages, None if damages else statistics)
 
 
-def prove_sums(job: ShardJob) -> Damage | None:
+def check_sums(job: ShardJob) -> Damage | None:
     """Adds up the rows of a shard that is whole; returns what is damaged where its report has other sums."""
     sums = Statistics.of(read_shard(job.layout, job.shard, job.spec).features)
     if are_equal(sums, _statistics(job)):
@@ -190,13 +190,13 @@ def _wrong_rows(job: ShardJob, content: NDArray[np.uint8]) -> Iterator[tuple[Par
     try:
         tensors, columns = read(content)
     except _UNREADABLE as error:
-        yield Part.FILE, f"the file is no {job.layout.storage_format}: {error!r}"
+        yield Part.FILE, f"the file is not {job.layout.storage_format}: {error!r}"
         return
     if len(tensors) != job.shard.rows:
         yield Part.FILE, f"the file has {len(tensors):,} rows, and the manifest says {job.shard.rows:,}"
         return
     if sizes := {len(tensor) for tensor in tensors} - {job.spec.row_bytes}:
-        yield Part.FILE, f"the file has a row of {min(sizes)} bytes, and the spec asks for {job.spec.row_bytes}"
+        yield Part.FILE, f"the file has a row of {min(sizes)} bytes, and the spec has {job.spec.row_bytes}"
         return
     lines = job.lines
     equal = {}
@@ -238,9 +238,9 @@ def _statistics(job: ShardJob) -> Statistics:
     """Returns the sums that the report of a shard holds; raises where it is not the report of that shard."""
     report = read_report(job.layout, job.shard.name)
     if report.shard != job.shard:
-        raise ValueError(f"it tells of {report.shard}")
+        raise ValueError(f"it is of {report.shard}")
     if report.fingerprint not in (None, job.spec.fingerprint):
-        raise ValueError(f"it tells of the spec {report.fingerprint}")
+        raise ValueError(f"it is of the spec {report.fingerprint}")
     rows = len(report.rows.filter(pc.is_valid(report.rows["row"])))
     values = job.shard.rows * math.prod(job.spec.shape[:-1])
     sums = report.statistics

@@ -14,9 +14,9 @@ from features.maintenance.shard_check import (
     Part,
     ShardJob,
     are_equal,
+    check_shard,
+    check_sums,
     lines_by_shard,
-    prove,
-    prove_sums,
 )
 from features.runtime.processes import choose_workers, run_jobs
 from features.runtime.progress import Progress
@@ -35,7 +35,7 @@ _MEGABYTE = 10**6
 
 
 def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> list[Damage]:
-    """Proves every checksum, row, spec and place of a committed state.
+    """Checks every checksum, row, spec and place of a committed state.
 
     Args:
         layout: of the feature set.
@@ -46,7 +46,7 @@ def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> li
         What is not as the state says: of the state itself first, then shard after shard.
 
     Raises:
-        RunError: the clips table cannot be relied on, so that nothing can be proved by it.
+        RunError: the clips table cannot be relied on, so that nothing can be checked against it.
     """
     clips = read_clips(layout, manifest, LINE_COLUMNS)
     damages = [*_wrong_counts(manifest, clips), *_wrong_rejects(layout, manifest)]
@@ -64,9 +64,9 @@ def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> li
 
     sums: dict[str, Statistics | None] = dict.fromkeys(manifest.partitions, Statistics(0, (), ()))
     progress = Progress("verify", total // _MEGABYTE, "MB")
-    for (partition, shard), proof in zip(shards, run_jobs(prove, jobs(*sums), workers), strict=True):
-        damages += proof.damages
-        known, own = sums[partition], proof.statistics
+    for (partition, shard), check in zip(shards, run_jobs(check_shard, jobs(*sums), workers), strict=True):
+        damages += check.damages
+        known, own = sums[partition], check.statistics
         sums[partition] = None if known is None or own is None else Statistics.merge([known, own])
         done += shard.bytes
         progress.update(done // _MEGABYTE)
@@ -74,7 +74,7 @@ def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> li
     for partition, known in sums.items():
         if known is not None and not are_equal(known, manifest.statistics[partition]):
             # Rare enough that all shards are read once more, to know whose sums are wrong.
-            wrong = [damage for damage in run_jobs(prove_sums, jobs(partition), workers) if damage]
+            wrong = [damage for damage in run_jobs(check_sums, jobs(partition), workers) if damage]
             damages += wrong or [Damage(MANIFEST, "", Part.STATE, f"its sums of {partition} are not those of its rows")]
     return damages
 
@@ -91,7 +91,7 @@ def _wrong_counts(manifest: Manifest, clips: pa.Table) -> Iterator[Damage]:
     classes = count(clips)
     for what, stated, found in (
         ("number of clips", manifest.counts["clips"], len(clips)),
-        ("number of clips a class", manifest.counts["classes"], classes),
+        ("number of clips per class", manifest.counts["classes"], classes),
         ("list of classes", manifest.classes, sorted(classes)),
     ):
         if stated != found:

@@ -1,4 +1,4 @@
-"""One file beside what the front end hears of it: rate, channels, duration and range before and after."""
+"""One file beside what the front end uses of it: rate, channels, duration and range before and after."""
 
 import math
 from collections.abc import Callable
@@ -25,17 +25,17 @@ class Comparison:
         path: of the file, as it was given.
         spec: the front end.
         original: all channels at the file's own rate.
-        heard: after mean of channels, resampling and fitting.
+        fitted: after mean of channels, resampling and fitting.
         features: shape spec.shape.
-        start: first frame of the original that is heard.
-        end: the frame after the last that is heard.
+        start: first frame of the original that is used.
+        end: the frame after the last that is used.
         warning: `truncated`, `silent`, or nothing.
     """
 
     path: str
     spec: FeatureSpec
     original: Trace
-    heard: Trace
+    fitted: Trace
     features: NDArray[np.floating]
     start: int
     end: int
@@ -43,24 +43,24 @@ class Comparison:
 
     @property
     def start_seconds(self) -> float:
-        """Where the part begins that is heard."""
+        """Where the part begins that is used."""
         return self.start / self.original.rate_hz
 
     @property
     def end_seconds(self) -> float:
-        """Where the part ends that is heard."""
+        """Where the part ends that is used."""
         return self.end / self.original.rate_hz
 
     @property
     def cut_seconds(self) -> float:
-        """Duration that is not heard."""
+        """Duration that is not used."""
         return (self.original.samples - (self.end - self.start)) / self.original.rate_hz
 
     @property
     def padded_seconds(self) -> float:
-        """Duration of the zeros at the end of what is heard; a sample and less is rounding, and none."""
-        padded = self.heard.seconds - (self.end - self.start) / self.original.rate_hz
-        return padded if padded > 1 / min(self.original.rate_hz, self.heard.rate_hz) else 0.0
+        """Duration of the zeros at the end of what is used; a sample or less is rounding and counts as none."""
+        padded = self.fitted.seconds - (self.end - self.start) / self.original.rate_hz
+        return padded if padded > 1 / min(self.original.rate_hz, self.fitted.rate_hz) else 0.0
 
 
 def compare(path: str, spec: FeatureSpec) -> Comparison:
@@ -70,12 +70,12 @@ def compare(path: str, spec: FeatureSpec) -> Comparison:
         waveform, _, warning = clip_waveform(path, spec)
         original = trace_file(path, info)
     except ClipError as error:
-        raise UsageError(f"--compare takes a file that can be heard, but {path} is rejected: {error.reason}, "
+        raise UsageError(f"--compare takes a file that can be used, but {path} is rejected: {error.reason}, "
                          f"{error.message}; give another") from error  # fmt: skip
     start, taken = used_part(info.frames, info.rate_hz, spec)
-    heard = trace_waveform(waveform, spec.sample_rate_hz)
+    fitted = trace_waveform(waveform, spec.sample_rate_hz)
     features = compute_features([waveform], spec)[0]
-    return Comparison(path, spec, original, heard, features, start, start + taken, warning)
+    return Comparison(path, spec, original, fitted, features, start, start + taken, warning)
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def comparison_figures(comparison: Comparison) -> dict[str, Any]:
     return {
         "path": comparison.path,
         "original": _facts(comparison.original),
-        "heard": _facts(comparison.heard),
+        "heard": _facts(comparison.fitted),
         "start_seconds": comparison.start_seconds,
         "end_seconds": comparison.end_seconds,
         "cut_seconds": comparison.cut_seconds,
@@ -124,9 +124,9 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         "peak": lambda trace: level_text(trace.peak),
     }
     features = comparison.features
-    lines = [f"{'':12}{'original':>14}{'heard':>14}"]
+    lines = [f"{'':12}{'original':>14}{'used':>14}"]
     for name, text in rows.items():
-        lines.append(f"{name:12}{text(comparison.original):>14}{text(comparison.heard):>14}")
+        lines.append(f"{name:12}{text(comparison.original):>14}{text(comparison.fitted):>14}")
     return [
         *lines,
         "",
@@ -144,19 +144,19 @@ def level_text(peak: float) -> str:
 
 
 def mixing_text(comparison: Comparison) -> str:
-    """Says what becomes of the channels."""
+    """Returns what becomes of the channels."""
     channels = comparison.original.channels
-    return "one channel, taken as it is" if channels == 1 else f"the mean of {channels} channels is heard"
+    return "one channel, taken as it is" if channels == 1 else f"the mean of {channels} channels is used"
 
 
 def fitting_text(comparison: Comparison) -> str:
-    """Says what is cut and what is padded."""
+    """Returns what is cut and what is padded."""
     total = comparison.original.seconds
     if comparison.cut_seconds:
         part = f"{comparison.start_seconds:.3f} to {comparison.end_seconds:.3f} s"
-        text = f"{part} of {total:.3f} s are heard, the rest is cut"
+        text = f"{part} of {total:.3f} s are used, the rest is cut"
     else:
-        text = f"all {total:.3f} s are heard"
+        text = f"all {total:.3f} s are used"
     if comparison.padded_seconds:
         text += f", then {comparison.padded_seconds:.3f} s of zeros"
     return text

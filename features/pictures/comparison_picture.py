@@ -1,4 +1,4 @@
-"""The picture of a comparison: the original above what is heard of it, and the features that come of that."""
+"""The picture of a comparison: the original above what is used of it, and the features that come of that."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +28,22 @@ _CHANNEL, _HEARD, _IMAGE, _GAP, _HEAD, _AXIS = 0.75, 1.0, 1.9, 0.12, 0.35, 0.5
 
 
 def draw_comparison(comparison: Comparison) -> "Figure":
-    """Draws waveforms and spectrograms of the original and of what is heard, and the features, one above the other.
+    """Draws waveforms and spectrograms of the original and of what is used, and the features, one above the other.
 
     The two share the axis of amplitudes and the colours of levels; what is cut from the original, and what is padded,
     is shaded.
     """
-    original, heard, spec = comparison.original, comparison.heard, comparison.spec
+    original, fitted, spec = comparison.original, comparison.fitted, comparison.spec
     drawn = min(original.channels, _MAX_CHANNELS)
     sheet = _Sheet(_TOP + 3 * (_HEAD + _IMAGE + _AXIS) + drawn * (_CHANNEL + _GAP) + _HEARD + _GAP)
     sheet.write(0.3, plain(comparison.path, _LONGEST_NAME), 13)
     sheet.write(0.53, f"{mixing_text(comparison)}; {fitting_text(comparison)}", 9)
-    reach = max(1.05 * max(original.peak, heard.peak), 1e-4)
-    loudest = float(max(decibels(original.spectrum).max(), decibels(heard.spectrum).max()))
-    end = max(original.seconds, heard.seconds)
+    reach = max(1.05 * max(original.peak, fitted.peak), 1e-4)
+    loudest = float(max(decibels(original.spectrum).max(), decibels(fitted.spectrum).max()))
+    end = max(original.seconds, fitted.seconds)
     cut = [(0.0, comparison.start_seconds), (comparison.end_seconds, original.seconds)]
     cut = [(first, last) for first, last in cut if last > first and comparison.cut_seconds]
-    padded = [(heard.seconds - comparison.padded_seconds, heard.seconds)] if comparison.padded_seconds else []
+    padded = [(fitted.seconds - comparison.padded_seconds, fitted.seconds)] if comparison.padded_seconds else []
 
     sheet.top += _HEAD
     for channel in range(drawn):
@@ -58,21 +58,21 @@ def draw_comparison(comparison: Comparison) -> "Figure":
     sheet.colour_bar(axes, draw_spectrogram(axes, original, loudest))
     if original.channels > 1:
         _say(axes, (0.99, 0.95), "root mean square of the channels", ha="right", va="top")
-    if original.rate_hz > heard.rate_hz:
-        _mark_limit(axes, heard.rate_hz / 2, "above is not heard")
+    if original.rate_hz > fitted.rate_hz:
+        _mark_limit(axes, fitted.rate_hz / 2, "above is not used")
     _shade(axes, cut, "", end)
 
     sheet.top += _HEAD
     axes = sheet.axes(_HEARD, _GAP)
-    _head(axes, f"heard: {_facts(heard)}")
-    draw_waveform(axes, heard, 0, BLUE)
+    _head(axes, f"used: {_facts(fitted)}")
+    draw_waveform(axes, fitted, 0, BLUE)
     _finish_waveform(axes, "mono", reach)
-    _shade(axes, padded, "zeros", heard.seconds)
+    _shade(axes, padded, "zeros", fitted.seconds)
     axes = sheet.axes(_IMAGE, _AXIS)
-    sheet.colour_bar(axes, draw_spectrogram(axes, heard, loudest))
-    if heard.rate_hz > original.rate_hz:
+    sheet.colour_bar(axes, draw_spectrogram(axes, fitted, loudest))
+    if fitted.rate_hz > original.rate_hz:
         _mark_limit(axes, original.rate_hz / 2, "above the original has nothing")
-    _shade(axes, padded, "", heard.seconds)
+    _shade(axes, padded, "", fitted.seconds)
 
     sheet.top += _HEAD
     axes = sheet.axes(_IMAGE, _AXIS)

@@ -1,7 +1,7 @@
 """What all pictures share: colours, axes of sounds and features, and how a picture is written.
 
-The colours are told apart by the colour-blind and survive printing. Nothing here imports matplotlib before a figure is
-made: commands load it only when a picture is asked for.
+The colour-blind can distinguish the colours, which survive printing. Nothing here imports matplotlib before a figure is
+made: commands load it only when a picture is requested.
 """
 
 import io

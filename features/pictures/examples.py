@@ -20,7 +20,7 @@ from features.store.shards import read_shard
 from features.store.summary import Description
 
 MAX_CLASSES = 60
-# Clips a class, for up to so many classes.
+# Clips per class, for up to so many classes.
 _CLIPS_A_CLASS = ((10, 3), (20, 2), (MAX_CLASSES, 1))
 _CLIP_COLUMNS = [
     "path",
@@ -45,7 +45,7 @@ class Example:
         label: its class.
         partition: that it is in.
         seconds: its duration before it was fitted.
-        trace: of its waveform as the front end heard it, None where the source file is gone or has changed.
+        trace: of its waveform as the front end takes it, None where the source file is gone or has changed.
         features: shape spec.shape.
     """
 

@@ -13,7 +13,7 @@ from features.audio.decode import AudioInfo, AudioSource, decode
 _MAX_COLUMNS = 1000
 # Of a long recording, so many samples of all channels are read at a time where a column is not longer.
 _READ_SAMPLES = 2**18
-# A window this long tells tones apart without blurring words.
+# A window this long separates tones without blurring words.
 _WINDOW_SECONDS = 0.025
 _MIN_WINDOW_SAMPLES = 64
 
@@ -24,7 +24,7 @@ class Trace:
 
     Attributes:
         rate_hz: sample rate.
-        samples: number of samples a channel.
+        samples: number of samples per channel.
         column_seconds: how much time a column of `low` and `high` stands for; the last may be shorter.
         low: smallest sample of each column and channel: (columns, channels).
         high: largest sample of each column and channel: (columns, channels).
@@ -91,7 +91,7 @@ def _trace(read: Callable[[int, int], NDArray[np.float32]], samples: int, channe
     """Traces what `read(first, count)` returns: (at most count, channels)."""
     window = max(_MIN_WINDOW_SAMPLES, 2 ** round(np.log2(_WINDOW_SECONDS * rate_hz)))
     hop = window // 4
-    step = -(-samples // _MAX_COLUMNS)  # samples a column
+    step = -(-samples // _MAX_COLUMNS)  # samples per column
     spectrum_step = step * max(1, -(-hop // step))
     lows, highs, spectra, squares, counted = [], [], [], 0.0, 0
     block = spectrum_step * max(1, _READ_SAMPLES // (spectrum_step * channels))

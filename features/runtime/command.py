@@ -62,7 +62,7 @@ def parser(description: str, *examples: str, beam: bool = False) -> argparse.Arg
     result.beam = beam
     group = result.add_argument_group("messages")
     group.add_argument("--summary", metavar="FILE.json", help="write the figures of the run to this file")
-    group.add_argument("--verbose", action="store_true", help="tell more while running")
+    group.add_argument("--verbose", action="store_true", help="show more messages while running")
     group.add_argument("--log-file", metavar="FILE", help="append all messages, with times, to this file")
     return result
 
@@ -101,19 +101,19 @@ def run(
 
 
 def _end(code: int) -> NoReturn:
-    """Ends the process; threads of a pipeline that failed may wait for ever and must not keep it."""
+    """Ends the process; threads of a pipeline that failed may wait forever and must not keep it."""
     if code:
         logging.shutdown()
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
-    # What goes with the process is not searched for garbage first, which takes a third of a second after Beam.
+    # Nothing is garbage-collected at the end of the process, which takes a third of a second after Beam.
     gc.freeze()
     sys.exit(0)
 
 
 def finish(options: argparse.Namespace, paragraph: str, figures: dict[str, Any]) -> None:
-    """Prints the last paragraph of a run and writes its figures where `--summary` asks for them."""
+    """Prints the last paragraph of a run and writes its figures where `--summary` says."""
     print(paragraph, flush=True)
     LOG.log(FILE_ONLY, "%s", paragraph)
     if options.summary:

@@ -1,4 +1,4 @@
-"""The log of every command: on the console, and in a file where one is asked for."""
+"""The log of every command: on the console, and in a file where one is requested."""
 
 import logging
 import os

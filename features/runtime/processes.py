@@ -56,7 +56,7 @@ def choose_workers(requested: int | None, jobs: int, pays: bool) -> int:
     """Returns the number of worker processes; 1 means the command's own process.
 
     Args:
-        requested: what `--workers` asks for, None for `usable_cores`.
+        requested: value of `--workers`, None for `usable_cores`.
         jobs: number of jobs; more workers than that have nothing to do.
         pays: whether the work is long enough to pay for the start of processes.
     """
@@ -97,7 +97,7 @@ def _cgroup_quotas() -> Iterator[float]:
 
 
 def _quota(group: Path) -> Iterator[float]:
-    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+    with contextlib.suppress(OSError, ValueError):  # "max" is not a number
         quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
         yield int(quota) / int(period)
     with contextlib.suppress(OSError, ValueError):
@@ -133,7 +133,7 @@ def run_jobs(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers:
         while pending:
             yield pending.popleft().result()
     except BrokenProcessPool as error:
-        raise RunError("a worker process died, maybe for want of memory; try again with --workers 1") from error
+        raise RunError("a worker process died, maybe for lack of memory; try again with --workers 1") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

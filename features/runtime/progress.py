@@ -28,7 +28,7 @@ class Progress:
         """Starts the clock.
 
         Args:
-            name: what is going on.
+            name: of the work.
             total: how many units there are.
             unit: what is counted, in the plural.
         """
@@ -39,7 +39,7 @@ class Progress:
         self._bar: Bar | None = None
 
     def update(self, done: int, note: str = "") -> None:
-        """Says that `done` units are finished; draws only as often as a person can read.
+        """Notes that `done` units are finished; draws only as often as a person can read.
 
         Args:
             done: units that are finished.
@@ -55,7 +55,7 @@ class Progress:
             LOG.info("%s: %s", self._name, text)
             self._due = now + _LOG_SECONDS
             return
-        with contextlib.suppress(OSError):  # a terminal that was closed ends no run
+        with contextlib.suppress(OSError):  # a closed terminal does not end a run
             if self._bar is None:
                 # Loading it takes a tenth of a second: only where a bar is drawn.
                 from features.runtime.bar import Bar

@@ -2,7 +2,7 @@
 
 
 def size_text(count: int) -> str:
-    """Returns a number of bytes in the unit that people would take."""
+    """Returns a number of bytes in the unit that suits its size."""
     value, unit = float(count), "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:
@@ -12,7 +12,7 @@ def size_text(count: int) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Returns a duration in the unit that people would take."""
+    """Returns a duration in the unit that suits its length."""
     if seconds < 120:
         return f"{seconds:,.2f} s"
     return f"{seconds / 60:,.1f} min" if seconds < 7_200 else f"{seconds / 3600:,.2f} h"

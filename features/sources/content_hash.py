@@ -17,14 +17,14 @@ from features.sources.paths import clip_file
 _KIND = "xxh3-"
 _BLAKE2B_BYTES = 16
 _TABLE_DIGITS = 16
-# Files between two looks at the progress line.
+# Files between two updates of the progress line.
 _BLOCK_FILES = 256
 
 
 def content_hash(content: bytes, like: str | None = None) -> str:
     """Returns the hash by which contents are compared: XXH3 of 128 bits, in hexadecimal, with a name before it.
 
-    It is fifteen times as fast as a cryptographic hash, and tells apart what differs by accident, not what somebody
+    It is fifteen times as fast as a cryptographic hash, and distinguishes what differs by accident, not what was
     made to look the same.
 
     Args:

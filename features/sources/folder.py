@@ -27,8 +27,8 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
         The clips and what was left out.
 
     Raises:
-        UsageError: there is no such path, no audio in it, no label where labels are asked for, or no use in the
-            pattern.
+        UsageError: there is no such path, no audio in it, no label where labels are required, or the pattern
+            cannot be used.
     """
     root = os.path.abspath(input_path)
     searched = None if pattern is None else _label_pattern(pattern)
@@ -41,7 +41,9 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
                 f"{input_path} is one file without a label; give a folder with one folder per class, or a table"
             )
         if not is_audio(os.fsencode(os.path.basename(root))):
-            raise UsageError(f"{input_path} is no audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}")
+            raise UsageError(
+                f"{input_path} is not audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}"
+            )
         status = os.stat(root)
         found = Listing([os.fsencode(os.path.basename(root))], [status.st_size], [status.st_mtime_ns])
         root = os.path.dirname(root)
@@ -61,11 +63,11 @@ def _label_pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"--label-pattern is a regular expression, and {text!r} is none: {error}") from error
+        raise UsageError(f"--label-pattern is a regular expression, and {text!r} is not one: {error}") from error
     names = set(pattern.groupindex)
     if "label" not in names or not names <= _PATTERN_GROUPS:
         raise UsageError("--label-pattern has a named group (?P<label>…), and (?P<group>…) and (?P<partition>…) where "
-                         f"names tell them, no others; not {text!r}")  # fmt: skip
+                         f"names have them, no others; not {text!r}")  # fmt: skip
     return pattern
 
 
@@ -77,15 +79,15 @@ def _clips(found: Listing) -> pa.Table:
 
 
 def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list[Reject]) -> pa.Table:
-    """Returns the clips whose path tells a label, with what it tells; the others become rejects."""
+    """Returns the clips whose path has a label, with what else it names; the others become rejects."""
     if pattern is None:
         parts = pc.split_pattern(clips["path"], "/", max_splits=1)
-        told = {"label": pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)}
+        named = {"label": pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)}
     else:
         hits = [pattern.search(path) for path in clips["path"].to_pylist()]
-        told = {name: pa.array([(hit and hit[name]) or None for hit in hits], pa.string())
+        named = {name: pa.array([(hit and hit[name]) or None for hit in hits], pa.string())
                 for name in pattern.groupindex}  # fmt: skip
-    labelled = told["label"].is_valid()
+    labelled = named["label"].is_valid()
     message = (
         "--label-pattern finds no label in it" if pattern else
         "it lies directly in the source folder; the label is the name of the first folder below that"
@@ -93,7 +95,7 @@ def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list
     unlabelled = clips.filter(pc.invert(labelled))
     for path, size in zip(unlabelled["path"].to_pylist(), unlabelled["size"].to_pylist(), strict=True):
         rejects.append(Reject(path, "scan", Reason.BAD_LABEL, message, size=size))
-    for name, values in told.items():
+    for name, values in named.items():
         place = clips.column_names.index(name) if name in clips.column_names else len(clips.column_names)
         clips = clips.remove_column(place) if place < len(clips.column_names) else clips
         clips = clips.add_column(place, pa.field(name, pa.string()), values)
@@ -101,7 +103,7 @@ def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list
 
 
 def _check_labels(clips: pa.Table, input_path: str, pattern: re.Pattern[str] | None, found: Listing) -> None:
-    """Raises `UsageError` where no clip has a label, or one has a label that is none."""
+    """Raises `UsageError` where no clip has a label, or a label is not allowed."""
     if not len(clips) and pattern:
         raise UsageError(f"--label-pattern {pattern.pattern!r} finds no label in any of the {len(found.paths)} paths "
                          f"below {input_path}, such as {escape_path(min(found.paths))}")  # fmt: skip

@@ -24,7 +24,7 @@ def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
         root: where paths begin.
 
     Raises:
-        UsageError: the regular expression is none, or finds nothing in a path.
+        UsageError: the regular expression is not one, or finds nothing in a path.
     """
     if rule is None:
         return _speakers(paths)
@@ -48,7 +48,9 @@ def _match_rule(rule: str) -> Callable[[str], str]:
     try:
         pattern = re.compile(rule)
     except re.error as error:
-        raise UsageError(f"--group is path, content or a regular expression, and {rule!r} is none: {error}") from error
+        raise UsageError(
+            f"--group is path, content or a regular expression, and {rule!r} is not one: {error}"
+        ) from error
 
     def match(path: str) -> str:
         hit = pattern.search(path)

@@ -99,10 +99,10 @@ def assign(
     column or the names, or the hash of the group, whichever there is first.
 
     Args:
-        clips: table with a column path, and columns group and partition where the source told them.
+        clips: table with a column path, and columns group and partition where the source names them.
         root: where paths begin.
         group: see `groups_of`.
-        split: percentages, or None where none were asked for.
+        split: percentages, or None where none were given.
         complete: whether the clips are all that the root holds. A table may name a few of them, and what official
             lists name besides is not missing then.
 
@@ -110,22 +110,22 @@ def assign(
         The table with the columns group and partition, and what there is to say about the lists.
 
     Raises:
-        UsageError: a clip is in both lists, or its partition is none.
+        UsageError: a clip is in both lists, or its partition is not one.
     """
     groups = groups_of(clips["path"].combine_chunks(), group, root)
     if group is None and "group" in clips.column_names:
         groups = pc.coalesce(clips["group"].combine_chunks(), groups)
-    told = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
+    named = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
     listed, notes = _read_lists(clips, root, complete) if split is None else (None, [])
     if listed is not None:
         partitions = pa.array([listed.get(path, TRAINING) for path in clips["path"].to_pylist()], pa.string())
-        if any(told or ()):
+        if any(named or ()):
             names = " and ".join(official_lists(root).values())
             notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
-                         f"names tell; move {names} away to have these")  # fmt: skip
-    elif told is not None:
-        pairs = zip(clips["path"].to_pylist(), told, strict=True)
-        partitions = pa.array([_told_partition(path, value) for path, value in pairs], pa.string())
+                         f"names have; move {names} away to have these")  # fmt: skip
+    elif named is not None:
+        pairs = zip(clips["path"].to_pylist(), named, strict=True)
+        partitions = pa.array([_named_partition(path, value) for path, value in pairs], pa.string())
     else:
         by_group = groups.dictionary_encode()
         hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
@@ -138,7 +138,7 @@ def _read_lists(clips: pa.Table, root: str, complete: bool) -> tuple[dict[str, s
     return read_lists(root, clips["path"].to_pylist(), complete) if official_lists(root) else (None, [])
 
 
-def _told_partition(path: str, value: str | None) -> str:
+def _named_partition(path: str, value: str | None) -> str:
     partition = read_partition(value or "")
     if partition is None:
         raise UsageError(f"a partition is {', '.join(PARTITIONS)} or a fold such as fold-1, but --label-pattern finds "

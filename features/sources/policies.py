@@ -1,4 +1,4 @@
-"""Policies: whether clips are used that are odd and can be decoded; no value depends on them, so no spec has them."""
+"""Policies: whether clips that have a warning are used; no value depends on them, so no spec has them."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ Policies = Mapping[str, str]
 DEFAULTS: dict[str, str] = {Reason.SILENT.value: KEEP, Reason.TRUNCATED.value: KEEP}
 _STAGES = {"silent": "fit", "truncated": "decode"}
 MESSAGES = {
-    "silent": "every sample that is heard is zero",
+    "silent": "every sample that is used is zero",
     "truncated": "the file was cut off or is damaged within, or ends before its clip does",
 }
 

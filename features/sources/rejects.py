@@ -19,7 +19,7 @@ def in_order(rejects: Iterable[Reject]) -> list[Reject]:
 
 
 def to_csv(rejects: Iterable[Reject], columns: Sequence[str] = COLUMNS) -> str:
-    """Returns the table as CSV, one line a file; what is not known is empty."""
+    """Returns the table as CSV, one line per file; what is not known is empty."""
     rows = [[getattr(reject, name) for name in columns] for reject in rejects]
     shown = [[csv_path(path), *("" if value is None else value for value in values)] for path, *values in rows]
     return csv_lines([columns, *shown])
@@ -30,13 +30,13 @@ def read_csv(path: Path) -> list[Reject]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no such table.
+        ValueError: it is not such a table.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return [_reject(row) for row in csv.DictReader(file, strict=True)]
     except (KeyError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path} is no table of rejects: {error!r}") from error
+        raise ValueError(f"{path} is not a table of rejects: {error!r}") from error
 
 
 def _reject(row: dict[str, str]) -> Reject:
@@ -63,10 +63,10 @@ def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
 
 
 def warnings_sentence(warnings: dict[str, int], table: Path) -> str:
-    """Returns what the last paragraph says of files that are used although they are odd.
+    """Returns what the last paragraph says of files that are used although they have a warning.
 
     Args:
-        warnings: files by what is odd about them.
+        warnings: number of files by warning.
         table: where it stands of each.
     """
     if not any(warnings.values()):

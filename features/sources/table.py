@@ -53,7 +53,7 @@ def list_clips(
         return scan_table(input_path, layout, labelled, partitioned)
     if layout.given:
         raise UsageError(f"{layout.given[0]} is for a table as --input, a file that ends in {' '.join(TABLE_ENDINGS)}, "
-                         f"and {input_path} is none; leave the option out")  # fmt: skip
+                         f"and {input_path} is not one; leave the option out")  # fmt: skip
     return scan(input_path, labelled, pattern)
 
 
@@ -137,7 +137,7 @@ def _used_columns(
         else:
             if layout.partition_column is None and partitioned:
                 notes.append(f"{rows.name} has columns {used['partition']!r} and {used['fold']!r}; the first says the "
-                             "partitions, --fold-column asks for the second")  # fmt: skip
+                             "partitions, --fold-column names the second")  # fmt: skip
             del used["fold"]
     return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
 
@@ -160,7 +160,7 @@ def _paths(rows: Rows, layout: TableLayout, root: bytes) -> list[bytes]:
 
 
 def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
-    """Returns labels, groups and partitions, and refuses values that are none."""
+    """Returns labels, groups and partitions, and refuses values that are not allowed."""
     columns: dict[str, list[str | None]] = {}
     for role in ("label", "group"):
         if role not in used:
@@ -202,8 +202,10 @@ def _seconds(rows: Rows, column: str, role: str) -> list[float]:
 def _look(file: bytes, probed: bool) -> _File:
     try:
         status = os.stat(file)
-        if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait for ever
-            raise IsADirectoryError(None, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+        if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait forever
+            raise IsADirectoryError(
+                None, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+            )
         rate_hz = probe(os.fsdecode(file)).rate_hz if probed else None
     except ClipError as error:
         return _File(error=error)

@@ -27,7 +27,7 @@ class TableLayout:
         duration_column: of the seconds that clips last; none without it.
 
     Raises:
-        UsageError: two of them exclude each other, or the template is none.
+        UsageError: two of them exclude each other, or the template is not one.
     """
 
     root: str | None = None

@@ -25,7 +25,7 @@ class Rows:
         name: of the table's file.
         unit: what `numbers` count: `line` of a text file, `row` of a Parquet file.
         columns: names of all columns of the table.
-        values: text by row, by column; of those columns only that were asked for and are there.
+        values: text by row, by column; of those requested columns only that are there.
         numbers: where each row stands, from 1; a row of several lines stands where it begins.
     """
 
@@ -40,7 +40,7 @@ class Rows:
         return f"{self.name}, {self.unit} {self.numbers[row]}"
 
     def require(self, column: str, option: str) -> None:
-        """Raises `UsageError`, which tells of the option that names columns, where there is not one such column."""
+        """Raises `UsageError`, which names the option that names columns, where there is not one such column."""
         number = self.columns.count(column)
         if number > 1:
             raise UsageError(f"{self.name} has {number} columns named {column!r}; rename all but one")
@@ -69,7 +69,7 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
     empty. Blank lines are skipped. Bytes that are not UTF-8 become lone surrogates, as in the names of files.
 
     Args:
-        table: CSV (RFC 4180), TSV (the same with tabs), Parquet, or one JSON object a line, by the ending of its name.
+        table: CSV (RFC 4180), TSV (the same with tabs), Parquet, or one JSON object per line, by its name's ending.
         wanted: columns to read where they are there.
 
     Returns:
@@ -137,7 +137,7 @@ def _read_json_lines(file: TextIO, name: str, wanted: list[str]) -> Rows:
         try:
             row = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{name}, line {line}: a line is one JSON object, and this is none: {error}") from error
+            raise UsageError(f"{name}, line {line}: a line is one JSON object, and this is not one: {error}") from error
         if not isinstance(row, dict):
             raise UsageError(f"{name}, line {line}: a line is one JSON object, not {content.strip()[:40]!r}")
         columns.update(dict.fromkeys(row))
@@ -161,7 +161,7 @@ def _read_parquet(table: str, name: str, wanted: list[str]) -> Rows:
 
 
 def _values(column: pa.ChunkedArray) -> list[object]:
-    """Returns the values of a column, texts as their bytes: nothing proves that those of a file are UTF-8."""
+    """Returns the values of a column, texts as their bytes: those of a file may not be UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -35,7 +35,7 @@ class Listing:
 
 
 def is_audio(name: bytes) -> bool:
-    """Tells by the ending of a file's name whether it is audio."""
+    """Returns whether a file's name ends as those of audio do."""
     return name[name.rfind(b".") :].lower() in _ENDINGS
 
 
@@ -81,7 +81,7 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
                     found.left_out[f"in {BACKGROUND_FOLDER}"] += left
                 else:
                     folders.append((name, entry.is_symlink()))
-            elif name[-4:] not in _ENDINGS and not is_audio(name):  # most names are told by the first look
+            elif name[-4:] not in _ENDINGS and not is_audio(name):  # the first test decides most names
                 found.left_out["not audio"] += 1
             else:
                 try:
@@ -89,7 +89,7 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
                 except OSError as error:
                     found.rejects.append(_reject(prefix + name, error))
                     continue
-                if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait for ever
+                if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait forever
                     found.left_out["not a file"] += 1
                     continue
                 paths.append(prefix + name)

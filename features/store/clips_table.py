@@ -1,4 +1,4 @@
-"""The clips table of a state: one row a clip, with the row of the shard that holds its features."""
+"""The clips table of a state: one row per clip, with the row of the shard that holds its features."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ CLIPS_COLUMNS: list[str] = CLIPS_SCHEMA.names
 def read_clips(
     layout: Layout, manifest: Manifest, columns: Sequence[str] = CLIPS_COLUMNS, first_rows: int | None = None
 ) -> pa.Table:
-    """Reads the clips table of a state and proves that it is the one that was committed.
+    """Reads the clips table of a state and checks that it is the one that was committed.
 
     Args:
         layout: of the feature set.
@@ -33,7 +33,7 @@ def read_clips(
         first_rows: reads only the first rows, so many at most; None for all.
 
     Returns:
-        Table of the columns, a row a clip, in the order of the shards and of their rows.
+        Table of the columns, a row per clip, in the order of the shards and of their rows.
 
     Raises:
         RunError: it cannot be read, or its bytes are not those that were committed.
@@ -54,7 +54,7 @@ def read_clips(
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error).splitlines()[0]
         raise RunError(f"cannot read the clips table {path}: {reason}; {ways_back(layout.root)}") from error
     if manifest.format_version == 1 and "offset" in there:
-        # Version 1 tells where records begin, not where tensors do: its rows are not copied but computed.
+        # Version 1 says where records begin, not where tensors do: its rows are not copied but computed.
         clips = clips.set_column(clips.column_names.index("offset"), "offset", pa.nulls(len(clips), pa.int64()))
     for name in columns:
         if name not in there:

@@ -222,7 +222,7 @@ def _content(manifest: Manifest) -> str:
 
 
 def _equal_tables(layout: Layout, base: Manifest, contents: Contents) -> bool:
-    """Compares rows and not bytes, which tell the version of pyarrow."""
+    """Compares rows and not bytes, which depend on the version of pyarrow."""
     try:
         clips = read_clips(layout, base)
     except RunError:

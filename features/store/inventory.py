@@ -13,7 +13,7 @@ from features.store.manifest import Manifest
 
 @dataclass(frozen=True)
 class SetFile:
-    """A file of a feature set that does not stay for ever.
+    """A file of a feature set that does not stay forever.
 
     Attributes:
         path: relative to the set, with `/`.
@@ -93,7 +93,7 @@ def take_inventory(layout: Layout) -> Inventory:
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:  # a run has taken it away or named it
+            except FileNotFoundError:  # a run has removed or renamed it
                 continue
             files.append(SetFile(path, found, status.st_size, status.st_mtime_ns))
     files.sort(key=lambda file: (KINDS.index(file.kind), file.path))

@@ -12,7 +12,7 @@ from features.store.layout import Layout, earlier_states
 from features.store.manifest import Manifest
 from features.store.unit_report import ROW_SCHEMA, Report, is_whole, read_report
 
-# A row a clip: the columns of a report, with the shard that holds it; of a reject that and the place in it are null.
+# One row per clip: the columns of a report, with the shard that holds it; for a reject that and the place are null.
 CACHE_SCHEMA = ROW_SCHEMA.append(pa.field("shard", pa.string()))
 
 
@@ -43,7 +43,7 @@ def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str) -> p
         fingerprint: of the spec; shards of another are left out.
 
     Returns:
-        Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not proven.
+        Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not checked.
     """
     tables = [empty_cache()]
     for name in sorted(_unnamed(layout, manifest)):
@@ -77,7 +77,7 @@ def _report(layout: Layout, name: str) -> Report | None:
     try:
         return read_report(layout, name)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # it went away, or is none
+        return None  # it was removed, or is not a report
 
 
 def _rejects(layout: Layout, manifest: Manifest) -> pa.Table:

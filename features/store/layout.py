@@ -13,7 +13,7 @@ FORMATS = ("tfrecord", "parquet")
 MANIFEST = "manifest.json"
 RUN_LOG = "runs.jsonl"
 COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
-# Kinds of files that do not stay for ever.
+# Kinds of files that do not stay forever.
 STATES, SHARDS, REPORTS, TABLES, LEFTOVERS = KINDS = ("states", "shards", "reports", "tables", "leftovers")
 WORK, _REPAIR = "work", "work/repair"
 # What stays as long as the set does.
@@ -39,7 +39,7 @@ _NAMES = {
     f"{_REPAIR}/reports": (LEFTOVERS, _REPORT),
 }
 PLACES = tuple(_NAMES)
-# Those that runs make and take away, the innermost first.
+# Those that runs make and remove, the innermost first.
 WORK_PLACES = sorted((place for place in PLACES if place.startswith(WORK)), reverse=True)
 _PARTIAL = f"\\.{_WRITER}{re.escape(PARTIAL_SUFFIX)}"
 _PATTERNS = {
@@ -74,7 +74,7 @@ class Layout:
 
     @property
     def run_log(self) -> Path:
-        """A line a run."""
+        """A line per run."""
         return self.root / RUN_LOG
 
     @property
@@ -133,7 +133,7 @@ class Layout:
         return Layout(self.root / _REPAIR, self.storage_format)
 
     def make_folders(self) -> None:
-        """Makes the folders of a set, and those above it, so that their names last."""
+        """Makes the folders of a set, and those above it, so that their names are durable."""
         new = [above for above in (self.root, *self.root.parents) if not above.exists()]
         for folder in (self.shards_folder, self.reports_folder):
             folder.mkdir(parents=True, exist_ok=True)

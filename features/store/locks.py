@@ -1,4 +1,4 @@
-"""Locks of feature sets and of other outputs. The system lets go of those of dead processes: they block nobody."""
+"""Locks of feature sets and of other outputs. The system releases those of dead processes: they block no other."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ _ATTEMPTS = 1_000
 
 @contextlib.contextmanager
 def running(layout: Layout) -> Iterator[None]:
-    """Says that a run has finished shards here that no state names yet; any number of runs may say so at once."""
+    """Marks that a run has finished shards here that no state names yet; any number of runs may do so at once."""
     # Over NFS a shared lock takes a file that may be read, and one for a process alone a file that may be written.
     with open(layout.running_lock, "a+", encoding="utf-8") as file:
         _take(file, fcntl.LOCK_SH, layout)
@@ -41,7 +41,7 @@ def alone(layout: Layout) -> Iterator[None]:
     """Holds both locks; a run that begins waits for their end.
 
     Raises:
-        RunError: a run is going on.
+        RunError: a run is in progress.
     """
     with committing(layout), open(layout.running_lock, "w", encoding="utf-8") as file:
         try:
@@ -55,7 +55,7 @@ def alone(layout: Layout) -> Iterator[None]:
 
 
 def _take(file: TextIO, kind: int, layout: Layout) -> None:
-    """Takes a lock, and says where it has to be waited for: to prune or to repair a large set takes minutes."""
+    """Takes a lock, and logs where it has to be waited for: to prune or to repair a large set takes minutes."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -64,13 +64,13 @@ def _take(file: TextIO, kind: int, layout: Layout) -> None:
 
 
 def is_running(layout: Layout) -> bool:
-    """Returns whether a run is going on; writes nothing."""
+    """Returns whether a run is in progress; writes nothing."""
     try:
         with open(layout.running_lock, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # there is none, or it is another's, and then it cannot be told
+    except OSError:  # there is none, or it is another user's, and then it is not known
         return False
     return False
 
@@ -79,7 +79,7 @@ def is_running(layout: Layout) -> bool:
 def claim(folder: Path, command: str, output: str) -> Iterator[None]:
     """Holds a folder for this process alone while the block fills it; of a second process it does not wait for the end.
 
-    The lock is on a file in the folder, which tells who holds it. The folder is made where it is missing. With the
+    The lock is on a file in the folder, which says who holds it. The folder is made where it is missing. With the
     block the file goes, and the folder where it is empty then.
 
     Args:
@@ -143,7 +143,7 @@ def _claimed(folder: Path, command: str, output: str) -> TextIO:
                         "same time", folder, error.strerror, command)  # fmt: skip
             return file
         # The file goes while its lock is held. Who opened it before that gets the lock on a file without a name, which
-        # keeps nobody out.
+        # keeps no other process out.
         if _is_at(file, path):
             return file
         file.close()

@@ -17,7 +17,7 @@ from features.store.shards import Shard
 from features.store.statistics import Statistics
 
 FORMAT_NAME = "soundmill-features"
-# Version 1: offsets in the clips table are those of records, and rejects tell nothing of the files.
+# Version 1: offsets in the clips table are those of records, and rejects say nothing of the files.
 FORMAT_VERSION = 2
 _READABLE = (1, 2)
 
@@ -27,7 +27,7 @@ class Provenance:
     """Where the clips of a state come from, and what chose them.
 
     Attributes:
-        policies: what was done with odd clips.
+        policies: what was done with clips that have a warning.
         source: kind and root of the source.
         options: what chose and divided the clips: group, split, limit.
     """
@@ -45,7 +45,7 @@ class Manifest:
         state: number of the commit, from 1.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
-        policies: what was done with odd clips.
+        policies: what was done with clips that have a warning.
         source: kind and root of the source.
         options: what chose and divided the clips: group, split, limit.
         classes: sorted labels; a label's place is its id.
@@ -115,7 +115,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Manifest":
-        """Reads the file's content; raises `UsageError` where it is none of a known version."""
+        """Reads the file's content; raises `UsageError` where it is not one of a known version."""
         try:
             content = json.loads(text)
             if content.pop("format") != FORMAT_NAME:

@@ -1,4 +1,4 @@
-"""The run log of a feature set, `runs.jsonl`: a line a run. It is no part of the state and may be missing."""
+"""The run log of a feature set, `runs.jsonl`: a line per run. It is not part of the state and may be missing."""
 
 import contextlib
 import json
@@ -10,9 +10,9 @@ from features.store.layout import Layout
 
 
 def append_run(layout: Layout, run: dict[str, Any]) -> None:
-    """Adds a line; one that was cut off before it, by a crash, is ended first, so that it takes no other along.
+    """Adds a line; one that was cut off before it, by a crash, is ended first, so that it damages no other.
 
-    What cannot be noted is a warning: the run that it tells of is done.
+    A line that cannot be written is a warning: its run is done.
     """
     path = layout.run_log
     try:

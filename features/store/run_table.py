@@ -1,4 +1,4 @@
-"""The last runs into a feature set for people, as its run log tells them."""
+"""The last runs into a feature set for people, as its run log has them."""
 
 import datetime
 import math
@@ -17,7 +17,7 @@ def history_lines(runs: list[dict[str, Any]]) -> list[str]:
         runs: lines of the run log, the earliest first.
     """
     if not runs:
-        return ["runs        none is written down"]
+        return ["runs        none is recorded"]
     shown = runs[-LAST_RUNS:]
     rows = [("scan begun", *_COUNTS, "seconds", "hit rate"), *map(_row, shown)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -36,7 +36,7 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _note(run: dict[str, Any]) -> str:
-    """Returns what a run did beside what the columns tell."""
+    """Returns what a run did beside what the columns say."""
     repaired = _number(run.get("repaired"))
     if repaired is None:
         return ""
@@ -54,6 +54,6 @@ def _begun(run: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """Returns a number of the run log, None for anything else: anyone may write into it."""
+    """Returns a number of the run log, None for anything else: any program may write into it."""
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     return value if numeric and abs(value) < _LARGEST else None

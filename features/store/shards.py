@@ -136,7 +136,7 @@ class ShardWriter:
         return Shard(self._name, self.rows, self._file.num_bytes, self._file.crc32c), self._places
 
     def discard(self) -> None:
-        """Says that nothing shall be left of it when the block ends."""
+        """Has nothing left of it when the block ends."""
         self._file.discard()
 
     def __enter__(self) -> "ShardWriter":
@@ -154,10 +154,10 @@ class ShardWriter:
 
 
 class RowReader:
-    """Reads the tensors of single rows of a set's shards by their places, and proves them."""
+    """Reads the tensors of single rows of a set's shards by their places, and checks them."""
 
     def __init__(self, layout: Layout, spec: FeatureSpec) -> None:
-        """Takes the layout of the set; shards are opened when a row of theirs is asked for."""
+        """Takes the layout of the set; shards are opened when a row of theirs is requested."""
         self._layout = layout
         self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
         self._shape = spec.shape
@@ -198,7 +198,7 @@ class RowReader:
 def read_shard(
     layout: Layout, expected: Shard, spec: FeatureSpec, memory: NDArray[np.uint8] | None = None
 ) -> ShardRows:
-    """Reads a whole shard and proves that it is the one that was written.
+    """Reads a whole shard and checks that it is the one that was written.
 
     Args:
         layout: of the feature set.

@@ -14,9 +14,9 @@ class Statistics:
     """Count, sum and sum of squares of each coefficient of the last axis, in float64.
 
     Attributes:
-        count: values a coefficient: clips times frames.
-        total: sum of the values, a number a coefficient.
-        squares: sum of their squares, a number a coefficient.
+        count: values per coefficient: clips times frames.
+        total: sum of the values, a number per coefficient.
+        squares: sum of their squares, a number per coefficient.
     """
 
     count: int

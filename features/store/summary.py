@@ -75,7 +75,7 @@ def _disk_bytes(folder: Path) -> int:
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(OSError):  # a run that goes on takes files away, or a link leads nowhere
+            with contextlib.suppress(OSError):  # a run in progress removes files, or a link leads nowhere
                 size += os.path.getsize(os.path.join(place, name))
     return size
 
@@ -179,7 +179,7 @@ def _unreferenced_lines(description: Description) -> list[str]:
     texts = [f"{_files_text(files)} {which}" for files, which in held if files]
     prune = "removes what of it is older than a day"
     if others.unreadable:
-        prune = "refuses while it cannot tell what an earlier state names:"
+        prune = "refuses while it cannot read an earlier state:"
     return [
         f"to prune    {', '.join(texts)};",
         f"            {command_line('features.prune')} {description.layout.root} {prune}",

@@ -52,7 +52,7 @@ class Report:
         shard: the shard, None where no clip was usable.
         statistics: sums over the shard's rows.
         versions: of the libraries that computed it.
-        rows: table with a row a member: the clip, where its tensor lies (row, offset and CRC-32C of its bytes), or
+        rows: table with a row per member: the clip, where its tensor lies (row, offset and CRC-32C of its bytes), or
             stage, reason and message.
     """
 
@@ -75,7 +75,7 @@ def is_whole(layout: Layout, shard: Shard) -> bool:
 def is_finished(layout: Layout, name: str) -> bool:
     """Returns whether a unit's report exists and the shard that it names, if any, has its size.
 
-    A unit with rejects that time or another decoder may have healed is not finished: its other rows are copied.
+    A unit with rejects that may be usable later or by another decoder is not finished: its other rows are copied.
     """
     try:
         metadata = _metadata(pq.read_schema(layout.report(name)))
@@ -127,7 +127,7 @@ def write_report(
         fingerprint: of the spec.
         shard: the shard, already written.
         statistics: sums over its rows.
-        rows: a row a member, of `ROW_SCHEMA`.
+        rows: a row per member, of `ROW_SCHEMA`.
     """
     reasons = set(rows.filter(pc.is_null(rows["row"]))["reason"].to_pylist())
     metadata = {

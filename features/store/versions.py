@@ -14,7 +14,7 @@ _LIBRARIES = ("soundmill", "numpy", "scipy", "soxr", "soundfile", "pyarrow")
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Returns the versions of what computes features; ffmpeg is among them where it is on the PATH."""
-    import soundfile  # it loads libsndfile: only where versions are asked for
+    import soundfile  # it loads libsndfile: only where versions are requested
 
     versions = {name: version(name) for name in _LIBRARIES}
     program = find_ffmpeg()

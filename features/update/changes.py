@@ -13,7 +13,7 @@ from features.errors import DECODER_DEPENDENT, RETRYABLE, Reason
 from features.sources.content_hash import hash_files
 from features.sources.paths import clip_file, unescape_path
 
-# A modification time this close to the scan proves nothing: the file may change again without a new time.
+# A modification time this close to the scan is no evidence: the file may change again without a new time.
 RACY_NANOSECONDS = 2_000_000_000
 NOTHING = -1
 _PLACED = ("label", "group", "partition")
@@ -82,7 +82,7 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
         evidence: by what a file counts as unchanged.
 
     Returns:
-        The changes. They follow from the files, the state and the contents, and not from when anybody looked.
+        The changes. They follow from the files, the state and the contents, and not from the time of the comparison.
     """
     clips, cache = clips.combine_chunks(), cache.combine_chunks()
     hashes: dict[str, str] = {}
@@ -111,7 +111,7 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
         found = _moved(clips, cache, asked, free, hashes)
         known[asked] = found
         claimed[found[found != NOTHING]] = True
-    # These may change again under the same time, and their shards' names shall tell.
+    # These may change again under the same time, and their shards' names shall show it.
     racy = (known == NOTHING) & ((mtimes > evidence.scan_started_ns - RACY_NANOSECONDS) | evidence.verify_content)
     _hash(clips, racy, evidence.root, hashes)
     refused = _refused(clips, cache, known, rows, evidence)

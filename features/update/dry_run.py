@@ -16,7 +16,7 @@ from features.update.request import Request
 
 
 def describe(request: Request) -> tuple[str, dict[str, Any]]:
-    """Returns what `--dry-run` prints and its figures: clips a class and partition, hours, what would be written."""
+    """Returns what `--dry-run` prints and its figures: clips per class and partition, hours, what would be written."""
     started = time.monotonic()
     update = request.read()
     clips, source = update.changes.clips, update.source

@@ -73,7 +73,7 @@ def make_plan(
         state: number of the committed state, 0 for a new set. It and `root` are part of the names of units, so that
             none is taken for one of other files that had the same names, sizes and times.
         root: where the paths of the clips begin.
-        policies: whether odd clips are used; part of the names where they are not the usual ones.
+        policies: whether clips that have a warning are used; part of the names where they are not the usual ones.
 
     Returns:
         The plan; it depends on the set of clips and on the committed state, and not on the clips' order.

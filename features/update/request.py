@@ -1,4 +1,4 @@
-"""What a featurize is asked for, and what it would do."""
+"""The request of a featurize run, and what it would do."""
 
 import os
 import time
@@ -23,7 +23,7 @@ from features.update.update import Update, check_removal, prepare
 
 @dataclass(frozen=True)
 class Request:
-    """What a featurize is asked for.
+    """The request of a featurize run.
 
     Attributes:
         input: folder, or table that names recordings.
@@ -36,8 +36,8 @@ class Request:
         table_layout: where a table says what.
         label_pattern: what finds the labels in the paths of a folder; None for the first folder below it.
         allow_removal: whether most clips may leave the set, or come from another source.
-        verify_content: whether contents are compared where sizes and times tell that nothing has changed.
-        policies: whether odd clips are used; the clips table says which were.
+        verify_content: whether contents are compared where sizes and times say that nothing has changed.
+        policies: whether clips that have a warning are used; the clips table says which were.
     """
 
     input: str
@@ -64,7 +64,7 @@ class Request:
         return Provenance(dict(self.policies), source.described, {**chosen, **columns})
 
     def read(self) -> Update:
-        """Lists the clips, says what is odd about them, and compares them with the committed state.
+        """Lists the clips, logs what is unusual about them, and compares them with the committed state.
 
         Raises:
             UsageError: the input cannot be used, or the output holds something else.
@@ -90,7 +90,7 @@ class Request:
         return update
 
     def find_clips(self) -> tuple[Source, pa.Table]:
-        """Lists the clips of the input with their groups and partitions, and says what is odd about them."""
+        """Lists the clips of the input with their groups and partitions, and logs what is unusual about them."""
         source = list_clips(
             self.input, self.table_layout, labelled=True, pattern=self.label_pattern, partitioned=self.split is None
         )
@@ -116,10 +116,10 @@ class Request:
         if base.spec.fingerprint != self.spec.fingerprint:
             raise UsageError(
                 f"{self.output} holds features of another spec: {base.spec.differences(self.spec)} "
-                "(there against asked for); give another --output"
+                "(there against requested); give another --output"
             )
         if base.storage_format != self.storage_format:
-            raise UsageError(f"{self.output} is stored as {base.storage_format}; ask for that or give another --output")
+            raise UsageError(f"{self.output} is stored as {base.storage_format}; request that or give another --output")
 
     def _check_source(self, base: Manifest | None, source: Source) -> None:
         if base is None or self.allow_removal:

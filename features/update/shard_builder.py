@@ -39,7 +39,7 @@ class BuildJob:
     """What building the shards of a work list takes beside their numbers.
 
     Attributes:
-        work_list: Parquet file with one row group a shard.
+        work_list: Parquet file with one row group per shard.
         layout: of the feature set.
         root: where the clips' paths begin.
         spec: the front end.

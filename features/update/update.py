@@ -168,7 +168,7 @@ def prepare(
         spec: the front end.
         provenance: what the manifest shall say of the source, of what chose the clips, and of policies.
         scan_started_ns: when the scan began, in nanoseconds since the epoch.
-        verify_content: whether contents are compared where times tell that nothing has changed.
+        verify_content: whether contents are compared where times say that nothing has changed.
 
     Raises:
         RunError: a table of the state cannot be read.
@@ -203,7 +203,7 @@ def prepare(
 
 
 def check_space(update: Update) -> None:
-    """Says how much a run will write; raises `RunError` where the file system has no room for it."""
+    """Logs how much a run will write; raises `RunError` where the file system has no room for it."""
     if not update.todo:
         return
     folder = update.layout.root
@@ -223,7 +223,7 @@ def check_removal(update: Update, limit: int | None) -> None:
 
     Args:
         update: what the run is about to do.
-        limit: number of clips at most that was asked for.
+        limit: largest number of clips that was requested.
     """
     if update.base is None or not update.changes.removed:
         return

@@ -22,7 +22,7 @@ class CachedRow:
         crc32c: CRC-32C of the tensor's bytes.
         content_hash: of the file that it was computed from.
         seconds: duration of the clip before it was fitted.
-        warning: what was odd about the clip, None if nothing.
+        warning: of the clip, None if it has none.
         proven: whether the file is known to have that content; else it is hashed before the row is taken.
     """
 

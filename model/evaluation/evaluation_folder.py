@@ -1,4 +1,4 @@
-"""What an evaluation leaves in a run folder: metrics, the confusion matrix, predictions, and pictures of mistakes."""
+"""What an evaluation writes into a run folder: metrics, the confusion matrix, predictions, and pictures of mistakes."""
 
 import json
 from collections.abc import Iterator

@@ -39,7 +39,7 @@ class Predictions:
 
 
 def predict_rows(network: Executor, rows: Rows) -> Predictions:
-    """Predicts every row, one at least, and shows the progress.
+    """Predicts every row, at least one, and shows the progress.
 
     Raises:
         RunError: a shard is missing or damaged.

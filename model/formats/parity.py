@@ -1,4 +1,4 @@
-"""The proof that an export agrees with the live network, the same for every format."""
+"""The check that an export agrees with the live network, the same for every format."""
 
 import contextlib
 import json

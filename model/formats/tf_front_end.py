@@ -13,7 +13,7 @@ import tensorflow as tf
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import cosine_weights, mel_weights
 
-# The header that tf.audio.decode_wav reads, to the bits a sample: `fmt ` is the first chunk, PCM is 1. `\C` is a byte.
+# The header that tf.audio.decode_wav reads, to the bits per sample: `fmt ` is the first chunk, 1 is PCM, `\C` a byte.
 _PCM_HEADER = rb"RIFF\C{4}WAVEfmt \C{4}\x01\x00\C{12}\x10\x00"
 _PCM_HEADER_BYTES = 36
 

@@ -41,7 +41,7 @@ class ArtifactDescription:
         returns_logits: whether a softmax turns its outputs into probabilities.
         trained_on: partitions that it was trained on.
         network_sha256: of the network's file for Keras, which names this very training.
-        litert_sha256: of its file for LiteRT; None for an artifact of the time before there was one.
+        litert_sha256: of its file for LiteRT; None for an artifact from before there was one.
     """
 
     spec: FeatureSpec
@@ -177,7 +177,7 @@ def read_description(run: str | Path) -> ArtifactDescription:
     if not has_artifact(folder):
         if (folder / "config.json").is_file():
             resume = f"{command_line('model.train')} --resume"
-            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; go on with {resume}, "
+            raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; resume with {resume}, "
                              "or train into a new folder")  # fmt: skip
         raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
                          f"give the --output of {command_line('model.train')}")  # fmt: skip

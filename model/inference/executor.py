@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.litert import BATCH_CLIPS
-from model.inference.tensorflow_setup import load_openvino, without_chatter
+from model.inference.tensorflow_setup import load_openvino, quiet_stderr
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 """Names of the executors, and the packages that they are."""
 
 # What LiteRT writes when all is well.
-_CHATTER = re.compile(r"^(INFO|VERBOSE): ")
+_ROUTINE_MESSAGES = re.compile(r"^(INFO|VERBOSE): ")
 _Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def choose_executor(requested: str) -> str:
-    """Returns the name of an executor: the one that is asked for, or the fastest that is installed for `auto`.
+    """Returns the name of an executor: the one that is requested, or the fastest that is installed for `auto`.
 
     Raises:
         UsageError: it is not installed.
@@ -131,7 +131,7 @@ def load_executor(run: str | Path, name: str = "auto") -> Executor:
 def _litert(content: bytes) -> _Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    with without_chatter(_CHATTER):
+    with quiet_stderr(_ROUTINE_MESSAGES):
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
     taken, given = (

@@ -4,13 +4,13 @@ import re
 import tempfile
 from typing import TYPE_CHECKING
 
-from model.inference.tensorflow_setup import without_chatter
+from model.inference.tensorflow_setup import quiet_stderr
 
 if TYPE_CHECKING:
     import keras
 
 # All that the converter writes about its work; a failure is an exception.
-_EVERYTHING = re.compile("")
+_ALL_MESSAGES = re.compile("")
 
 
 def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
@@ -29,7 +29,7 @@ def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
     module.weights = [weight.value for weight in network.weights]
     signature = tf.TensorSpec((BATCH_CLIPS, *shape, 1), tf.float32)
     module.serve = tf.function(lambda batch: network(batch, training=False), input_signature=[signature])
-    with tempfile.TemporaryDirectory() as folder, without_chatter(_EVERYTHING):
+    with tempfile.TemporaryDirectory() as folder, quiet_stderr(_ALL_MESSAGES):
         tf.saved_model.save(module, folder, signatures=module.serve)
         content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     return content

@@ -1,4 +1,4 @@
-"""Loads TensorFlow without the chatter that it begins with, and OpenVINO without the event that it sends."""
+"""Loads TensorFlow without the messages that it begins with, and OpenVINO without the event that it sends."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ from types import ModuleType
 from features.runtime.log import LOG, is_verbose
 
 # What TensorFlow writes about processors and drivers before its own log level counts.
-_CHATTER = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
+_ROUTINE_MESSAGES = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
 _TELEMETRY = "openvino_telemetry"
 # Standard error and the table of modules belong to the whole process: one thread at a time changes them.
 _process_lock = threading.RLock()
@@ -24,10 +24,10 @@ def load_tensorflow() -> None:
     """Imports TensorFlow and Keras and makes a first computation, which is when accelerators are looked for."""
     if "tensorflow" in sys.modules:
         return
-    # What is loaded stays. To look for garbage among its objects, some 400,000, again and again would cost a training
+    # What is loaded stays. To garbage-collect its objects, some 400,000, again and again would cost a training
     # more time than its reading of shards.
     gc.disable()
-    with without_chatter(_CHATTER):
+    with quiet_stderr(_ROUTINE_MESSAGES):
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -61,9 +61,9 @@ def load_openvino() -> ModuleType:
 
 
 @contextlib.contextmanager
-def without_chatter(pattern: re.Pattern[str]) -> Iterator[None]:
+def quiet_stderr(pattern: re.Pattern[str]) -> Iterator[None]:
     """Holds back the lines of native code on standard error in which `pattern` is found, and lets others through."""
-    # Two that overlapped would leave standard error in a file that is gone: the second would take the first's for it.
+    # Two that overlapped would leave standard error in a deleted file: the second would take the first's for it.
     with _process_lock, tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         kept = os.dup(2)

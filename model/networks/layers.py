@@ -11,7 +11,7 @@ def normalization(mean: float | NDArray[np.float64], variance: float | NDArray[n
     The two are weights, as `adapt` leaves them, so that they count as parameters and are saved with the network.
 
     Args:
-        mean: one number for all values, or a number a band, (bands,), for inputs whose last axis is the bands.
+        mean: one number for all values, or a number per band, (bands,), for inputs whose last axis is the bands.
         variance: likewise.
     """
     bands = np.shape(mean)

@@ -36,7 +36,7 @@ _LEAST_BARS = 4  # fewer would be thicker than they are long
 _NEUTRAL, _OTHER = "black", "0.72"
 # A confusion matrix with more classes has no room for numbers.
 _MOST_NUMBERED = 40
-# Inches: the side of a confusion matrix, as far as its cells are neither too small to be told apart nor too large.
+# Inches: the side of a confusion matrix, as far as its cells are neither too small to be distinguished nor too large.
 _MATRIX, _SMALLEST_CELL, _LARGEST_CELL = 7.0, 0.2, 0.8
 _TITLE_POINTS = 11
 
@@ -95,7 +95,7 @@ def curves_figure(history: list[dict[str, float]]) -> Figure:
     """Draws loss, accuracy and, where measured, recall by epoch: of training, and of validation if there was one.
 
     Args:
-        history: a row an epoch with `epoch`, `loss`, `accuracy`; `recall` and the `val_` columns where they are there.
+        history: a row per epoch with `epoch`, `loss`, `accuracy`; `recall` and the `val_` columns where they are there.
     """
     columns = set().union(*history)
     names = [name for name in _CURVES if name in columns]
@@ -189,7 +189,7 @@ def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) 
 
 
 def windows_figure(windows: Sequence[LabelledWindow], spec: FeatureSpec, title: str) -> Figure:
-    """Draws a row a window: its waveform, its spectrogram, and a bar for each of its ten most probable classes.
+    """Draws a row per window: its waveform, its spectrogram, and a bar for each of its ten most probable classes.
 
     Args:
         windows: one at least.

@@ -38,7 +38,7 @@ class JobSettings:
 
     Attributes:
         network: sha256 of the network.
-        top: labels a window.
+        top: labels per window.
         threshold: probabilities below it are left out.
         executor: name and version of what runs the network.
     """
@@ -142,7 +142,7 @@ class Parts:
         Args:
             number: of the batch.
             labels: what came of it.
-            top: labels a window.
+            top: labels per window.
         """
         crc32c = write_file(self._lines_path(number), score_lines(labels.scores, top), durable=False)
         note = PartNote(
@@ -189,7 +189,7 @@ def open_parts(folder: Path, source: Source, batches: Sequence[Batch], settings:
 
     Args:
         folder: of the parts, which this process has claimed.
-        source: the files, whose sizes and times tell one job from another.
+        source: the files, whose sizes and times distinguish one job from another.
         batches: the plan; another decoder may find other windows.
         settings: all else that the lines of the CSV follow from.
     """

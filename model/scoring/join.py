@@ -62,7 +62,7 @@ class JoinJob:
         outputs: the files to write.
         clips: table of the files, with path and size.
         rejects: files that are in no batch, as they could not be listed or their header could not be read.
-        top: labels a window.
+        top: labels per window.
         policies: whether truncated and silent files are kept.
     """
 

@@ -1,4 +1,4 @@
-"""Labels recordings: decodes their windows, computes their features, and asks a network."""
+"""Labels recordings: decodes their windows, computes their features, and applies a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class LabelJob:
         parts: the job's folder, with the work list, the network and the parts.
         run: absolute path of the run folder that holds the artifact.
         root: where the units' paths begin.
-        top: labels a window.
+        top: labels per window.
         threshold: probabilities below it are left out.
         executor: name of what runs the network.
     """
@@ -66,7 +66,7 @@ def label_windows(
         network: which labels them.
         root: where the units' paths begin.
         units: what to label; their windows together are the batch.
-        top: labels a window.
+        top: labels per window.
         threshold: probabilities below it are left out.
     """
     spec = network.spec

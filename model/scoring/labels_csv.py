@@ -1,4 +1,4 @@
-"""What comes of labelling: scores, and the lines of the labelled CSV."""
+"""The results of labelling: scores, and the lines of the labelled CSV."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,13 +49,13 @@ class Labels:
 
 
 def check_top(top: int, classes: Sequence[str]) -> None:
-    """Raises `UsageError` where a network with these classes cannot give so many labels a window."""
+    """Raises `UsageError` where a network with these classes cannot give so many labels per window."""
     if not 1 <= top <= len(classes):
         raise UsageError(f"--top is 1 to {len(classes)}, the number of classes, not {top}")
 
 
 def csv_header(top: int) -> str:
-    """Returns the first line of a labelled CSV; it has a rank where more than one label a window is asked for."""
+    """Returns the first line of a labelled CSV; it has a rank where more than one label per window is requested."""
     return "path,start_seconds,end_seconds,label,probability" + (",rank" if top > 1 else "") + "\n"
 
 

@@ -69,7 +69,7 @@ def plan_batches(root: str, paths: Iterable[str], spec: FeatureSpec) -> tuple[li
 
 
 def write_batches(path: Path, batches: Iterable[Sequence[WindowUnit]]) -> None:
-    """Writes a work list: a Parquet file with one row group a batch and one row a unit."""
+    """Writes a work list: a Parquet file with one row group per batch and one row per unit."""
     with pq.ParquetWriter(path, _SCHEMA) as writer:
         for batch in batches:
             rows = pa.Table.from_pylist([asdict(unit) for unit in batch], schema=_SCHEMA)

@@ -31,7 +31,7 @@ class Request:
     Attributes:
         run: the run folder whose model labels.
         paths: of the files, escaped as `features.sources.folder.escape_path` does.
-        top: labels a window.
+        top: labels per window.
         plot: the picture, or None.
     """
 
@@ -48,7 +48,7 @@ def check(request: Request, classes: list[str]) -> None:
 
 
 def predict(request: Request, output: TextIO) -> dict[str, Any]:
-    """Writes the labels of every window of the files, and draws the first windows where a picture is asked for.
+    """Writes the labels of every window of the files, and draws the first windows where a picture is requested.
 
     Args:
         request: what to label.

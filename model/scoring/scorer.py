@@ -28,13 +28,13 @@ RunBatches = Callable[[LabelJob, Mapping[int, int]], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What a scoring is asked for.
+    """The request of a scoring.
 
     Attributes:
         run: the run folder whose model labels.
         input: folder of recordings, one file, or table that names files.
         output: the CSV.
-        top: labels a window.
+        top: labels per window.
         threshold: probabilities below it are left out.
         table_layout: where a table says which files; nothing else is read from it.
         policies: whether truncated and silent files are used.
@@ -70,7 +70,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     """Labels every window of the input into the CSV.
 
     Args:
-        request: what is asked for.
+        request: input, model, output and options of the scoring.
         run: labels the batches that no earlier run has finished; not called where all are finished.
 
     Returns:
@@ -99,7 +99,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         parts = open_parts(outputs.parts, source, batches, settings)
         if todo := parts.unfinished(len(batches)):
             if len(todo) < len(batches):
-                LOG.info("going on where an interrupted run stopped: %d of %d batches are there",
+                LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",
                          len(batches) - len(todo), len(batches))  # fmt: skip
             write_file(parts.network, read_litert(request.run, description))
             job = LabelJob(

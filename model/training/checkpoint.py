@@ -1,4 +1,4 @@
-"""The state of a training when an epoch ends, from which it goes on to the same bits as one that never stopped.
+"""The state of a training when an epoch ends, from which it resumes to the same bits as one that never stopped.
 
 What is kept: all variables of the network, among them the states of the dropout generators, those of the optimizer,
 and the history. The order of the clips follows from seed and epoch, when to stop from the history: there is no other
@@ -37,7 +37,7 @@ class Checkpoint:
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps the last state and the best weights, and ends a training that gets no better.
+    """Keeps the last state and the best weights, and ends a training that does not improve any more.
 
     A checkpoint is a folder that is whole or not there, and what it replaces goes only afterwards.
     """

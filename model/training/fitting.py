@@ -52,7 +52,7 @@ class Training:
 
         Raises:
             UsageError: nothing can be held out to validate on, or more epochs have ended in the run folder than are
-                asked for.
+                requested.
         """
         self._run, self._manifest, self._settings = run, manifest, settings
         self._network = network(settings.network)
@@ -126,7 +126,7 @@ class Training:
             write_history(run / "history.csv", history)
         if not self.has_ended:
             if history:
-                LOG.info("going on after epoch %d", len(history))
+                LOG.info("resuming after epoch %d", len(history))
             recorder = Recorder(run / "history.csv", history, settings.epochs, settings.batch_size, len(self.training))
             with own_errors(self.training, self.validation):
                 self.model.fit(

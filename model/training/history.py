@@ -1,4 +1,4 @@
-"""The history of a training: a line of numbers an epoch, from which follow the best epoch and when to stop."""
+"""The history of a training: a line of numbers per epoch, from which follow the best epoch and when to stop."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ Row = dict[str, float]
 
 
 def read_history(path: Path) -> list[Row]:
-    """Reads `history.csv`: a dictionary of numbers an epoch."""
+    """Reads `history.csv`: a dictionary of numbers per epoch."""
     with open(path, encoding="utf-8", newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
@@ -46,7 +46,7 @@ def best_epoch(rows: list[Row]) -> int | None:
 
 
 def should_stop(rows: list[Row], patience: int) -> bool:
-    """Returns whether a training has nothing to win from another epoch.
+    """Returns whether a training gains nothing from another epoch.
 
     So it is where so many epochs as the patience, if that is not 0, have passed since the best one; and after a loss
     that is not finite, since the weights are then lost.

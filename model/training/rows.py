@@ -76,14 +76,14 @@ class Rows:
             self._kept[shard.name] = rows
         return rows
 
-    def lend(self) -> NDArray[np.uint8] | None:
+    def take_buffer(self) -> NDArray[np.uint8] | None:
         """Returns memory to read any of the shards into; None where what is read is kept."""
         if self.in_memory:
             return None
         return self._memory.pop() if self._memory else np.empty(max(shard.bytes for shard in self.shards), np.uint8)
 
-    def take_back(self, memory: NDArray[np.uint8] | None) -> None:
-        """Takes memory back that was lent and is no longer in use."""
+    def return_buffer(self, memory: NDArray[np.uint8] | None) -> None:
+        """Takes memory of `take_buffer` back that is no longer in use."""
         if memory is not None:
             self._memory.append(memory)
 
@@ -138,7 +138,7 @@ def batches(
 
     Args:
         rows: what to stream.
-        batch_size: rows a batch; the last one may be smaller.
+        batch_size: rows per batch; the last one may be smaller.
         seed: of the shuffling, None for the order of the manifest.
         epoch: number of the epoch.
         buffer_rows: see `epoch_order`; None for four full shards.
@@ -158,18 +158,18 @@ def batches(
         def start(group: Group | None) -> tuple[Group, list[NDArray[np.uint8] | None], list[Future[ShardRows]]] | None:
             if group is None:
                 return None
-            lent = [rows.lend() for _ in group.shards]
-            parts = zip(group.shards, lent, strict=True)
-            return group, lent, [pool.submit(rows.read, shards[number], memory) for number, memory in parts]
+            buffers = [rows.take_buffer() for _ in group.shards]
+            parts = zip(group.shards, buffers, strict=True)
+            return group, buffers, [pool.submit(rows.read, shards[number], memory) for number, memory in parts]
 
         pending = start(next(groups, None))
         while pending:
-            group, lent, reading = pending
+            group, buffers, reading = pending
             read = [future.result() for future in reading]
             # The group before this one is let go of here, before the next is read.
             tensors, labels = [part.tensors for part in read], [rows.class_ids(part) for part in read]
             pending = start(next(groups, None))
-            for place, row in zip(*group.order.T.tolist(), strict=True):  # pairs would be garbage to be looked for
+            for place, row in zip(*group.order.T.tolist(), strict=True):  # pairs would be garbage-collected
                 features[filled, ..., 0] = tensors[place][row]
                 ids[filled] = labels[place][row]
                 filled += 1
@@ -178,8 +178,8 @@ def batches(
                     left -= filled
                     filled = 0
                     features, ids = _empty(min(batch_size, left), spec.shape)
-            for memory in lent:
-                rows.take_back(memory)
+            for memory in buffers:
+                rows.return_buffer(memory)
 
 
 def steps(rows: Rows, batch_size: int) -> int:

@@ -1,4 +1,4 @@
-"""The run folder's record of how a training was made, and whether another may go on with it."""
+"""The run folder's record of how a training was made, and whether another may resume it."""
 
 import hashlib
 import json
@@ -65,12 +65,12 @@ def check_new(run: Path) -> None:
     """Raises `UsageError` where there is something already that a new run would mix with."""
     if not _is_new(run):
         if (run / CONFIG).is_file() and not has_artifact(run):
-            raise UsageError(f"the training in {run} did not end; add --resume to go on, or give another --output")
+            raise UsageError(f"the training in {run} did not end; add --resume to continue, or give another --output")
         raise UsageError(f"{run} exists already; give another --output, or remove it")
 
 
 def check_resume(run: Path, config: dict[str, Any], manifest: Manifest, settings: Settings) -> None:
-    """Raises `UsageError` where a training cannot go on in a run folder, since it would be another training."""
+    """Raises `UsageError` where a training cannot resume in a run folder, since it would be another training."""
     difference = settings.difference(config["settings"])
     if difference:
         raise UsageError(f"{run} was begun with {difference}; leave that out, or give another --output")
@@ -83,7 +83,7 @@ def check_resume(run: Path, config: dict[str, Any], manifest: Manifest, settings
 
 
 def warn_of_versions(config: dict[str, Any], versions: dict[str, str]) -> None:
-    """Says where a training goes on under other libraries: the bits of its weights may then differ."""
+    """Warns where a training resumes under other libraries: the bits of its weights may then differ."""
     earlier = config.get("versions", {})
     changed = [name for name, value in (library_versions() | versions).items() if earlier.get(name) != value]
     if changed:
@@ -91,7 +91,7 @@ def warn_of_versions(config: dict[str, Any], versions: dict[str, str]) -> None:
 
 
 def settings_of(run: Path, manifest: Manifest) -> Settings | None:
-    """Returns the settings of a run; None without a record, or where the set has other rows than it learnt from."""
+    """Returns the settings of a run; None without a record, or where the set has other rows than it was trained on."""
     try:
         config = read_config(run)
     except UsageError:  # a run folder takes no more than its model to be used

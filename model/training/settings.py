@@ -30,10 +30,10 @@ class Settings:
 
     Attributes:
         network: name of the network.
-        epochs: how often the training partition is gone through at most.
-        batch_size: clips a step.
+        epochs: how often the training partition is read at most.
+        batch_size: clips per step.
         learning_rate: of Adam (Kingma and Ba, 2015).
-        patience: epochs without a smaller validation loss before training stops; 0 goes on to the end.
+        patience: epochs without a smaller validation loss before training stops; 0 trains to the end.
         seed: of weights, dropout and order.
         train_on: partitions trained on.
         validate_on: partitions that the best weights are chosen by; none for the last weights; None for `validation`

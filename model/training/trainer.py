@@ -23,7 +23,7 @@ def train(
         output: the run folder, new or empty.
         given: settings that differ from the defaults; on resuming, from those that the run was begun with.
         keep_in_memory: `on`, `off`, or `auto` for where the set fits; it changes the speed alone.
-        resume: whether a run folder that is there goes on after its last whole epoch, to the same bits as a run that
+        resume: whether a run folder that is there continues after its last whole epoch, to the same bits as a run that
             was never interrupted. Its number of epochs alone may change, to a larger one.
 
     Returns:
@@ -42,7 +42,7 @@ def train(
         config, settings = _begin(run, features, manifest, given, resume)  # another may have trained in between
         warn_of_test(manifest, settings, settings.test_on)
         if resume and not config:
-            LOG.info("nothing to go on with in %s: the training begins", output)
+            LOG.info("nothing to resume in %s: the training begins", output)
         # TensorFlow takes seconds to load: what can be refused was refused before.
         load_tensorflow()
         from model.training.fitting import VERSIONS, Training, run_training
@@ -59,7 +59,7 @@ def train(
 def _begin(
     run: Path, features: str, manifest: Manifest, given: SettingsGiven, resume: bool
 ) -> tuple[dict[str, Any] | None, Settings]:
-    """Returns the record of the training that goes on, None for a new one, and its settings.
+    """Returns the record of the training that is resumed, None for a new one, and its settings.
 
     Raises:
         UsageError: it cannot be done; see `train`.

@@ -2,7 +2,7 @@
 
 Elements are numbers of planned batches. Beam's own batching goes by the clock, which would change a network's last
 digits from run to run; here each element is a batch of its own. A handler, a network and a DoFn may be used by several
-threads of a process at once, as a runner with several slots a process does.
+threads of a process at once, as a runner with several slots per process does.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

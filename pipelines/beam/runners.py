@@ -53,9 +53,9 @@ def run_units(
 
 
 def _wait(pipeline: beam.Pipeline, workers: Workers | None) -> None:
-    """Runs a pipeline in a thread of its own, so that Ctrl-C and the death of a worker end the wait for it.
+    """Runs a pipeline in a thread of its own, so that Ctrl-C and the end of a worker end the wait for it.
 
-    Beam alone would wait for ever for a worker process that died, and takes an interrupt for an error of the pipeline.
+    Beam alone would wait forever for a worker process that died, and takes an interrupt for an error of the pipeline.
     """
     failures: list[BaseException] = []
 
@@ -98,7 +98,7 @@ def _local_runner(options: PipelineOptions, workers: Workers | None) -> FnApiRun
 
 @Environment.register_urn(_WORKERS_URN, bytes)
 class _ForkedWorkers(Environment):
-    """Tells Beam that its workers are those of `pipelines.beam.workers`."""
+    """Makes Beam take its workers from `pipelines.beam.workers`."""
 
     def to_runner_api_parameter(self, context: object) -> tuple[str, bytes]:
         return _WORKERS_URN, b""

@@ -19,7 +19,7 @@ from features.runtime.parent_watch import end_with_parent
 def main() -> None:
     """Forks workers and waits for them; ends with the exit code of the first that fails, 128 more than its signal."""
     driver, count, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    # What is loaded stays: to look for garbage among it would take time, and make copies of what workers share.
+    # What is loaded stays: to garbage-collect it would take time, and make copies of what workers share.
     gc.disable()
     from apache_beam.runners.worker import sdk_worker_main
 
@@ -28,7 +28,7 @@ def main() -> None:
     else:
         import pipelines.beam.build_shards  # noqa: F401
     gc.freeze()
-    # A process of one thread, or a fork of it might wait for ever for what another thread held.
+    # A process of one thread, or a fork of it might wait forever for what another thread held.
     forked = 0
     for line in islice(sys.stdin, count):
         if os.fork() == 0:

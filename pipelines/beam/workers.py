@@ -21,7 +21,7 @@ class Workers:
         """Starts the process.
 
         Args:
-            count: number of workers that will be asked for.
+            count: number of workers that will be requested.
             command: `featurize` or `score`, whose pipeline they work for.
         """
         self.count = count
@@ -33,7 +33,7 @@ class Workers:
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None if is_verbose() else subprocess.DEVNULL,
             env=python_environment(OPENBLAS_NUM_THREADS="1"),
         )  # fmt: skip
-        self._input = cast(IO[bytes], self._process.stdin)  # a pipe, as asked for above
+        self._input = cast(IO[bytes], self._process.stdin)  # a pipe, as requested above
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Has a worker forked; raises `OSError` where the process that does it has ended."""

@@ -1,4 +1,4 @@
-"""Public archives of recordings: where each lies, what proves it whole, and how it is unpacked safely."""
+"""Public archives of recordings: where each lies, what its content is checked by, and how it is unpacked safely."""
 
 import gzip
 import re

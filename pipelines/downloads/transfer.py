@@ -1,4 +1,4 @@
-"""Fetches an archive over HTTP, and goes on where an earlier try stopped."""
+"""Fetches an archive over HTTP, and resumes where an earlier try stopped."""
 
 import contextlib
 import http.client
@@ -23,11 +23,11 @@ _WHOLE, _PART, _NO_SUCH_RANGE = 200, 206, 416
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is waited for, and how often.
+    """How long to wait for a server, and how often to try.
 
     Attributes:
         timeout_seconds: for a connection, and for more bytes to come.
-        pauses_seconds: before each new connection after one that broke off; a megabyte more begins them anew.
+        pauses_seconds: before each new connection after one that broke off; a further megabyte begins them anew.
     """
 
     timeout_seconds: float = 30.0
@@ -42,7 +42,7 @@ class _BrokenError(Exception):
 
 
 class _UnreachableError(_BrokenError):
-    """There was none."""
+    """No connection was made."""
 
 
 class _NoSuchRangeError(Exception):
@@ -50,14 +50,14 @@ class _NoSuchRangeError(Exception):
 
 
 class _WrongAnswerError(Exception):
-    """The server does not give what was asked for."""
+    """The server does not give what was requested."""
 
 
 def fetch(archive: Archive, file: BinaryIO, way_out: str, patience: Patience) -> int:
     """Completes the file of an archive with what its server has of it.
 
-    A connection that breaks off is made anew after growing pauses. A server that knows no ranges is asked for the
-    whole again; what was there is given up only for an answer that announces as many bytes as the archive has.
+    A connection that breaks off is made anew after growing pauses. From a server that knows no ranges the whole is
+    requested again; what was there is given up only for an answer that announces as many bytes as the archive has.
 
     Args:
         archive: says where it lies and how many bytes it has; never more are written.
@@ -69,7 +69,7 @@ def fetch(archive: Archive, file: BinaryIO, way_out: str, patience: Patience) ->
         The number of bytes that came.
 
     Raises:
-        RunError: the server cannot be reached, answers with an error or with something that was not asked for, has
+        RunError: the server cannot be reached, answers with an error or with something that was not requested, has
             another size, or broke off too often.
     """
     received = failures = 0
@@ -100,7 +100,7 @@ def fetch(archive: Archive, file: BinaryIO, way_out: str, patience: Patience) ->
             if failures == len(patience.pauses_seconds):
                 raise RunError(
                     f"the connection to {archive.host} broke off {failures + 1} times, last at {done:,} of "
-                    f"{archive.bytes:,} bytes: {error}; run this again to go on from there"
+                    f"{archive.bytes:,} bytes: {error}; run this again to resume from there"
                 ) from error
             pause = patience.pauses_seconds[failures]
             failures += 1
@@ -179,7 +179,7 @@ def _first_byte(response: http.client.HTTPResponse, archive: Archive, done: int)
         if done and response.length is None:  # a login page, as likely as the archive
             raise _WrongAnswerError(
                 f"{archive.host} sends something of unknown length for {archive.url}, where bytes "
-                f"{done}-{archive.bytes - 1}/{archive.bytes} were asked for; what was fetched before is kept"
+                f"{done}-{archive.bytes - 1}/{archive.bytes} were requested; what was fetched before is kept"
             )
     elif response.status == _PART and done:
         header = response.headers.get("Content-Range", "")
@@ -189,7 +189,7 @@ def _first_byte(response: http.client.HTTPResponse, archive: Archive, done: int)
         if not match or int(match[1]) != done or not done <= int(match[2]) < archive.bytes:
             raise _WrongAnswerError(
                 f"{archive.host} sends {header[:80]!r}, where bytes {done}-{archive.bytes - 1}/{archive.bytes} were "
-                "asked for"
+                "requested"
             )
         first, length = done, int(match[2]) + 1 - done
     else:
@@ -207,7 +207,7 @@ def _check_total(total: str, archive: Archive) -> None:
 
 
 def _read(response: http.client.HTTPResponse, most: int) -> bytes:
-    """Returns what has come, at least a byte; none where that is all, or none is asked for."""
+    """Returns what has come, at least a byte; none where that is all, or none is requested."""
     try:
         return response.read1(most) if most else b""
     except (OSError, http.client.HTTPException) as error:

@@ -35,7 +35,7 @@ class Speaker:
     Attributes:
         variant: Name of the variant voice, a file of espeak-ng-data/voices/!v.
         accent: Name of the language voice that the variant is put on.
-        rate_wpm: Speaking rate in words a minute.
+        rate_wpm: Speaking rate in words per minute.
         pitch: Pitch on eSpeak's scale of 0 to 99.
         partition: "training", "validation", "testing" or "unseen".
     """
@@ -48,7 +48,7 @@ class Speaker:
 
     @property
     def identifier(self) -> str:
-        """Eight hex digits that stand for the voice in file names, as in Speech Commands."""
+        """Eight hexadecimal digits that stand for the voice in file names, as in Speech Commands."""
         voice = f"{self.variant}|{self.accent}|{self.rate_wpm}|{self.pitch}"
         return hashlib.sha256(voice.encode()).hexdigest()[:8]
 

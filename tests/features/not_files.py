@@ -1,4 +1,4 @@
-"""What may stand where a file of sound was listed, and a limit for what would wait for it for ever."""
+"""What may stand where a file of sound was listed, and a limit for what would wait for it forever."""
 
 import contextlib
 import os

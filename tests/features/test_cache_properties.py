@@ -82,7 +82,7 @@ POINTS: dict[str, tuple[Any, str, int]] = {
     "fsync": (os, "fsync", 14),
     "replace": (os, "replace", 8),
     "unlink": (os, "unlink", 9),
-    "diary": (examples, "append_run", 1),
+    "run log": (examples, "append_run", 1),
 }
 
 
@@ -185,7 +185,7 @@ class SourceFolder:
             status, content = (self.root / place).stat(), (self.root / place).read_bytes()
             sightings = self.seen.get((place, status.st_size, status.st_mtime_ns), {})
             row = committed.get(escape_path(os.fsencode(place)))
-            if row and not row.may_heal and (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns):
+            if row and not row.retryable and (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns):
                 sightings = {other: when for other, when in sightings.items() if content_hash(other) == row.content}
             hidden |= any(other != content and status.st_mtime_ns <= when - RACY_NS
                           for other, when in sightings.items())  # fmt: skip
@@ -264,7 +264,7 @@ def edit(source: SourceFolder, folder: Path, kind: str, one: int, two: int) -> b
         path.unlink()
     elif kind == "break":
         source.write(place, BROKEN[two % len(BROKEN)])
-    elif kind == "heal":
+    elif kind == "mend":
         broken = [name for name in files if (source.root / name).read_bytes() in BROKEN]
         if not broken:
             return False
@@ -297,7 +297,7 @@ def edit_set(folder: Path, kind: str, one: int) -> bool:
     path = {
         "lose shard": manifest.layout(folder).shard(shard.name),
         "lose report": manifest.layout(folder).report(shard.name),
-        "lose diary": folder / "runs.jsonl",
+        "lose run log": folder / "runs.jsonl",
         "lose rejects": folder / manifest.rejects_file,
     }[kind]
     there = path.exists()
@@ -305,16 +305,16 @@ def edit_set(folder: Path, kind: str, one: int) -> bool:
     return there
 
 
-SET_EDITS = ("lose shard", "lose report", "lose diary", "lose rejects", "prune")
+SET_EDITS = ("lose shard", "lose report", "lose run log", "lose rejects", "prune")
 EDITS = (
     "nothing", "add", "add now", "grow", "change", "change, same size", "change, same time", "touch", "relabel",
-    "rename", "rename ending", "rename class", "swap", "copy", "remove", "break", "heal", "lists", "stray", *SET_EDITS,
+    "rename", "rename ending", "rename class", "swap", "copy", "remove", "break", "mend", "lists", "stray", *SET_EDITS,
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a set has of a clip, or of a file that is none: the hash of its content, the bytes of its features."""
+    """What a set has of a clip, or of a file that is not one: the hash of its content, the bytes of its features."""
 
     path: str
     content: str
@@ -326,7 +326,7 @@ class Row:
     others: tuple[Any, ...] = ()
     tensor: bytes = b""
     usable: bool = True
-    may_heal: bool = False
+    retryable: bool = False
     shard: str = ""
 
     @property
@@ -366,7 +366,7 @@ def shard_rows(path: Path, storage_format: str) -> list[tuple[bytes, str, int, s
 
 
 def rows_of(folder: Path, manifest: Manifest) -> dict[str, Row]:
-    """Reads a whole set, and proves that its tables, its shards and their places tell the same."""
+    """Reads a whole set, and checks that its tables, its shards and their places agree."""
     lines = read_parquet(folder / manifest.clips_file).to_pylist()
     rows = {}
     numbers = {shard.name: 0 for shard in manifest.all_shards}
@@ -422,8 +422,8 @@ def known_to(folder: Path, manifest: Manifest) -> dict[str, Row]:
     for reject in rejects_of(folder, manifest):
         if reject["stage"] != "scan":
             path, size, mtime_ns = reject["path"], int(reject["size"]), int(reject["mtime_ns"])
-            may_heal = reject["reason"] in RETRYABLE
-            rows[path] = Row(path, reject["content_hash"], size, mtime_ns, usable=False, may_heal=may_heal)
+            retryable = reject["reason"] in RETRYABLE
+            rows[path] = Row(path, reject["content_hash"], size, mtime_ns, usable=False, retryable=retryable)
     return rows
 
 
@@ -444,7 +444,7 @@ class Expected:
 
     @classmethod
     def of(cls, before: dict[str, Row], now: dict[str, Row]) -> "Expected":
-        result = cls(tried={path for path in now if path in before and before[path].may_heal})
+        result = cls(tried={path for path in now if path in before and before[path].retryable})
         same = {path for path, row in now.items() if path in before and before[path].content == row.content}
         same -= result.tried
         lost: dict[tuple[str, str], list[Row]] = {}
@@ -489,7 +489,7 @@ class History:
         done = edit(self.source, self.folder, kind, one, two)
         if done and kind == "lose rejects":
             self.rejects = None
-            self.before = {path: replace(row, may_heal=not row.usable) for path, row in self.before.items()}
+            self.before = {path: replace(row, retryable=not row.usable) for path, row in self.before.items()}
         self.met[kind] += done
 
     def featurize(self, patch: pytest.MonkeyPatch, verify: bool) -> tuple[Update, Manifest] | SoundmillError:
@@ -623,7 +623,7 @@ class History:
         states = [path.read_text(encoding="utf-8") for path in (self.folder / MANIFEST, *self.folder.glob("states/*"))
                   if path.suffix == ".json" and path.exists()]  # fmt: skip
         named = set().union(*(names_of(Manifest.from_json(text, "")) for text in states))
-        # A report is no part of a state.
+        # A report is not part of a state.
         paths = (self.folder / name for name in named if not name.startswith("reports/"))
         return {str(path): path.read_bytes() for path in paths if path.exists()}
 

@@ -93,7 +93,7 @@ def states_of(folder: Path) -> dict[int, Manifest]:
 
 
 def read_all(folder: Path, manifest: Manifest) -> int:
-    """Reads all that a state names, and proves it; returns the number of rows."""
+    """Reads all that a state names, and checks it; returns the number of rows."""
     shards = manifest.all_shards
     for shard in shards:
         assert len(read_shard(manifest.layout(folder), shard, manifest.spec).paths) == shard.rows
@@ -246,7 +246,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_go(base, tmp_path, capsys
     assert listed == (gone if "--verbose" in arguments else set())
 
 
-def test_unreferenced_files_are_told_apart(base):
+def test_unreferenced_files_are_distinguished(base):
     folder = base / "set"
     states = states_of(folder)
     lone = f"shards/training-{DIGEST}.tfrecord"
@@ -384,7 +384,7 @@ def test_leftovers_of_killed_runs_go_and_foreign_files_stay(base, capsys):
     assert f"Removed {len(LEFTOVERS)} files ({10 * len(LEFTOVERS)} bytes) from {folder}." in text
     assert "Not the set's own, so left alone: clips-000001.parquet, " in text
     assert names_that_may_go(folder) == mine | set(FOREIGN)
-    # Folders are told as one.
+    # Folders count as one.
     found = prune(folder, 0, DAY_NS).inventory.foreign
     assert len(found) == len(FOREIGN)
     assert {"other/", "shards/deep/", "shards/w\\xffrong"} < set(found)
@@ -395,13 +395,13 @@ def test_links_are_not_followed(base, tmp_path, capsys):
     prune(folder, 0, 0)
     outside.mkdir()
     name = f"training-{DIGEST}"
-    (outside / f"{name}.tfrecord").write_bytes(b"somebody else's")
+    (outside / f"{name}.tfrecord").write_bytes(b"not the set's")
     (folder / "shards" / f"{name}.tfrecord").symlink_to(outside / f"{name}.tfrecord")
     (folder / "shards" / "nowhere").symlink_to(outside / "nowhere")
     (folder / "work").symlink_to(outside)
-    (outside / "units-1.parquet").write_bytes(b"somebody else's")
+    (outside / "units-1.parquet").write_bytes(b"not the set's")
     (outside / "repair" / "shards").mkdir(parents=True)
-    (outside / "repair" / "shards" / f"{name}.tfrecord").write_bytes(b"somebody else's")
+    (outside / "repair" / "shards" / f"{name}.tfrecord").write_bytes(b"not the set's")
     make_old(folder)
     before = tree(folder)
     assert call("features.prune", folder, "--min-age", 0) == 0
@@ -497,7 +497,7 @@ def test_a_commit_that_did_not_end_leaves_no_earlier_state(base, monkeypatch):
 
 
 def test_a_state_that_was_put_back_keeps_what_it_names(base):
-    """Somebody went back to state 3: that is committed, and 4 is no earlier one."""
+    """The manifest of state 3 was put back: that is committed, and 4 is not an earlier one."""
     folder = base / "set"
     shutil.copy(folder / state_file(3), folder / MANIFEST)
     make_old(folder)

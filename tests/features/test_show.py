@@ -140,7 +140,7 @@ def line_with(start: str, folder: Path) -> str:
     return line
 
 
-def test_earlier_states_and_what_can_be_pruned_are_told(grown_set):
+def test_earlier_states_and_what_can_be_pruned_are_shown(grown_set):
     assert line_with("state  ", grown_set) == "state       3, format tfrecord; 2 earlier ones are still there, 1 to 2"
     old = [path for path in grown_set.rglob("*") if path.is_file()]
     lone = grown_set / "shards" / "training-0123456789abcdef01234567.tfrecord"
@@ -166,7 +166,7 @@ def test_earlier_states_and_what_can_be_pruned_are_told(grown_set):
     assert "features.prune" not in "".join(lines_of(described(grown_set)))
 
 
-def test_an_earlier_state_that_cannot_be_read_is_told(grown_set, capsys):
+def test_an_earlier_state_that_cannot_be_read_is_reported(grown_set, capsys):
     state = grown_set / "states" / "manifest-000001.json"
     state.write_text("{")
     assert call("features.show", grown_set) == 0
@@ -178,11 +178,11 @@ def test_an_earlier_state_that_cannot_be_read_is_told(grown_set, capsys):
     assert figures["earlier_states"] == [1, 2]
 
 
-def test_the_last_runs_are_told(grown_set):
+def test_the_last_runs_are_shown(grown_set):
     table = [line.split() for line in history_lines(read_runs(Layout(grown_set, "tfrecord")))]
     assert table[0] == ["runs", "4,", "the", "latest", "last"]
     assert " ".join(table[1]) == "scan begun state clips computed copied kept removed rejected seconds hit rate"
-    # Of this helper's lines; those of the command tell all.
+    # Of this helper's lines; those of the command have all.
     assert [row[2:] for row in table[2:]] == [
         [state, "-", computed, "0", kept, "0", "-", "-", "-"]
         for state, computed, kept in (("1", "4", "0"), ("1", "0", "4"), ("2", "2", "4"), ("3", "1", "6"))
@@ -192,7 +192,7 @@ def test_the_last_runs_are_told(grown_set):
     assert figures["runs"] == read_runs(Layout(grown_set, "tfrecord"))
 
 
-def test_the_runs_of_the_command_are_told_in_full(feature_set, tmp_path, capsys):
+def test_the_runs_of_the_command_are_shown_in_full(feature_set, tmp_path, capsys):
     assert call("features.show", feature_set, "--summary", tmp_path / "summary.json") == 0
     lines = capsys.readouterr().out.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("runs  "))
@@ -228,9 +228,9 @@ def test_the_lines_of_older_versions_and_of_other_hands_are_shown():
     assert lines[2].split() == ["-", "1", "5", "2", "-", "3", "-", "0", "1.2", "60.0", "%"]
     assert [line.split() for line in lines[3:]] == [["-"] * 10] * 2
     repair = {"state": 3, "clips": 5, "repaired": 2, "scan_started_ns": None}
-    told = " ".join(history_lines([repair])[-1].split())
-    assert told == "- 3 5 - - - - - - - a repair: 2 shards have other bytes"
-    assert history_lines([]) == ["runs        none is written down"]
+    row_text = " ".join(history_lines([repair])[-1].split())
+    assert row_text == "- 3 5 - - - - - - - a repair: 2 shards have other bytes"
+    assert history_lines([]) == ["runs        none is recorded"]
 
 
 def test_a_file_that_goes_away_meanwhile_is_not_counted(grown_set, monkeypatch):
@@ -271,7 +271,7 @@ def test_the_overview_shows_three_clips_a_class(words_set):
     assert any("61 clips in 3 classes" in title for title in titles(figure))
 
 
-def test_ten_folds_are_told_apart(words_set):
+def test_ten_folds_are_distinguished(words_set):
     description, examples, _ = shown(words_set)
     folds = [f"fold-{number}" for number in range(1, 11)]
     shards = description.manifest.partitions["training"]
@@ -360,7 +360,7 @@ def test_the_clips_shown_are_of_different_groups_where_there_are_some():
 STEREO = np.stack([sine(440, 96_000, 48_000), -0.5 * sine(440, 96_000, 48_000)], axis=1)
 
 
-def test_a_comparison_tells_what_becomes_of_a_stereo_file(tmp_path, capsys, words_set):
+def test_a_comparison_says_what_becomes_of_a_stereo_file(tmp_path, capsys, words_set):
     path, picture = tmp_path / "stereo.wav", tmp_path / "compare.png"
     soundfile.write(path, STEREO, 48_000, subtype="PCM_24")
     summary = tmp_path / "summary.json"
@@ -370,8 +370,8 @@ def test_a_comparison_tells_what_becomes_of_a_stereo_file(tmp_path, capsys, word
     assert "channels 2 1" in text
     assert "duration 2.0000 s 0.2500 s" in text
     assert "peak -6.0 dBFS -18.1 dBFS" in text
-    assert "the mean of 2 channels is heard" in text
-    assert "0.000 to 0.250 s of 2.000 s are heard, the rest is cut" in text
+    assert "the mean of 2 channels is used" in text
+    assert "0.000 to 0.250 s of 2.000 s are used, the rest is cut" in text
     assert str(picture) in text
     assert picture.read_bytes().startswith(b"\x89PNG")
     figures = json.loads(summary.read_text())
@@ -388,17 +388,17 @@ def test_the_picture_of_a_comparison(tmp_path):
         "channel 1\n(left)", "channel 2\n(right)", "frequency (Hz)", "dB of a full-scale sine", "mono",
         "frequency (Hz)", "dB of a full-scale sine", "frequency (Hz)",
     ]  # fmt: skip
-    original, heard = figure.axes[2], figure.axes[5]
+    original, fitted = figure.axes[2], figure.axes[5]
     assert original.get_ylim() == (0, 24_000)
-    assert heard.get_ylim() == (0, 4_000)
+    assert fitted.get_ylim() == (0, 4_000)
     assert original.get_xlim() == (0, 2)
-    assert heard.get_xlim() == (0, 0.25)
-    assert original.images[0].get_clim() == heard.images[0].get_clim()
+    assert fitted.get_xlim() == (0, 0.25)
+    assert original.images[0].get_clim() == fitted.images[0].get_clim()
     assert [text.get_text() for text in figure.axes[0].texts] == ["cut"]
-    assert "4,000 Hz: above is not heard" in [text.get_text() for text in original.texts]
+    assert "4,000 Hz: above is not used" in [text.get_text() for text in original.texts]
     heads = [axes.get_title(loc="left") for axes in figure.axes]
     assert heads[0].startswith("original: 48,000 Hz, 2 channels, 2.000 s, -0.500 to 0.500")
-    assert heads[4].startswith("heard: 8,000 Hz, mono, 0.250 s")
+    assert heads[4].startswith("used: 8,000 Hz, mono, 0.250 s")
     assert not misplaced(figure)
 
 
@@ -431,7 +431,7 @@ def test_padding_is_shaded_and_no_text_is_cut_off(tmp_path, frames, channels, sp
 
 @pytest.mark.parametrize("crop", ["start", "centre"])
 @pytest.mark.parametrize(("frames", "rate_hz"), [(20_001, 8_000), (30_000, 11_025), (1_000, 44_100), (11_024, 44_100)])
-def test_the_part_that_is_called_heard_is_the_one_that_is(tmp_path, crop, frames, rate_hz):
+def test_the_part_that_is_called_used_is_the_one_that_is(tmp_path, crop, frames, rate_hz):
     spec = changed(SMALL, crop=crop)
     path = str(write_wav(tmp_path / "sound.wav", noise(frames), rate_hz))
     info = probe(path)
@@ -495,7 +495,7 @@ def test_the_command_has_help_and_codes(tmp_path):
     ["audiofile__aiff_stereo_24bit_44100.aif", "made__yes_5.1_wavex.wav", "mutagen__48k-2ch-s16-silence.aif",
      "lhotse__stereo.mp3", "scipy__test-8000Hz-be-3ch-5S-24bit.wav", "made__yes_384k.wav"],
 )  # fmt: skip
-def test_odd_files_are_compared(data, name):
+def test_damaged_files_are_compared(data, name):
     path = data / "odd_audio" / name
     samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     comparison = compare(str(path), STFT)

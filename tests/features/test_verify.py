@@ -1,4 +1,4 @@
-"""A set is proved whole, each kind of damage is named, and what can be made again is, to the byte."""
+"""A set is checked as a whole, each kind of damage is named, and what can be made again is, to the byte."""
 
 import hashlib
 import json
@@ -87,7 +87,7 @@ def own(tmp_path, recordings, small_shards):
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files of a set but for the lock, which is no content."""
+    """All files of a set but for the lock, which is not content."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -201,7 +201,7 @@ def garble_the_report(folder: Path, shard: Shard) -> str:
 def take_another_report(folder: Path, shard: Shard) -> str:
     other = next(other for other in shards_of(folder) if other.name != shard.name)
     shutil.copy(Layout(folder, "tfrecord").report(other.name), Layout(folder, "tfrecord").report(shard.name))
-    return f"its report is not the one that was written: it tells of Shard(name='{other.name}'"
+    return f"its report is not the one that was written: it is of Shard(name='{other.name}'"
 
 
 def change_the_sums_of_the_report(folder: Path, shard: Shard) -> str:
@@ -272,7 +272,7 @@ def test_everything_at_once(whole, capsys):
     flip(path_of(whole, shards[3]), 3)
     remove_the_report(whole, shards[3])
     code, figures, lines, _ = checked(whole, capsys)
-    names = [shard.name for shard in shards[3 : 3 + len(DAMAGES) - 1]]  # whose sums tell nothing beside damaged shards
+    names = [shard.name for shard in shards[3 : 3 + len(DAMAGES) - 1]]  # whose sums say nothing beside damaged shards
     assert (code, figures["damaged"], [line.split()[0] for line in lines]) == (1, names, names)
     assert lines[0].endswith("; its report is missing")
     code, figures, _, _ = checked(whole, capsys, "--repair")
@@ -344,7 +344,7 @@ def changed_at(line: int, value: object):
     [
         ("path", "no/such.wav", "has another path than the file for 1 of 4 rows, the first row 1 (no/such.wav)"),
         ("start", 7, "has another start than the file for 1 of 4 rows, the first row 1 ("),
-        ("group", "somebody", "has another group than the file for 1 of 4 rows, the first row 1 ("),
+        ("group", "other", "has another group than the file for 1 of 4 rows, the first row 1 ("),
         ("offset", 3, "has another place than the file for 1 of 4 rows, the first row 1 ("),
         ("crc32c", 3, "has another checksum than the file for 1 of 4 rows, the first row 1 ("),
         ("row", 0, "has 4 lines of it and names 3 of its 4 rows"),
@@ -381,7 +381,7 @@ def test_a_wrong_label_and_wrong_counts_are_named(whole, capsys):
     with_clips(whole, label=changed_at(1, "zebra"))
     code, figures, lines, _ = checked(whole, capsys)
     assert (code, figures["damaged"]) == (1, ["manifest.json", shards_of(whole)[0].name])
-    assert "its number of clips a class is {'nö'" in lines[0]
+    assert "its number of clips per class is {'nö'" in lines[0]
     assert "its list of classes is ['nö', 'yes', '日本'], and the clips table's ['nö', 'yes', 'zebra'" in lines[0]
     assert "another label than the file" in lines[1]
 
@@ -533,21 +533,21 @@ def test_a_shard_whose_recording_changed_stays_and_featurize_makes_it_new(
     own, capsys, caplog, storage_format, change, message
 ):
     root, folder = own(storage_format)
-    healed, victim = shards_of(folder)[2:4]
-    original = path_of(folder, healed).read_bytes()
+    mended, victim = shards_of(folder)[2:4]
+    original = path_of(folder, mended).read_bytes()
     path = clip_of(folder, victim, victim.rows - 1)
-    for shard in (healed, victim):
+    for shard in (mended, victim):
         damage_a_tensor(folder, shard)
     change(root / path)
     before = tree(folder)
     code, figures, _, paragraph = checked(folder, capsys, "--repair")
-    assert (code, figures["damaged"], figures["repaired"]) == (1, [victim.name], [healed.name])
+    assert (code, figures["damaged"], figures["repaired"]) == (1, [victim.name], [mended.name])
     assert f"{victim.name} cannot be made again: {path}: {message}" in caplog.text
     assert "Still damaged: 1 shard. Where a recording has changed or is gone, another featurize brings" in paragraph
-    assert path_of(folder, healed).read_bytes() == original
+    assert path_of(folder, mended).read_bytes() == original
     after = tree(folder)
     assert [name for name in before if before[name] != after.get(name)] == [
-        str(path_of(folder, healed).relative_to(folder))
+        str(path_of(folder, mended).relative_to(folder))
     ]
     featurized(root, folder, TINY, storage_format, verify_content=change is change_content)
     code, figures, _, _ = checked(folder, capsys)
@@ -625,7 +625,7 @@ def test_other_bytes_under_other_versions_become_a_new_state(
     assert (manifest.source, manifest.options, manifest.policies) == (base.source, base.options, base.policies)
     assert (folder / "states" / "manifest-000001.json").read_bytes() == before["manifest.json"]
     assert (folder / manifest.rejects_file).read_bytes() == (folder / base.rejects_file).read_bytes()
-    # The scan of the state that was repaired goes on proving which files are as they were.
+    # The scan of the state that was repaired still confirms which files are as they were.
     update, again = featurized(recordings, folder, TINY, storage_format)
     assert (update.computed, update.changes.copied, again.state) == (0, 0, 2)
     runs = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]

@@ -49,7 +49,7 @@ def test_another_seed_gives_another_network(short_run, feature_set, tmp_path):
     assert not np.array_equal(weights(tmp_path / "run")[-2], weights(short_run)[-2])
 
 
-# So high a rate that the validation loss does not go on falling.
+# So high a rate that the validation loss does not keep falling.
 UNSTEADY = {"batch_size": 16, "learning_rate": 0.02, "seed": 0}
 
 
@@ -94,7 +94,7 @@ def test_the_weights_kept_are_those_of_the_smallest_validation_loss(patient_run,
     assert metrics["accuracy"] == pytest.approx(best["val_accuracy"])
 
 
-def test_the_run_folder_tells_how_it_was_made(trained, feature_set):
+def test_the_run_folder_says_how_it_was_made(trained, feature_set):
     config = json.loads((trained / "config.json").read_text())
     manifest = load_manifest(feature_set)
     assert config["settings"]["epochs"] == 3
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_a_training_with_one_line(stopped):
     _, process, errors = stopped[signal.SIGINT]
     assert process.returncode == 130
     assert "Traceback" not in errors
-    told = [line.startswith(("epoch ", "interrupted")) for line in errors.splitlines()]
-    after_the_first_epoch = list(itertools.dropwhile(lambda epoch: not epoch, told))
+    epoch_lines = [line.startswith(("epoch ", "interrupted")) for line in errors.splitlines()]
+    after_the_first_epoch = list(itertools.dropwhile(lambda epoch: not epoch, epoch_lines))
     assert all(after_the_first_epoch), errors
     assert errors.splitlines()[-1].startswith("interrupted")

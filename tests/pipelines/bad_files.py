@@ -15,7 +15,7 @@ from tests.signals import noise, to_int16
 
 _PROJECT = Path(__file__).parents[2]
 # For every Python process that finds it. In those that decode, a file with a mark in it makes happen what the mark
-# says, when its samples are asked for. In the others decoding may take so many seconds, and not a minute; the limit
+# says, when its samples are requested. In the others decoding may take so many seconds, and not a minute; the limit
 # for the start of a decoder stays, as that may be slow on a busy machine.
 _SITE = """
 import sys

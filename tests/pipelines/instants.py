@@ -131,7 +131,7 @@ class Run:
         wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
 
     def go_on(self) -> None:
-        """Lets it go on."""
+        """Lets it continue."""
         os.kill(self.process.pid, signal.SIGCONT)
 
     def ends_within(self, seconds: float) -> bool:
@@ -140,7 +140,7 @@ class Run:
         return self.process.exitcode is not None
 
     def end(self) -> dict[str, Any]:
-        """Waits for its end, which is no exception that a command would not know; returns what it noted."""
+        """Waits for its end, which is not an exception that a command would not know; returns what it noted."""
         assert self.ends_within(60)
         assert self.process.exitcode == 0, self.process.exitcode
         return json.loads(self._note.read_text(encoding="utf-8"))

@@ -121,7 +121,7 @@ class Case:
         return shutil.copytree(self.base, folder) if self.base else folder
 
     def request(self, folder: Path) -> Request:
-        """Returns what is asked for."""
+        """Returns the request of a featurize."""
         spec = load_spec(str(self.spec))
         return Request(str(self.root), str(folder), spec, self.storage_format, label_pattern=PATTERN)
 
@@ -195,7 +195,7 @@ def finished_shards(folder: Path) -> dict[str, int]:
 
 
 def check_whole(folder: Path, storage_format: str) -> None:
-    """Proves that nothing half-written has a final name, whatever has happened to the runs into a folder."""
+    """Checks that nothing half-written has a final name, whatever has happened to the runs into a folder."""
     layout = Layout(folder, storage_format)
     for path in without_partial(folder / "reports"):
         assert is_finished(layout, path.stem), path

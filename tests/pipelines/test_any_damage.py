@@ -53,7 +53,7 @@ def rows_of(folder: Path) -> dict[str, list[tuple[str, str, bytes]]]:
     return rows
 
 
-def told_of(folder: Path) -> pa.Table:
+def table_of(folder: Path) -> pa.Table:
     """Returns what the clips table says of each file, less when that was and which shard has it."""
     columns = ["path", "start", "size", "content_hash", "label", "group", "partition", "seconds", "warning"]
     return clips_table(folder, load_manifest(folder)).select(columns).sort_by("path")
@@ -107,7 +107,7 @@ def test_500_bad_files_among_5_000_good_clips_change_no_byte_of_these(data, smal
     rows = rows_of(sets["good"])
     assert min(map(len, rows.values())) > 300
     assert rows_of(sets["mixed"]) == rows
-    assert told_of(sets["mixed"]).equals(told_of(sets["good"]))
+    assert table_of(sets["mixed"]).equals(table_of(sets["good"]))
     rejects = rejects_of(sets["mixed"])
     assert [(row["path"], row["size"], row["stage"], row["reason"]) for row in rejects] == expected
     assert all(row["message"] for row in rejects)
@@ -134,14 +134,14 @@ class Case(NamedTuple):
         stage: where that is found out.
         reason: the code that it gets.
         put: puts it there.
-        heal: takes away the cause and leaves the file itself alone; None where no time heals it, and where it is enough
-            that decoders do as they should.
+        mend: takes away the cause and leaves the file itself alone; None where the cause does not pass, and where it is
+            enough that decoders do as they should.
     """
 
     stage: str
     reason: Reason
     put: Callable[[Path], None]
-    heal: Callable[[Path], None] | None = None
+    mend: Callable[[Path], None] | None = None
 
 
 def content(made: bytes) -> Callable[[Path], None]:
@@ -273,8 +273,8 @@ def test_score_gives_the_same_reasons(damage, rejects, refusals):
 def second(damage, rejects, refusals) -> dict:
     """The figures of a second featurize: decoders are as they should be, and the causes of other rejects are gone."""
     for path, case in CASES.items():
-        if case.heal:
-            case.heal(damage.source / path)
+        if case.mend:
+            case.mend(damage.source / path)
     return featurize(damage.source, damage.features)
 
 
@@ -285,19 +285,19 @@ def featurize(source: Path, features: Path) -> dict:
     return json.loads(summary.read_text())
 
 
-def test_what_time_has_healed_becomes_a_row_and_all_else_is_not_decoded_again(damage, second, tmp_path):
-    healed = sorted(path for path, case in CASES.items() if case.reason in RETRYABLE)
-    assert len(healed) == len(RETRYABLE)
-    assert (second["computed"], second["kept"], second["clips"]) == (len(healed), len(GOOD), len(GOOD) + len(healed))
-    assert [row["path"] for row in rejects_of(damage.features)] == sorted(CASES.keys() - set(healed))
+def test_what_has_become_readable_becomes_a_row_and_all_else_is_not_decoded_again(damage, second, tmp_path):
+    mended = sorted(path for path, case in CASES.items() if case.reason in RETRYABLE)
+    assert len(mended) == len(RETRYABLE)
+    assert (second["computed"], second["kept"], second["clips"]) == (len(mended), len(GOOD), len(GOOD) + len(mended))
+    assert [row["path"] for row in rejects_of(damage.features)] == sorted(CASES.keys() - set(mended))
     featurize(damage.source, tmp_path / "cold")
     mine, theirs = rows_of(damage.features), rows_of(tmp_path / "cold")
     assert {name: sorted(rows) for name, rows in mine.items()} == {name: sorted(rows) for name, rows in theirs.items()}
-    assert told_of(damage.features).equals(told_of(tmp_path / "cold"))
+    assert table_of(damage.features).equals(table_of(tmp_path / "cold"))
     assert rejects_of(damage.features) == rejects_of(tmp_path / "cold")
 
 
-def test_where_nothing_has_healed_since_nothing_is_decoded_and_no_state_is_made(damage, second):
+def test_where_nothing_has_become_readable_nothing_is_decoded_and_no_state_is_made(damage, second):
     before = files_of(damage.features, "runs.jsonl")
     third = featurize(damage.source, damage.features)
     assert (third["computed"], third["committed"], third["rejected"]) == (0, False, len(CASES) - len(RETRYABLE))

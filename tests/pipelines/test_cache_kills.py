@@ -138,7 +138,7 @@ class Trial:
             workers = workers_of(process.pid)
             if process.poll() is None:
                 (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
-            # Workers that are left alone end a moment later: the next run begins while they go on.
+            # Workers that are left alone end a moment later: the next run begins while they continue.
             if process.wait(60) == -signal.SIGKILL:
                 break
             assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""Readers of a state go on while later ones are committed, and pruned as they are by default."""
+"""Readers of a state continue while later ones are committed, and pruned as they are by default."""
 
 import shutil
 import signal

@@ -56,7 +56,7 @@ def stopped(start, case: Case, folder: Path, part: str, which: int | str) -> Run
 
 
 def is_brought_up(case: Case, folder: Path, states: bool = True) -> None:
-    """Proves that the set is the one of an unbroken run, and that a further run finds nothing to do."""
+    """Checks that the set is the one of an unbroken run, and that a further run finds nothing to do."""
     check_whole(folder, case.storage_format)
     _, figures = featurize(case.request(folder))
     assert (figures["computed"], figures["committed"]) == (0, False)
@@ -98,7 +98,7 @@ def test_what_a_run_that_came_second_has_finished_is_not_computed_again(start, t
     is_brought_up(case, folder)
 
 
-def test_a_run_that_is_killed_with_the_lock_in_its_hand_is_in_nobodys_way(start, tmp_path):
+def test_a_run_that_is_killed_while_it_holds_the_lock_blocks_no_other(start, tmp_path):
     case = make_case(tmp_path / "case", "incremental", "tfrecord")
     featurize(case.request(case.copy(case.unbroken)))
     folder = case.copy(tmp_path / "set")
@@ -111,7 +111,7 @@ def test_a_run_that_is_killed_with_the_lock_in_its_hand_is_in_nobodys_way(start,
 
 
 def at_once(start, case: Case, folder: Path, part: str, which: int | str) -> str:
-    """Stops a run at an instant, lets another and a prune begin, and lets it go on; returns what came of them."""
+    """Stops a run at an instant, lets another and a prune begin, and lets it continue; returns what came of them."""
     one = stopped(start, case, folder, part, which)
     place = one.place
     other = start(case, folder)
@@ -131,7 +131,7 @@ def at_once(start, case: Case, folder: Path, part: str, which: int | str) -> str
 
 
 def check_pruning(process: subprocess.Popen) -> None:
-    """Proves that a prune has pruned, or said in one line why it cannot."""
+    """Checks that a prune has pruned, or said in one line why it cannot."""
     lines = process.communicate(timeout=60)[1].splitlines()
     errors = [line for line in lines if not line.startswith("waiting for ")]
     refusals = {0: None, 1: f"error: {RUNNING}", 2: "error: (no such|.* is not a complete) feature set"}
@@ -196,7 +196,7 @@ class Round:
 
 
 def run_round(case: Case, folder: Path, workers: tuple[int, int]) -> Round:
-    """Runs two commands into one folder, and prunes all the while; proves that no finished shard goes."""
+    """Runs two commands into one folder, and prunes all the while; checks that no finished shard goes."""
     processes = [start_command("pipelines.featurize", *case.options(folder, number)) for number in workers]
     prunes: Counter[int] = Counter()
     finished: set[str] = set()

@@ -229,7 +229,7 @@ def test_a_connection_that_always_breaks_off_is_given_up_and_the_next_run_goes_o
     archive, server = serve_zip(start, ends_after=100_000)
     message = refusal(archive, tmp_path)
     assert re.search(r"broke off 3 times, last at 300,000 of 2,600,\d+ bytes", message)
-    assert message.endswith("run this again to go on from there")
+    assert message.endswith("run this again to resume from there")
     assert (tmp_path / "words.zip.partial").read_bytes() == server.content[:300_000]
     server.ends_after = 10**9
     assert download(archive, tmp_path, IMPATIENT)["fetched_bytes"] == archive.bytes - 300_000
@@ -316,7 +316,7 @@ def test_a_part_that_was_not_asked_for_is_refused(start, tmp_path, header):
     header = header.format(size=archive.bytes, last=archive.bytes - 1)
     server.only_part = {"Content-Range": header}
     (tmp_path / "words.zip.partial").write_bytes(server.content[:1000])
-    assert re.search(f"sends {header[:80]!r}, where bytes 1000-{archive.bytes - 1}/{archive.bytes} were asked for",
+    assert re.search(f"sends {header[:80]!r}, where bytes 1000-{archive.bytes - 1}/{archive.bytes} were requested",
                      refusal(archive, tmp_path))  # fmt: skip
     assert (tmp_path / "words.zip.partial").read_bytes() == server.content[:1000]
 
@@ -341,7 +341,7 @@ def test_a_wrong_byte_is_found_nothing_is_unpacked_and_the_next_run_fetches_anew
 
 
 @pytest.mark.parametrize(("status", "said"), [(404, "404 Not Found"), (500, "500 Internal Server Error"), (204, "204")])
-def test_a_status_that_is_an_error_is_told_in_one_line(start, tmp_path, status, said):
+def test_a_status_that_is_an_error_is_reported_in_one_line(start, tmp_path, status, said):
     archive, server = serve_zip(start, status=status)
     message = refusal(archive, tmp_path)
     assert f"127.0.0.1 answered {said} for {archive.url}; " in message
@@ -520,7 +520,7 @@ def test_of_two_runs_at_once_one_ends_in_one_line(start, tmp_path):
     assert files_of(tmp_path / "words") == dict(sorted(HELLO.items()))
 
 
-def test_the_command_tells_what_comes_next(start, tmp_path, capsys, monkeypatch):
+def test_the_command_says_what_comes_next(start, tmp_path, capsys, monkeypatch):
     archive, _ = serve_zip(start)
     monkeypatch.setitem(archives.ARCHIVES, "words", replace(archive, options="--group path"))
     output, summary = tmp_path / "my data", tmp_path / "summary.json"

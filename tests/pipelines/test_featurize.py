@@ -23,7 +23,7 @@ from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav
 
-# The diary tells when each run was, and the locks are empty files.
+# The run log says when each run was, and the locks are empty files.
 NOT_STATE = ("runs.jsonl", ".lock", ".running")
 
 
@@ -381,7 +381,7 @@ def test_speech_commands_counts_in_both_formats(data, tmp_path, storage_format):
 
 
 @pytest.mark.data
-def test_odd_recordings_become_clips_or_rejects_and_none_is_lost(data, tmp_path):
+def test_damaged_recordings_become_clips_or_rejects_and_none_is_lost(data, tmp_path):
     source = tmp_path / "source"
     shutil.copytree(data / "odd_audio", source / "odd", symlinks=True)
     write_wav(source / "even" / "one.wav", noise(16_000))

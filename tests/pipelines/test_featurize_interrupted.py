@@ -1,4 +1,4 @@
-"""A run that is stopped in the middle: nothing half-written is taken for whole, and the next run goes on."""
+"""A run that is stopped in the middle: nothing half-written is taken for whole, and the next run resumes."""
 
 import contextlib
 import json

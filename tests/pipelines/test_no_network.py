@@ -1,4 +1,4 @@
-"""What a user never asked for is not done: no command looks up a name of the network or leaves an id behind."""
+"""What a user did not request is not done: no command looks up a name of the network or leaves an id behind."""
 
 import pytest
 

@@ -11,15 +11,15 @@ from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from tests.conftest import call, clips_table
 from tests.pipelines.conftest import make_old
-from tests.pipelines.test_score import ODD_NAMES
+from tests.pipelines.test_score import UNUSUAL_NAMES
 from tests.signals import noise, write_wav
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """Under each odd name a clip in one class and an empty file in another."""
+    """Under each unusual name a clip in one class and an empty file in another."""
     root = tmp_path_factory.mktemp("odd")
-    for number, name in enumerate(ODD_NAMES):
+    for number, name in enumerate(UNUSUAL_NAMES):
         for label in (b"yes", b"no"):
             path = os.path.join(os.fsencode(root), label, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -39,7 +39,7 @@ def feature_set(source, tmp_path_factory, request) -> Path:
 
 def test_clips_and_shards_hold_the_paths_that_there_are(feature_set):
     manifest = load_manifest(feature_set)
-    expected = sorted(b"yes/" + name for name in ODD_NAMES)
+    expected = sorted(b"yes/" + name for name in UNUSUAL_NAMES)
     in_table = clips_table(feature_set, manifest)["path"].to_pylist()
     assert sorted(map(unescape_path, in_table)) == expected
     in_shards = []
@@ -52,7 +52,7 @@ def test_rejects_name_the_paths_that_there_are(feature_set):
     table = feature_set / load_manifest(feature_set).rejects_file
     with open(table, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [unescape_path(row["path"]) for row in rows] == sorted(b"no/" + name for name in ODD_NAMES)
+    assert [unescape_path(row["path"]) for row in rows] == sorted(b"no/" + name for name in UNUSUAL_NAMES)
     assert {(row["stage"], row["reason"], row["size"]) for row in rows} == {("decode", "empty", "0")}
 
 

@@ -21,7 +21,7 @@ from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav
 
 COLUMNS = ["path", "start_seconds", "end_seconds", "label", "probability"]
-ODD_NAMES = [
+UNUSUAL_NAMES = [
     b"comma, and more.wav",
     b'quote".wav',
     b"new\nline.wav",
@@ -71,7 +71,7 @@ def recordings(tmp_path_factory) -> Path:
     soundfile.write(root / "lossless.flac", sine(1000, 20_000), 16_000)
     (root / "empty.wav").write_bytes(b"")
     (root / "text.wav").write_bytes(b"no sound " * 20)
-    for number, name in enumerate(ODD_NAMES):
+    for number, name in enumerate(UNUSUAL_NAMES):
         path = os.path.join(os.fsencode(root), b"odd", name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
@@ -120,8 +120,8 @@ def test_every_file_is_scored_or_rejected(labels, recordings):
     assert figures["clips_per_second"] == pytest.approx(figures["clips"] / figures["seconds"])
 
 
-@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
-def test_odd_paths_come_back_to_the_byte(labels, name):
+@pytest.mark.parametrize("name", UNUSUAL_NAMES, ids=ascii)
+def test_unusual_paths_come_back_to_the_byte(labels, name):
     path = b"odd/" + name
     found = [row for row in read(labels) if path_bytes(row) == path]
     assert len(found) == 1

@@ -1,4 +1,4 @@
-"""A scoring that is stopped in the middle: no half CSV, and the next run goes on where it stopped."""
+"""A scoring that is stopped in the middle: no half CSV, and the next run resumes where it stopped."""
 
 import os
 import signal

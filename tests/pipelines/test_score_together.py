@@ -31,7 +31,7 @@ def second(many_clips, run_folder, tmp_path):
 
 def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    result = second(many_clips, run_folder, tmp_path)  # the first is stopped: this is no wait for its end
+    result = second(many_clips, run_folder, tmp_path)  # the first is stopped: this does not wait for its end
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         f"error: one score at a time may write {tmp_path / 'labels.csv'}, and another (process {first.pid} on host "

@@ -258,7 +258,7 @@ def test_equal_files_stay_together_and_paths_are_split_at_random(tmp_path):
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory) -> Path:
-    """A table of three files that are there, one twice, one that is none, and one that is gone."""
+    """A table of three files that are there, one twice, one that is not audio, and one that is gone."""
     root = tmp_path_factory.mktemp("named")
     for number, name in enumerate(("audio/b.wav", "audio/=a.wav", "audio/not named.wav")):
         write_wav(root / name, noise(24_000, seed=number))

@@ -63,7 +63,7 @@ def score(arguments: str) -> tuple[str, str]:
     return SCORE, arguments if "--output" in arguments else f"{arguments}|--output|new.csv"
 
 
-# What is asked for, and what the line that refuses it names. A process of its own for each kind of end of each command.
+# What is requested, and what the line that refuses it names. A process of its own for each kind of end of each command.
 IN_A_PROCESS = {
     "limit a word": (featurize("--input|words|--limit|few"), ["--limit", "few"]),
     "no audio": (featurize("--input|no audio"), ["no audio in no audio", "1 not audio"]),
@@ -135,11 +135,11 @@ HERE = {
     "workers a word": (featurize("--input|words|--workers|many"), ["--workers", "'many'"]),
     "split over 100": (featurize("--input|words|--split|50/50/50"), ["--split", "'50/50/50'"]),
     "limit 0": (featurize("--input|words|--limit|0"), ["--limit", "0"]),
-    "group that is no expression": (featurize("--input|words|--group|("), ["--group", "'('"]),
+    "group that is not an expression": (featurize("--input|words|--group|("), ["--group", "'('"]),
     "group without a match": (featurize("--input|words|--group|speaker(.)"), ["--group", "high/00000000_nohash_0.wav"]),
-    "a table's option for a folder": (featurize("--input|words|--label-column|x"), ["--label-column", "words is none"]),
+    "a table's option for a folder": (featurize("--input|words|--label-column|x"), ["--label-column", "is not one"]),
     "a pattern for a table": (featurize("--input|t.csv|--label-pattern|(?P<label>.)"), ["--label-pattern", "t.csv"]),
-    "a pattern that is no expression": (featurize("--input|words|--label-pattern|("), ["--label-pattern", "'('"]),
+    "a pattern that is not an expression": (featurize("--input|words|--label-pattern|("), ["--label-pattern", "'('"]),
     "a template and a column": (
         featurize("--input|t.csv|--path-column|path|--path-template|{path}"), ["--path-column or --path-template"]
     ),
@@ -162,7 +162,7 @@ HERE = {
     "score: no such folder": (score("--model|run|--input|nowhere"), ["nowhere"]),
     "score: no audio": (score("--model|run|--input|no audio"), ["no audio in no audio"]),
     "score: a table's option for a folder": (
-        score("--model|run|--input|words|--path-column|x"), ["--path-column", "words is none"]
+        score("--model|run|--input|words|--path-column|x"), ["--path-column", "words is not one"]
     ),
     "score: a table without such a column": (
         score("--model|run|--input|t.csv|--root|words|--path-column|x"), ["t.csv has no column 'x'"]

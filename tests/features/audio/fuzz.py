@@ -53,7 +53,7 @@ LEAST_SHARE = 0.3
 # holds three times at most what a file of its size may become: the samples, what is resampled of them, and that with
 # zeros at its end. What is beyond was believed of a header.
 MOST_SECONDS = 5.0
-MOST_DECODER_BYTES = 48 * 2**20  # of one that goes on; it ends at MEMORY_BYTES
+MOST_DECODER_BYTES = 48 * 2**20  # of one that continues; it ends at MEMORY_BYTES
 MOST_OWN_BYTES = 16 * 2**20
 
 _COMMON = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3")
@@ -145,7 +145,7 @@ def by_kind(files: list[Base]) -> Bases:
 
 
 def _encoded(file_format: str, subtype: str, endian: str, channels: int, rate_hz: int) -> bytes | None:
-    """Encodes a sound; returns nothing where no such file can be, or none that tells what it is."""
+    """Encodes a sound; returns nothing where no such file can be, or none whose format can be recognised."""
     if file_format in ("RAW", "SD2"):  # the one has no header, the other's is in a second file
         return None
     frames = min(int(_BASE_SECONDS * rate_hz), 7_000 // channels)
@@ -202,7 +202,7 @@ def _with_chunks(wav: bytes) -> bytes:
 
 
 def _with_metadata(flac: bytes) -> bytes:
-    """Puts after the first block of a FLAC, which tells of the samples, others of all kinds."""
+    """Puts after the first block of a FLAC, which describes the samples, others of all kinds."""
     words = struct.pack("<I3sII7s", 3, b"abc", 1, 7, b"TITLE=x")
     sheet = bytes(128) + struct.pack(">QB", 88_200, 0x80) + bytes(258) + b"\1" + bytes(8) + b"\xaa" + bytes(27)
     picture = struct.pack(">II9sI4s4II3s", 3, 9, b"image/png", 4, b"name", 1, 1, 24, 0, 3, b"png")
@@ -348,8 +348,8 @@ class Tally:
     Attributes:
         files: mutants that were tried.
         sampled: those of which samples were decoded, as their header was believed.
-        heard: those of which there is a waveform.
-        outcomes: how often a clip was used or refused, by what was odd about it and the message.
+        decoded: those of which there is a waveform.
+        outcomes: how often a clip was used or refused, by its warning or reason and the message.
         first: the first mutant of each.
         started: processes that decode which were started.
         slowest: seconds and number of the mutant that took longest.
@@ -359,7 +359,7 @@ class Tally:
 
     files: int = 0
     sampled: int = 0
-    heard: int = 0
+    decoded: int = 0
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     first: dict[tuple[str, str], int] = field(default_factory=dict)
     started: int = 0
@@ -391,7 +391,7 @@ class Tally:
         lines += [
             "",
             f"{self.files:,} mutants; samples were decoded of {self.sampled:,} ({self.share:.1%}), "
-            f"{self.heard:,} gave a waveform",
+            f"{self.decoded:,} gave a waveform",
             f"slowest: {self.slowest[0]:.2f} s (mutant {self.slowest[1]}); most memory: {', '.join(grown)}",
             f"processes that decode started: {self.started:,}; "
             + ", ".join(f"{reason.value}: {reasons[reason.value]:,}" for reason in
@@ -452,7 +452,7 @@ def _try(path: str, number: int, tally: Tally) -> Iterator[str]:
     except ClipError as error:
         refused = error
     tally.sampled += info is not None and info.frames > 0
-    heard = False
+    decoded = False
     for spec in (CLIP, WHOLE)[: 2 if number % _WHOLE_EVERY == 0 else 1]:
         try:
             waveform, seconds, warning = clip_waveform(path, spec)
@@ -462,14 +462,14 @@ def _try(path: str, number: int, tally: Tally) -> Iterator[str]:
             if refused is not None and (error.reason, error.message) != (refused.reason, refused.message):
                 yield f"probe said {refused.reason} ({refused}), and then {error.reason} ({error})"
             continue
-        heard = True
+        decoded = True
         tally.count(number, warning or "used", "")
         if refused is not None:
             yield f"probe refused it ({refused}), and it was used"
         if warning not in ("", "truncated", "silent") or not seconds > 0:
             yield f"warning {warning!r}, {seconds} s"
         yield from _wrong_samples(waveform, spec.clip_samples)
-    tally.heard += heard
+    tally.decoded += decoded
     if info is not None and number % _WINDOWS_EVERY == 0:
         yield from _try_windows(path, info)
 
@@ -501,7 +501,7 @@ def _wrong_error(error: ClipError) -> Iterator[str]:
     if error.reason == Reason.DECODER_DIED and "exit code" in error.message:
         yield f"an exception in the process that decodes: {error}"
     if len(error.message) > 1000 or not error.message.isprintable():
-        yield f"a message that is no line of text: {error.message!r}"
+        yield f"a message that is not a line of text: {error.message!r}"
 
 
 def fuzz(
@@ -570,7 +570,7 @@ def _timed(path: Path, number: int, tally: Tally) -> tuple[list[str], float]:
     wrong: list[str] = []
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", RuntimeWarning)  # numpy's, which nobody who runs this can do anything about
+            warnings.simplefilter("error", RuntimeWarning)  # numpy's, which a user can do nothing about
             wrong.extend(_try(str(path), number, tally))
     except Exception:
         wrong.append(traceback.format_exc())

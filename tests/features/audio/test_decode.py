@@ -112,8 +112,8 @@ SIZES = st.one_of(st.none(), st.sampled_from([0, 1, 7, 2**31 - 1, 2**31, 2**32 -
 
 
 @st.composite
-def odd_wavs(draw) -> bytes:
-    """WAVs of 16-bit PCM as careless programs leave them, of which some are plain and some are no WAVs any more."""
+def careless_wavs(draw) -> bytes:
+    """WAVs of 16-bit PCM as careless programs leave them, of which some are plain and some are not WAVs any more."""
     channels = draw(st.integers(1, 3))
     samples = draw(st.binary(max_size=60))
     samples += bytes(-len(samples) % draw(st.sampled_from([2 * channels] * 4 + [1, 2])))
@@ -140,7 +140,7 @@ def odd_wavs(draw) -> bytes:
 
 
 @settings(max_examples=1_500, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=odd_wavs())
+@given(content=careless_wavs())
 def test_whatever_the_header_samples_are_soundfiles(no_ffmpeg, content):
     try:
         expected, _ = soundfiles(content)
@@ -152,12 +152,12 @@ def test_whatever_the_header_samples_are_soundfiles(no_ffmpeg, content):
         same_as_soundfile(content)
 
 
-def test_many_odd_headers_are_read_by_hand_and_many_are_not():
+def test_many_unusual_headers_are_read_by_hand_and_many_are_not():
     """Else the test above would compare soundfile with itself."""
     found = []
 
     @settings(max_examples=500)
-    @given(odd_wavs())
+    @given(careless_wavs())
     def look(content):
         found.append(probe_plain(content, len(content)) is not None)
 
@@ -166,7 +166,7 @@ def test_many_odd_headers_are_read_by_hand_and_many_are_not():
 
 
 DATA_CHUNK = chunk(b"data", SAMPLES.tobytes())
-ODD_HEADERS = {
+UNUSUAL_HEADERS = {
     "no samples": riff(form(), chunk(b"data", b"")),
     "half a frame": riff(form(2), chunk(b"data", SAMPLES[:5].tobytes())),
     "half a sample": riff(form(), chunk(b"data", SAMPLES.tobytes()[:-1])),
@@ -189,8 +189,8 @@ ODD_HEADERS = {
 }
 
 
-@pytest.mark.parametrize("content", ODD_HEADERS.values(), ids=ODD_HEADERS)
-def test_odd_headers_are_read_as_soundfile_reads_them(content):
+@pytest.mark.parametrize("content", UNUSUAL_HEADERS.values(), ids=UNUSUAL_HEADERS)
+def test_unusual_headers_are_read_as_soundfile_reads_them(content):
     same_as_soundfile(content)
 
 
@@ -231,7 +231,7 @@ def real_files(folder: str) -> list:
 @pytest.mark.data
 @pytest.mark.parametrize("row", real_files("odd_audio"))
 @pytest.mark.parametrize("path_with", ["ffmpeg", "no_ffmpeg"])
-def test_real_odd_files(data, row, path_with, request):
+def test_real_damaged_files(data, row, path_with, request):
     request.getfixturevalue(path_with)
     path = str(data / "odd_audio" / row["file"])
     if row["expected"].startswith("decoder-dependent"):
@@ -361,7 +361,7 @@ def test_a_part_of_what_is_read_in_one_way_only_begins_at_its_start(monkeypatch,
 def test_a_flac_of_unknown_length_is_what_it_was_before_its_length_was_lost(tmp_path, frames, channels):
     whole = encoded(noise(frames * channels).reshape(frames, channels), "FLAC", "PCM_16")
     content = without_length(whole)
-    assert probe(content) == replace(probe(whole), end_untold=False)
+    assert probe(content) == replace(probe(whole), end_unverified=False)
     assert np.array_equal(decode(content, probe(content)), decode(whole, probe(whole)))
     path = tmp_path / "a.flac"
     path.write_bytes(content)
@@ -434,7 +434,7 @@ def test_rates_that_no_recording_has_are_damage(rate_hz, bits):
     assert reason_of(content) == ("decode", Reason.DAMAGED)
 
 
-# What tells that it was cut off before it is decoded. CAF is refused by soundfile then, and by its decoder ffmpeg not.
+# What shows that it was cut off before it is decoded. CAF is refused by soundfile then, and by its decoder ffmpeg not.
 SELF_TELLING = [name for name in FORMATS if not name.startswith(("FLAC", "MP3", "CAF", "OGG"))]
 
 
@@ -456,17 +456,17 @@ def test_chunks_that_end_beyond_all_files_are_the_end(tmp_path):
     assert reason_of(caf) == ("decode", Reason.DAMAGED)
     whole = FORMATS["W64 PCM_16"]
     at = whole.index(b"data", 40)
-    odd = whole[:at] + b"levl" + whole[at + 4 : at + 16] + struct.pack("<Q", 2**63 + 24) + whole[at:]
-    same_as_soundfile(odd)
+    damaged = whole[:at] + b"levl" + whole[at + 4 : at + 16] + struct.pack("<Q", 2**63 + 24) + whole[at:]
+    same_as_soundfile(damaged)
 
 
 def test_what_a_decoder_makes_up_after_the_end_is_counted_no_further_than_a_file_can_hold():
-    odd = bytearray(encoded(sine(440.0, 7_000), "W64", "GSM610", 44_100))
-    at = odd.index(b"data\xf3\xac") + 16
-    odd[at : at + 8] = struct.pack("<q", 0x5AE - 2**40)  # days of silence, libsndfile makes of it
+    damaged = bytearray(encoded(sine(440.0, 7_000), "W64", "GSM610", 44_100))
+    at = damaged.index(b"data\xf3\xac") + 16
+    damaged[at : at + 8] = struct.pack("<q", 0x5AE - 2**40)  # days of silence, libsndfile makes of it
     started = time.monotonic()
     with pytest.raises(ClipError, match=r"more than [\d,]+ frames, which a file of its size cannot hold") as caught:
-        probe(bytes(odd))
+        probe(bytes(damaged))
     assert caught.value.reason == Reason.DAMAGED
     assert time.monotonic() - started < 2
 
@@ -517,7 +517,7 @@ def test_a_flac_that_was_cut_off_is_used_up_to_its_last_whole_frame(subtype, kep
     with pytest.raises(ClipError) as error:
         decode(cut, info, len(part))
     assert error.value.reason == Reason.DAMAGED
-    # It is told of a clip too that ends before.
+    # A clip that ends before has the warning too.
     assert clip_waveform(cut, replace(STFT, clip_seconds=0.1))[2] == "truncated"
     assert clip_waveform(whole, replace(STFT, clip_seconds=0.1))[2] == ""
     long = replace(STFT, clip_seconds=2.5)

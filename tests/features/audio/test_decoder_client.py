@@ -215,7 +215,7 @@ def children(process_id: int) -> list[int]:
 
 
 @pytest.mark.parametrize("mark", ["HANG", "good"])
-def test_a_decoder_ends_with_the_process_that_asked_it_however_that_died(spoiled, tmp_path, mark):
+def test_a_decoder_ends_with_the_process_that_asked_it_however_that_ended(spoiled, tmp_path, mark):
     path = write(tmp_path, "a.wav", marked(mark))
     code = ASKS + "import time; time.sleep(1000)"
     process = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, start_new_session=True)

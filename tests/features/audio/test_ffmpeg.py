@@ -95,14 +95,14 @@ def test_a_file_that_has_changed_is_converted_again(ffmpeg, tmp_path):
     assert np.array_equal(decode(path, probe(path)), first[::-1])
 
 
-def test_odd_names_are_no_options_and_no_addresses(ffmpeg, tmp_path, monkeypatch):
+def test_unusual_names_are_not_taken_for_options_or_addresses(ffmpeg, tmp_path, monkeypatch):
     path = converted(ffmpeg, tmp_path, SECOND, "a.m4a", "-c:a", "alac")
     expected = decode(path, probe(path))
     monkeypatch.chdir(tmp_path)
     for name in (b"-i.m4a", b"concat:a.m4a|b.m4a", b"http:x.m4a", b"=1 \n'\"\xff.m4a", b"%03d.m4a"):
         shutil.copy(path, name)
-        odd = os.fsdecode(name)
-        assert np.array_equal(decode(odd, probe(odd)), expected)
+        copy = os.fsdecode(name)
+        assert np.array_equal(decode(copy, probe(copy)), expected)
 
 
 def test_without_ffmpeg_it_is_refused_with_the_way_out(no_ffmpeg, tmp_path):
@@ -214,7 +214,7 @@ def test_samples_of_a_program_that_ended_early_are_not_taken(ffmpeg, tmp_path, e
     assert error.value.reason == Reason.DECODER_DIED
 
 
-def test_a_full_folder_for_temporary_files_is_healed_by_room(ffmpeg, tmp_path):
+def test_a_full_folder_for_temporary_files_is_used_again_when_it_has_room(ffmpeg, tmp_path):
     path = converted(ffmpeg, tmp_path, chirp(400_000), "a.m4a")
     code = (
         "import resource, signal, sys\n"

@@ -237,8 +237,8 @@ def test_windows_follow_each_other_and_lose_nothing(frames, windows):
     if not frames:
         return
     parts = list(window_waveforms(content, info, TINY, 0, windows))
-    heard = [position for waveform, _, _, _ in parts for position in positions(waveform)]
-    assert heard == [*range(1, frames + 1)] + [0] * (windows * CLIP - frames)
+    positions_read = [position for waveform, _, _, _ in parts for position in positions(waveform)]
+    assert positions_read == [*range(1, frames + 1)] + [0] * (windows * CLIP - frames)
     assert [start for _, start, _, _ in parts] == [index * CLIP / 16_000 for index in range(windows)]
     assert [end for _, _, end, _ in parts] == [min((index + 1) * CLIP, frames) / 16_000 for index in range(windows)]
 

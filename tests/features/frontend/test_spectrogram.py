@@ -51,7 +51,7 @@ def spread_noise(clips: int, samples: int) -> np.ndarray:
 @pytest.mark.parametrize("padding", [centred, not_centred])
 @pytest.mark.parametrize("front_end", SPECS)
 def test_values_are_the_same_to_the_bit_in_every_batch(front_end, padding, storage_dtype):
-    # 0.3 s give frames and bands whose product is no multiple of a vector register.
+    # 0.3 s give frames and bands whose product is not a multiple of a vector register.
     spec = changed(padding(SPECS[front_end]), clip_seconds=0.3, storage_dtype=storage_dtype)
     waveforms = spread_noise(256, spec.clip_samples)
     alone = np.concatenate([compute_features(waveforms[[row]], spec) for row in range(256)])

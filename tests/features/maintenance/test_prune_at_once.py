@@ -1,4 +1,4 @@
-"""A prune while runs go on, begin, and are killed."""
+"""A prune while runs continue, begin, and are killed."""
 
 import errno
 import fcntl

@@ -151,7 +151,7 @@ def test_one_file(tmp_path):
     [
         (lambda root: root / "none", False, "no such file or folder"),
         (lambda root: write_wav(root / "a.wav", BEEP), True, "one file without a label"),
-        (lambda root: write_wav(root / "a.mid", BEEP), False, "is no audio"),
+        (lambda root: write_wav(root / "a.mid", BEEP), False, "is not audio"),
         (lambda root: root, False, "no audio in"),
         (lambda root: write_wav(root / "x" / ".a.wav", BEEP).parent, True, r"no audio in .*left out: 1 hidden"),
         (lambda root: write_wav(root / "x" / "a.wav", BEEP).parent, True, "1 audio files lie directly in it"),
@@ -258,7 +258,7 @@ def test_what_is_no_file_is_left_out(tmp_path, monkeypatch, kind):
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("b.wav")
     source = scan(str(tmp_path), labelled=True)
-    assert paths_of(source) == ["yes/a.wav"], "to open a pipe waits for ever"
+    assert paths_of(source) == ["yes/a.wav"], "to open a pipe waits forever"
 
 
 def test_a_folder_named_like_a_file(tmp_path):
@@ -310,7 +310,7 @@ def test_paths_without_a_label_are_rejects(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("(?P<label>", r"a regular expression, and '\(\?P<label>' is none"),
+        ("(?P<label>", r"a regular expression, and '\(\?P<label>' is not one"),
         ("(.)_", "named group"),
         ("(?P<group>.)", "named group"),
         ("(?P<label>.)(?P<speaker>.)", "no others"),

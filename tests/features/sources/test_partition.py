@@ -83,7 +83,7 @@ def test_partitions_are_the_same_in_every_process():
     assert b"testing" in outputs.pop()
 
 
-def test_adding_files_moves_nobody():
+def test_adding_files_moves_no_other():
     few, _ = assign(clip_rows(50).select(["path", "label"]), "/nowhere", None, None)
     many, _ = assign(clip_rows(500).select(["path", "label"]), "/nowhere", None, None)
     assert many["partition"].to_pylist()[:50] == few["partition"].to_pylist()
@@ -148,7 +148,7 @@ def test_group_by_content(tmp_path):
 
 
 def test_group_rules_that_cannot_be_used():
-    with pytest.raises(UsageError, match=r"regular expression, and '\(' is none"):
+    with pytest.raises(UsageError, match=r"regular expression, and '\(' is not one"):
         groups_of(pa.array(["a"]), "(", "/nowhere")
     with pytest.raises(UsageError, match=r"'speaker-\\\\d' .*not in yes/a\.wav"):
         groups_of(pa.array(["yes/a.wav"]), r"speaker-\d", "/nowhere")
@@ -286,7 +286,7 @@ def test_counts_of_folds():
     assert count_table(clip_rows(1))[0].split() == ["class", *PARTITIONS]
 
 
-def told(*columns):
+def two_speakers(*columns):
     """Two clips of one speaker and one of another, with these columns of the source."""
     paths = ["yes/0a_nohash_0.wav", "yes/0a_nohash_1.wav", "no/0b_nohash_0.wav"]
     return clip_rows(3, path=paths, group=["x", None, "y"], partition=["fold-1", "train", "TEST"]).select(
@@ -295,24 +295,24 @@ def told(*columns):
 
 
 def test_groups_of_the_source_count_where_there_are_any():
-    clips, _ = assign(told("group"), "/nowhere", None, None)
+    clips, _ = assign(two_speakers("group"), "/nowhere", None, None)
     assert clips["group"].to_pylist() == ["x", "0a", "y"]
     assert clips["partition"].to_pylist() == [hash_partition(group) for group in ("x", "0a", "y")]
-    clips, _ = assign(told("group"), "/nowhere", "path", None)
+    clips, _ = assign(two_speakers("group"), "/nowhere", "path", None)
     assert clips["group"].to_pylist() == clips["path"].to_pylist()
 
 
 def test_partitions_of_the_source_count_unless_there_is_a_split(tmp_path):
-    clips, notes = assign(told("group", "partition"), str(tmp_path), None, None)
+    clips, notes = assign(two_speakers("group", "partition"), str(tmp_path), None, None)
     assert clips["partition"].to_pylist() == ["fold-1", TRAINING, TESTING]
     assert notes == []
-    clips, _ = assign(told("group", "partition"), str(tmp_path), None, (0, 100, 0))
+    clips, _ = assign(two_speakers("group", "partition"), str(tmp_path), None, (0, 100, 0))
     assert clips["partition"].to_pylist() == [VALIDATION] * 3
     assert clips.column_names == ["path", "label", "group", "partition"]
 
 
 def test_lists_win_over_partitions_of_the_source_and_say_so(listed):
-    source = scan(str(listed), labelled=True, pattern=r"(?P<label>\w+)/(?P<partition>.)_")  # a is no partition
+    source = scan(str(listed), labelled=True, pattern=r"(?P<label>\w+)/(?P<partition>.)_")  # a is not a partition
     clips, (note,) = assign(source.clips, source.root, None, None)
     assert clips["partition"].to_pylist() == [VALIDATION, TESTING, TESTING, TRAINING, TRAINING]
     assert str(listed) in note

@@ -1,4 +1,4 @@
-"""Whether odd clips are used, and what a changed answer to that costs."""
+"""Whether clips that have a warning are used, and what a changed policy costs."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.conftest import call, clips_table
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, write_wav
 
-ODD = {"yes/cut.wav": "truncated", "no/cut.flac": "truncated", "yes/silent.wav": "silent"}
+WARNINGS = {"yes/cut.wav": "truncated", "no/cut.flac": "truncated", "yes/silent.wav": "silent"}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_both_are_used_by_default_and_named(source, tmp_path, capsys):
     manifest = load_manifest(tmp_path / "set")
     assert manifest.policies == DEFAULTS
     warnings = clips_table(tmp_path / "set", manifest).select(["path", "warning"]).to_pylist()
-    assert {row["path"]: row["warning"] for row in warnings if row["warning"]} == ODD
+    assert {row["path"]: row["warning"] for row in warnings if row["warning"]} == WARNINGS
     said = capsys.readouterr().out
     assert f"Used all the same, see {tmp_path}/set/{manifest.clips_file}: 1 silent, 2 truncated." in said
 
@@ -67,10 +67,10 @@ def test_both_are_used_by_default_and_named(source, tmp_path, capsys):
 @pytest.mark.parametrize("policy", ["truncated", "silent"])
 def test_where_they_are_rejected_each_is_a_row_with_its_reason(source, tmp_path, policy):
     figures = featurize(source, tmp_path / "set", f"--{policy}", "reject")
-    odd = {path: warning for path, warning in ODD.items() if warning == policy}
-    assert figures["clips"] == 33 - len(odd)
+    refused = {path: warning for path, warning in WARNINGS.items() if warning == policy}
+    assert figures["clips"] == 33 - len(refused)
     stage = "decode" if policy == "truncated" else "fit"
-    assert rejected(tmp_path / "set") == {path: (stage, policy) for path in odd}
+    assert rejected(tmp_path / "set") == {path: (stage, policy) for path in refused}
     manifest = load_manifest(tmp_path / "set")
     assert all(f"--{policy} keep" in row.message for row in read_csv(tmp_path / "set" / manifest.rejects_file))
 
@@ -95,7 +95,7 @@ def test_back_and_forth_ends_where_it_began(source, tmp_path):
     featurize(source, tmp_path / "set")
     first = content_of(tmp_path / "set")
     featurize(source, tmp_path / "set", "--truncated", "reject", "--silent", "reject")
-    assert rejected(tmp_path / "set").keys() == ODD.keys()
+    assert rejected(tmp_path / "set").keys() == WARNINGS.keys()
     featurize(source, tmp_path / "set")
     assert content_of(tmp_path / "set") == first
 

@@ -145,7 +145,7 @@ def test_rows_of_parquet_and_lines_of_json_are_named(root):
     assert scan_table(table, DEFAULT).rejects[0].message.startswith("t.jsonl, line 4: ")
 
 
-def test_quoted_fields_and_odd_names(root):
+def test_quoted_fields_and_unusual_names(root):
     names = [
         'comma, "quote".wav',
         "line\nbreak.wav",
@@ -294,7 +294,7 @@ def test_text_in_another_encoding(root):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: a line is one JSON object, and this is none"),
+        ("{", "line 2: a line is one JSON object, and this is not one"),
         ('["a.wav", "x"]', r"line 2: a line is one JSON object, not .*a\.wav"),
         ('{"path": ["a.wav"], "label": "x"}', "line 2: a value is text or a number, not"),
         ('{"path": "\\ud800", "label": "x"}', "line 2: no file can have the name"),
@@ -372,7 +372,7 @@ def test_rows_whose_file_cannot_be_used_are_rejects(root):
         ("c.wav", "scan", Reason.BAD_LABEL, "t.csv, line 8: the label is empty"),
         ("deep", "scan", Reason.UNREADABLE, "t.csv, line 4: it is a folder"),
         ("link.wav", "scan", Reason.MISSING, "t.csv, line 5: No such file or directory"),
-        ("pipe.wav", "scan", Reason.UNREADABLE, "t.csv, line 3: it is no regular file"),
+        ("pipe.wav", "scan", Reason.UNREADABLE, "t.csv, line 3: it is not a regular file"),
     ]
 
 

@@ -68,7 +68,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def base(built, tmp_path):
-    """`built`, and put back after a test, times and all: so units stay finished, whose names tell where files are."""
+    """`built`, and put back after a test, times and all: so units stay finished, whose names follow from the folder."""
     shutil.copytree(built, tmp_path / "aside", symlinks=True)
     yield built
     shutil.rmtree(built)
@@ -216,7 +216,7 @@ def test_equal_content_commits_nothing(base, monkeypatch):
     again = bring_up(base)
     assert again == (manifest, False)
     assert tree(base / "set") == before
-    # Other versions of libraries are no other content either.
+    # Other versions of libraries are not other content either.
     monkeypatch.setattr("features.store.commit.library_versions", lambda: {"numpy": "0.0"})
     assert bring_up(base) == (manifest, False)
     assert tree(base / "set") == before
@@ -267,7 +267,7 @@ def test_a_concurrent_commit_is_refused(base):
     bring_up(base, policies={"silent": "reject"})
     with pytest.raises(RunError, match=r"another featurize committed into .*run it again"):
         committed(outdated, policies={"silent": "sometimes"})
-    assert committed(outdated) == (first, False), "what has nothing to commit is in nobody's way"
+    assert committed(outdated) == (first, False), "what has nothing to commit blocks no other run"
     after = tree(base / "set")
     assert {name: after[name] for name in before if name != "manifest.json"} == {
         name: content for name, content in before.items() if name != "manifest.json"

@@ -1,4 +1,4 @@
-"""Claims: one process at a time fills a folder, a second ends at once, and a dead one blocks nobody."""
+"""Claims: one process at a time fills a folder, a second ends at once, and a dead one blocks no other."""
 
 import errno
 import fcntl
@@ -38,7 +38,7 @@ def held(tmp_path):
     process.wait()
 
 
-def test_a_second_process_is_refused_at_once_and_told_who_is_at_it(held):
+def test_a_second_process_is_refused_at_once_and_the_first_is_named(held):
     folder, process = held
     holder = re.escape(f"another (process {process.pid} on host {socket.gethostname()}) is at it; wait for its end")
     for _ in range(2):  # that it was refused changes nothing
@@ -48,7 +48,7 @@ def test_a_second_process_is_refused_at_once_and_told_who_is_at_it(held):
         assert is_claimed(folder)
 
 
-def test_a_killed_process_blocks_nobody(held):
+def test_a_killed_process_blocks_no_other(held):
     folder, process = held
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -23,7 +23,7 @@ LABELS = ("yes", "jä", "日本\U0001f600", "with space", '"quoted",\n', "")
 
 
 def rows(number, storage_dtype="float32"):
-    """Features and clips whose texts are odd: (number, 4, 9)."""
+    """Features and clips with unusual texts: (number, 4, 9)."""
     generator = np.random.default_rng(number)
     features = generator.standard_normal((number, *TINY.shape)).astype(storage_dtype)
     clips = [

@@ -74,10 +74,10 @@ def test_round_trip_through_json():
 def test_sums_do_not_depend_on_batches_and_leave_out_what_is_not_finite(batch, shape):
     features = values(100, shape)
     expected = Statistics.of(features)
-    odd = np.insert(features, [0, 50, 50, 100], np.float32(1), axis=0)
-    odd[[0, 51, 52, 103]] *= np.array([np.nan, np.inf, -np.inf, np.nan], np.float32).reshape(4, *[1] * len(shape))
-    odd[103, ..., 1:] = 0  # one value of all
+    mixed = np.insert(features, [0, 50, 50, 100], np.float32(1), axis=0)
+    mixed[[0, 51, 52, 103]] *= np.array([np.nan, np.inf, -np.inf, np.nan], np.float32).reshape(4, *[1] * len(shape))
+    mixed[103, ..., 1:] = 0  # one value of all
     sums = Sums(shape)
-    added = [good for first in range(0, len(odd), batch) for good in sums.add(odd[first : first + batch])]
+    added = [good for first in range(0, len(mixed), batch) for good in sums.add(mixed[first : first + batch])]
     assert [row for row, good in enumerate(added) if not good] == [0, 51, 52, 103]
     assert sums.statistics() == expected

@@ -185,24 +185,24 @@ def test_one_change(words, tmp_path, decoded, hashed, change, storage_format):
     assert manifest == second
 
 
-def twins(root: Path) -> None:
+def copies(root: Path) -> None:
     for number in range(3):
-        write(root / "twins" / f"{number}.wav", seed=77)
+        write(root / "copies" / f"{number}.wav", seed=77)
 
 
 def test_one_of_equal_files_that_goes_is_removed(words, tmp_path):
-    twins(words)
+    copies(words)
     featurized(words, tmp_path / "set")
-    (words / "twins" / "1.wav").unlink()
+    (words / "copies" / "1.wav").unlink()
     update, _ = featurized(words, tmp_path / "set")
     assert update.figures == {"computed": 0, "copied": 0, "kept": 12, "removed": 1}
     is_that_of_a_cold_run(words, tmp_path / "set")
 
 
 def test_of_equal_files_that_are_renamed_none_is_removed(words, tmp_path):
-    twins(words)
+    copies(words)
     featurized(words, tmp_path / "set")
-    (words / "twins").rename(words / "others")
+    (words / "copies").rename(words / "others")
     update, _ = featurized(words, tmp_path / "set")
     assert update.figures == {"computed": 0, "copied": 3, "kept": 10, "removed": 0}
     is_that_of_a_cold_run(words, tmp_path / "set")
@@ -233,10 +233,10 @@ def test_a_touched_file_is_hashed_once(words, tmp_path, hashed):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "verify_content", "told"),
+    ("seconds", "verify_content", "computed"),
     [(-1, False, True), (1, False, True), (1.9, False, True), (2, False, False), (2, True, True), (None, False, True)],
 )
-def test_a_time_within_two_seconds_of_the_last_scan_proves_nothing(words, tmp_path, seconds, verify_content, told):
+def test_a_time_within_two_seconds_of_the_last_scan_is_no_evidence(words, tmp_path, seconds, verify_content, computed):
     featurized(words, tmp_path / "set")
     path = clip(words, "no", 1)
     mtime_ns = path.stat().st_mtime_ns
@@ -247,8 +247,8 @@ def test_a_time_within_two_seconds_of_the_last_scan_proves_nothing(words, tmp_pa
         )
     write(path, seed=99, mtime_ns=mtime_ns)
     update, _ = featurized(words, tmp_path / "set", verify_content=verify_content)
-    assert update.figures["computed"] == told
-    if told:
+    assert update.figures["computed"] == computed
+    if computed:
         is_that_of_a_cold_run(words, tmp_path / "set")
 
 
@@ -267,7 +267,7 @@ def test_the_scan_that_counts_is_the_last_one_of_the_state(words, tmp_path, hash
         assert hashed == expected
 
 
-def test_verify_content_and_a_lost_diary_hash_every_file_once(words, tmp_path, hashed, decoded):
+def test_verify_content_and_a_lost_run_log_hash_every_file_once(words, tmp_path, hashed, decoded):
     _, first = featurized(words, tmp_path / "set")
     for lose, verify_content in ((False, True), (True, False)):
         if lose:
@@ -344,7 +344,7 @@ def refusing(monkeypatch, reason: Reason, *endings: str) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_what_time_may_heal_is_tried_again(words, tmp_path, monkeypatch, reason):
+def test_a_retryable_reject_is_tried_again(words, tmp_path, monkeypatch, reason):
     with monkeypatch.context() as patch:
         refusing(patch, reason, "no/00000001_nohash_0.wav")
         _, first = featurized(words, tmp_path / "set")
@@ -521,7 +521,7 @@ def test_parts_of_recordings(tmp_path, hashed, decoded, change):
 
 
 def to_version_1(folder: Path) -> None:
-    """Turns a set into one of format version 1, whose table tells where records begin, not where tensors do."""
+    """Turns a set into one of format version 1, whose table says where records begin, not where tensors do."""
     manifest = load_manifest(folder)
     clips = read_parquet(folder / manifest.clips_file).drop_columns("crc32c")
     pq.write_table(clips, folder / manifest.clips_file)
@@ -547,7 +547,7 @@ def test_a_set_of_format_version_1_is_brought_up_to_date_without_copies(words, t
     (tmp_path / "set" / "runs.jsonl").unlink()
     decoded.clear()
     update, second = featurized(words, tmp_path / "set", storage_format=storage_format)
-    # Rows that nobody moves stay where they are. That rejects are known is new, so they are tried once more.
+    # Rows that are not moved stay where they are. That rejects are known is new, so they are tried once more.
     assert update.figures == {"computed": 3, "copied": 0, "kept": 12, "removed": 0}
     assert sorted(decoded) == sorted(BROKEN)
     assert second.state == 2
@@ -626,9 +626,9 @@ def test_after_small_shards_and_a_rest_have_piled_up_there_is_nothing_to_do(tmp_
 
 
 def test_changes_follow_from_the_files_and_not_from_the_order_of_the_table(words, tmp_path):
-    twins(words)
+    copies(words)
     featurized(words, tmp_path / "set")
-    (words / "twins").rename(words / "others")
+    (words / "copies").rename(words / "others")
     clip(words, "no", 1).rename(clip(words, "yes", 30))
     source, clips = found(words)
     base = load_manifest(tmp_path / "set")
@@ -665,7 +665,7 @@ def test_another_file_under_an_old_path_and_time(words, tmp_path):
 
 
 @pytest.mark.parametrize("endings", [("no/00000001_nohash_0.wav",), (".wav",)], ids=["one", "all"])
-def test_what_has_healed_since_an_interrupted_run_is_tried_again(words, tmp_path, monkeypatch, endings):
+def test_what_has_become_readable_since_an_interrupted_run_is_tried_again(words, tmp_path, monkeypatch, endings):
     with monkeypatch.context() as patch:
         refusing(patch, Reason.PERMISSION, *endings)
         build_units(prepared(words, tmp_path / "set"))
@@ -746,7 +746,7 @@ def test_a_file_that_was_being_written_during_a_run_is_tried_again(words, tmp_pa
 
 @pytest.mark.parametrize("late", [False, True], ids=["planned at once", "planned when the first had built"])
 @pytest.mark.parametrize("first", ["commits first", "commits second"])
-def test_what_heals_while_two_run_leaves_the_committed_state_whole(words, tmp_path, monkeypatch, late, first):
+def test_what_becomes_readable_while_two_run_leaves_the_state_whole(words, tmp_path, monkeypatch, late, first):
     folder = tmp_path / "set"
     one = prepared(words, folder)
     other = None if late else prepared(words, folder)
@@ -808,7 +808,7 @@ def test_the_second_of_two_runs_that_is_killed_loses_no_finished_shard(words, tm
     is_that_of_a_cold_run(words, tmp_path / "set")
 
 
-def test_an_error_that_passed_makes_no_reject_for_ever(words, tmp_path, monkeypatch):
+def test_an_error_that_passed_makes_no_permanent_reject(words, tmp_path, monkeypatch):
     failed, whole = [], os.open
 
     def stale(path, *others, **options):

@@ -198,14 +198,14 @@ def test_a_larger_limit_and_more_files_keep_what_was_chosen():
     assert set(after) & old < set(before), "a new file may push out an old one, never let in another"
 
 
-@pytest.mark.parametrize(("age", "told_apart"), [(1_000_000_000, True), (10_000_000_000, False)])
-def test_a_racy_content_is_part_of_the_name(tmp_path, age, told_apart):
+@pytest.mark.parametrize(("age", "different"), [(1_000_000_000, True), (10_000_000_000, False)])
+def test_a_racy_content_is_part_of_the_name(tmp_path, age, different):
     plans = []
     for hz in (440, 550):
         path = write_wav(tmp_path / "words" / "yes" / "a.wav", sine(hz, 16))
         os.utime(path, ns=(NOW - age, NOW - age))
         plans.append(prepared(tmp_path / "words", tmp_path / "set", scan_started_ns=NOW).todo)
-    assert (plans[0] != plans[1]) == told_apart
+    assert (plans[0] != plans[1]) == different
 
 
 def test_a_scanned_folder_becomes_units(tmp_path):

@@ -503,7 +503,7 @@ def test_versions_are_those_that_are_installed(finished):
 
 @pytest.mark.data
 def test_real_clips_of_every_format(tmp_path, data):
-    """All odd files that decode, in one shard: each row is what the clip alone gives."""
+    """All unusual files that decode, in one shard: each row is what the clip alone gives."""
     folder = tmp_path / "words" / "odd"
     folder.mkdir(parents=True)
     for path in (data / "odd_audio").iterdir():

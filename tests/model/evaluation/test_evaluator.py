@@ -114,9 +114,13 @@ def test_clips_that_a_training_never_saw_are_not_called_its_own(
         return written
 
     own, other = output(feature_set), output(parquet_set)
-    for told in ("is trained on training", "epoch is chosen on validation", "On the clips that it was trained on: "):
-        assert told in own
-        assert told not in other
+    for text in (
+        "is trained on training",
+        "epoch is chosen on validation",
+        "On the clips that it was trained on: ",
+    ):
+        assert text in own
+        assert text not in other
 
 
 def test_an_evaluation_again_takes_the_place_of_the_first(evaluated, feature_set):

@@ -136,7 +136,7 @@ def test_the_fastest_that_is_installed_is_chosen(monkeypatch):
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_versions_are_told(name):
+def test_versions_are_stated(name):
     assert executor_version(name).startswith(f"{name} 2")
 
 

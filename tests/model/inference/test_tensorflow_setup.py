@@ -6,24 +6,24 @@ import subprocess
 import sys
 import threading
 
-from model.inference.tensorflow_setup import without_chatter
+from model.inference.tensorflow_setup import quiet_stderr
 from tests.network import NetworkWatch
 from tests.test_layers import TREES, imports
 
 
-def test_blocks_without_chatter_in_two_threads_leave_standard_error_as_it_was(capfd):
+def test_quiet_blocks_in_two_threads_leave_standard_error_as_it_was(capfd):
     second_entered, first_left = threading.Event(), threading.Event()
 
     def second():
-        with without_chatter(re.compile("chatter")):
-            os.write(2, b"chatter of the second\n")
+        with quiet_stderr(re.compile("routine")):
+            os.write(2, b"routine of the second\n")
             second_entered.set()
             first_left.wait(10)
 
     before = os.fstat(2)
     thread = threading.Thread(target=second)
-    with without_chatter(re.compile("chatter")):
-        os.write(2, b"chatter of the first\n")
+    with quiet_stderr(re.compile("routine")):
+        os.write(2, b"routine of the first\n")
         thread.start()
         second_entered.wait(0.5)  # where the second does not wait for the first
     first_left.set()
@@ -33,9 +33,9 @@ def test_blocks_without_chatter_in_two_threads_leave_standard_error_as_it_was(ca
     assert capfd.readouterr().err == "said afterwards\n"
 
 
-def test_a_block_without_chatter_may_stand_in_another(capfd):
-    with without_chatter(re.compile("outer")):
-        with without_chatter(re.compile("inner")):
+def test_a_quiet_block_may_stand_in_another(capfd):
+    with quiet_stderr(re.compile("outer")):
+        with quiet_stderr(re.compile("inner")):
             os.write(2, b"inner\nsaid inside\n")
         os.write(2, b"outer\nsaid outside\n")
     assert capfd.readouterr().err == "said inside\nsaid outside\n"

@@ -243,7 +243,7 @@ def test_a_file_is_called_silent_only_where_all_of_it_is(run, tmp_path):
     write_wav(tmp_path / "silent.wav", np.zeros(2_000 * 300, np.float32), 8_000)
     done = run_command("model.predict", "--model", run, tmp_path / "half.wav", tmp_path / "silent.wav")
     assert "half.wav: silent" not in done.stderr
-    assert "silent.wav: silent, every sample that is heard is zero; used all the same" in done.stderr
+    assert "silent.wav: silent, every sample that is used is zero; used all the same" in done.stderr
 
 
 def test_a_file_that_is_silent_first_and_cut_off_later_is_called_truncated_alone(run, tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""Scoring without Beam: what it hands to the one who runs the batches, and how it goes on after an interruption."""
+"""Scoring without Beam: what it hands to what runs the batches, and how it resumes after an interruption."""
 
 import itertools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A training that was killed goes on to the bits of one that was not."""
+"""A training that was killed resumes to the bits of one that was not."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from model.training.checkpoint import FOLDER
 from model.training.trainer import train
 from tests.conftest import call, start_command, wait_until
 
-# Dropout, shuffling and an optimizer with a state: all that has to go on where it was.
+# Dropout, shuffling and an optimizer with a state: all that has to resume where it was.
 SETTINGS = {"network": "tutorial-cnn", "epochs": 5, "batch_size": 8, "seed": 7, "patience": 0}
 
 
@@ -107,7 +107,7 @@ def test_a_training_that_goes_on_is_no_model_until_it_ends(feature_set, tmp_path
         path.write_bytes(b"")
     with pytest.raises(RunError):
         train(str(features), str(run), {"epochs": 2}, resume=True)
-    with pytest.raises(UsageError, match="did not end, there is no model in it; go on"):
+    with pytest.raises(UsageError, match="did not end, there is no model in it; resume"):
         load_artifact(run)
 
 

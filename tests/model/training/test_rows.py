@@ -119,19 +119,19 @@ def test_labels_that_are_no_class_get_the_unknown_id(small_shards, in_manifest_o
 
 @dataclass
 class WatchedRows(Rows):
-    """Rows that count for how many shards they lend memory at once."""
+    """Rows that count for how many shards their memory is in use at once."""
 
-    lent: int = 0
+    in_use: int = 0
     most: int = 0
 
-    def lend(self):
-        self.lent += 1
-        self.most = max(self.most, self.lent)
-        return super().lend()
+    def take_buffer(self):
+        self.in_use += 1
+        self.most = max(self.most, self.in_use)
+        return super().take_buffer()
 
-    def take_back(self, memory):
-        self.lent -= 1
-        super().take_back(memory)
+    def return_buffer(self, memory):
+        self.in_use -= 1
+        super().return_buffer(memory)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
@@ -143,7 +143,7 @@ def test_two_groups_of_shards_are_held_at_most(small_shards, storage_format):
     for _ in batches(rows, 1, seed=0, buffer_rows=20):
         pass
     assert 0 < rows.most <= largest_pair < len(rows.shards)
-    assert rows.lent == 0
+    assert rows.in_use == 0
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
