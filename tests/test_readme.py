@@ -1,4 +1,4 @@
-"""Holds the README to what it says: its commands parse, its code runs, its files are there."""
+"""Holds the pages to what they say: their commands parse, their code runs, the files that they name are there."""
 
 import re
 import shlex
@@ -10,15 +10,31 @@ from pathlib import Path
 
 import pytest
 
+from soundmill.command import COMMANDS as SCRIPT_COMMANDS
 from tests.conftest import call
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^python -m (\S+) (.*)$", README, flags=re.MULTILINE)
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-TOML = re.findall(r"^```toml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md", "features/README.md", "model/README.md", "pipelines/README.md", "benchmarks/README.md", "CONTRIBUTING.md",
+    )
+}  # fmt: skip
+LINES = [line for text in PAGES.values() for line in text.splitlines()]
+# Modules and options, however the command is started.
+COMMANDS = [
+    *(match.groups() for line in LINES if (match := re.match(r"python -m ([a-z_.]+) (.*)$", line))),
+    *((SCRIPT_COMMANDS[match[1]][0], match[2]) for line in LINES if (match := re.match(r"soundmill (\w+) (.*)$", line))),
+]
+BLOCKS = [block for text in PAGES.values()
+          for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]  # fmt: skip
+TOML = [block for text in PAGES.values()
+        for block in re.findall(r"^```toml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]  # fmt: skip
+# A file or a folder of the checkout: with a folder in it, or one of those at the top.
+FILES = re.compile(r"`((?:features|model|pipelines|soundmill|tests|benchmarks|findings|\.ci)/[\w./-]*|[A-Z]+\.md)`")
 
 
-@pytest.mark.parametrize(("module", "arguments"), COMMANDS)
+@pytest.mark.parametrize(("module", "arguments"), [pair for pair in COMMANDS if not pair[0].startswith("tests.")])
 def test_commands_are_understood(module, arguments):
     _, unknown = import_module(module).parser().parse_known_args(shlex.split(arguments))
     assert not unknown
@@ -37,6 +53,22 @@ def test_every_command_of_the_flow_is_shown():
         "pipelines.download",
         "pipelines.score",
     }
+
+
+def test_the_table_of_commands_is_that_of_the_script():
+    rows = re.findall(r"^\| `soundmill (\w+)` \| `([\w.]+)` \|", PAGES["README.md"], flags=re.MULTILINE)
+    assert dict(rows) == {name: module for name, (module, _) in SCRIPT_COMMANDS.items()}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page):
+    # A run folder and a set have folders named like ours, which the pages name with their own names before them.
+    named = [name for name in FILES.findall(PAGES[page]) if name not in ("model/", "features/")]
+    assert [name for name in named if not (ROOT / name).exists() and not ((ROOT / page).parent / name).exists()] == []
+
+
+def test_the_first_page_is_short():
+    assert len(PAGES["README.md"].splitlines()) <= 170
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if "manifest" in block])
