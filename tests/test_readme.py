@@ -14,22 +14,28 @@ from soundmill.command import COMMANDS as SCRIPT_COMMANDS
 from tests.conftest import call
 
 ROOT = Path(__file__).parents[1]
-PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8")
-    for name in (
-        "README.md", "features/README.md", "model/README.md", "pipelines/README.md", "benchmarks/README.md", "CONTRIBUTING.md",
-    )
-}  # fmt: skip
-LINES = [line for text in PAGES.values() for line in text.splitlines()]
+FOLDERS = ("", "features/", "model/", "pipelines/", "benchmarks/")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8")
+         for name in ("CONTRIBUTING.md", *(f"{folder}README.md" for folder in FOLDERS))}  # fmt: skip
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of a language on all pages."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+    return [block for text in PAGES.values() for block in pattern.findall(text)]
+
+
+LINES = [line for block in blocks("sh") for line in block.splitlines()]
 # Modules and options, however the command is started.
 COMMANDS = [
     *(match.groups() for line in LINES if (match := re.match(r"python -m ([a-z_.]+) (.*)$", line))),
-    *((SCRIPT_COMMANDS[match[1]][0], match[2]) for line in LINES if (match := re.match(r"soundmill (\w+) (.*)$", line))),
+    *(
+        (SCRIPT_COMMANDS[match[1]][0], match[2])
+        for line in LINES
+        if (match := re.match(r"soundmill (\w+) (.*)$", line))
+    ),
 ]
-BLOCKS = [block for text in PAGES.values()
-          for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]  # fmt: skip
-TOML = [block for text in PAGES.values()
-        for block in re.findall(r"^```toml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)]  # fmt: skip
+BLOCKS, TOML = blocks("python"), blocks("toml")
 # A file or a folder of the checkout: with a folder in it, or one of those at the top.
 FILES = re.compile(r"`((?:features|model|pipelines|soundmill|tests|benchmarks|findings|\.ci)/[\w./-]*|[A-Z]+\.md)`")
 
