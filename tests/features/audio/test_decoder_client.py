@@ -197,7 +197,7 @@ def test_a_decoder_that_cannot_start_ends_the_run(monkeypatch, tmp_path):
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     end_all()
-    with pytest.raises(RunError, match=r"the process that decodes does not start: .*exit code 9.*--verbose"):
+    with pytest.raises(RunError, match=r"the decoding process does not start: .*exit code 9.*--verbose"):
         probe(marked(""))
 
 
