@@ -205,9 +205,12 @@ def _moved(
     lost = traits(cache, free, cache["content_hash"].filter(pa.array(free)).to_pylist())
     for line, trait in zip(np.flatnonzero(free).tolist(), lost, strict=True):
         rows.setdefault(trait, []).append(line)
-    contents = [hashes.get(path) for path in clips["path"].filter(pa.array(asked)).to_pylist()]
-    found = np.full(len(contents), NOTHING)
-    for place, trait in enumerate(traits(clips, asked, contents)):
+    paths, starts = (clips[name].filter(pa.array(asked)).to_pylist() for name in ("path", "start"))
+    asked_traits = traits(clips, asked, [hashes.get(path) for path in paths])
+    found = np.full(len(paths), NOTHING)
+    # In the order of paths and starts, as sources list them, whatever the order of the table.
+    for place in sorted(range(len(paths)), key=lambda place: (paths[place], starts[place])):
+        trait = asked_traits[place]
         lines = rows.get(trait, [])
         if trait[0] is not None and lines:
             found[place] = lines.pop(0) if len(lines) > 1 else lines[0]
