@@ -11,7 +11,7 @@ from features.runtime.progress import Progress
 from features.sources.rejects import rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
-from model.scoring.join import Outputs
+from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.scorer import Request, score
 from pipelines.beam.follow import follow
@@ -99,7 +99,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         executor=options.executor,
     )
     figures = score(request, functools.partial(label_on_beam, workers=workers, beam_options=beam_options))
-    outputs = Outputs(request.output)
+    outputs = OutputFiles(request.output)
     paragraph = (
         f"{figures['files']:,} files in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
         f"{figures['clips']:,} windows in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} a second)."

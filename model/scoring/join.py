@@ -29,7 +29,7 @@ _TABLE_COLUMNS = (*COLUMNS, "size")
 
 
 @dataclass(frozen=True)
-class Outputs:
+class OutputFiles:
     """The files of a scoring.
 
     Attributes:
@@ -66,7 +66,7 @@ class JoinJob:
         policies: whether truncated and silent files are kept.
     """
 
-    outputs: Outputs
+    outputs: OutputFiles
     clips: pa.Table
     rejects: list[Reject]
     top: int

@@ -17,7 +17,7 @@ from features.store.locks import claim
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
 from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
-from model.scoring.join import JoinJob, Outputs, join
+from model.scoring.join import JoinJob, OutputFiles, join
 from model.scoring.label_windows import LabelJob
 from model.scoring.labels_csv import check_top
 from model.scoring.plan import plan_batches
@@ -84,7 +84,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     executor = choose_executor(request.executor)
     description = read_description(request.run)
     check(request, description.classes)
-    outputs = Outputs(os.path.abspath(request.output))
+    outputs = OutputFiles(os.path.abspath(request.output))
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output):
         check(request, description.classes)  # another score may have ended in between

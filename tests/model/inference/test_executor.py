@@ -33,7 +33,7 @@ def save(run, name, spec):
     return features
 
 
-@pytest.fixture(scope="module", params=["tutorial-cnn", "raw-cnn", "mlp"])
+@pytest.fixture(scope="module", params=NETWORKS)
 def case(request, tmp_path_factory):
     """A run folder, its features, and what Keras makes of them."""
     run = tmp_path_factory.mktemp("runs") / request.param

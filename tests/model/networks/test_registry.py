@@ -1,3 +1,6 @@
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 from features.errors import UsageError
@@ -8,8 +11,14 @@ def test_networks_are_known_by_their_names_in_order():
     assert [(name, one.name) for name, one in NETWORKS.items()] == [(name, name) for name in sorted(NETWORKS)]
 
 
+def test_the_benchmark_of_accuracy_knows_how_each_is_trained(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[3] / "benchmarks")
+    benchmark = import_module("accuracy")
+    assert set(benchmark.PRESETS) == set(benchmark.SETTINGS) == set(benchmark.SMALL_SETTINGS) == set(NETWORKS)
+
+
 def test_a_name_that_is_not_a_network_is_refused():
-    with pytest.raises(UsageError, match=r"'nothing'; there are mlp, raw-cnn, tutorial-cnn$"):
+    with pytest.raises(UsageError, match=f"'nothing'; there are {', '.join(NETWORKS)}$"):
         network("nothing")
 
 

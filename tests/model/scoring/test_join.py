@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import Reject, RunError
 from features.sources.policies import remark
-from model.scoring.join import JoinJob, Outcome, Outputs, file_warnings, join
+from model.scoring.join import JoinJob, Outcome, OutputFiles, file_warnings, join
 from model.scoring.labels_csv import Labels, Score
 from tests.model.scoring.jobs import PlannedJob, plan_job
 from tests.signals import noise, write_wav
@@ -44,7 +44,7 @@ def write_parts(planned: PlannedJob, **failed: int) -> None:
 
 def joined(planned: PlannedJob, folder: Path, rejects: tuple[Reject, ...] = ()) -> Outcome:
     job = JoinJob(
-        outputs=Outputs(str(folder / "labels.csv")),
+        outputs=OutputFiles(str(folder / "labels.csv")),
         clips=planned.source.clips,
         rejects=list(rejects),
         top=1,
@@ -79,7 +79,7 @@ def test_a_file_one_part_of_which_fails_is_rejected_as_a_whole(planned, tmp_path
 
 def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
     reject = Reject("z.wav", "decode", "empty", "no samples")
-    job = JoinJob(Outputs(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
+    job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
     with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
         join(planned.parts, [], job)
     assert not list(tmp_path.glob("labels*.csv"))

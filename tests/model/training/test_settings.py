@@ -8,6 +8,7 @@ from typing import get_type_hints
 import pytest
 
 from features.errors import UsageError
+from model.networks.registry import NETWORKS
 from model.training.settings import Settings, SettingsGiven
 from tests.conftest import call
 
@@ -52,7 +53,7 @@ def pooled_set(words, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--network", "nothing"], "error: no network 'nothing'; there are mlp, raw-cnn, tutorial-cnn"),
+        (["--network", "nothing"], f"error: no network 'nothing'; there are {', '.join(NETWORKS)}"),
         (["--network", "raw-cnn"], "error: raw-cnn takes features of shape (frames, bands), not (40,), which"),
         (["--network", "mlp", "--epochs", "0"], "error: --epochs is at least 1, not 0"),
         (["--network", "mlp", "--train-on", "nothing"], "error: "),
