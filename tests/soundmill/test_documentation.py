@@ -34,4 +34,4 @@ def test_an_example_runs_as_it_stands(block, words, tmp_path):
     save_untrained(tmp_path / "run", features)
     result = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    assert "['no', 'yes'] 2" in result.stdout
+    assert f"['no', '{Path(clip).parent}'] 2" in result.stdout
