@@ -1,5 +1,4 @@
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import soundfile
 
 from soundmill.command import COMMANDS
 from tests.conftest import run_command
+from tests.cpu_time import help_seconds, least_cpu_seconds
 from tests.pipelines.test_startup import COMMANDS as MODULES
 from tests.pipelines.test_startup import SLOW
 from tests.signals import sine
@@ -60,15 +60,11 @@ def test_a_command_loads_its_own_module_alone(name):
 @pytest.mark.trial
 @pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)])
 def test_help_takes_less_than_half_a_second(script, theirs, arguments):
-    """Of the processor: other processes take their share of the time that passes."""
-    least = float("inf")
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # What Python has compiled it keeps, as it does for a user.
-        run_script(script, *arguments, "--help", cwd=theirs, env={"PYTHONDONTWRITEBYTECODE": ""})
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert least < 0.5
+    # What Python has compiled it keeps, as it does for a user.
+    environment = {"PYTHONDONTWRITEBYTECODE": ""}
+    allowed = help_seconds()
+    used = least_cpu_seconds(lambda: run_script(script, *arguments, "--help", cwd=theirs, env=environment), allowed)
+    assert used < allowed
 
 
 def test_version(script, tmp_path):
