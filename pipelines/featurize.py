@@ -7,7 +7,7 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -28,7 +28,6 @@ from features.store.manifest import Manifest
 from features.store.run_log import append_run
 from features.update.dry_run import describe
 from features.update.request import Request
-from features.update.shard_builder import BuildJob
 from features.update.update import Update, check_space
 from pipelines.beam.follow import follow
 from pipelines.beam.options import check_beam_options
@@ -42,12 +41,15 @@ from pipelines.options import (
     table_layout,
 )
 
+if TYPE_CHECKING:
+    from features.update.shard_builder import BuildJob
+
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
 # takes a third.
 _CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000}
 _COPIES_OF_A_CLIP = 3
-RunUnits = Callable[[BuildJob, Sequence[int], bool], None]
+RunUnits = Callable[["BuildJob", Sequence[int], bool], None]
 """Builds the shards of these numbers; the last says whether several processes are sooner done than one."""
 
 
@@ -112,6 +114,8 @@ def _compute(update: Update, run: RunUnits) -> None:
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
     work_list = _write_work_list(update)
     pa.default_memory_pool().release_unused()  # what the plan took on its way
+    from features.update.shard_builder import BuildJob  # it loads what decodes and computes
+
     job = BuildJob(
         work_list=str(work_list),
         layout=update.layout,
@@ -128,7 +132,7 @@ def _compute(update: Update, run: RunUnits) -> None:
 
 
 def build_on_beam(
-    job: BuildJob, numbers: Sequence[int], pays: bool, *, workers: int | None, beam_options: Sequence[str]
+    job: "BuildJob", numbers: Sequence[int], pays: bool, *, workers: int | None, beam_options: Sequence[str]
 ) -> None:
     """Builds shards as a pipeline of Beam.
 

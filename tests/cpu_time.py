@@ -8,7 +8,7 @@ from functools import cache
 
 _TRIES = 5
 _HELP_SECONDS = 0.5
-_TIMES_BARE = 2.0
+_TIMES_BARE = 3.0
 
 
 def least_cpu_seconds(run: Callable[[], object], enough: float) -> float:
@@ -26,6 +26,6 @@ def least_cpu_seconds(run: Callable[[], object], enough: float) -> float:
 
 @cache
 def help_seconds() -> float:
-    """Returns what `--help` may take: half a second, or twice what NumPy and pyarrow alone take on a slow machine."""
+    """Returns what `--help` may take: half a second, or three times what NumPy and pyarrow alone take, on a slow machine."""
     bare = [sys.executable, "-c", "import numpy, pyarrow"]
     return max(_HELP_SECONDS, _TIMES_BARE * least_cpu_seconds(lambda: subprocess.run(bare, check=True), enough=0.0))

@@ -2,21 +2,20 @@
 
 import contextlib
 import math
-import multiprocessing
 import os
 import signal
 import sys
 import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from features.errors import RunError, UsageError
 from features.runtime.parent_watch import end_with_parent
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -120,6 +119,11 @@ def run_jobs(function: Callable[[_Job], _Result], jobs: Iterable[_Job], workers:
     if workers == 1:
         yield from map(function, jobs)
         return
+    # Loaded where it is used: every command loads this module, and few start a pool.
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     # A fork would copy the locks of pyarrow's threads, held or not.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=end_with_parent, initargs=(os.getpid(),))
@@ -144,6 +148,8 @@ def _no_ctrl_c() -> Iterator[None]:
 
     A signal that is blocked stays so in what is started. In this process another thread may take it nevertheless.
     """
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # its start would let the signal through again
     caught: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import xxhash
@@ -70,6 +69,8 @@ def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:
     Returns:
         Hash by path; a file that cannot be read has none, and its reject follows when it is decoded.
     """
+    from concurrent.futures import ThreadPoolExecutor  # which few commands need
+
     listed = list(dict.fromkeys(paths))
     hashes: dict[str, str] = {}
 

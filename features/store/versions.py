@@ -2,7 +2,6 @@
 
 import functools
 import platform
-from importlib.metadata import version
 
 from features.audio.ffmpeg import ffmpeg_version, find_ffmpeg
 
@@ -14,7 +13,10 @@ _LIBRARIES = ("soundmill", "numpy", "scipy", "soxr", "soundfile", "pyarrow")
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Returns the versions of what computes features; ffmpeg is among them where it is on the PATH."""
-    import soundfile  # it loads libsndfile: only where versions are requested
+    # What this loads takes its time: only where versions are requested.
+    from importlib.metadata import version
+
+    import soundfile
 
     versions = {name: version(name) for name in _LIBRARIES}
     program = find_ffmpeg()

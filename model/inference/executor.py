@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,6 +44,8 @@ def choose_executor(requested: str) -> str:
 
 def executor_version(name: str) -> str:
     """Returns name and version of an executor; another one may give other last digits."""
+    from importlib.metadata import version
+
     return f"{name} {version(EXECUTORS[name])}"
 
 
