@@ -26,6 +26,6 @@ def least_cpu_seconds(run: Callable[[], object], enough: float) -> float:
 
 @cache
 def help_seconds() -> float:
-    """Returns what `--help` may take: half a second, or three times what NumPy and pyarrow alone take, on a slow machine."""
+    """Returns what `--help` may take: half a second, or on a slow machine three times what NumPy and pyarrow take."""
     bare = [sys.executable, "-c", "import numpy, pyarrow"]
     return max(_HELP_SECONDS, _TIMES_BARE * least_cpu_seconds(lambda: subprocess.run(bare, check=True), enough=0.0))

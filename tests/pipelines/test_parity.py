@@ -28,7 +28,7 @@ SPECS = {
     "mfcc": 'preset = "log-mel"\nfront_end = "mfcc"\ncoefficients = 20\n',
     "float16": 'preset = "log-mel"\nstorage_dtype = "float16"\n',
     "pooled": 'preset = "urbansound-mfcc"\n',
-    "raw": 'preset = "speech-commands"\n',
+    "raw": 'preset = "log-mel"\n',
 }
 NETWORKS = {"pooled": "mlp", "raw": "raw-cnn"}
 

@@ -73,8 +73,9 @@ def damage(folder: Path, storage_format: str) -> None:
 @pytest.mark.parametrize(
     ("storage_format", "versions", "stride"),
     [
-        ("tfrecord", "same", 1),
+        ("tfrecord", "same", 3),
         ("parquet", "other", 8),
+        pytest.param("tfrecord", "same", 1, marks=pytest.mark.endurance),
         pytest.param("parquet", "other", 1, marks=pytest.mark.endurance),
         pytest.param("tfrecord", "other", 1, marks=pytest.mark.endurance),
         pytest.param("parquet", "same", 1, marks=pytest.mark.endurance),
