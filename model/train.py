@@ -2,75 +2,104 @@
 
 import argparse
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.sources.partition import parse_partitions
 from model.networks.registry import NETWORKS
-from model.training.settings import Settings, SettingsGiven
+from model.training.recipes import default_network, recipe
+from model.training.settings import SECTIONS, SETTING_NAMES, Given, fields_with_kinds, option, shown
 from model.training.trainer import train
 
-EXAMPLE = "python -m model.train --features FEATURES --output RUN --network tutorial-cnn --epochs 10 --seed 0"
+EXAMPLE = "python -m model.train --features FEATURES --output RUN --seed 0"
 _NONE = "none"
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command. Settings that are not given are absent: a resumed run has its own."""
     result = command.parser("Trains a network on a feature set and leaves a run folder.", EXAMPLE)
-    default = Settings()
     result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument("--output", required=True, metavar="RUN", help="new folder for the run")
     result.add_argument(
         "--resume", action="store_true",
-        help="continue a run that was interrupted, with its settings; --epochs may be larger than it was",
+        help="continue a run that was interrupted, with its settings; --epochs may be larger than it was where the "
+        "learning rate is constant",
     )  # fmt: skip
     result.add_argument(
         "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
         help="whether the features stay in memory between epochs; auto: where they fit (%(default)s)",
     )  # fmt: skip
-    group = result.add_argument_group("settings")
-
-    def add(name: str, kind: Callable[[str], Any], text: str) -> None:
-        shown = getattr(default, name)
-        metavar = name.rpartition("_")[2].upper()
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            default=argparse.SUPPRESS,
-            metavar=metavar,
-            help=f"{text} ({shown})",
-        )
-
-    add("network", str, "; ".join(f"{one.name}: {one.summary}" for one in NETWORKS.values()))
-    add("epochs", int, "at most so many")
-    add("batch_size", int, "clips per step")
-    add("learning_rate", float, "of Adam")
-    add("patience", int, "stop after so many epochs without a smaller validation loss; 0 never stops early")
-    add("seed", int, "of weights, dropout and order")
-    for name, text in (
-        ("train-on", "partitions, by commas (training)"),
-        ("validate-on", "partitions, by commas, or none to keep the last weights (validation; where that is empty, a "
-         "tenth of the training groups)"),
-        ("test-on", "partitions, by commas, to test on before and after; model.evaluate reports more"),
-    ):  # fmt: skip
-        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="LIST", help=text)
+    add_settings(result)
     return result
 
 
-def settings_given(options: argparse.Namespace) -> SettingsGiven:
-    """Returns the settings that the command line gives."""
-    given = {name: value for name, value in vars(options).items() if name in Settings.__dataclass_fields__}
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds an option for each setting of a training, and for a file of them; what is not given is absent."""
+    default = recipe(default_network((1, 1)))
+    networks = "; ".join(f"{one.name}: {one.summary}" for one in NETWORKS.values())
+    group = parser.add_argument_group(
+        "settings", f"Defaults are those of {default.network}; other networks have recipes of their own."
+    )
+    group.add_argument(
+        "--config", metavar="RECIPE.toml",
+        help="settings that are not given here, as a run writes them to its recipe.toml",
+    )  # fmt: skip
+    group.add_argument(
+        "--network", default=argparse.SUPPRESS, metavar="NETWORK",
+        help=f"{networks} ({default.network}; {default_network((1,))} for features without frames)",
+    )  # fmt: skip
+    group.add_argument(
+        "--seed", type=int, default=argparse.SUPPRESS, metavar="SEED",
+        help=f"of weights, dropout, order and augmentation ({default.seed})",
+    )  # fmt: skip
+    values = default.flat()
+    for name, section in SECTIONS.items():
+        group = parser.add_argument_group(f"settings: {name}")
+        for one, kind in fields_with_kinds(section):
+            text, choices = one.metadata["help"], one.metadata.get("choices")
+            if values[one.name] is not None:  # else the text says what it is by default
+                text += f" ({shown(values[one.name])})"
+            is_list = kind not in (int, float, str)
+            group.add_argument(
+                option(one.name), type=_reader(kind), default=argparse.SUPPRESS, choices=choices, help=text,
+                metavar=None if choices else "LIST" if is_list else one.name.rpartition("_")[2].upper(),
+            )  # fmt: skip
+
+
+def settings_given(options: argparse.Namespace) -> Given:
+    """Returns the settings that the command line gives, by their names."""
+    given = {name: value for name, value in vars(options).items() if name in SETTING_NAMES}
     for name in ("train_on", "validate_on", "test_on"):
         if name in given:
-            is_none = name == "validate_on" and given[name] == _NONE
-            given[name] = () if is_none else parse_partitions(given[name])
-    return cast(SettingsGiven, given)
+            is_none = name == "validate_on" and given[name] == (_NONE,)
+            given[name] = () if is_none else parse_partitions(",".join(given[name]))
+    return given
+
+
+def _reader(kind: Any) -> Callable[[str], Any]:
+    """Returns what turns the text of an option into a value of a declared type."""
+    if kind in (int, float, str):
+        return kind  # type: ignore[no-any-return]
+    member = str if "str" in str(kind) else float
+
+    def read(text: str) -> tuple[Any, ...]:
+        return tuple(member(part.strip()) for part in text.split(",") if part.strip())
+
+    read.__name__ = f"list of {'texts' if member is str else 'numbers'}"  # for argparse's message
+    return read
 
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Trains and prints a paragraph about the run."""
-    figures = train(options.features, options.output, settings_given(options), options.keep_in_memory, options.resume)
+    figures = train(
+        options.features,
+        options.output,
+        settings_given(options),
+        options.config,
+        options.keep_in_memory,
+        options.resume,
+    )
     paragraph = (
         f"Trained {figures['network']} for {figures['epochs']} epochs on {figures['clips']:,} clips in "
         f"{figures['training_seconds']:.1f} s ({figures['clips_per_second']:,.0f} clips a second)."

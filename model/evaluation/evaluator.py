@@ -12,9 +12,9 @@ from model.evaluation.predictions import accuracy, measure, predict_rows
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
 from model.training.holdout import hold_out
+from model.training.partitions import holds_out, warn_of_test
 from model.training.rows import Rows
 from model.training.run_folder import settings_of
-from model.training.settings import holds_out, warn_of_test
 
 
 def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any]:
@@ -55,8 +55,8 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
     metrics = measure(predictions, classes)
     # The clips that it was trained on stand beside, since the distance of the two shows overfitting.
     if settings:
-        kept = hold_out(features, manifest, settings.train_on)[0] if holds_out(manifest, settings) else None
-        trained = predict_rows(network, Rows(Path(features), manifest, settings.train_on, classes, selection=kept))
+        kept = hold_out(features, manifest, settings.rows.train_on)[0] if holds_out(manifest, settings) else None
+        trained = predict_rows(network, Rows(Path(features), manifest, settings.rows.train_on, classes, selection=kept))
         metrics["training"] = accuracy(trained, classes)
     metrics |= {
         "tested_on": list(test_on),

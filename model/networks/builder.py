@@ -1,4 +1,4 @@
-"""Builds the networks of the registry, and compiles them with the loss that stands there."""
+"""Builds the networks of the registry."""
 
 from collections.abc import Callable
 
@@ -29,17 +29,6 @@ def build(network: Network, shape: Shape, num_classes: int, statistics: Statisti
         A model that takes (clips, *shape, 1) and returns (clips, classes).
     """
     return BUILDERS[network.name](shape, num_classes, statistics)
-
-
-def compile_model(model: keras.Model, network: Network, learning_rate: float) -> None:
-    """Gives a model the loss of its network, Adam, and the metrics that are watched."""
-    if network.loss == "binary":
-        loss = keras.losses.BinaryCrossentropy(from_logits=network.returns_logits)
-        metrics = [keras.metrics.CategoricalAccuracy(name="accuracy"), keras.metrics.Recall(name="recall")]
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=network.returns_logits)
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=metrics)
 
 
 def layer_table(model: keras.Model) -> str:

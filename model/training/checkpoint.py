@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.io.atomic import atomic_folder, write_file
 from model.training.history import Recorder, Row, best_epoch, should_stop
+from model.training.optimization import averaged_weights
 
 FOLDER = "checkpoints"
 _VARIABLES, _STATE = "variables.npz", "state.json"
@@ -52,7 +53,8 @@ class Keeper(keras.callbacks.Callback):
         rows = self._recorder.rows
         best = best_epoch(rows)
         if best == epoch + 1:
-            _save(_best(self._folder, best), self.model.variables, [])
+            with averaged_weights(self.model):
+                _save(_best(self._folder, best), self.model.variables, [])
         last = self._folder / f"last-{epoch + 1:06d}"
         _save(last, [*self.model.variables, *self.model.optimizer.variables], rows)
         kept = {last.name, _best(self._folder, best).name}

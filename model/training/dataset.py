@@ -4,24 +4,44 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from features.errors import SoundmillError
+from model.training.augment import Augmenter, Changed
 from model.training.rows import Batch, Rows, batches, steps
 
 Dataset = tf.data.Dataset
+# Tells the numbers of the augmentation from those of the order, which have the same seed.
+_AUGMENTATION = 1
 
 
-def training_dataset(rows: Rows, batch_size: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
-    """Returns an endless data set of shuffled epochs; each has `steps(rows, batch_size)` batches."""
+def training_dataset(
+    rows: Rows, batch_size: int, seed: int, first_epoch: int = 0, augmenter: Augmenter | None = None
+) -> tf.data.Dataset:
+    """Returns an endless data set of shuffled epochs; each has `steps(rows, batch_size)` batches.
 
-    def epochs() -> Iterator[Batch]:
-        epoch = first_epoch
-        while True:
-            yield from batches(rows, batch_size, seed, epoch)
-            epoch += 1
+    Args:
+        rows: to learn from.
+        batch_size: rows a batch.
+        seed: of the order and of the augmentation.
+        first_epoch: number of the epoch to begin with.
+        augmenter: changes each batch, whose targets become shares of the classes, and whose rows get weights.
+    """
 
-    return _dataset(epochs, rows).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    def epochs() -> Iterator[Batch | Changed]:
+        for epoch in itertools.count(first_epoch):
+            for number, (features, ids) in enumerate(batches(rows, batch_size, seed, epoch)):
+                if augmenter is None:
+                    yield features, ids
+                else:
+                    # Of its own: what a batch becomes follows from its number, however a training got there.
+                    generator = np.random.default_rng([seed, epoch, number, _AUGMENTATION])
+                    yield augmenter.change(features, ids, generator)
+
+    return _dataset(epochs, rows, augmenter is not None).apply(
+        tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    )
 
 
 def ordered_dataset(rows: Rows, batch_size: int) -> tf.data.Dataset:
@@ -50,19 +70,21 @@ def own_errors(*rows: Rows) -> Iterator[None]:
         raise failure from None
 
 
-def _dataset(generator: Callable[[], Iterator[Batch]], rows: Rows) -> tf.data.Dataset:
-    def remembered() -> Iterator[Batch]:
+def _dataset(
+    generator: Callable[[], Iterator[Batch | Changed]], rows: Rows, is_changed: bool = False
+) -> tf.data.Dataset:
+    def remembered() -> Iterator[Batch | Changed]:
         try:
             yield from generator()
         except SoundmillError as error:
             rows.failure = error
             raise
 
-    signature = (
-        tf.TensorSpec((None, *rows.manifest.spec.shape, 1), tf.float32),
-        tf.TensorSpec((None,), tf.int32),
-    )
-    dataset = tf.data.Dataset.from_generator(remembered, output_signature=signature)
-    if rows.one_hot:
+    features = tf.TensorSpec((None, *rows.manifest.spec.shape, 1), tf.float32)
+    targets = [tf.TensorSpec((None,), tf.int32)]
+    if is_changed:
+        targets = [tf.TensorSpec((None, len(rows.classes)), tf.float32), tf.TensorSpec((None,), tf.float32)]
+    dataset = tf.data.Dataset.from_generator(remembered, output_signature=(features, *targets))
+    if rows.one_hot and not is_changed:
         dataset = dataset.map(lambda features, ids: (features, tf.one_hot(ids, len(rows.classes))))
     return dataset.prefetch(2)

@@ -6,22 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from features.errors import RunError, UsageError
 from features.runtime.log import LOG
 from features.store.manifest import Manifest
 from model.inference.artifact import Artifact, has_artifact, save_artifact
-from model.networks.builder import build, compile_model, layer_table
+from model.networks.builder import build, layer_table
 from model.networks.registry import network
 from model.pictures.run_pictures import draw_curves
+from model.training.augment import Augmenter, changes_batches, class_weights
 from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_best
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
 from model.training.history import Recorder, Row, best_epoch, should_stop, write_history
 from model.training.holdout import Selection, hold_out
+from model.training.optimization import AverageInTests, compile_model
+from model.training.partitions import holds_out, validation_partitions
 from model.training.rows import Rows, steps
 from model.training.run_folder import training_statistics
-from model.training.settings import Settings, holds_out, validation_partitions
+from model.training.settings import Settings
 
 VERSIONS = {"keras": keras.__version__, "tensorflow": tf.__version__}
 # Of the memory that is free, the share that a set in memory may take.
@@ -57,10 +61,11 @@ class Training:
         self._run, self._manifest, self._settings = run, manifest, settings
         self._network = network(settings.network)
         kept, held_out = (
-            hold_out(features, manifest, settings.train_on) if holds_out(manifest, settings) else (None, None)
+            hold_out(features, manifest, settings.rows.train_on) if holds_out(manifest, settings) else (None, None)
         )
         validate_on = validation_partitions(manifest, settings)
-        total_bytes = sum(shard.bytes for shard in manifest.shards((*settings.train_on, *validate_on)))
+        is_changed = changes_batches(settings)
+        total_bytes = sum(shard.bytes for shard in manifest.shards((*settings.rows.train_on, *validate_on)))
         in_memory = fits_in_memory(total_bytes) if keep_in_memory == "auto" else keep_in_memory == "on"
 
         def rows(partitions: tuple[str, ...], selection: Selection | None = None, in_memory: bool = in_memory) -> Rows:
@@ -71,29 +76,38 @@ class Training:
                 classes=manifest.classes,
                 in_memory=in_memory,
                 selection=selection,
-                one_hot=self._network.loss == "binary",
+                one_hot=self._network.loss == "binary" or is_changed,
             )
 
-        self.training = rows(settings.train_on, kept)
-        self.validation = rows(settings.train_on, held_out) if held_out else rows(validate_on)
-        self.testing = rows(settings.test_on, in_memory=False)
+        self.training = rows(settings.rows.train_on, kept)
+        self.validation = rows(settings.rows.train_on, held_out) if held_out else rows(validate_on)
+        self.testing = rows(settings.rows.test_on, in_memory=False)
         self.is_held_out = held_out is not None
         self._in_memory = in_memory
         keras.utils.set_random_seed(settings.seed)
         statistics = training_statistics(manifest, settings)
         self.model = build(self._network, manifest.spec.shape, len(manifest.classes), statistics)
-        compile_model(self.model, self._network, settings.learning_rate)
+        steps_per_epoch = steps(self.training, settings.schedule.batch_size)
+        compile_model(self.model, self._network, settings.schedule, steps_per_epoch, is_changed)
+        counts = np.array([
+            sum(manifest.counts["classes"][label].get(name, 0) for name in settings.rows.train_on)
+            for label in manifest.classes
+        ])  # fmt: skip
+        weights = class_weights(counts, settings.schedule.balance)
+        self._augmenter = Augmenter(settings, weights) if is_changed else None
         self._checkpoint = last_checkpoint(run)
         self._history = self._checkpoint.history if self._checkpoint else []
-        if len(self._history) > settings.epochs:
+        if len(self._history) > settings.schedule.epochs:
             raise UsageError(
-                f"--epochs is at least the {len(self._history)} that have ended in {run}, not {settings.epochs}"
+                f"--epochs is at least the {len(self._history)} that have ended in {run}, not "
+                f"{settings.schedule.epochs}"
             )
 
     @property
     def has_ended(self) -> bool:
         """Whether no epoch is left to train."""
-        return len(self._history) == self._settings.epochs or should_stop(self._history, self._settings.patience)
+        schedule = self._settings.schedule
+        return len(self._history) == schedule.epochs or should_stop(self._history, schedule.patience)
 
     def describe(self) -> None:
         """Writes the table of layers, and logs it and what is trained on."""
@@ -108,7 +122,7 @@ class Training:
 
     def accuracy(self, rows: Rows) -> float:
         """Returns the accuracy on some rows, with the network as it is used, without dropout."""
-        dataset = ordered_dataset(rows, self._settings.batch_size)
+        dataset = ordered_dataset(rows, self._settings.schedule.batch_size)
         with own_errors(rows):
             return float(self.model.evaluate(dataset, verbose=0, return_dict=True)["accuracy"])
 
@@ -120,25 +134,29 @@ class Training:
         Raises:
             RunError: a shard is missing or damaged, or the training diverged.
         """
-        run, settings, history = self._run, self._settings, self._history
+        run, schedule, history = self._run, self._settings.schedule, self._history
         if self._checkpoint:
             restore(self.model, self._checkpoint)
             write_history(run / "history.csv", history)
         if not self.has_ended:
             if history:
                 LOG.info("resuming after epoch %d", len(history))
-            recorder = Recorder(run / "history.csv", history, settings.epochs, settings.batch_size, len(self.training))
+            recorder = Recorder(run / "history.csv", history, schedule.epochs, schedule.batch_size, len(self.training))
+            training = training_dataset(
+                self.training, schedule.batch_size, self._settings.seed, len(history), self._augmenter
+            )
             with own_errors(self.training, self.validation):
                 self.model.fit(
-                    training_dataset(self.training, settings.batch_size, settings.seed, first_epoch=len(history)),
-                    steps_per_epoch=steps(self.training, settings.batch_size),
-                    validation_data=ordered_dataset(self.validation, settings.batch_size) if self.validation else None,
+                    training,
+                    steps_per_epoch=steps(self.training, schedule.batch_size),
+                    validation_data=ordered_dataset(self.validation, schedule.batch_size) if self.validation else None,
                     initial_epoch=len(history),
-                    epochs=settings.epochs,
+                    epochs=schedule.epochs,
                     callbacks=[
                         keras.callbacks.TensorBoard(run / "logs", write_graph=False),
+                        AverageInTests(),
                         recorder,
-                        Keeper(run, recorder, settings.patience),
+                        Keeper(run, recorder, schedule.patience),
                     ],
                     shuffle=False,  # the data set has shuffled already
                     verbose=0,
@@ -165,7 +183,7 @@ class Training:
             classes=manifest.classes,
             network_name=settings.network,
             returns_logits=self._network.returns_logits,
-            trained_on=settings.train_on,
+            trained_on=settings.rows.train_on,
         )
         save_artifact(self._run, artifact)
 
@@ -194,7 +212,7 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
         "loss": row.get("val_loss"),
         "training_accuracy": row["accuracy"],
         "parameters": training.model.count_params(),
-        "test_on": list(settings.test_on),
+        "test_on": list(settings.rows.test_on),
         "seed": settings.seed,
     }
     if training.testing:

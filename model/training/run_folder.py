@@ -15,9 +15,11 @@ from features.store.manifest import Manifest
 from features.store.statistics import Statistics
 from features.store.versions import library_versions
 from model.inference.artifact import has_artifact
-from model.training.settings import Settings, validation_partitions
+from model.training.partitions import validation_partitions
+from model.training.settings import Settings
 
 CONFIG = "config.json"
+RECIPE = "recipe.toml"
 
 
 def read_config(run: Path) -> dict[str, Any] | None:
@@ -58,7 +60,7 @@ def write_config(run: Path, features: str, manifest: Manifest, settings: Setting
 
 def training_statistics(manifest: Manifest, settings: Settings) -> Statistics:
     """Returns the sums over the partitions trained on; clips held out of them count, which reveals no labels."""
-    return Statistics.merge(manifest.statistics[name] for name in settings.train_on)
+    return Statistics.merge(manifest.statistics[name] for name in settings.rows.train_on)
 
 
 def check_new(run: Path) -> None:
@@ -112,6 +114,6 @@ def _is_new(run: Path) -> bool:
 
 
 def _rows_digest(manifest: Manifest, settings: Settings) -> str:
-    partitions = {*settings.train_on, *validation_partitions(manifest, settings)}
+    partitions = {*settings.rows.train_on, *validation_partitions(manifest, settings)}
     rows = [[shard.name, shard.rows, shard.crc32c] for shard in manifest.shards(partitions)]
     return hashlib.sha256(json.dumps([manifest.storage_format, rows]).encode()).hexdigest()

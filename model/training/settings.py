@@ -1,135 +1,273 @@
-"""What makes a training what it is, and whether a feature set can be trained on."""
+"""What makes a training what it is, in sections of settings that check themselves."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, TypedDict, cast
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
 
 from features.errors import UsageError
-from features.runtime.log import LOG
-from features.sources.partition import TRAINING, VALIDATION
-from features.store.manifest import Manifest
-from model.networks.registry import check_shape, network
+from features.sources.partition import TRAINING
+from model.networks.registry import network
+
+Given = Mapping[str, Any]
+"""Some of the settings by their names, which no two sections share: those that are given."""
 
 
-class SettingsGiven(TypedDict, total=False):
-    """Some of the settings, by their names in `Settings`: those that are given."""
+def setting(default: Any, help: str, least: float | None = None, most: float | None = None, **rules: Any) -> Any:
+    """Returns the field of a setting: its default, its line in `--help`, and what values it takes.
 
-    network: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    patience: int
-    seed: int
-    train_on: tuple[str, ...]
-    validate_on: tuple[str, ...] | None
-    test_on: tuple[str, ...]
+    Args:
+        default: of a training with nothing but what TensorFlow's tutorials do.
+        help: what it is.
+        least: smallest number that it takes.
+        most: largest number that it takes.
+        rules: `above` for a number that it has to be larger than, `below` for one that it has to be smaller than,
+            `choices` for the texts that it takes.
+    """
+    return field(default=default, metadata={"help": help, "least": least, "most": most, **rules})
+
+
+@dataclass(frozen=True)
+class Section:
+    """Some settings that belong together; raises `UsageError` when built with values that no training has."""
+
+    def __post_init__(self) -> None:
+        """Brings numbers and lists to the declared types and checks them."""
+        for one, kind in zip(fields(self), _kinds(type(self)), strict=True):
+            if one.metadata:
+                object.__setattr__(self, one.name, _checked(one, kind, getattr(self, one.name)))
+
+
+@dataclass(frozen=True)
+class RowSettings(Section):
+    """Which partitions are used for what; what each setting is stands in its help."""
+
+    train_on: tuple[str, ...] = setting((TRAINING,), "partitions to train on, by commas")
+    validate_on: tuple[str, ...] | None = setting(
+        None, "partitions that the best weights are chosen by, by commas, or none to keep the last weights "
+        "(validation; where that is empty, a tenth of the training groups)",
+    )  # fmt: skip
+    test_on: tuple[str, ...] = setting((), "partitions to test on before and after; model.evaluate reports more")
+
+
+@dataclass(frozen=True)
+class LabelSettings(Section):
+    """Which labels are classes of their own, and the share of what is none of them."""
+
+    classes: tuple[str, ...] = setting((), "labels to tell apart, by commas; all others become _unknown_ (all)")
+    unknown: tuple[str, ...] = setting((), "labels that become _unknown_, by commas")
+    unknown_share: float = setting(
+        0.1, "clips of _unknown_ in an epoch, as a share of those of all other classes", above=0.0, most=100.0
+    )
+    silence_share: float = setting(
+        0.0, "clips of _silence_, cut from background noise, as a share of those of all labels; 0 for no such class",
+        least=0.0, most=100.0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Schedule(Section):
+    """How the weights are learnt."""
+
+    epochs: int = setting(10, "at most so many", least=1)
+    batch_size: int = setting(64, "clips a step", least=1)
+    patience: int = setting(
+        2, "stop after so many epochs without a smaller validation loss; 0 never stops early", least=0
+    )
+    optimizer: str = setting("adam", "sgd has Nesterov momentum of .9", choices=("adam", "adamw", "sgd"))
+    learning_rate: float = setting(1e-3, "of the optimizer, at its highest", above=0.0)
+    schedule: str = setting(
+        "constant", "of the learning rate; cosine falls to 0 at the last epoch",
+        choices=("constant", "cosine"),
+    )  # fmt: skip
+    warmup_epochs: float = setting(0.0, "epochs in which the learning rate rises from 0", least=0.0)
+    weight_decay: float = setting(0.0, "decoupled, of adamw and sgd; biases and normalisation do not decay", least=0.0)
+    label_smoothing: float = setting(0.0, "share of a label that is spread over all classes", least=0.0, below=1.0)
+    balance: str = setting(
+        "none", "of uneven classes: by weights in the loss, or by drawing rare classes more often",
+        choices=("none", "weights", "sampling"),
+    )  # fmt: skip
+    average_decay: float = setting(
+        0.0, "of the running average of the weights that is kept as the network, a step; 0 for none",
+        least=0.0, below=1.0,
+    )  # fmt: skip
+    precision: str = setting(
+        "float32",
+        "of the computation; mixed_bfloat16 where the processor has it",
+        choices=("float32", "mixed_bfloat16"),
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the settings, and refuses one that would do nothing."""
+        super().__post_init__()
+        if self.weight_decay and self.optimizer == "adam":
+            raise UsageError(f"--weight-decay is of adamw and sgd, adam has none, not {self.weight_decay:g}")
+
+
+@dataclass(frozen=True)
+class Augmentation(Section):
+    """How clips are changed at random while the network learns; never in validation, testing or scoring."""
+
+    time_shift_seconds: float = setting(0.0, "a clip moves by at most so much, either way", least=0.0)
+    time_stretch: float = setting(0.0, "a clip becomes at most by this share faster or slower", least=0.0, below=1.0)
+    frequency_warp: float = setting(
+        0.0, "its bands move at most by this share up or down, as from longer or shorter vocal tracts",
+        least=0.0, below=1.0,
+    )  # fmt: skip
+    gain_db: float = setting(0.0, "it becomes louder or softer by at most so much", least=0.0)
+    time_masks: int = setting(0, "stretches of frames blanked out", least=0)
+    time_mask_seconds: float = setting(0.2, "longest of such a stretch", least=0.0)
+    frequency_masks: int = setting(0, "ranges of bands blanked out", least=0)
+    frequency_mask_share: float = setting(0.15, "widest of such a range, as a share of the bands", least=0.0, most=1.0)
+    mixup_alpha: float = setting(
+        0.0, "clips are mixed in pairs, by shares from a beta distribution of this parameter; 0 for none", least=0.0
+    )
+    noise_probability: float = setting(
+        0.0, "share of the clips that get background noise, from --noise or _background_noise_", least=0.0, most=1.0
+    )
+    noise_snr_db: tuple[float, float] = setting((0.0, 25.0), "least and most that a clip is louder than its noise")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that makes a training what it is, beside the features.
+    """Everything that makes a training what it is, beside the features and the noise.
 
     Attributes:
         network: name of the network.
-        epochs: how often the training partition is read at most.
-        batch_size: clips per step.
-        learning_rate: of Adam (Kingma and Ba, 2015).
-        patience: epochs without a smaller validation loss before training stops; 0 trains to the end.
-        seed: of weights, dropout and order.
-        train_on: partitions trained on.
-        validate_on: partitions that the best weights are chosen by; none for the last weights; None for `validation`
-            or, where that is empty or trained on, a tenth of the training groups.
-        test_on: partitions to test on before and after; none to leave that to model.evaluate.
+        seed: of weights, dropout, order and augmentation.
+        rows: which partitions are used for what.
+        labels: which labels are classes.
+        schedule: how the weights are learnt.
+        augmentation: how clips are changed at random.
     """
 
     network: str = "tutorial-cnn"
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    patience: int = 2
     seed: int = 0
-    train_on: tuple[str, ...] = (TRAINING,)
-    validate_on: tuple[str, ...] | None = None
-    test_on: tuple[str, ...] = ()
+    rows: RowSettings = field(default_factory=RowSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    schedule: Schedule = field(default_factory=Schedule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for a network that does not exist and for numbers that no training has."""
+        """Raises `UsageError` for a network that does not exist and for a seed that no generator takes."""
         network(self.network)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UsageError(f"--{name.replace('_', '-')} is at least {least}, not {getattr(self, name)}")
-        if self.seed >= 2**32:
-            raise UsageError(f"--seed is below 2^32, not {self.seed}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UsageError(f"--learning-rate is above 0, not {self.learning_rate}")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
+            raise UsageError(f"--seed is a whole number from 0 to below 2^32, not {self.seed}")
+
+    def with_given(self, given: Given) -> "Settings":
+        """Returns these settings with some of them replaced; raises `UsageError` for a name that is none of them."""
+        unknown = sorted(set(given) - set(SETTING_NAMES))
+        if unknown:
+            raise UsageError(f"no setting {unknown[0]!r}; there are {', '.join(SETTING_NAMES)}")
+        changed: dict[str, Any] = {name: value for name, value in given.items() if SETTING_NAMES[name] is None}
+        for section in SECTIONS:
+            inside = {name: value for name, value in given.items() if SETTING_NAMES[name] == section}
+            if inside:
+                changed[section] = replace(getattr(self, section), **inside)
+        return replace(self, **changed)
+
+    def flat(self) -> dict[str, Any]:
+        """Returns all settings by their names."""
+        return {name: getattr(getattr(self, section) if section else self, name)
+                for name, section in SETTING_NAMES.items()}  # fmt: skip
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Settings":
-        """Reads what `asdict` and JSON made of settings; what is missing has its default."""
-        known = {field.name for field in fields(cls)}
-        given = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known
-        }
-        return replace(cls(), **cast(SettingsGiven, given))
+        """Reads what `asdict` and JSON made of settings; what is missing, as of older records, has its default.
+
+        A record from before there were sections is flat, and holds the same names.
+        """
+        flat = {name: value for name, value in content.items() if name not in SECTIONS}
+        for section in SECTIONS:
+            flat |= content.get(section, {})
+        return cls().with_given({name: value for name, value in flat.items() if name in SETTING_NAMES})
 
     def difference(self, earlier: "Settings") -> str | None:
-        """Names the first setting, beside the number of epochs, in which an earlier run differs; None for none."""
-        mine, theirs = asdict(self), asdict(earlier)
+        """Names the first setting in which an earlier run differs; None for none.
+
+        The number of epochs may differ, but where the learning rate of each step follows from it.
+        """
+        mine, theirs = self.flat(), earlier.flat()
         for name in mine:
-            if name != "epochs" and mine[name] != theirs[name]:
-                return f"--{name.replace('_', '-')} {_shown(theirs[name])}, not {_shown(mine[name])}"
+            counts = name != "epochs" or earlier.schedule.schedule != "constant"
+            if counts and mine[name] != theirs[name]:
+                return f"{option(name)} {shown(theirs[name])}, not {shown(mine[name])}"
         return None
 
 
-def holds_out(manifest: Manifest, settings: Settings) -> bool:
-    """Returns whether validation takes a tenth of the training groups, since nothing else is there to validate on."""
-    if settings.validate_on is not None:
-        return False
-    return VALIDATION in settings.train_on or not (VALIDATION in manifest.partitions and manifest.rows([VALIDATION]))
+SECTIONS: dict[str, type[Section]] = {
+    "rows": RowSettings,
+    "labels": LabelSettings,
+    "schedule": Schedule,
+    "augmentation": Augmentation,
+}
+"""The sections of the settings, by their names."""
+
+SETTING_NAMES: dict[str, str | None] = {"network": None, "seed": None} | {
+    one.name: name for name, section in SECTIONS.items() for one in fields(section)
+}
+"""All settings by their names, with the section that each is in."""
 
 
-def validation_partitions(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
-    """Returns the partitions validated on; none where validation is held out of training, or is not wanted."""
-    if settings.validate_on is not None:
-        return settings.validate_on
-    return () if holds_out(manifest, settings) else (VALIDATION,)
+def option(name: str) -> str:
+    """Returns a setting as it is given on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
-def check(manifest: Manifest, settings: Settings, features: str) -> None:
-    """Raises `UsageError` where a set cannot be trained on."""
-    if len(manifest.classes) < 2:
-        raise UsageError(
-            f"training takes two classes at least, but {features} has only {manifest.classes[0]!r}; "
-            "featurize a folder with one folder per class"
-        )
-    check_shape(network(settings.network), manifest.spec.shape)
-    validate_on = validation_partitions(manifest, settings)
-    purposes = (("train", settings.train_on), ("validate", validate_on), ("test", settings.test_on))
-    for purpose, partitions in purposes:
-        if partitions and not manifest.rows(partitions):
-            names = ", ".join(partitions)
-            clips = ", ".join(f"{name}: {manifest.rows([name]):,}" for name in manifest.partitions)
-            raise UsageError(
-                f"nothing to {purpose} on: the {names} partition of {features} is empty ({clips}). Featurize with "
-                f"another --split or --group, so that its groups spread, or choose with --{purpose}-on"
-            )
-    for purpose, partitions in purposes[1:]:
-        both = sorted(set(settings.train_on) & set(partitions))
-        if both:
-            raise UsageError(f"{purpose} on other clips than those trained on, but --train-on and --{purpose}-on both "
-                             f"name {both[0]!r}")  # fmt: skip
-
-
-def warn_of_test(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:
-    """Warns where a test is on clips that the network learns from, or by which its best epoch is chosen."""
-    for name in test_on:
-        if name in settings.train_on:
-            LOG.warning("warning: the network is trained on %s: the accuracy there says nothing about new clips", name)
-        if name in validation_partitions(manifest, settings):
-            LOG.warning("warning: the best epoch is chosen on %s: its accuracy is a little too high for new clips",
-                        name)  # fmt: skip
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Returns the value of a setting as it is given on the command line."""
     if isinstance(value, tuple):
-        return ",".join(value) or "none"
-    return "its default" if value is None else str(value)
+        return ",".join(f"{one:g}" if isinstance(one, float) else one for one in value) or "none"
+    return "its default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def fields_with_kinds(section: type[Section]) -> Iterator[tuple[Field[Any], Any]]:
+    """Yields the fields of a section with their declared types."""
+    yield from zip(fields(section), _kinds(section), strict=True)
+
+
+def _kinds(section: type[Section]) -> list[Any]:
+    hints = typing.get_type_hints(section)
+    return [hints[one.name] for one in fields(section)]
+
+
+def _checked(one: Field[Any], kind: Any, value: Any) -> Any:
+    """Returns a value as its declared type; raises `UsageError` where it is none, or against the field's rules."""
+    name, rules = option(one.name), one.metadata
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        kind = kind.__args__[0]
+    if typing.get_origin(kind) is tuple:
+        member = kind.__args__[0]
+        if not isinstance(value, (list, tuple)) or not all(_is_a(member, part) for part in value):
+            raise UsageError(f"{name} is a list of {'texts' if member is str else 'numbers'}, not {value!r}")
+        value = tuple(member(part) for part in value)
+        if member is float and (len(value) != 2 or not value[0] <= value[1]):
+            raise UsageError(f"{name} is two numbers, the lower one first, not {shown(value)}")
+        return value
+    if not _is_a(kind, value):
+        what = {int: "a whole number", float: "a number", str: "a text"}[kind]
+        raise UsageError(f"{name} is {what}, not {value!r}")
+    value = kind(value)
+    for rule, word, holds in (
+        ("least", "at least", lambda bound: value >= bound),
+        ("most", "at most", lambda bound: value <= bound),
+        ("above", "above", lambda bound: value > bound),
+        ("below", "below", lambda bound: value < bound),
+        ("choices", "one of", lambda choices: value in choices),
+    ):
+        bound = rules.get(rule)
+        if bound is not None and not holds(bound):
+            text = ", ".join(bound) if rule == "choices" else f"{bound:g}"
+            raise UsageError(f"{name} is {word} {text}, not {shown(value)}")
+    if kind is float and abs(value) == float("inf"):
+        raise UsageError(f"{name} is a finite number, not {value}")
+    return value
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

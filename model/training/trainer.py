@@ -1,6 +1,5 @@
 """From a feature set and settings to a run folder: all that can be refused is refused before TensorFlow is loaded."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,32 @@ from features.store.locks import claim, is_claimed
 from features.store.manifest import Manifest, load_manifest
 from model.inference.artifact import remove_artifact
 from model.inference.tensorflow_setup import load_tensorflow
-from model.training.run_folder import check_new, check_resume, read_config, warn_of_versions, write_config
-from model.training.settings import Settings, SettingsGiven, check, warn_of_test
+from model.training.partitions import check, warn_of_test
+from model.training.recipes import choose_settings, read_recipe, write_recipe
+from model.training.run_folder import RECIPE, check_new, check_resume, read_config, warn_of_versions, write_config
+from model.training.settings import Given, Settings
 
 
 def train(
-    features: str, output: str, given: SettingsGiven, keep_in_memory: str = "auto", resume: bool = False
+    features: str,
+    output: str,
+    given: Given,
+    config: str | None = None,
+    keep_in_memory: str = "auto",
+    resume: bool = False,
 ) -> dict[str, Any]:
     """Trains a network and leaves a run folder.
 
     Args:
         features: a feature set.
         output: the run folder, new or empty.
-        given: settings that differ from the defaults; on resuming, from those that the run was begun with.
+        given: settings that differ from those of `config` and of the network's recipe; on resuming, they have to be
+            those that the run was begun with.
+        config: a recipe file, see `model.training.recipes.read_recipe`.
         keep_in_memory: `on`, `off`, or `auto` for where the set fits; it changes the speed alone.
         resume: whether a run folder that is there continues after its last whole epoch, to the same bits as a run that
-            was never interrupted. Its number of epochs alone may change, to a larger one.
+            was never interrupted. Its number of epochs alone may change, to a larger one, where the learning rate is
+            constant.
 
     Returns:
         The figures of the run.
@@ -37,38 +46,43 @@ def train(
     run = Path(output)
     manifest = load_manifest(features)
     if not is_claimed(run):
-        _begin(run, features, manifest, given, resume)  # what is refused is not touched
+        _begin(run, features, manifest, given, config, resume)  # what is refused is not touched
     with claim(run, "training", output):
-        config, settings = _begin(run, features, manifest, given, resume)  # another may have trained in between
-        warn_of_test(manifest, settings, settings.test_on)
-        if resume and not config:
+        # Another may have trained in between.
+        record, settings = _begin(run, features, manifest, given, config, resume)
+        warn_of_test(manifest, settings, settings.rows.test_on)
+        if resume and not record:
             LOG.info("nothing to resume in %s: the training begins", output)
         # TensorFlow takes seconds to load: what can be refused was refused before.
         load_tensorflow()
         from model.training.fitting import VERSIONS, Training, run_training
 
         training = Training(run, features, manifest, settings, keep_in_memory)
-        if config:
-            warn_of_versions(config, VERSIONS)
+        if record:
+            warn_of_versions(record, VERSIONS)
         if not training.has_ended:
             remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
             write_config(run, features, manifest, settings, VERSIONS)
+            write_recipe(run / RECIPE, settings)
         return {"network": settings.network, **run_training(training, settings)}
 
 
 def _begin(
-    run: Path, features: str, manifest: Manifest, given: SettingsGiven, resume: bool
+    run: Path, features: str, manifest: Manifest, given: Given, config: str | None, resume: bool
 ) -> tuple[dict[str, Any] | None, Settings]:
     """Returns the record of the training that is resumed, None for a new one, and its settings.
 
     Raises:
         UsageError: it cannot be done; see `train`.
     """
-    config = read_config(run) if resume else None
-    settings = replace(config["settings"] if config else Settings(), **given)
+    record = read_config(run) if resume else None
+    if record:
+        settings = record["settings"].with_given({**(read_recipe(config) if config else {}), **given})
+    else:
+        settings = choose_settings(manifest.spec.shape, given, config)
     check(manifest, settings, features)
-    if config:
-        check_resume(run, config, manifest, settings)
+    if record:
+        check_resume(run, record, manifest, settings)
     else:
         check_new(run)
-    return config, settings
+    return record, settings

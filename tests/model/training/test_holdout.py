@@ -8,8 +8,9 @@ from features.store.manifest import load_manifest
 from model.evaluation.evaluator import evaluate
 from model.training.dataset import ordered_dataset
 from model.training.holdout import hold_out
+from model.training.partitions import holds_out
 from model.training.rows import Rows, batches
-from model.training.settings import Settings, holds_out
+from model.training.settings import Settings
 from model.training.trainer import train
 from tests.conftest import call, clips_table
 

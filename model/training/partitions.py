@@ -1,0 +1,59 @@
+"""Which rows of a feature set a training uses, and whether it can be trained on them."""
+
+from features.errors import UsageError
+from features.runtime.log import LOG
+from features.sources.partition import VALIDATION
+from features.store.manifest import Manifest
+from model.networks.registry import check_shape, network
+from model.training.settings import Settings
+
+
+def holds_out(manifest: Manifest, settings: Settings) -> bool:
+    """Returns whether validation takes a tenth of the training groups, since nothing else is there to validate on."""
+    if settings.rows.validate_on is not None:
+        return False
+    return VALIDATION in settings.rows.train_on or not (
+        VALIDATION in manifest.partitions and manifest.rows([VALIDATION])
+    )
+
+
+def validation_partitions(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
+    """Returns the partitions validated on; none where validation is held out of training, or is not wanted."""
+    if settings.rows.validate_on is not None:
+        return settings.rows.validate_on
+    return () if holds_out(manifest, settings) else (VALIDATION,)
+
+
+def check(manifest: Manifest, settings: Settings, features: str) -> None:
+    """Raises `UsageError` where a set cannot be trained on."""
+    if len(manifest.classes) < 2:
+        raise UsageError(
+            f"training takes two classes at least, but {features} has only {manifest.classes[0]!r}; "
+            "featurize a folder with one folder per class"
+        )
+    check_shape(network(settings.network), manifest.spec.shape)
+    validate_on = validation_partitions(manifest, settings)
+    purposes = (("train", settings.rows.train_on), ("validate", validate_on), ("test", settings.rows.test_on))
+    for purpose, partitions in purposes:
+        if partitions and not manifest.rows(partitions):
+            names = ", ".join(partitions)
+            clips = ", ".join(f"{name}: {manifest.rows([name]):,}" for name in manifest.partitions)
+            raise UsageError(
+                f"nothing to {purpose} on: the {names} partition of {features} is empty ({clips}). Featurize with "
+                f"another --split or --group, so that its groups spread, or choose with --{purpose}-on"
+            )
+    for purpose, partitions in purposes[1:]:
+        both = sorted(set(settings.rows.train_on) & set(partitions))
+        if both:
+            raise UsageError(f"{purpose} on other clips than those trained on, but --train-on and --{purpose}-on both "
+                             f"name {both[0]!r}")  # fmt: skip
+
+
+def warn_of_test(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:
+    """Warns where a test is on clips that the network learns from, or by which its best epoch is chosen."""
+    for name in test_on:
+        if name in settings.rows.train_on:
+            LOG.warning("warning: the network is trained on %s: the accuracy there says nothing about new clips", name)
+        if name in validation_partitions(manifest, settings):
+            LOG.warning("warning: the best epoch is chosen on %s: its accuracy is a little too high for new clips",
+                        name)  # fmt: skip

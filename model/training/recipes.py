@@ -1,0 +1,104 @@
+"""The settings that each network is trained with where none are given, and recipes as TOML files."""
+
+import json
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+from features.errors import UsageError
+from features.io.atomic import write_file
+from model.networks.registry import Shape
+from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings
+
+_RESIDUAL: Given = {
+    "epochs": 60,
+    "batch_size": 100,
+    "patience": 0,
+    "optimizer": "adamw",
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "warmup_epochs": 3.0,
+    "weight_decay": 1e-2,
+    "label_smoothing": 0.1,
+    "average_decay": 0.995,
+    "time_shift_seconds": 0.1,
+    "time_stretch": 0.1,
+    "frequency_warp": 0.1,
+    "gain_db": 4.0,
+    "time_masks": 2,
+    "frequency_masks": 2,
+    "mixup_alpha": 0.2,
+    "noise_probability": 0.5,
+}
+RECIPES: dict[str, Given] = {"residual": _RESIDUAL}
+"""By network, the settings in which it differs from the plain ones of `Settings`, which the others have."""
+
+# What a recipe file holds: the rows to use, and the seed, are a training's own.
+_RECIPE_SECTIONS = ("labels", "schedule", "augmentation")
+
+
+def default_network(shape: Shape) -> str:
+    """Returns the name of the network for features of this shape where none is given."""
+    return "tutorial-cnn" if len(shape) > 1 else "mlp"
+
+
+def recipe(name: str) -> Settings:
+    """Returns the settings of a network where none are given; raises `UsageError` for a network that does not exist."""
+    return Settings(network=name).with_given(RECIPES.get(name, {}))
+
+
+def choose_settings(shape: Shape, given: Given, config: str | None = None) -> Settings:
+    """Returns the settings of a new training.
+
+    Args:
+        shape: of the features.
+        given: settings by their names; they stand before those of `config`, these before the network's recipe.
+        config: a recipe file.
+
+    Raises:
+        UsageError: there is no such setting or network, or the file cannot be used.
+    """
+    chosen = {**(read_recipe(config) if config else {}), **given}
+    return recipe(chosen.get("network", default_network(shape))).with_given(chosen)
+
+
+def read_recipe(path: str) -> Given:
+    """Reads settings from a TOML file, `network` and `seed` at its top and the others under their sections.
+
+    Returns:
+        The settings that it holds, by their names.
+
+    Raises:
+        UsageError: it is missing, not TOML, or holds what is no setting.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the recipe {path} is not TOML: {error}") from error
+    given = {}
+    for section, fields in [(None, content), *((name, content.pop(name, {})) for name in SECTIONS)]:
+        if not isinstance(fields, dict):
+            raise UsageError(f"{path}: {section} is a table of settings, [{section}]")
+        for name, value in fields.items():
+            if SETTING_NAMES.get(name, "") != section:
+                known = ", ".join(one for one, place in SETTING_NAMES.items() if place == section)
+                place = f"[{section}]" if section else "its top"
+                raise UsageError(f"{path}: no setting {name!r} at {place}; there are {known}")
+            given[name] = value
+    try:
+        Settings(network=given.get("network", "mlp")).with_given(given)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    return given
+
+
+def write_recipe(path: Path, settings: Settings) -> None:
+    """Writes the network and all its settings but rows and seed as a TOML file that `read_recipe` reads."""
+    lines = ["# A recipe of soundmill: train --config takes it.", f"network = {json.dumps(settings.network)}"]
+    for section in _RECIPE_SECTIONS:
+        lines += ["", f"[{section}]"]
+        # JSON's numbers, texts and lists are TOML's.
+        lines += [f"{name} = {json.dumps(value)}" for name, value in asdict(getattr(settings, section)).items()]
+    write_file(path, "\n".join(lines) + "\n")

@@ -1,0 +1,53 @@
+import pytest
+
+from features.errors import UsageError
+from model.networks.registry import NETWORKS
+from model.training.recipes import choose_settings, read_recipe, recipe, write_recipe
+
+FRAMES = (98, 40)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_recipe_comes_back_from_its_file(tmp_path, name):
+    path = tmp_path / "recipe.toml"
+    settings = recipe(name).with_given({"classes": ("ja", '"nein"', "ä\\b"), "noise_snr_db": (-5, 12.5)})
+    write_recipe(path, settings)
+    assert choose_settings(FRAMES, {}, str(path)) == settings
+    # The rows and the seed are a training's own.
+    assert not {"train_on", "validate_on", "test_on", "seed"} & set(read_recipe(str(path)))
+
+
+def test_what_is_given_stands_before_the_file_and_that_before_the_network(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('network = "raw-cnn"\nseed = 3\n[schedule]\nepochs = 7\nbatch_size = 8\n')
+    settings = choose_settings(FRAMES, {"epochs": 9}, str(path))
+    assert (settings.network, settings.seed) == ("raw-cnn", 3)
+    assert (settings.schedule.epochs, settings.schedule.batch_size, settings.schedule.patience) == (9, 8, 2)
+    assert choose_settings(FRAMES, {"network": "mlp"}, str(path)).network == "mlp"
+
+
+def test_features_without_frames_have_a_network_of_their_own():
+    assert choose_settings((40,), {}) == recipe("mlp")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epochs = 3", "no setting 'epochs' at its top; there are network, seed"),
+        ("[schedule]\ncolour = 1", r"no setting 'colour' at \[schedule\]; there are epochs"),
+        ("[rows]\nepochs = 3", r"no setting 'epochs' at \[rows\]"),
+        ("[recipe]\nepochs = 3", "no setting 'recipe' at its top"),
+        ("schedule = 3", r"schedule is a table of settings, \[schedule\]"),
+        ("[schedule]\nepochs = 'many'", "--epochs is a whole number, not 'many'"),
+        ("network = 'nothing'", "no network 'nothing'"),
+        ("network = ", "is not TOML"),
+        (None, "cannot read the recipe"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path, content, message):
+    path = tmp_path / "recipe.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        choose_settings(FRAMES, {}, str(path))
+    assert str(path) in str(caught.value)
