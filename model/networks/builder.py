@@ -7,10 +7,12 @@ import keras
 from features.store.statistics import Statistics
 from model.networks.baselines import mlp, raw_cnn, tutorial_cnn
 from model.networks.registry import Network, Shape
+from model.networks.residual import residual
 
 BUILDERS: dict[str, Callable[[Shape, int, Statistics], keras.Model]] = {
     "mlp": mlp,
     "raw-cnn": raw_cnn,
+    "residual": residual,
     "tutorial-cnn": tutorial_cnn,
 }
 """By name, what makes a network: see `build`."""

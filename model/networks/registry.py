@@ -33,6 +33,7 @@ class Network:
 _ALL = (
     Network("mlp", "two dense layers, takes features without frames too", needs_frames=False),
     Network("raw-cnn", "two convolutions and a wide dense layer", loss="binary", least_size=5),
+    Network("residual", "convolutions with shortcuts, accurate and fast", returns_logits=True, least_size=4),
     Network("tutorial-cnn", "TensorFlow's audio recognition tutorial", returns_logits=True),
 )
 NETWORKS = {network.name: network for network in _ALL}
