@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from features.store.statistics import Statistics
-from model.networks.builder import BUILDERS, build, compile_model
+from model.networks.builder import BUILDERS, build
 from model.networks.registry import NETWORKS, network
+from model.training.optimization import compile_model
+from model.training.settings import Schedule
 
 
 def test_every_network_of_the_registry_can_be_built_and_no_other():
@@ -30,7 +32,7 @@ def test_every_network_learns_from_labels_in_its_form(name):
     keras.utils.set_random_seed(0)
     chosen = network(name)
     model = build(chosen, shape, 3, Statistics.of(features[..., 0]))
-    compile_model(model, chosen, 1e-3)
+    compile_model(model, chosen, Schedule(), 15, soft_targets=False)
     labels = keras.utils.to_categorical(ids, 3) if chosen.loss == "binary" else ids
     model.fit(features, labels, epochs=8, batch_size=16, verbose=0)
     figures = model.evaluate(features, labels, verbose=0, return_dict=True)

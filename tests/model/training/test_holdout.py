@@ -129,19 +129,19 @@ def test_accuracy_before_training_is_that_of_the_network_as_it_was_made(feature_
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (Settings(), True),
-        (Settings(validate_on=("testing",)), False),
-        (Settings(validate_on=()), False),
+        ({}, True),
+        ({"validate_on": ("testing",)}, False),
+        ({"validate_on": ()}, False),
     ],
 )
 def test_only_what_is_not_chosen_is_held_out(without_validation, settings, expected):
-    assert holds_out(load_manifest(without_validation), settings) is expected
+    assert holds_out(load_manifest(without_validation), Settings().with_given(settings)) is expected
 
 
 def test_a_validation_partition_that_is_trained_on_is_no_validation(feature_set):
     manifest = load_manifest(feature_set)
     assert not holds_out(manifest, Settings())
-    assert holds_out(manifest, Settings(train_on=("training", "validation")))
+    assert holds_out(manifest, Settings().with_given({"train_on": ("training", "validation")}))
 
 
 @pytest.mark.parametrize(
