@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from features.errors import UsageError
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.sources.partition import parse_partitions
@@ -13,14 +14,24 @@ from model.training.settings import SECTIONS, SETTING_NAMES, Given, fields_with_
 from model.training.trainer import train
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --seed 0"
+PREVIEW_EXAMPLE = "python -m model.train --features FEATURES --preview augmentation.png --mixup-alpha 0.2"
 _NONE = "none"
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command. Settings that are not given are absent: a resumed run has its own."""
-    result = command.parser("Trains a network on a feature set and leaves a run folder.", EXAMPLE)
+    result = command.parser("Trains a network on a feature set and leaves a run folder.", EXAMPLE, PREVIEW_EXAMPLE)
     result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
-    result.add_argument("--output", required=True, metavar="RUN", help="new folder for the run")
+    place = result.add_mutually_exclusive_group(required=True)
+    place.add_argument("--output", metavar="RUN", help="new folder for the run")
+    place.add_argument(
+        "--preview", metavar="PICTURE.png",
+        help="draw clips before and after the augmentation that a training would have, and train nothing",
+    )  # fmt: skip
+    result.add_argument(
+        "--noise", metavar="DIR",
+        help="recordings of background noise, in any folders below this one (_background_noise_ of the source)",
+    )  # fmt: skip
     result.add_argument(
         "--resume", action="store_true",
         help="continue a run that was interrupted, with its settings; --epochs may be larger than it was where the "
@@ -90,8 +101,27 @@ def _reader(kind: Any) -> Callable[[str], Any]:
     return read
 
 
+def _preview(options: argparse.Namespace) -> int:
+    from features.pictures.drawing import check_picture
+
+    if options.resume:
+        raise UsageError("--resume goes with --output; --preview shows a training from its settings")
+    check_picture("--preview", options.preview)
+    from model.training.preview import preview  # which loads what draws
+
+    figures = preview(options.features, options.preview, settings_given(options), options.config, options.noise)
+    paragraph = (
+        f"Drew {figures['clips']} clips for the training of {figures['network']}, each as it is and in "
+        f"{figures['draws']} draws. Look at {options.preview}; nothing was trained."
+    )
+    command.finish(options, paragraph, figures)
+    return 0
+
+
 def main(options: argparse.Namespace, _: list[str]) -> int:
-    """Trains and prints a paragraph about the run."""
+    """Trains, or draws what a training would see, and prints a paragraph about it."""
+    if options.preview:
+        return _preview(options)
     figures = train(
         options.features,
         options.output,
@@ -99,6 +129,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         options.config,
         options.keep_in_memory,
         options.resume,
+        options.noise,
     )
     paragraph = (
         f"Trained {figures['network']} for {figures['epochs']} epochs on {figures['clips']:,} clips in "

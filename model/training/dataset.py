@@ -4,16 +4,13 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import tensorflow as tf
 
 from features.errors import SoundmillError
-from model.training.augment import Augmenter, Changed
+from model.training.augment import Augmenter, Changed, batch_generator
 from model.training.rows import Batch, Rows, batches, steps
 
 Dataset = tf.data.Dataset
-# Tells the numbers of the augmentation from those of the order, which have the same seed.
-_AUGMENTATION = 1
 
 
 def training_dataset(
@@ -35,9 +32,7 @@ def training_dataset(
                 if augmenter is None:
                     yield features, ids
                 else:
-                    # Of its own: what a batch becomes follows from its number, however a training got there.
-                    generator = np.random.default_rng([seed, epoch, number, _AUGMENTATION])
-                    yield augmenter.change(features, ids, generator)
+                    yield augmenter.change(features, ids, batch_generator(seed, epoch, number))
 
     return _dataset(epochs, rows, augmenter is not None).apply(
         tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from features.errors import RunError, UsageError
@@ -16,11 +15,12 @@ from model.inference.artifact import Artifact, has_artifact, save_artifact
 from model.networks.builder import build, layer_table
 from model.networks.registry import network
 from model.pictures.run_pictures import draw_curves
-from model.training.augment import Augmenter, changes_batches, class_weights
+from model.training.augment import changes_batches, make_augmenter
 from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_best
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
 from model.training.history import Recorder, Row, best_epoch, should_stop, write_history
 from model.training.holdout import Selection, hold_out
+from model.training.noise import Noise
 from model.training.optimization import AverageInTests, compile_model
 from model.training.partitions import holds_out, validation_partitions
 from model.training.rows import Rows, steps
@@ -44,7 +44,9 @@ def fits_in_memory(num_bytes: int) -> bool:
 class Training:
     """A network, the rows that it learns from, and the run folder in which that happens."""
 
-    def __init__(self, run: Path, features: str, manifest: Manifest, settings: Settings, keep_in_memory: str) -> None:
+    def __init__(
+        self, run: Path, features: str, manifest: Manifest, settings: Settings, noise: Noise | None, keep_in_memory: str
+    ) -> None:
         """Builds the network and opens the rows.
 
         Args:
@@ -52,6 +54,7 @@ class Training:
             features: a feature set.
             manifest: its state.
             settings: of the training.
+            noise: background noise, None where none is used.
             keep_in_memory: `on`, `off`, or `auto` for where the set fits.
 
         Raises:
@@ -89,12 +92,7 @@ class Training:
         self.model = build(self._network, manifest.spec.shape, len(manifest.classes), statistics)
         steps_per_epoch = steps(self.training, settings.schedule.batch_size)
         compile_model(self.model, self._network, settings.schedule, steps_per_epoch, is_changed)
-        counts = np.array([
-            sum(manifest.counts["classes"][label].get(name, 0) for name in settings.rows.train_on)
-            for label in manifest.classes
-        ])  # fmt: skip
-        weights = class_weights(counts, settings.schedule.balance)
-        self._augmenter = Augmenter(settings, weights) if is_changed else None
+        self._augmenter = make_augmenter(manifest, settings, noise) if is_changed else None
         self._checkpoint = last_checkpoint(run)
         self._history = self._checkpoint.history if self._checkpoint else []
         if len(self._history) > settings.schedule.epochs:

@@ -8,12 +8,8 @@ feature set stays as it is, and what resumes or evaluates the run has the same n
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import google_crc32c
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.audio.decode import AudioInfo, decode, probe
@@ -21,13 +17,11 @@ from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, UsageError
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import fit
-from features.io.atomic import AtomicFile
 from features.runtime.log import LOG
 from features.sources.partition import PARTITIONS, TESTING, TRAINING, VALIDATION
 from features.sources.paths import BACKGROUND_FOLDER, escape_path
 from features.sources.walk import walk
 
-NOISE_FILE = "noise.parquet"
 # What all windows of a run may take in memory: half an hour at a tenth of a second apart, of 98 frames of 40 bands.
 MOST_BYTES = 2**28
 # In tenths of a recording, where the time of each partition begins and ends.
@@ -36,7 +30,6 @@ _HOPS_A_WINDOW = 10
 # So many samples of all channels are read at a time, and so many windows computed.
 _READ_SAMPLES = 2**22
 _COMPUTED_WINDOWS = 64
-_ROW_GROUP_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -126,7 +119,7 @@ def compute_noise(folder: str, spec: FeatureSpec) -> Noise:
             continue
         for partition, windows in parts.items():
             found[partition].append(windows)
-    noise = Noise({partition: _joined(parts, spec) for partition, parts in found.items()})
+    noise = Noise({partition: join_windows(parts, spec) for partition, parts in found.items()})
     if not any(map(len, noise.windows.values())):
         raise UsageError(
             f"none of the {len(paths)} recordings in {folder} can be used as background noise: one lasts "
@@ -136,59 +129,14 @@ def compute_noise(folder: str, spec: FeatureSpec) -> Noise:
     return noise
 
 
-def write_noise(path: Path, noise: Noise) -> int:
-    """Writes the windows as a Parquet file, a row each, and returns its CRC-32C."""
-    schema = pa.schema([
-        pa.field("partition", pa.string(), nullable=False),
-        pa.field("recording", pa.string(), nullable=False),
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("features", pa.binary(), nullable=False),
-    ])  # fmt: skip
-    with AtomicFile(path) as file:
-        with pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="none", use_dictionary=[
-            "partition", "recording"
-        ], write_statistics=False) as writer:  # fmt: skip
-            for partition, windows in noise.windows.items():
-                for first in range(0, len(windows), _ROW_GROUP_ROWS):
-                    rows = slice(first, first + _ROW_GROUP_ROWS)
-                    tensors = [row.astype("<f4").tobytes() for row in windows.features[rows]]
-                    columns = [
-                        pa.array([partition] * len(tensors), pa.string()),
-                        pa.array(windows.recordings[rows], pa.string()),
-                        pa.array(windows.starts[rows], pa.int64()),
-                        pa.array(tensors, pa.binary()),
-                    ]
-                    writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-        return file.crc32c
-
-
-def read_noise(path: Path, crc32c: int, spec: FeatureSpec) -> Noise:
-    """Reads what `write_noise` wrote.
-
-    Args:
-        path: of the file.
-        crc32c: what it returned.
-        spec: the front end.
-
-    Raises:
-        UsageError: the file is missing, or is another.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"the background noise of the run, {path}, cannot be read: {error.strerror}; train into a new "
-                         "folder") from error  # fmt: skip
-    if google_crc32c.value(content) != crc32c:
-        raise UsageError(f"the background noise of the run, {path}, is damaged or another; train into a new folder")
-    with pq.ParquetFile(pa.BufferReader(content)) as file:
-        found: dict[str, list[NoiseWindows]] = {partition: [] for partition in PARTITIONS}
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            features = np.stack([np.frombuffer(row, "<f4") for row in table["features"].to_pylist()])
-            found[table["partition"][0].as_py()].append(NoiseWindows(
-                features.reshape(-1, *spec.shape), table["recording"].to_pylist(), table["start"].to_numpy()
-            ))  # fmt: skip
-    return Noise({partition: _joined(parts, spec) for partition, parts in found.items()})
+def join_windows(parts: list[NoiseWindows], spec: FeatureSpec) -> NoiseWindows:
+    """Returns the windows of all parts, one after the other; those of no part have the shape of the spec too."""
+    empty = NoiseWindows(np.empty((0, *spec.shape), np.float32), [], np.empty(0, np.int64))
+    return NoiseWindows(
+        np.concatenate([empty.features, *(part.features for part in parts)]),
+        [recording for part in parts for recording in part.recordings],
+        np.concatenate([empty.starts, *(part.starts for part in parts)]),
+    )
 
 
 def _planned_starts(infos: Mapping[bytes, AudioInfo], spec: FeatureSpec) -> dict[str, dict[bytes, NDArray[np.int64]]]:
@@ -246,15 +194,6 @@ def _blocks(starts: NDArray[np.int64], length: int, channels: int) -> Iterator[N
         last = int(np.searchsorted(starts, starts[first] + reach - length, side="right"))
         yield starts[first:last]
         first = last
-
-
-def _joined(parts: list[NoiseWindows], spec: FeatureSpec) -> NoiseWindows:
-    empty = NoiseWindows(np.empty((0, *spec.shape), np.float32), [], np.empty(0, np.int64))
-    return NoiseWindows(
-        np.concatenate([empty.features, *(part.features for part in parts)]),
-        [recording for part in parts for recording in part.recordings],
-        np.concatenate([empty.starts, *(part.starts for part in parts)]),
-    )
 
 
 def _end_of(partition: str, info: AudioInfo) -> int:

@@ -20,6 +20,10 @@ from model.training.settings import Settings
 
 CONFIG = "config.json"
 RECIPE = "recipe.toml"
+NOISE = "noise.parquet"
+
+NoiseRecord = dict[str, Any]
+"""What the record says of background noise: `folder`, `crc32c` of its file, and `windows` of each partition."""
 
 
 def read_config(run: Path) -> dict[str, Any] | None:
@@ -41,7 +45,14 @@ def read_config(run: Path) -> dict[str, Any] | None:
         raise UsageError(f"{path} is damaged: {error!r}; give another --output") from error
 
 
-def write_config(run: Path, features: str, manifest: Manifest, settings: Settings, versions: dict[str, str]) -> None:
+def write_config(
+    run: Path,
+    features: str,
+    manifest: Manifest,
+    settings: Settings,
+    noise: NoiseRecord | None,
+    versions: dict[str, str],
+) -> None:
     """Records how a training is made."""
     mean, variance = training_statistics(manifest, settings).scalar()
     config = {
@@ -53,6 +64,7 @@ def write_config(run: Path, features: str, manifest: Manifest, settings: Setting
         "fingerprint": manifest.spec.fingerprint,
         "classes": manifest.classes,
         "normalization": {"mean": mean, "variance": variance},
+        "noise": noise,
         "versions": library_versions() | versions,
     }
     write_file(run / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
@@ -107,9 +119,10 @@ def _is_made_from(config: dict[str, Any], manifest: Manifest) -> bool:
 
 
 def _is_new(run: Path) -> bool:
-    # A run that was killed as it began leaves its claim, and as it wrote its first record, a part of that.
+    # A run that was killed as it began leaves its claim and its noise, or a part of what it wrote.
     return not run.exists() or (
-        run.is_dir() and all(path.name == CLAIM or path.name.endswith(PARTIAL_SUFFIX) for path in run.iterdir())
+        run.is_dir()
+        and all(path.name in (CLAIM, NOISE) or path.name.endswith(PARTIAL_SUFFIX) for path in run.iterdir())
     )
 
 

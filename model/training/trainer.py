@@ -1,17 +1,20 @@
 """From a feature set and settings to a run folder: all that can be refused is refused before TensorFlow is loaded."""
 
+import os
 from pathlib import Path
 from typing import Any
 
+from features.errors import UsageError
 from features.runtime.log import LOG
 from features.store.locks import claim, is_claimed
 from features.store.manifest import Manifest, load_manifest
 from model.inference.artifact import remove_artifact
 from model.inference.tensorflow_setup import load_tensorflow
 from model.training.partitions import check, warn_of_test
-from model.training.recipes import choose_settings, read_recipe, write_recipe
+from model.training.plan import Plan, plan_training
+from model.training.recipes import read_recipe, write_recipe
 from model.training.run_folder import RECIPE, check_new, check_resume, read_config, warn_of_versions, write_config
-from model.training.settings import Given, Settings
+from model.training.settings import Given
 
 
 def train(
@@ -21,6 +24,7 @@ def train(
     config: str | None = None,
     keep_in_memory: str = "auto",
     resume: bool = False,
+    noise: str | None = None,
 ) -> dict[str, Any]:
     """Trains a network and leaves a run folder.
 
@@ -34,6 +38,8 @@ def train(
         resume: whether a run folder that is there continues after its last whole epoch, to the same bits as a run that
             was never interrupted. Its number of epochs alone may change, to a larger one, where the learning rate is
             constant.
+        noise: folder of recordings of background noise; None for `_background_noise_` of the source, where that is. A
+            run keeps what it takes of them, and has the same when it resumes.
 
     Returns:
         The figures of the run.
@@ -46,43 +52,49 @@ def train(
     run = Path(output)
     manifest = load_manifest(features)
     if not is_claimed(run):
-        _begin(run, features, manifest, given, config, resume)  # what is refused is not touched
+        _begin(run, features, manifest, given, config, resume, noise)  # what is refused is not touched
     with claim(run, "training", output):
         # Another may have trained in between.
-        record, settings = _begin(run, features, manifest, given, config, resume)
+        record, plan = _begin(run, features, manifest, given, config, resume, noise)
+        settings = plan.settings
         warn_of_test(manifest, settings, settings.rows.test_on)
         if resume and not record:
             LOG.info("nothing to resume in %s: the training begins", output)
+        plan.log_left_out()
         # TensorFlow takes seconds to load: what can be refused was refused before.
         load_tensorflow()
         from model.training.fitting import VERSIONS, Training, run_training
+        from model.training.noise_file import noise_of_run
 
-        training = Training(run, features, manifest, settings, keep_in_memory)
+        kept_noise, noise_record = noise_of_run(run, record, plan.noise_folder, manifest.spec)
+        training = Training(run, features, manifest, settings, kept_noise, keep_in_memory)
         if record:
             warn_of_versions(record, VERSIONS)
         if not training.has_ended:
             remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
-            write_config(run, features, manifest, settings, VERSIONS)
+            write_config(run, features, manifest, settings, noise_record, VERSIONS)
             write_recipe(run / RECIPE, settings)
         return {"network": settings.network, **run_training(training, settings)}
 
 
 def _begin(
-    run: Path, features: str, manifest: Manifest, given: Given, config: str | None, resume: bool
-) -> tuple[dict[str, Any] | None, Settings]:
-    """Returns the record of the training that is resumed, None for a new one, and its settings.
+    run: Path, features: str, manifest: Manifest, given: Given, config: str | None, resume: bool, noise: str | None
+) -> tuple[dict[str, Any] | None, Plan]:
+    """Returns the record of the training that is resumed, None for a new one, and what it is to be.
 
     Raises:
         UsageError: it cannot be done; see `train`.
     """
     record = read_config(run) if resume else None
-    if record:
-        settings = record["settings"].with_given({**(read_recipe(config) if config else {}), **given})
-    else:
-        settings = choose_settings(manifest.spec.shape, given, config)
-    check(manifest, settings, features)
-    if record:
-        check_resume(run, record, manifest, settings)
-    else:
+    if not record:
+        plan = plan_training(features, manifest, given, config, noise)
         check_new(run)
-    return record, settings
+        return None, plan
+    settings = record["settings"].with_given({**(read_recipe(config) if config else {}), **given})
+    check(manifest, settings, features)
+    check_resume(run, record, manifest, settings)
+    folder = (record.get("noise") or {}).get("folder")
+    if noise and os.path.abspath(noise) != folder:
+        begun = f"with --noise {folder}" if folder else "without noise"
+        raise UsageError(f"{run} was begun {begun}, not with --noise {noise}; leave that out, or give another --output")
+    return record, Plan(settings, folder, {})

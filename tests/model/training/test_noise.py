@@ -7,7 +7,8 @@ from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
 from model.training import noise as module
-from model.training.noise import compute_noise, find_noise, read_noise, write_noise
+from model.training.noise import compute_noise, find_noise
+from model.training.noise_file import read_noise, write_noise
 from tests.model.conftest import SMALL_SPEC
 from tests.signals import noise, to_int16, write_wav
 

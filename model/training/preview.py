@@ -1,0 +1,72 @@
+"""Clips as a training would see them, without one: what its settings do, before they cost an hour."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.errors import UsageError
+from features.pictures.drawing import save
+from features.store.manifest import load_manifest
+from model.pictures.augmentation_picture import AugmentedClip, draw_augmentation
+from model.training.augment import batch_generator, changes_batches, make_augmenter
+from model.training.holdout import hold_out
+from model.training.noise import compute_noise
+from model.training.partitions import holds_out
+from model.training.plan import plan_training
+from model.training.rows import Rows, batches
+from model.training.settings import Given
+
+CLIPS, DRAWS = 4, 4
+
+
+def preview(
+    features: str, picture: str, given: Given, config: str | None = None, noise: str | None = None
+) -> dict[str, Any]:
+    """Draws clips of a training's first batch before and after its augmentation, and trains nothing.
+
+    The first draw of each is what the training would begin with, the others are that batch in later epochs.
+
+    Args:
+        features: a feature set.
+        picture: a file that ends in .png.
+        given: settings that differ from those of `config` and of the network's recipe.
+        config: a recipe file.
+        noise: folder of recordings of background noise, None for that of the source.
+
+    Returns:
+        `network`, the number of `clips` and of `draws` of each, and the `settings` of the augmentation.
+
+    Raises:
+        UsageError: there is no such training, or it changes no clip.
+        RunError: a shard is missing or damaged.
+    """
+    manifest = load_manifest(features)
+    plan = plan_training(features, manifest, given, config, noise)
+    plan.log_left_out()
+    settings = plan.settings
+    if not changes_batches(settings):
+        raise UsageError(
+            f"--preview has nothing to show: {settings.network} is trained without augmentation by default; give "
+            "some, such as --time-shift-seconds 0.1"
+        )
+    kept = hold_out(features, manifest, settings.rows.train_on)[0] if holds_out(manifest, settings) else None
+    rows = Rows(Path(features), manifest, settings.rows.train_on, manifest.classes, selection=kept)
+    computed = compute_noise(plan.noise_folder, manifest.spec) if plan.noise_folder else None
+    augmenter = make_augmenter(manifest, settings, computed)
+    batch, ids = next(batches(rows, settings.schedule.batch_size, settings.seed))
+    draws = [augmenter.change(batch.copy(), ids, batch_generator(settings.seed, epoch, 0)) for epoch in range(DRAWS)]
+    # One of each class first, then others, in the order of the batch.
+    firsts = sorted(np.unique(ids, return_index=True)[1].tolist())
+    chosen = [*firsts, *(row for row in range(len(ids)) if row not in firsts)][:CLIPS]
+    clips = [
+        AugmentedClip(
+            manifest.classes[ids[row]],
+            batch[row, ..., 0],
+            [(changed[row, ..., 0], targets[row]) for changed, targets, _ in draws],
+        )
+        for row in chosen
+    ]
+    save(draw_augmentation(clips, manifest.spec, manifest.classes), picture)
+    shown = {name: value for name, value in settings.flat().items() if hasattr(settings.augmentation, name)}
+    return {"network": settings.network, "clips": len(clips), "draws": DRAWS, "settings": shown}
