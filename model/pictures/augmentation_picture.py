@@ -29,7 +29,7 @@ class AugmentedClip:
     draws: list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
-def draw_augmentation(clips: Sequence[AugmentedClip], spec: FeatureSpec, classes: Sequence[str]) -> Figure:
+def augmentation_figure(clips: Sequence[AugmentedClip], spec: FeatureSpec, classes: Sequence[str]) -> Figure:
     """Returns a picture with a row a clip: as it is, then draw after draw in the colours of the first.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from features.errors import UsageError
 from features.pictures.drawing import save
 from features.store.manifest import load_manifest
-from model.pictures.augmentation_picture import AugmentedClip, draw_augmentation
+from model.pictures.augmentation_picture import AugmentedClip, augmentation_figure
 from model.training.augment import batch_generator, changes_batches, make_augmenter
 from model.training.holdout import hold_out
 from model.training.noise import compute_noise
@@ -67,6 +67,6 @@ def preview(
         )
         for row in chosen
     ]
-    save(draw_augmentation(clips, manifest.spec, manifest.classes), picture)
+    save(augmentation_figure(clips, manifest.spec, manifest.classes), picture)
     shown = {name: value for name, value in settings.flat().items() if hasattr(settings.augmentation, name)}
     return {"network": settings.network, "clips": len(clips), "draws": DRAWS, "settings": shown}

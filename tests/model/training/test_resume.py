@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 
 from features.errors import RunError, UsageError
+from features.store.manifest import load_manifest
 from model.inference.artifact import load_artifact
 from model.training.checkpoint import FOLDER
+from model.training.noise_file import read_noise
+from model.training.settings import option, shown
 from model.training.trainer import train
 from tests.conftest import call, start_command, wait_until
+from tests.signals import noise, write_wav
 
-# Dropout, shuffling and an optimizer with a state: all that has to resume where it was.
-SETTINGS = {"network": "tutorial-cnn", "epochs": 5, "batch_size": 8, "seed": 7, "patience": 0}
+# Dropout, shuffling, augmentation and an optimizer with a state: all that has to resume where it was.
+AUGMENTATION = {"time_shift_seconds": 0.05, "gain_db": 3.0, "frequency_masks": 1, "noise_probability": 0.5,
+                "mixup_alpha": 0.2}  # fmt: skip
+SETTINGS = {"network": "tutorial-cnn", "epochs": 5, "batch_size": 8, "seed": 7, "patience": 0, **AUGMENTATION}
 
 
 def without_times(run) -> list[dict]:
@@ -37,16 +43,24 @@ def arrays(folder) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(feature_set, tmp_path_factory):
+def noise_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("noise")
+    write_wav(folder / "hum.wav", noise(60_000))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(feature_set, noise_folder, tmp_path_factory):
     run = tmp_path_factory.mktemp("resume") / "unbroken"
-    train(str(feature_set), str(run), SETTINGS)
+    train(str(feature_set), str(run), SETTINGS, noise=str(noise_folder))
     return run
 
 
-def kill_inside_epoch(number: int, feature_set, run) -> None:
+def kill_inside_epoch(number: int, feature_set, noise_folder, run) -> None:
     """Kills a training when the epoch before `number` has ended and that one has not."""
-    options = ("--epochs", 5, "--batch-size", 8, "--seed", 7, "--patience", 0)
-    process = start_command("model.train", "--features", feature_set, "--output", run, *options)
+    options = [text for name, value in SETTINGS.items() for text in (option(name), shown(value))]
+    place = ("--features", feature_set, "--output", run, "--noise", noise_folder)
+    process = start_command("model.train", *place, *options)
     try:
         if number > 1:
             wait_until(lambda: (run / FOLDER / f"last-{number - 1:06d}").exists())
@@ -59,9 +73,9 @@ def kill_inside_epoch(number: int, feature_set, run) -> None:
 
 
 @pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.trial), 3])
-def test_a_killed_training_goes_on_to_the_same_bits(unbroken, feature_set, tmp_path, epoch):
+def test_a_killed_training_goes_on_to_the_same_bits(unbroken, feature_set, noise_folder, tmp_path, epoch):
     run = tmp_path / "run"
-    kill_inside_epoch(epoch, feature_set, run)
+    kill_inside_epoch(epoch, feature_set, noise_folder, run)
     before = without_times(run) if (run / "history.csv").exists() else []
     assert len(before) < 5
     # Nothing but where it is has to be said again.
@@ -79,9 +93,9 @@ def test_the_last_and_the_best_state_are_kept(unbroken):
     assert checkpoints(unbroken) == [f"best-{int(best):06d}", "last-000005"]
 
 
-def test_more_epochs_are_those_of_a_longer_training(unbroken, feature_set, tmp_path):
+def test_more_epochs_are_those_of_a_longer_training(unbroken, feature_set, noise_folder, tmp_path):
     run = tmp_path / "run"
-    train(str(feature_set), str(run), SETTINGS | {"epochs": 2})
+    train(str(feature_set), str(run), SETTINGS | {"epochs": 2}, noise=str(noise_folder))
     (run / FOLDER / ".DS_Store").write_bytes(b"of a file manager")
     train(str(feature_set), str(run), {"epochs": 5}, resume=True)
     (run / FOLDER / ".DS_Store").unlink()
@@ -102,7 +116,7 @@ def test_a_finished_training_is_left_as_it_is(unbroken, feature_set):
 
 def test_a_training_that_goes_on_is_no_model_until_it_ends(feature_set, tmp_path):
     features, run = shutil.copytree(feature_set, tmp_path / "set"), tmp_path / "run"
-    train(str(features), str(run), SETTINGS | {"epochs": 1})
+    train(str(features), str(run), SETTINGS | {"epochs": 1, "noise_probability": 0})
     for path in (features / "shards").iterdir():
         path.write_bytes(b"")
     with pytest.raises(RunError):
@@ -127,6 +141,7 @@ def test_resume_without_a_run_begins_one_and_names_what_comes_next(feature_set, 
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json.123.partial").write_text("{")  # of a run that was killed as it began
+    (run / "noise.parquet").write_text("")
     options = ("--features", feature_set, "--output", run, "--resume")
     assert call("model.train", *options, "--epochs", 1, "--test-on", "testing") == 0
     assert call("model.train", *options) == 0
@@ -148,6 +163,22 @@ def test_another_training_is_refused(unbroken, feature_set, options, message):
         train(str(feature_set), str(unbroken), options, resume=True)
 
 
+def test_a_run_keeps_its_noise_and_goes_on_with_no_other(unbroken, feature_set, noise_folder, tmp_path):
+    record = json.loads((unbroken / "config.json").read_text())["noise"]
+    assert record["folder"] == str(noise_folder)
+    spec = load_manifest(feature_set).spec
+    windows = read_noise(unbroken / "noise.parquet", record["crc32c"], spec).windows
+    assert {name: len(part) for name, part in windows.items()} == record["windows"]
+    assert record["windows"] == {"training": 21, "validation": 0, "testing": 0}
+    train(str(feature_set), str(unbroken), {}, resume=True, noise=str(noise_folder))
+    with pytest.raises(UsageError, match=f"begun with --noise {noise_folder}, not with --noise"):
+        train(str(feature_set), str(unbroken), {}, resume=True, noise=str(tmp_path))
+    run = shutil.copytree(unbroken, tmp_path / "run")
+    (run / "noise.parquet").unlink()
+    with pytest.raises(UsageError, match=r"the background noise of the run, .*noise\.parquet, cannot be read"):
+        train(str(feature_set), str(run), {}, resume=True)
+
+
 def test_other_features_are_refused(unbroken, parquet_set):
     with pytest.raises(UsageError, match="begun with other features"):
         train(str(parquet_set), str(unbroken), {}, resume=True)
@@ -155,7 +186,7 @@ def test_other_features_are_refused(unbroken, parquet_set):
 
 def test_a_damaged_checkpoint_is_named(feature_set, tmp_path):
     run = tmp_path / "run"
-    train(str(feature_set), str(run), SETTINGS | {"epochs": 1})
+    train(str(feature_set), str(run), SETTINGS | {"epochs": 1, "noise_probability": 0})
     path = run / FOLDER / "last-000001" / "variables.npz"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UsageError, match=r"last-000001/variables\.npz"):

@@ -1,0 +1,58 @@
+import json
+import shutil
+
+import pytest
+
+from features.errors import UsageError
+from features.store.manifest import load_manifest
+from model.training.plan import plan_training
+from tests.signals import noise, write_wav
+
+LEFT_OUT = "training without --noise-probability: there is no background noise, neither a folder _background_noise_"
+
+
+@pytest.fixture(scope="module")
+def with_noise(feature_set, tmp_path_factory):
+    """A feature set whose source has background noise, and that folder."""
+    root = tmp_path_factory.mktemp("source")
+    write_wav(root / "_background_noise_" / "hum.wav", noise(40_000))
+    folder = shutil.copytree(feature_set, root / "set")
+    content = json.loads((folder / "manifest.json").read_text())
+    content["source"]["root"] = str(root)
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return folder, root / "_background_noise_"
+
+
+def plan(features, given, **options):
+    return plan_training(str(features), load_manifest(features), {"network": "tutorial-cnn", **given}, **options)
+
+
+def test_noise_of_a_recipe_is_left_out_where_there_is_none_and_said_in_a_line(feature_set, with_noise, caplog):
+    caplog.set_level("INFO")
+    chosen = plan(feature_set, {"network": "residual"})
+    assert (chosen.settings.augmentation.noise_probability, chosen.noise_folder) == (0, None)
+    chosen.log_left_out()
+    [record] = caplog.records
+    assert record.message.startswith(LEFT_OUT)
+    there = plan(with_noise[0], {"network": "residual"})
+    assert (there.settings.augmentation.noise_probability, there.noise_folder) == (0.5, str(with_noise[1]))
+    assert not there.left_out
+    assert plan(feature_set, {"network": "residual"}, noise=str(with_noise[1])).noise_folder == str(with_noise[1])
+    # Nothing wants it: nothing is computed.
+    assert plan(with_noise[0], {}).noise_folder is None
+    assert plan(with_noise[0], {"network": "residual", "noise_probability": 0}).noise_folder is None
+
+
+def test_what_is_asked_for_and_cannot_be_is_refused(feature_set, with_noise, tmp_path):
+    with pytest.raises(UsageError, match=r"--noise-probability 0.3 cannot be done: there is no background noise"):
+        plan(feature_set, {"noise_probability": 0.3})
+    (tmp_path / "recipe.toml").write_text("[augmentation]\nnoise_probability = 0.2\n")
+    with pytest.raises(UsageError, match=r"--noise-probability 0.2 cannot be done"):
+        plan(feature_set, {}, config=str(tmp_path / "recipe.toml"))
+    assert plan(feature_set, {"noise_probability": 0}, config=str(tmp_path / "recipe.toml")).left_out == {}
+    with pytest.raises(UsageError, match=r"--time-shift-seconds 2 cannot be done: a clip of 1 s would be moved out"):
+        plan(feature_set, {"time_shift_seconds": 2})
+    with pytest.raises(UsageError, match=r"--noise .*_background_noise_ would not be used: give --noise-probability"):
+        plan(feature_set, {}, noise=str(with_noise[1]))
+    with pytest.raises(UsageError, match="there is no folder"):
+        plan(with_noise[0], {"noise_probability": 0.3}, noise=str(tmp_path / "nothing"))
