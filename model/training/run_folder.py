@@ -41,7 +41,7 @@ def read_config(run: Path) -> dict[str, Any] | None:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         config["settings"] = Settings.from_dict(config["settings"])
         return config
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise UsageError(f"{path} is damaged: {error!r}; give another --output") from error
 
 

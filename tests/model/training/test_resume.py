@@ -101,7 +101,7 @@ def test_more_epochs_are_those_of_a_longer_training(unbroken, feature_set, noise
     (run / FOLDER / ".DS_Store").unlink()
     assert without_times(run) == without_times(unbroken)
     assert network_bytes(run) == network_bytes(unbroken)
-    assert json.loads((run / "config.json").read_text())["settings"]["epochs"] == 5
+    assert json.loads((run / "config.json").read_text())["settings"]["schedule"]["epochs"] == 5
 
 
 def test_a_finished_training_is_left_as_it_is(unbroken, feature_set):
