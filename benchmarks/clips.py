@@ -17,7 +17,7 @@ LINKS, LINKED_CLIPS = 50_000, 2_500  # of one file, of which ext4 allows 65,000;
 
 
 def benchmark_parser(
-    description: str | None, clips: int | None = None, turns: int | None = None
+    description: str | None, clips: int | None = None, turns: int | None = None, output: bool = True
 ) -> argparse.ArgumentParser:
     """Returns the options that benchmarks share: where the recordings are, where to work, and how much."""
     result = argparse.ArgumentParser(description=(description or "").splitlines()[0])
@@ -25,7 +25,8 @@ def benchmark_parser(
     result.add_argument(
         "--data", type=_recordings, default=data, required=data is None, help="folder of recordings (SOUNDMILL_DATA)"
     )
-    result.add_argument("--output", type=Path, required=True, help="folder for all that is made")
+    if output:
+        result.add_argument("--output", type=Path, required=True, help="folder for all that is made")
     if clips is not None:
         result.add_argument("--clips", type=int, default=clips, help="number of clips (%(default)s)")
     if turns is not None:

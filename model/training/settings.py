@@ -110,9 +110,9 @@ class Augmentation(Section):
     """How clips are changed at random while the network learns; never in validation, testing or scoring."""
 
     time_shift_seconds: float = setting(0.0, "a clip moves by at most so much, either way", least=0.0)
-    time_stretch: float = setting(0.0, "a clip becomes at most by this share faster or slower", least=0.0, below=1.0)
+    time_stretch: float = setting(0.0, "a clip becomes faster or slower by at most this share", least=0.0, below=1.0)
     frequency_warp: float = setting(
-        0.0, "its bands move at most by this share up or down, as from longer or shorter vocal tracts",
+        0.0, "its bands move up or down by at most this share of their number, as from other vocal tracts",
         least=0.0, below=1.0,
     )  # fmt: skip
     gain_db: float = setting(0.0, "it becomes louder or softer by at most so much", least=0.0)
