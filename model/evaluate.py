@@ -1,29 +1,54 @@
-"""Measures a trained network on a partition that it was not trained on: python -m model.evaluate."""
+"""Measures a trained network on clips, and on recordings that hold none of its classes: python -m model.evaluate."""
 
 import argparse
+from typing import Any
 
+from features.errors import UsageError
 from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
+from features.sources.paths import csv_path
 from model.evaluation.evaluation_folder import folder_of
 from model.evaluation.evaluator import evaluate
+from model.evaluation.false_alarms import count_false_alarms, negatives_folder
 
-EXAMPLE = "python -m model.evaluate --model RUN --features FEATURES --test-on testing"
+EXAMPLES = (
+    "python -m model.evaluate --model RUN --features FEATURES --test-on testing",
+    "python -m model.evaluate --model RUN --negatives RECORDINGS",
+)
 
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Measures a trained network and shows what it gets wrong.", EXAMPLE)
+    result = command.parser("Measures a trained network and shows what it gets wrong.", *EXAMPLES)
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
-    result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
+    result.add_argument("--features", metavar="FEATURES", help="folder made by pipelines.featurize")
     result.add_argument("--test-on", default="testing", metavar="LIST", help="partitions, by commas (%(default)s)")
+    result.add_argument(
+        "--negatives", metavar="DIR|TABLE|FILE",
+        help="recordings that hold none of the classes, to count false alarms in; --features may be left out then",
+    )  # fmt: skip
     return result
 
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Evaluates and prints the figures."""
-    test_on = parse_partitions(options.test_on)
-    metrics = evaluate(options.model, options.features, test_on)
+    if options.features is None and options.negatives is None:
+        raise UsageError("--features or --negatives is missing: what to measure on")
+    figures: dict[str, Any] = {}
+    paragraphs = []
+    if options.features is not None:
+        figures = evaluate(options.model, options.features, parse_partitions(options.test_on))
+        paragraphs.append(_accuracy_paragraph(options.model, figures))
+    if options.negatives is not None:
+        alarms = count_false_alarms(options.model, options.negatives)
+        paragraphs.append(_alarms_paragraph(options.model, alarms))
+        figures = {**figures, "negatives": alarms}
+    command.finish(options, " ".join(paragraphs), figures)
+    return 0
+
+
+def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
     for label, scores in metrics["classes"].items():
         LOG.info(
             "%-20s precision %.3f  recall %.3f  f1 %.3f  %6d clips",
@@ -31,19 +56,46 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         )  # fmt: skip
     low, high = metrics["interval_95"]
     paragraph = (
-        f"Accuracy {metrics['accuracy']:.4f} on {', '.join(test_on)}: {metrics['correct']:,} of {metrics['clips']:,} "
-        f"clips (95 % interval {low:.4f} to {high:.4f}); macro recall {metrics['macro_recall']:.4f}, loss "
-        f"{metrics['loss']:.4f}."
+        f"Accuracy {metrics['accuracy']:.4f} on {', '.join(metrics['tested_on'])}: {metrics['correct']:,} of "
+        f"{metrics['clips']:,} clips (95 % interval {low:.4f} to {high:.4f}); macro recall "
+        f"{metrics['macro_recall']:.4f}, loss {metrics['loss']:.4f}."
     )
     if "training" in metrics:
         paragraph += f" On the clips that it was trained on: {metrics['training']['accuracy']:.4f}."
+    if "draw" in metrics:
+        draw = metrics["draw"]
+        paragraph += (
+            f" Among the clips are {draw['unknown_clips']:,} of {draw['unknown_clips_of']:,} of _unknown_ and "
+            f"{draw['silence_windows']:,} windows of _silence_."
+        )
+        if draw["left_out"]:
+            names = ", ".join(f"{name} ({clips})" for name, clips in draw["left_out"].items())
+            paragraph += f" Not used, as in training: {names}."
     if metrics["unknown_classes"]:
         names = ", ".join(f"{name} ({clips})" for name, clips in metrics["unknown_classes"].items())
         paragraph += f" Counted wrong, since the network lacks the class: {names}."
-    folder = folder_of(options.model, test_on)
-    paragraph += f" Look at {folder}/examples.png, where the mistakes come first, and confusion.png."
-    command.finish(options, paragraph, metrics)
-    return 0
+    folder = folder_of(run, tuple(metrics["tested_on"]))
+    return paragraph + f" Look at {folder}/examples.png, where the mistakes come first, and confusion.png."
+
+
+def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
+    for label, counted in alarms["classes"].items():
+        threshold = "none" if counted["threshold"] is None else f"{counted['threshold']:.3f}"
+        LOG.info(
+            "%-20s threshold %-5s  %6d false alarms  %8.1f an hour",
+            label, threshold, counted["alarms"], counted["alarms_per_hour"],
+        )  # fmt: skip
+    paragraph = (
+        f"{alarms['alarms']:,} false alarms in {alarms['hours']:.4g} hours of {alarms['recordings']:,} recordings: "
+        f"{alarms['alarms_per_hour']:.4g} an hour."
+    )
+    if alarms["rejected"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in alarms["rejects"].items())
+        paragraph += f" {alarms['rejected']:,} recordings could not be used ({reasons})."
+    if alarms["worst"]:
+        worst = alarms["worst"][0]
+        paragraph += f" Most of them an hour: {csv_path(worst['path'])}, {worst['alarms']:,}."
+    return paragraph + f" Each is a line of {negatives_folder(run)}/alarms.csv."
 
 
 if __name__ == "__main__":

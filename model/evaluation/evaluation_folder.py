@@ -83,6 +83,9 @@ def _tensors(rows: Rows, wanted: list[int]) -> dict[int, NDArray[np.floating]]:
             content = rows.read(shard)
             found.update({row: content.tensors[row - first] for row in inside})
         first += num_rows
+    for row in wanted:
+        if row >= first and rows.silence is not None:
+            found[row] = rows.silence.read(row - first, row - first + 1).tensors[0]
     return found
 
 

@@ -6,14 +6,16 @@ from typing import Any
 
 from features.errors import UsageError
 from features.io.atomic import atomic_folder
+from features.sources.partition import TESTING, TRAINING
 from features.store.manifest import load_manifest
 from model.evaluation.evaluation_folder import folder_of, write_evaluation
 from model.evaluation.predictions import accuracy, measure, predict_rows
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
 from model.training.holdout import hold_out
+from model.training.labelled_set import LabelledSet, silence_by_partition
+from model.training.noise_file import labels_of
 from model.training.partitions import holds_out, warn_of_test
-from model.training.rows import Rows
 from model.training.run_folder import settings_of
 
 
@@ -50,14 +52,28 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
         warn_of_test(manifest, settings, test_on)
     network = load_executor(run)
     classes = network.classes
-    tested = Rows(Path(features), manifest, test_on, classes)
+    plan, noise = labels_of(Path(run), spec)
+    silence = silence_by_partition(noise, spec, plan)
+    labelled = LabelledSet(Path(features), manifest, classes, plan, silence)
+    tested, draw = labelled.to_test_on(test_on, TESTING)
+    if not tested:
+        names = ", ".join(draw.left_out)
+        raise UsageError(f"nothing to test on: the run uses none of the labels in {', '.join(test_on)} of {features} "
+                         f"({names}); choose with --test-on")  # fmt: skip
     predictions = predict_rows(network, tested)
     metrics = measure(predictions, classes)
     # The clips that it was trained on stand beside, since the distance of the two shows overfitting.
     if settings:
         kept = hold_out(features, manifest, settings.rows.train_on)[0] if holds_out(manifest, settings) else None
-        trained = predict_rows(network, Rows(Path(features), manifest, settings.rows.train_on, classes, selection=kept))
-        metrics["training"] = accuracy(trained, classes)
+        trained, _ = labelled.to_test_on(settings.rows.train_on, TRAINING, kept)
+        metrics["training"] = accuracy(predict_rows(network, trained), classes)
+    if not plan.is_plain:
+        metrics["draw"] = {
+            "unknown_clips": draw.unknown,
+            "unknown_clips_of": draw.unknown_of,
+            "silence_windows": len(tested.silence or ()),
+            "left_out": draw.left_out,
+        }
     metrics |= {
         "tested_on": list(test_on),
         "seconds": time.monotonic() - started,

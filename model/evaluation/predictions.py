@@ -18,8 +18,8 @@ class Predictions:
     """What a network predicts for every row of some partitions, in the order of the manifest.
 
     Attributes:
-        paths: path of each clip.
-        true: true label of each clip.
+        paths: path of each clip; of a window of `_silence_` its number, recording and start.
+        true: what the label of each clip counts as.
         probabilities: float32 of shape (clips, classes of the network).
     """
 
@@ -48,11 +48,10 @@ def predict_rows(network: Executor, rows: Rows) -> Predictions:
     true: list[str] = []
     parts = []
     progress = Progress(f"predict {', '.join(rows.partitions)}", len(rows), "clips")
-    for shard in rows.shards:
-        content = rows.read(shard)
+    for content in rows.contents():
         parts.append(network.probabilities(content.features))
         paths += content.paths
-        true += content.labels
+        true += rows.class_names(content)
         progress.update(len(paths))
     progress.close()
     return Predictions(paths, true, np.concatenate(parts))

@@ -143,21 +143,20 @@ def batch_generator(seed: int, epoch: int, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, number, _AUGMENTATION])
 
 
-def make_augmenter(manifest: Manifest, settings: Settings, noise: Noise | None) -> Augmenter:
+def make_augmenter(
+    manifest: Manifest, settings: Settings, noise: Noise | None, class_counts: NDArray[np.int64]
+) -> Augmenter:
     """Returns the augmenter of a training.
 
     Args:
         manifest: of the features.
         settings: of the training.
         noise: background noise, None where none is used.
+        class_counts: clips of each class in an epoch, (classes,).
     """
-    counts = np.array([
-        sum(manifest.counts["classes"][label].get(name, 0) for name in settings.rows.train_on)
-        for label in manifest.classes
-    ])  # fmt: skip
     windows = noise.windows[TRAINING].features if noise and settings.augmentation.noise_probability else None
     mean = training_statistics(manifest, settings).by_band()[0].astype(np.float32)
-    return Augmenter(settings, class_weights(counts, settings.schedule.balance), manifest.spec, mean, windows)
+    return Augmenter(settings, class_weights(class_counts, settings.schedule.balance), manifest.spec, mean, windows)
 
 
 def impossible(settings: Settings, spec: FeatureSpec, has_noise: bool) -> dict[str, str]:

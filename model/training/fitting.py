@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from features.errors import RunError, UsageError
 from features.runtime.log import LOG
+from features.sources.partition import TESTING, TRAINING, VALIDATION
 from features.store.manifest import Manifest
 from model.inference.artifact import Artifact, has_artifact, save_artifact
 from model.networks.builder import build, layer_table
@@ -19,7 +20,8 @@ from model.training.augment import changes_batches, make_augmenter
 from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_best
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
 from model.training.history import Recorder, Row, best_epoch, should_stop, write_history
-from model.training.holdout import Selection, hold_out
+from model.training.holdout import hold_out
+from model.training.labelled_set import LabelledSet
 from model.training.noise import Noise
 from model.training.optimization import AverageInTests, compile_model
 from model.training.partitions import holds_out, validation_partitions
@@ -71,28 +73,23 @@ class Training:
         total_bytes = sum(shard.bytes for shard in manifest.shards((*settings.rows.train_on, *validate_on)))
         in_memory = fits_in_memory(total_bytes) if keep_in_memory == "auto" else keep_in_memory == "on"
 
-        def rows(partitions: tuple[str, ...], selection: Selection | None = None, in_memory: bool = in_memory) -> Rows:
-            return Rows(
-                folder=Path(features),
-                manifest=manifest,
-                partitions=partitions,
-                classes=manifest.classes,
-                in_memory=in_memory,
-                selection=selection,
-                one_hot=self._network.loss == "binary" or is_changed,
-            )
-
-        self.training = rows(settings.rows.train_on, kept)
-        self.validation = rows(settings.rows.train_on, held_out) if held_out else rows(validate_on)
-        self.testing = rows(settings.rows.test_on, in_memory=False)
+        labelled = LabelledSet.of(features, manifest, settings, noise, self._network.loss == "binary" or is_changed)
+        train_on = settings.rows.train_on
+        self.training = labelled.to_learn_from(train_on, kept, settings.schedule.balance == "sampling", in_memory)
+        self.validation, _ = labelled.to_test_on(
+            train_on if held_out else validate_on, VALIDATION, held_out, in_memory=in_memory
+        )
+        self.testing, _ = labelled.to_test_on(settings.rows.test_on, TESTING)
+        self._learnt = (train_on, TRAINING, kept)
+        self._labelled = labelled
         self.is_held_out = held_out is not None
         self._in_memory = in_memory
         keras.utils.set_random_seed(settings.seed)
         statistics = training_statistics(manifest, settings)
-        self.model = build(self._network, manifest.spec.shape, len(manifest.classes), statistics)
+        self.model = build(self._network, manifest.spec.shape, len(labelled.classes), statistics)
         steps_per_epoch = steps(self.training, settings.schedule.batch_size)
         compile_model(self.model, self._network, settings.schedule, steps_per_epoch, is_changed)
-        self._augmenter = make_augmenter(manifest, settings, noise) if is_changed else None
+        self._augmenter = make_augmenter(manifest, settings, noise, self.training.class_counts()) if is_changed else None
         self._checkpoint = last_checkpoint(run)
         self._history = self._checkpoint.history if self._checkpoint else []
         if len(self._history) > settings.schedule.epochs:
@@ -117,6 +114,13 @@ class Training:
             validation += ", a tenth of the training groups held out since there was nothing else"
         kept = "kept in memory" if self._in_memory else "streamed from the shards"
         LOG.info("training on %s clips, %s, %s", f"{len(self.training):,}", validation, kept)
+        if self.training.sampler is not None:
+            LOG.info("an epoch has %s", self.training.sampler.describe())
+
+    @property
+    def learnt(self) -> Rows:
+        """The rows to learn from as they are tested on."""
+        return self.training if self.training.sampler is None else self._labelled.to_test_on(*self._learnt)[0]
 
     def accuracy(self, rows: Rows) -> float:
         """Returns the accuracy on some rows, with the network as it is used, without dropout."""
@@ -178,7 +182,7 @@ class Training:
         artifact = Artifact(
             network=self.model,
             spec=manifest.spec,
-            classes=manifest.classes,
+            classes=self.training.classes,
             network_name=settings.network,
             returns_logits=self._network.returns_logits,
             trained_on=settings.rows.train_on,
@@ -218,7 +222,7 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
             "testing_clips": len(training.testing),
             "testing_accuracy_before": before,
             "testing_accuracy": training.accuracy(training.testing),
-            "training_accuracy": training.accuracy(training.training),
+            "training_accuracy": training.accuracy(training.learnt),
         }
     figures["seconds"] = time.monotonic() - started
     return figures

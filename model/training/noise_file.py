@@ -14,7 +14,8 @@ from features.io.atomic import AtomicFile
 from features.runtime.log import LOG
 from features.sources.partition import PARTITIONS
 from model.training.noise import Noise, NoiseWindows, compute_noise, join_windows
-from model.training.run_folder import NOISE, NoiseRecord
+from model.training.label_plan import LabelPlan
+from model.training.run_folder import NOISE, NoiseRecord, read_config
 
 _ROW_GROUP_ROWS = 1024
 
@@ -99,3 +100,23 @@ def noise_of_run(
     total, recordings = sum(counts.values()), {name for part in noise.windows.values() for name in part.recordings}
     LOG.info("background noise: %s windows of %s recordings in %s", f"{total:,}", f"{len(recordings):,}", folder)
     return noise, {"folder": folder, "crc32c": checksum, "windows": counts}
+
+
+def labels_of(run: Path, spec: FeatureSpec) -> tuple[LabelPlan, Noise | None]:
+    """Returns what labels count as in a run, and its background noise where `_silence_` is cut from it.
+
+    Args:
+        run: the run folder; without a record each label is a class.
+        spec: the front end.
+
+    Raises:
+        UsageError: the noise that the run holds is missing or damaged.
+    """
+    try:
+        config = read_config(run)
+    except UsageError:  # a run folder takes no more than its model to be used
+        config = None
+    if config is None:
+        return LabelPlan(), None
+    plan = LabelPlan(config["settings"].labels)
+    return plan, noise_of_run(run, config, None, spec)[0] if plan.settings.silence_share else None

@@ -5,6 +5,7 @@ from features.runtime.log import LOG
 from features.sources.partition import VALIDATION
 from features.store.manifest import Manifest
 from model.networks.registry import check_shape, network
+from model.training.label_plan import NOT_NAMED, LabelPlan
 from model.training.settings import Settings
 
 
@@ -26,10 +27,13 @@ def validation_partitions(manifest: Manifest, settings: Settings) -> tuple[str, 
 
 def check(manifest: Manifest, settings: Settings, features: str) -> None:
     """Raises `UsageError` where a set cannot be trained on."""
-    if len(manifest.classes) < 2:
+    plan = LabelPlan(settings.labels)
+    plan.check(manifest.classes, features)
+    classes = plan.classes(manifest.classes)
+    if len(classes) < 2:
         raise UsageError(
-            f"training takes two classes at least, but {features} has only {manifest.classes[0]!r}; "
-            "featurize a folder with one folder per class"
+            f"training takes two classes at least, but {features} has only {classes[0]!r}; "
+            + ("featurize a folder with one folder per class" if plan.is_plain else "see --classes and --unknown")
         )
     check_shape(network(settings.network), manifest.spec.shape)
     validate_on = validation_partitions(manifest, settings)
@@ -42,6 +46,13 @@ def check(manifest: Manifest, settings: Settings, features: str) -> None:
                 f"nothing to {purpose} on: the {names} partition of {features} is empty ({clips}). Featurize with "
                 f"another --split or --group, so that its groups spread, or choose with --{purpose}-on"
             )
+    counts = manifest.counts["classes"]
+    kept = [label for label in manifest.classes if plan.class_of(label) == label and label not in NOT_NAMED]
+    if not any(counts[label].get(name, 0) for label in kept for name in settings.rows.train_on):
+        raise UsageError(
+            f"nothing to train on: {', '.join(settings.rows.train_on)} of {features} has no clip of {', '.join(kept)}; "
+            "choose others with --classes, --unknown or --train-on"
+        )
     for purpose, partitions in purposes[1:]:
         both = sorted(set(settings.rows.train_on) & set(partitions))
         if both:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from features.errors import UsageError
 from features.runtime.log import LOG
+from features.sources.paths import BACKGROUND_FOLDER
 from features.store.manifest import Manifest
 from model.training.partitions import check
 from model.training.recipes import choose_settings, read_recipe
@@ -54,6 +55,11 @@ def plan_training(
     settings = choose_settings(manifest.spec.shape, given, config)
     check(manifest, settings, features)
     folder = find_noise(manifest.source["root"], noise)
+    if settings.labels.silence_share and folder is None:
+        raise UsageError(
+            f"--silence-share {settings.labels.silence_share:g} takes recordings of background noise, and there is no "
+            f"folder {BACKGROUND_FOLDER} in the source; give one with --noise, or leave --silence-share out"
+        )
     left_out = impossible(settings, manifest.spec, folder is not None)
     for name, reason in left_out.items():
         if name in asked:
@@ -62,5 +68,5 @@ def plan_training(
     is_used = settings.augmentation.noise_probability or settings.labels.silence_share
     if noise and not is_used:
         raise UsageError(f"--noise {noise} would not be used: give --noise-probability too, the share of clips that "
-                         "get noise")  # fmt: skip
+                         "get noise, or --silence-share")  # fmt: skip
     return Plan(settings, folder if is_used else None, left_out)

@@ -1,6 +1,5 @@
 """Clips as a training would see them, without one: what its settings do, before they cost an hour."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,11 @@ from features.store.manifest import load_manifest
 from model.pictures.augmentation_picture import AugmentedClip, augmentation_figure
 from model.training.augment import batch_generator, changes_batches, make_augmenter
 from model.training.holdout import hold_out
+from model.training.labelled_set import LabelledSet
 from model.training.noise import compute_noise
 from model.training.partitions import holds_out
 from model.training.plan import plan_training
-from model.training.rows import Rows, batches
+from model.training.rows import batches
 from model.training.settings import Given
 
 CLIPS, DRAWS = 4, 4
@@ -51,9 +51,10 @@ def preview(
             "some, such as --time-shift-seconds 0.1"
         )
     kept = hold_out(features, manifest, settings.rows.train_on)[0] if holds_out(manifest, settings) else None
-    rows = Rows(Path(features), manifest, settings.rows.train_on, manifest.classes, selection=kept)
     computed = compute_noise(plan.noise_folder, manifest.spec) if plan.noise_folder else None
-    augmenter = make_augmenter(manifest, settings, computed)
+    labelled = LabelledSet.of(features, manifest, settings, computed)
+    rows = labelled.to_learn_from(settings.rows.train_on, kept, settings.schedule.balance == "sampling")
+    augmenter = make_augmenter(manifest, settings, computed, rows.class_counts())
     batch, ids = next(batches(rows, settings.schedule.batch_size, settings.seed))
     draws = [augmenter.change(batch.copy(), ids, batch_generator(settings.seed, epoch, 0)) for epoch in range(DRAWS)]
     # One of each class first, then others, in the order of the batch.
@@ -61,12 +62,12 @@ def preview(
     chosen = [*firsts, *(row for row in range(len(ids)) if row not in firsts)][:CLIPS]
     clips = [
         AugmentedClip(
-            manifest.classes[ids[row]],
+            rows.classes[ids[row]],
             batch[row, ..., 0],
             [(changed[row, ..., 0], targets[row]) for changed, targets, _ in draws],
         )
         for row in chosen
     ]
-    save(augmentation_figure(clips, manifest.spec, manifest.classes), picture)
+    save(augmentation_figure(clips, manifest.spec, rows.classes), picture)
     shown = {name: value for name, value in settings.flat().items() if hasattr(settings.augmentation, name)}
     return {"network": settings.network, "clips": len(clips), "draws": DRAWS, "settings": shown}

@@ -2,7 +2,9 @@
 
 An epoch deals the shards, in an order of its own, into groups of about `buffer_rows` rows, and the rows of a group are
 shuffled among themselves. One group is held while the next is read, so memory follows the buffer and never the set. The
-order is computed from the manifest, before anything is read: it is the same from either format and from memory.
+order is computed from the manifest, before anything is read: it is the same from either format and from memory. Where a
+sampler draws the rows of each epoch, a group gives those of its shards that were drawn, and its part of the windows of
+`_silence_`, which are in no shard.
 """
 
 from collections.abc import Iterator
@@ -17,9 +19,13 @@ from features.errors import SoundmillError
 from features.store.manifest import Manifest
 from features.store.shards import Shard, ShardRows, read_shard, rows_per_shard
 from model.training.holdout import Selection
+from model.training.label_plan import LabelPlan
+from model.training.sampling import Sampler, Visit
+from model.training.silence import SilenceRows
 
 _READER_THREADS = 2
 _BUFFER_SHARDS = 4
+_SILENCE_ROWS = 1024
 UNKNOWN_CLASS = -1
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
@@ -33,9 +39,12 @@ class Rows:
         folder: the feature set.
         manifest: its state.
         partitions: which rows.
-        classes: labels in the order of their ids; other labels are `UNKNOWN_CLASS`.
+        classes: in the order of their ids; a label that counts as none of them is `UNKNOWN_CLASS`.
+        plan: what labels count as.
         in_memory: whether shards are kept in memory once they were read.
         selection: numbers of the rows of each shard that count, by its name; None for all rows.
+        silence: windows of `_silence_` that come with them where there is no sampler.
+        sampler: draws the rows of each epoch where there is a seed; None for each row once.
         one_hot: whether batches have a row of zeros and a one for a class id; only zeros for `UNKNOWN_CLASS`.
         failure: the error that ended a data set of these rows, None while there was none.
     """
@@ -46,6 +55,9 @@ class Rows:
     classes: list[str]
     in_memory: bool = False
     selection: Selection | None = None
+    plan: LabelPlan = field(default_factory=LabelPlan)
+    silence: SilenceRows | None = None
+    sampler: Sampler | None = None
     one_hot: bool = False
     failure: SoundmillError | None = None
     _kept: dict[str, ShardRows] = field(default_factory=dict, repr=False)
@@ -62,8 +74,32 @@ class Rows:
         return shard.rows if self.selection is None else len(self.selection[shard.name])
 
     def __len__(self) -> int:
-        """Returns the number of rows."""
-        return sum(map(self.num_rows, self.shards))
+        """Returns the number of rows of an epoch."""
+        if self.sampler is not None:
+            return len(self.sampler)
+        return sum(map(self.num_rows, self.shards)) + len(self.silence or ())
+
+    def visit(self, seed: int | None, epoch: int) -> Visit:
+        """Returns the rows of an epoch: what the sampler draws, which takes a seed; without one each that counts."""
+        if self.sampler is None:
+            return Visit(None, self.silence)
+        if seed is None:
+            raise ValueError("the rows that a sampler draws have a seed")
+        return self.sampler.visit(seed, epoch)
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """Returns the rows of each class in an epoch: (classes,); where all are used, held-out ones count."""
+        if self.sampler is not None:
+            return self.sampler.counts
+        counts = self.manifest.counts["classes"]
+        return np.array([sum(counts[name].get(one, 0) for one in self.partitions) for name in self.classes])
+
+    def contents(self) -> Iterator[ShardRows]:
+        """Reads all rows in the order of the manifest, a shard at a time, and then the windows of `_silence_`."""
+        for shard in self.shards:
+            yield self.read(shard)
+        for first in range(0, len(self.silence or ()), _SILENCE_ROWS):
+            yield self.silence.read(first, first + _SILENCE_ROWS)  # type: ignore[union-attr]
 
     def read(self, shard: Shard, memory: NDArray[np.uint8] | None = None) -> ShardRows:
         """Reads the rows of a shard, into `memory` where that is given, or takes them from where they are kept."""
@@ -87,10 +123,15 @@ class Rows:
         if memory is not None:
             self._memory.append(memory)
 
+    def class_names(self, rows: ShardRows) -> list[str]:
+        """Returns what each row of a shard counts as."""
+        names = {label: self.plan.class_of(label) or label for label in set(rows.labels)}
+        return [names[label] for label in rows.labels]
+
     def class_ids(self, rows: ShardRows) -> NDArray[np.int32]:
         """Returns the class id of each row of a shard."""
         ids = {label: number for number, label in enumerate(self.classes)}
-        return np.array([ids.get(label, UNKNOWN_CLASS) for label in rows.labels], dtype=np.int32)
+        return np.array([ids.get(name, UNKNOWN_CLASS) for name in self.class_names(rows)], dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -99,14 +140,24 @@ class Group:
 
     Attributes:
         shards: numbers of the shards.
-        order: int64 of shape (rows, 2): the place of the shard in `shards`, and the row within it.
+        silence: numbers of the first window of `_silence_` that comes with them, and of that after the last one.
+        order: int64 of shape (rows, 2): the place of the shard in `shards`, or after all of them that of the windows,
+            and the row within it.
     """
 
     shards: list[int]
+    silence: tuple[int, int]
     order: NDArray[np.int64]
 
 
-def epoch_order(rows_by_shard: list[int], buffer_rows: int, seed: int | None, epoch: int) -> Iterator[Group]:
+def epoch_order(
+    rows_by_shard: list[int],
+    buffer_rows: int,
+    seed: int | None,
+    epoch: int,
+    visited: list[NDArray[np.int64]] | None = None,
+    silence: int = 0,
+) -> Iterator[Group]:
     """Yields the groups of an epoch.
 
     Args:
@@ -114,21 +165,26 @@ def epoch_order(rows_by_shard: list[int], buffer_rows: int, seed: int | None, ep
         buffer_rows: a group takes shards until it has that many rows.
         seed: of the shuffling, None for the order of the manifest.
         epoch: number of the epoch.
+        visited: rows of each shard that come; None for each once.
+        silence: how many windows of `_silence_` come with them, to each group as many as its rows are of all.
     """
     generator = None if seed is None else np.random.default_rng([seed, epoch])
-    shards = np.arange(len(rows_by_shard)) if generator is None else generator.permutation(len(rows_by_shard))
+    chosen = [np.arange(rows) for rows in rows_by_shard] if visited is None else visited
+    shards = np.flatnonzero([len(rows) for rows in chosen])
+    shards = shards if generator is None else generator.permutation(shards)
+    total, come, first = sum(map(len, chosen)), 0, 0
     members: list[int] = []
     for place, shard in enumerate(shards.tolist()):
         members.append(shard)
         if sum(rows_by_shard[member] for member in members) < buffer_rows and place + 1 < len(shards):
             continue
-        pairs = [
-            np.stack([np.full(rows_by_shard[member], number), np.arange(rows_by_shard[member])], axis=1)
-            for number, member in enumerate(members)
-        ]
+        come += sum(len(chosen[member]) for member in members)
+        last = silence * come // total
+        parts = [*(chosen[member] for member in members), np.arange(last - first)]
+        pairs = [np.stack([np.full(len(rows), number), rows], axis=1) for number, rows in enumerate(parts)]
         order = np.concatenate(pairs)
-        yield Group(members, order if generator is None else generator.permutation(order))
-        members = []
+        yield Group(members, (first, last), order if generator is None else generator.permutation(order))
+        members, first = [], last
 
 
 def batches(
@@ -147,8 +203,15 @@ def batches(
         Features, float32 of shape (clips, *spec.shape, 1), and class ids, int32 of shape (clips,).
     """
     shards, spec = rows.shards, rows.manifest.spec
+    visit = rows.visit(seed, epoch)
+    silence = visit.silence
     groups = epoch_order(
-        [rows.num_rows(s) for s in shards], buffer_rows or _BUFFER_SHARDS * rows_per_shard(spec), seed, epoch
+        [rows.num_rows(shard) for shard in shards],
+        buffer_rows or _BUFFER_SHARDS * rows_per_shard(spec),
+        seed,
+        epoch,
+        visit.rows,
+        len(silence or ()),
     )
     left = len(rows)
     filled = 0
@@ -160,7 +223,10 @@ def batches(
                 return None
             buffers = [rows.take_buffer() for _ in group.shards]
             parts = zip(group.shards, buffers, strict=True)
-            return group, buffers, [pool.submit(rows.read, shards[number], memory) for number, memory in parts]
+            reading = [pool.submit(rows.read, shards[number], memory) for number, memory in parts]
+            if silence is not None:
+                reading.append(pool.submit(silence.read, *group.silence))
+            return group, buffers, reading
 
         pending = start(next(groups, None))
         while pending:

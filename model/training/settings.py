@@ -55,13 +55,18 @@ class RowSettings(Section):
 class LabelSettings(Section):
     """Which labels are classes of their own, and the share of what is none of them."""
 
-    classes: tuple[str, ...] = setting((), "labels to tell apart, by commas; all others become _unknown_ (all)")
-    unknown: tuple[str, ...] = setting((), "labels that become _unknown_, by commas")
-    unknown_share: float = setting(
-        0.1, "clips of _unknown_ in an epoch, as a share of those of all other classes", above=0.0, most=100.0
+    classes: tuple[str, ...] = setting(
+        (), "labels to tell apart, by commas; all others become _unknown_, or with --unknown are not used (all)"
     )
+    unknown: tuple[str, ...] = setting(
+        (), "labels that become _unknown_, by commas; all others, or those of --classes, are told apart"
+    )
+    unknown_share: float = setting(
+        0.1, "clips of _unknown_ as a share of those of the labels that are told apart, drawn anew each epoch",
+        above=0.0, most=100.0,
+    )  # fmt: skip
     silence_share: float = setting(
-        0.0, "clips of _silence_, cut from background noise, as a share of those of all labels; 0 for no such class",
+        0.0, "clips of _silence_, cut from background noise, as the same share; 0 for no such class",
         least=0.0, most=100.0,
     )  # fmt: skip
 

@@ -1,0 +1,240 @@
+"""Which class each label of a set counts as, and which rows of a class that names nothing are used."""
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.errors import UsageError
+from features.store.clips_table import read_clips
+from features.store.manifest import Manifest
+from model.training.holdout import Selection
+from model.training.settings import LabelSettings, option
+
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+NOT_NAMED = (UNKNOWN, SILENCE)
+"""Classes that name nothing: a window of theirs is none of what the network is asked for."""
+
+NO_CLASS = -1
+_SHOWN_LABELS = 12
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """Which class each label counts as.
+
+    Without `classes` and `unknown` each label is a class. With `classes` alone those are classes and all others are
+    unknown; with `unknown` alone those are unknown and all others are classes; with both, a label in neither is not
+    used. A label of a set that is called `_unknown_` or `_silence_` is one like the others, whose clips come to those
+    of the class of that name.
+
+    Attributes:
+        settings: what was requested.
+    """
+
+    settings: LabelSettings = field(default_factory=LabelSettings)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each label is a class and each row is used."""
+        return not self.draws_unknown and not self.settings.silence_share
+
+    @property
+    def draws_unknown(self) -> bool:
+        """Whether clips of `_unknown_` are those of other labels, of which a share is used."""
+        return bool(self.settings.classes or self.settings.unknown)
+
+    def class_of(self, label: str) -> str | None:
+        """Returns the class that a label counts as; None where its clips are not used."""
+        classes, unknown = self.settings.classes, self.settings.unknown
+        if label in unknown:
+            return UNKNOWN
+        if not classes or label in classes or (label == SILENCE and self.settings.silence_share):
+            return label
+        return None if unknown else UNKNOWN
+
+    def classes(self, labels: Iterable[str]) -> list[str]:
+        """Returns the classes of a training on these labels, in the order of their ids."""
+        if self.is_plain:
+            return list(labels)
+        found = {self.class_of(label) for label in labels} | ({SILENCE} if self.settings.silence_share else set())
+        named = sorted(name for name in found if name is not None and name not in NOT_NAMED)
+        return named + [name for name in (SILENCE, UNKNOWN) if name in found]
+
+    def check(self, labels: Sequence[str], features: str) -> None:
+        """Raises `UsageError` where the labels of a set do not fit the settings."""
+        for name in ("classes", "unknown"):
+            for label in getattr(self.settings, name):
+                if label not in labels:
+                    raise UsageError(f"{option(name)} names {label!r}, and {features} has no such label; "
+                                     f"{_near(label, labels)}")  # fmt: skip
+        both = sorted(set(self.settings.classes) & set(self.settings.unknown))
+        if both:
+            raise UsageError(f"a label is a class or unknown, but --classes and --unknown both name {both[0]!r}")
+        if UNKNOWN in self.settings.classes:
+            raise UsageError(f"--classes names labels to tell apart, and {UNKNOWN} is what the others become; to have "
+                             f"the clips of that label alone, give --unknown {UNKNOWN}")  # fmt: skip
+        named = [label for label in self.classes(labels) if label not in NOT_NAMED]
+        if not named:
+            raise UsageError(f"no label of {features} is left to be a class of its own: all of them are in --unknown")
+
+    def share(self, kept: int, unknown: int) -> int:
+        """Returns how many clips of `_unknown_` are used: by the clips of kept labels, and those that there are."""
+        if not self.draws_unknown or not kept:
+            return unknown
+        return min(unknown, max(1, round(self.settings.unknown_share * kept)))
+
+    def silence(self, kept: int) -> int:
+        """Returns how many windows of `_silence_` are used, by the clips of kept labels."""
+        return max(1, round(self.settings.silence_share * kept)) if self.settings.silence_share else 0
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows of a set by what they count as, in the order of the shards and of their rows.
+
+    Attributes:
+        shards: names of the shards.
+        shard: place of the shard of each row in `shards`, int64 of shape (rows,).
+        row: number of each row in its shard, int64 of shape (rows,).
+        kind: class id of each row, `NO_CLASS` for one that is used and has none, int64 of shape (rows,).
+        clips: path and start of each.
+        left_out: clips of the labels that are not used, which are not among these rows.
+    """
+
+    shards: list[str]
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+    kind: NDArray[np.int64]
+    clips: pa.Table
+    left_out: dict[str, int]
+
+    def selection(self, used: NDArray[np.bool_]) -> Selection:
+        """Returns some of these rows by the names of their shards."""
+        shard, row = self.shard[used], self.row[used]
+        found = {name: np.sort(row[shard == place]) for place, name in enumerate(self.shards)}
+        return {name: rows for name, rows in found.items() if len(rows)}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The rows to validate or test on: always the same ones of `_unknown_`.
+
+    Attributes:
+        selection: rows that are used; None for all.
+        unknown: clips of `_unknown_` among them.
+        unknown_of: clips of `_unknown_` that there are.
+        silence: windows of `_silence_` that belong to them.
+        left_out: clips of each label that is not used.
+    """
+
+    selection: Selection | None
+    unknown: int = 0
+    unknown_of: int = 0
+    silence: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def label_rows(
+    folder: str | Path,
+    manifest: Manifest,
+    partitions: Iterable[str],
+    plan: LabelPlan,
+    classes: Sequence[str],
+    within: Selection | None = None,
+) -> LabelledRows:
+    """Reads what the rows of some partitions count as.
+
+    Args:
+        folder: the feature set.
+        manifest: its state.
+        partitions: which rows.
+        plan: what labels count as.
+        classes: in the order of their ids.
+        within: rows that may be used; None for all.
+
+    Raises:
+        RunError: the clips table cannot be read, or is not the one that was committed.
+    """
+    shards = [shard.name for shard in manifest.shards(partitions) if within is None or shard.name in within]
+    clips = read_clips(manifest.layout(folder), manifest, ["shard", "row", "label", "path", "start"])
+    clips = clips.filter(pc.is_in(clips["shard"], value_set=pa.array(shards, pa.string())))
+    shard = pc.index_in(clips["shard"], value_set=pa.array(shards, pa.string())).to_numpy().astype(np.int64)
+    row = clips["row"].to_numpy().astype(np.int64)
+    labels = clips["label"].combine_chunks().dictionary_encode()
+    names = labels.dictionary.to_pylist()
+    ids = {name: number for number, name in enumerate(classes)}
+    counted = [plan.class_of(name) for name in names]
+    of_label = labels.indices.to_numpy().astype(np.int64)
+    used = np.array([name is not None for name in counted], bool)[of_label]
+    kind = np.array([ids.get(name or "", NO_CLASS) for name in counted], np.int64)[of_label]
+    if within is not None:
+        for place, name in enumerate(shards):
+            used[shard == place] &= np.isin(row[shard == place], within[name])
+    left_out = {name: int((of_label == number).sum()) for number, name in enumerate(names) if counted[number] is None}
+    order = np.lexsort((row[used], shard[used]))
+    return LabelledRows(
+        shards=shards,
+        shard=shard[used][order],
+        row=row[used][order],
+        kind=kind[used][order],
+        clips=clips.select(["path", "start"]).filter(pa.array(used)).take(pa.array(order)),
+        left_out=left_out,
+    )
+
+
+def fixed_draw(
+    folder: str | Path,
+    manifest: Manifest,
+    partitions: Sequence[str],
+    plan: LabelPlan,
+    classes: Sequence[str],
+    within: Selection | None = None,
+) -> Draw:
+    """Chooses the rows to validate or test on; arguments are those of `label_rows`.
+
+    The clips of `_unknown_` are those whose paths have the smallest hashes: the choice follows from the clips alone, so
+    that one more of them takes at most the place of the last. Where there are no clips of kept labels, all are used.
+    """
+    if plan.is_plain or not partitions:
+        return Draw(within)
+    rows = label_rows(folder, manifest, partitions, plan, classes, within)
+    kept = int(is_kept(rows.kind, classes).sum())
+    used = np.ones(len(rows.kind), bool)
+    unknown = np.flatnonzero(rows.kind == classes.index(UNKNOWN)) if UNKNOWN in classes else np.empty(0, np.int64)
+    count = plan.share(kept, len(unknown))
+    if count < len(unknown):
+        clips = rows.clips.take(pa.array(unknown)).to_pylist()
+        hashes = np.array([_hash(clip["path"], clip["start"]) for clip in clips], dtype="S32")
+        used[unknown[np.argsort(hashes, kind="stable")[count:]]] = False
+    return Draw(
+        selection=rows.selection(used),
+        unknown=count,
+        unknown_of=len(unknown),
+        silence=plan.silence(kept),
+        left_out=rows.left_out,
+    )
+
+
+def is_kept(kind: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.bool_]:
+    """Returns of each row whether it is of a kept label, by its class id: (rows,) to (rows,)."""
+    return ~np.isin(kind, [number for number, name in enumerate(classes) if name in NOT_NAMED])
+
+
+def _hash(path: str, start: int | None) -> bytes:
+    # Salted: partitions and held-out groups follow from other hashes, and shall have nothing to do with this one.
+    return hashlib.sha256(f"unknown\0{path}\0{start or 0}".encode()).digest()
+
+
+def _near(label: str, labels: Sequence[str]) -> str:
+    near = difflib.get_close_matches(label, labels, n=3, cutoff=0.6)
+    if near:
+        return f"near it are {', '.join(near)}"
+    more = len(labels) - _SHOWN_LABELS
+    return f"there are {', '.join(labels[:_SHOWN_LABELS])}" + (f" and {more:,} more" if more > 0 else "")
