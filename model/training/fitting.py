@@ -89,7 +89,9 @@ class Training:
         self.model = build(self._network, manifest.spec.shape, len(labelled.classes), statistics)
         steps_per_epoch = steps(self.training, settings.schedule.batch_size)
         compile_model(self.model, self._network, settings.schedule, steps_per_epoch, is_changed)
-        self._augmenter = make_augmenter(manifest, settings, noise, self.training.class_counts()) if is_changed else None
+        self._augmenter = (
+            make_augmenter(manifest, settings, noise, self.training.class_counts()) if is_changed else None
+        )
         self._checkpoint = last_checkpoint(run)
         self._history = self._checkpoint.history if self._checkpoint else []
         if len(self._history) > settings.schedule.epochs:

@@ -13,8 +13,8 @@ from features.frontend.spec import FeatureSpec
 from features.io.atomic import AtomicFile
 from features.runtime.log import LOG
 from features.sources.partition import PARTITIONS
-from model.training.noise import Noise, NoiseWindows, compute_noise, join_windows
 from model.training.label_plan import LabelPlan
+from model.training.noise import Noise, NoiseWindows, compute_noise, join_windows
 from model.training.run_folder import NOISE, NoiseRecord, read_config
 
 _ROW_GROUP_ROWS = 1024

@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
-from features.frontend.spectrogram import compute_features
 from features.store.shards import ShardRows
 from model.training.label_plan import SILENCE
+from model.training.spectrogram_changes import from_power, limit_range, silence, to_power
 
 # From noise as it was recorded to what a good room leaves of it; beside that, digital silence, which pads files.
 _LEAST_DB, _MOST_DB = -60.0, 6.0
 _DIGITAL_SHARE = 0.1
 _FIXED_SEED = 0
+_NOTHING_DB, _SLACK = np.float32(-1000.0), np.float32(1e-3)
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def cycle(size: int, count: int, generator: np.random.Generator) -> NDArray[np.i
 def at_levels(features: NDArray[np.float32], gains_db: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
     """Returns features as the front end would have computed them from louder or softer windows.
 
-    Exact for `stft` and `log_mel`, up to what rounding and a mean over frames lose; of MFCCs the first moves as the
-    loudness does, and none below that of digital silence.
+    Exact for spectra, up to their rounding and to a mean over frames; of MFCCs the first moves as the loudness does,
+    until it is that of digital silence.
 
     Args:
         features: (windows, *spec.shape).
@@ -92,23 +93,18 @@ def at_levels(features: NDArray[np.float32], gains_db: NDArray[np.float32], spec
     Returns:
         float32 of shape (windows, *spec.shape).
     """
-    zeros = np.zeros((1, spec.clip_samples or max(spec.sample_rate_hz, spec.least_samples)), np.float32)
-    digital = compute_features(zeros, spec)[0].astype(np.float32)
-    gains = gains_db.astype(np.float64).reshape(-1, *[1] * len(spec.shape))
-    if spec.front_end == "stft":
-        return (features * 10 ** (gains / 20)).astype(spec.storage_dtype).astype(np.float32)
-    is_silent = np.isneginf(gains)
-    finite = np.where(is_silent, 0.0, gains)
-    # What the logarithm of each mel band gains.
-    shift = finite * spec.spectrum_power / 2 * (np.log(10) / 10 if spec.log_scale == "natural" else 1.0)
+    gains = gains_db.reshape(-1, *[1] * len(spec.shape))
     if spec.front_end == "mfcc":
-        changed = features.astype(np.float64)
-        changed[..., :1] += shift * np.sqrt(spec.mel_bands or 1)  # of the orthonormal cosine transform
-        is_silent = is_silent | (changed[..., :1] <= digital[..., :1])
-    elif spec.log_scale == "natural":
-        offset = spec.log_offset or 0.0
-        bands = np.maximum(np.exp(features.astype(np.float64)) - offset, 0.0)
-        changed = np.log(bands * np.exp(shift) + offset)
+        digital, of_first = silence(spec), np.float32(np.sqrt(spec.mel_bands or 1))  # the transform is orthonormal
+        a_decibel = spec.spectrum_power / 2 * (np.log(10) / 10 if spec.log_scale == "natural" else 1.0)
+        changed = features.copy()
+        changed[..., :1] += np.maximum(gains, _NOTHING_DB) * np.float32(a_decibel) * of_first
+        lowest = np.minimum(features[..., :1], changed[..., :1])  # what holds nothing has nothing to be made louder
+        changed = np.where(np.isneginf(gains) | (lowest <= digital[0] + _SLACK * of_first), digital, changed)
     else:
-        changed = np.maximum(features + shift, digital)
-    return np.where(is_silent, digital, changed).astype(spec.storage_dtype).astype(np.float32)
+        power = to_power(features, spec)
+        power *= 10 ** (gains / 10)
+        changed = from_power(power, spec)
+        if len(spec.shape) > 1:
+            limit_range(changed, spec)
+    return changed.astype(spec.storage_dtype).astype(np.float32)

@@ -25,7 +25,7 @@ def open_rows(folder, silence=False, is_balanced=False, in_memory=True, within=N
     manifest, plan = load_manifest(folder), LabelPlan(LabelSettings(**settings))
     noise = {"training": noise_windows()} if silence else {}
     labelled = LabelledSet(folder, manifest, plan.classes(manifest.classes), plan, noise)
-    return labelled.to_learn_from(("training",), "training", within, is_balanced, in_memory)
+    return labelled.to_learn_from(("training",), within, is_balanced, in_memory)
 
 
 def of_epoch(rows: Rows, epoch: int, seed: int = 0, buffer_rows: int = 20) -> tuple[list[bytes], list[str]]:
@@ -71,6 +71,7 @@ def test_an_epoch_has_all_kept_clips_once_and_a_share_of_the_others_drawn_anew(s
         features, names = of_epoch(rows, epoch)
         assert Counter(names) == {"high": counts["high"]["training"], "low": counts["low"]["training"],
                                   "_unknown_": unknown}  # fmt: skip
+        assert [names.count(name) for name in rows.classes] == rows.class_counts().tolist()
         assert len(set(features)) == len(features) == len(rows) == kept + unknown
         seen.append({row for row, name in zip(features, names, strict=True) if name == "_unknown_"})
     assert len({frozenset(part) for part in seen}) == epochs
