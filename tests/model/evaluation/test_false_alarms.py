@@ -50,8 +50,9 @@ def test_runs_are_those_of_one_window_after_the_other(drawn, thresholds):
         Windows(*(np.array(column, kind) for column, kind in zip(columns, types, strict=True))),
         np.array([*thresholds, np.inf]).astype(np.float32),
     )
-    expected = [(first, last, label, np.float32(peak)) for first, last, label, peak in
-                plain_alarms([(*w[:3], np.float32(w[3])) for w in windows], np.float32([*thresholds, np.inf]))]  # fmt: skip
+    numbers = np.array([*thresholds, np.inf], np.float32)
+    rounded = [(start, end, label, np.float32(probability)) for start, end, label, probability in windows]
+    expected = plain_alarms(rounded, numbers)
     columns = (found.first, found.last, found.classes, found.probabilities)
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
 
@@ -92,8 +93,9 @@ def test_alarms_are_those_of_the_labels_of_the_same_recordings(run, recordings, 
         of_file = [(s.start_seconds, s.end_seconds, ids[s.label], s.probability) for s in scores if s.path == path]
         for first, last, label, peak in plain_alarms(of_file, [threshold, threshold, np.inf]):
             name = path.rpartition("/")[2]
-            expected.append([f"./{name}" if name[0] == "=" else name, f"{of_file[first][0]:.6f}",
-                             f"{of_file[last][1]:.6f}", list(ids)[label], f"{peak:.6f}", str(last - first + 1)])  # fmt: skip
+            seconds = [f"{of_file[first][0]:.6f}", f"{of_file[last][1]:.6f}"]
+            shown = f"./{name}" if name[0] == "=" else name
+            expected.append([shown, *seconds, list(ids)[label], f"{peak:.6f}", str(last - first + 1)])
     folder = run / "evaluation" / "negatives"
     with open(folder / "alarms.csv", newline="") as file:
         header, *rows = csv.reader(file)
@@ -132,6 +134,6 @@ def test_a_command_without_anything_to_measure_on_is_refused(run):
 
 def test_a_folder_without_a_usable_recording_fails_and_leaves_nothing(untrained, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF of nothing")
-    with pytest.raises(RunError, match="no recording of .* can be used, of 1"):
+    with pytest.raises(RunError, match=r"no recording of .* can be used, of 1"):
         count_false_alarms(str(untrained), str(tmp_path))
     assert not (untrained / "evaluation" / "negatives").exists()

@@ -50,7 +50,7 @@ def test_an_interrupted_training_draws_on_as_if_it_had_not_been(unbroken, featur
         load_artifact(run).network.get_weights(), load_artifact(unbroken[0]).network.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(mine, theirs)
-    with pytest.raises(UsageError, match="begun with --unknown-share 0.5, not 0.1"):
+    with pytest.raises(UsageError, match=r"begun with --unknown-share 0\.5, not 0\.1"):
         train(str(feature_set), str(run), {"unknown_share": 0.1}, resume=True)
 
 
