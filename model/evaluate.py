@@ -87,7 +87,7 @@ def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
         )  # fmt: skip
     paragraph = (
         f"{alarms['alarms']:,} false alarms in {alarms['hours']:.4g} hours of {alarms['recordings']:,} recordings: "
-        f"{alarms['alarms_per_hour']:.4g} an hour."
+        f"{alarms['alarms_per_hour']:.4g} an hour, in {alarms['alarm_windows']:,} of {alarms['windows']:,} windows."
     )
     if alarms["rejected"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in alarms["rejects"].items())

@@ -117,6 +117,7 @@ class Tally:
         recordings: path, seconds and number of alarms of each.
         counts: alarms by class id.
         windows: how many there were.
+        alarm_windows: how many of them were in an alarm.
     """
 
     classes: Sequence[str]
@@ -124,6 +125,7 @@ class Tally:
     recordings: list[tuple[str, float, int]] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)
     windows: int = 0
+    alarm_windows: int = 0
 
     def add(self, path: str, windows: Windows) -> str:
         """Counts the alarms of a recording and returns their lines of CSV."""
@@ -131,6 +133,7 @@ class Tally:
         self.counts.update(alarms.classes.tolist())
         self.recordings.append((path, windows.seconds, len(alarms.first)))
         self.windows += len(windows.classes)
+        self.alarm_windows += int((alarms.last - alarms.first + 1).sum())
         columns = (alarms.first, alarms.last, alarms.classes, alarms.probabilities)
         return csv_lines(
             (
@@ -152,6 +155,7 @@ class Tally:
             "recordings": len(self.recordings),
             "hours": seconds / _SECONDS_AN_HOUR,
             "windows": self.windows,
+            "alarm_windows": self.alarm_windows,
             "alarms": sum(self.counts.values()),
             "alarms_per_hour": _an_hour(sum(self.counts.values()), seconds),
             "classes": {

@@ -106,6 +106,7 @@ def test_alarms_are_those_of_the_labels_of_the_same_recordings(run, recordings, 
     assert metrics["hours"] == pytest.approx(91.5 / 3600)
     assert (metrics["windows"], metrics["recordings"], metrics["rejected"]) == (92, 2, 1)
     assert metrics["alarms"] == len(expected)
+    assert metrics["alarm_windows"] == sum(int(row[5]) for row in expected)
     assert metrics["alarms_per_hour"] == pytest.approx(len(expected) / 91.5 * 3600)
     assert set(metrics["classes"]) == {"high", "low"}
     for label, counted in metrics["classes"].items():
