@@ -97,9 +97,10 @@ def test_the_weights_kept_are_those_of_the_smallest_validation_loss(patient_run,
 def test_the_run_folder_says_how_it_was_made(trained, feature_set):
     config = json.loads((trained / "config.json").read_text())
     manifest = load_manifest(feature_set)
-    assert config["settings"]["epochs"] == 3
-    assert config["settings"]["batch_size"] == 16
+    assert config["settings"]["schedule"]["epochs"] == 3
+    assert config["settings"]["schedule"]["batch_size"] == 16
     assert config["settings"]["seed"] == 0
+    assert config["noise"] is None
     assert config["features"] == str(feature_set)
     assert config["fingerprint"] == manifest.spec.fingerprint
     assert config["classes"] == ["high", "low", "middle"]
