@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import imageio_ffmpeg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,9 @@ from features.store.manifest import Manifest
 from features.store.versions import library_versions
 from tests.peers.library import ENVIRONMENTS, LIVE, WRITTEN, Expected, golden_values, is_installed, live_values
 from tests.signals import write_words
+
+hypothesis.settings.register_profile("soundmill", deadline=None, derandomize=True, database=None, max_examples=60)
+hypothesis.settings.load_profile("soundmill")
 
 DATA = os.environ.get("SOUNDMILL_DATA")
 # The files that take longest, as they were measured.

@@ -1,14 +1,10 @@
-"""Settings of hypothesis, and TensorFlow and real clips for the tests that compare with them."""
+"""TensorFlow and real clips for the tests that compare with them."""
 
 import os
 
-import hypothesis
 import numpy as np
 import pytest
 import soundfile
-
-hypothesis.settings.register_profile("soundmill", deadline=None, derandomize=True, database=None, max_examples=60)
-hypothesis.settings.load_profile("soundmill")
 
 
 @pytest.fixture(scope="session")
