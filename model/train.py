@@ -140,8 +140,11 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     else:
         paragraph += (
             f" Best was epoch {figures['best_epoch']}: accuracy {figures['accuracy']:.4f} on "
-            f"{figures['validation_clips']:,} validation clips."
+            f"{figures['validation_clips']:,} validation clips; temperature {figures['temperature']:.3f}."
         )
+    if figures["classes_without_threshold"]:
+        names = ", ".join(figures["classes_without_threshold"])
+        paragraph += f" No threshold reaches a precision of {figures['target_precision']:g} for: {names}."
     if "testing_accuracy" in figures:
         paragraph += (
             f" Accuracy on {figures['testing_clips']:,} testing clips: {figures['testing_accuracy_before']:.4f} before "

@@ -15,7 +15,7 @@ from model.formats.tf_front_end import compute_features, read_waveform
 from model.inference.artifact import Artifact
 
 FORMAT_NAME = "soundmill-export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no temperature and no thresholds
 # Where a SavedModel keeps what `describe` returns.
 DESCRIPTION_ASSET = "assets/soundmill.json"
 
@@ -114,6 +114,7 @@ def describe(artifact: Artifact) -> str:
         "classes": artifact.classes,
         "network": artifact.network_name,
         "returns_logits": artifact.returns_logits,
+        **artifact.calibration.to_dict(),
         "network_sha256": artifact.digest,
         "spec": artifact.spec.to_dict(),
         "fingerprint": artifact.spec.fingerprint,

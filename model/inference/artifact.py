@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import atomic_folder, write_file
 from features.runtime.invocation import command_line
+from model.inference.calibration import UNCALIBRATED, Calibration
 from model.inference.litert import convert
 from model.inference.outputs import Outputs
 from model.inference.tensorflow_setup import load_tensorflow
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 FOLDER = "model"
 FORMAT_NAME = "soundmill-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READ_VERSIONS = (1, 2)
 _NETWORK_FILE = "network.keras"
 _LITERT_FILE = "network.tflite"
 _DESCRIPTION_FILE = "artifact.json"
@@ -42,6 +45,7 @@ class ArtifactDescription:
         trained_on: partitions that it was trained on.
         network_sha256: of the network's file for Keras, which names this very training.
         litert_sha256: of its file for LiteRT; None for an artifact from before there was one.
+        calibration: of its probabilities; format version 1 had none.
     """
 
     spec: FeatureSpec
@@ -52,11 +56,18 @@ class ArtifactDescription:
     trained_on: tuple[str, ...]
     network_sha256: str
     litert_sha256: str | None
+    calibration: Calibration = UNCALIBRATED
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` where thresholds are not those of the classes."""
+        thresholds = self.calibration.thresholds
+        if thresholds is not None and list(thresholds) != self.classes:
+            raise ValueError(f"thresholds are of the classes in their order, {self.classes}, not of {list(thresholds)}")
 
     @property
     def outputs(self) -> Outputs:
         """How probabilities follow from the network's outputs."""
-        return Outputs(self.returns_logits)
+        return Outputs(self.returns_logits, self.calibration.temperature)
 
     def to_json(self) -> str:
         """Returns the content of artifact.json."""
@@ -71,6 +82,7 @@ class ArtifactDescription:
             "trained_on": list(self.trained_on),
             "network_sha256": self.network_sha256,
             "litert_sha256": self.litert_sha256,
+            **self.calibration.to_dict(),
         }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -79,10 +91,9 @@ class ArtifactDescription:
         """Reads an artifact.json; raises `UsageError` where it is damaged or has another format."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT_NAME or content["format_version"] != FORMAT_VERSION:
-                raise UsageError(
-                    f"{path} has a format that this soundmill does not read; it reads version {FORMAT_VERSION}"
-                )
+            if content["format"] != FORMAT_NAME or content["format_version"] not in _READ_VERSIONS:
+                versions = " and ".join(map(str, _READ_VERSIONS))
+                raise UsageError(f"{path} has a format that this soundmill does not read; it reads versions {versions}")
             return cls(
                 spec=FeatureSpec.from_dict(content["spec"], where=str(path)),
                 fingerprint=content["fingerprint"],
@@ -92,8 +103,9 @@ class ArtifactDescription:
                 trained_on=tuple(content["trained_on"]),
                 network_sha256=content["network_sha256"],
                 litert_sha256=content.get("litert_sha256"),
+                calibration=UNCALIBRATED if content["format_version"] == 1 else Calibration.from_dict(content),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is damaged: {error!r}; train again") from error
 
 
@@ -109,6 +121,7 @@ class Artifact:
         returns_logits: whether a softmax turns its outputs into probabilities.
         trained_on: partitions that it was trained on.
         digest: sha256 of the saved network, which names this very training.
+        calibration: of its probabilities.
     """
 
     network: "keras.Model"
@@ -118,19 +131,30 @@ class Artifact:
     returns_logits: bool
     trained_on: tuple[str, ...]
     digest: str = ""
+    calibration: Calibration = UNCALIBRATED
 
     @property
     def outputs(self) -> Outputs:
         """How probabilities follow from the network's outputs."""
-        return Outputs(self.returns_logits)
+        return Outputs(self.returns_logits, self.calibration.temperature)
 
     def probabilities(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Computes, by Keras, the probability of each class: (clips, *spec.shape) to (clips, classes)."""
         return self.outputs.probabilities(self.network(features[..., np.newaxis], training=False).numpy())
 
 
-def save_artifact(run: Path, artifact: Artifact) -> Path:
-    """Writes the artifact into a run folder and returns where it lies."""
+Calibrate = Callable[[bytes, ArtifactDescription], Calibration]
+"""Calibrates a network before it is saved; takes it for LiteRT, as scoring runs it, and its description so far."""
+
+
+def save_artifact(run: Path, artifact: Artifact, calibrate: Calibrate | None = None) -> Path:
+    """Writes the artifact into a run folder and returns where it lies.
+
+    Args:
+        run: the run folder.
+        artifact: what to save.
+        calibrate: gives it another calibration than it has.
+    """
     # A copy that was never compiled: the optimizer's state, twice the size of the weights, stays in the checkpoint.
     network = type(artifact.network).from_config(artifact.network.get_config())
     network.set_weights(artifact.network.get_weights())
@@ -148,7 +172,10 @@ def save_artifact(run: Path, artifact: Artifact) -> Path:
             trained_on=artifact.trained_on,
             network_sha256=_sha256(folder / _NETWORK_FILE),
             litert_sha256=hashlib.sha256(litert).hexdigest(),
+            calibration=artifact.calibration,
         )
+        if calibrate:
+            description = replace(description, calibration=calibrate(litert, description))
         write_file(folder / _DESCRIPTION_FILE, description.to_json())
     return run / FOLDER
 
@@ -232,6 +259,7 @@ def load_artifact(run: str | Path) -> Artifact:
         returns_logits=description.returns_logits,
         trained_on=description.trained_on,
         digest=description.network_sha256,
+        calibration=description.calibration,
     )
 
 

@@ -92,6 +92,10 @@ class Executor:
 
     def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
+        return self._outputs.probabilities(self.outputs(batch))
+
+    def outputs(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Returns what the network gives, before a softmax: (clips, *spec.shape) to (clips, classes)."""
         result = np.empty((len(batch), len(self.classes)), dtype=np.float32)
         try:
             instance = self._idle.pop()  # in one step, whatever other threads do
@@ -105,7 +109,7 @@ class Executor:
                 instance.filled[: len(rows), ..., 0] = rows
                 instance.filled[len(rows) :] = 0
                 outputs = instance.run(instance.filled)[: len(rows)]
-            result[first : first + len(rows)] = self._outputs.probabilities(outputs)
+            result[first : first + len(rows)] = outputs
         self._idle.append(instance)  # one that failed is not used again
         return result
 

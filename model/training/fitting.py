@@ -12,11 +12,13 @@ from features.errors import RunError, UsageError
 from features.runtime.log import LOG
 from features.sources.partition import TESTING, TRAINING, VALIDATION
 from features.store.manifest import Manifest
-from model.inference.artifact import Artifact, has_artifact, save_artifact
+from model.inference.artifact import Artifact, has_artifact, read_description, save_artifact
+from model.inference.calibration import Calibration
 from model.networks.builder import build, layer_table
 from model.networks.registry import network
 from model.pictures.run_pictures import draw_curves
 from model.training.augment import changes_batches, make_augmenter
+from model.training.calibrator import calibrate
 from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_best
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
 from model.training.history import Recorder, Row, best_epoch, should_stop, write_history
@@ -176,7 +178,10 @@ class Training:
         return history
 
     def save(self, history: list[Row]) -> None:
-        """Draws the curves and saves the artifact, last; one that is there is of this very training, and stays."""
+        """Draws the curves, calibrates the network on the clips validated on, and saves the artifact, last.
+
+        One that is there is of this very training, and stays.
+        """
         if has_artifact(self._run):
             return
         draw_curves(history, self._run / "curves.png")
@@ -189,7 +194,17 @@ class Training:
             returns_logits=self._network.returns_logits,
             trained_on=settings.rows.train_on,
         )
-        save_artifact(self._run, artifact)
+        rows, target_precision = self.validation, settings.labels.target_precision
+        save_artifact(
+            self._run,
+            artifact,
+            lambda litert, description: calibrate(litert, description, rows, target_precision),
+        )
+
+    @property
+    def calibration(self) -> Calibration:
+        """What was fitted when the artifact was saved."""
+        return read_description(self._run).calibration
 
 
 def run_training(training: Training, settings: Settings) -> dict[str, Any]:
@@ -218,6 +233,9 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
         "parameters": training.model.count_params(),
         "test_on": list(settings.rows.test_on),
         "seed": settings.seed,
+        "temperature": training.calibration.temperature,
+        "target_precision": training.calibration.target_precision,
+        "classes_without_threshold": training.calibration.without_threshold,
     }
     if training.testing:
         figures |= {

@@ -53,7 +53,7 @@ class RowSettings(Section):
 
 @dataclass(frozen=True)
 class LabelSettings(Section):
-    """Which labels are classes of their own, and the share of what is none of them."""
+    """Which labels are classes of their own, the share of what is none of them, and how sure a label is to be."""
 
     classes: tuple[str, ...] = setting(
         (), "labels to tell apart, by commas; all others become _unknown_, or with --unknown are not used (all)"
@@ -68,6 +68,10 @@ class LabelSettings(Section):
     silence_share: float = setting(
         0.0, "clips of _silence_, cut from background noise, as the same share; 0 for no such class",
         least=0.0, most=100.0,
+    )  # fmt: skip
+    target_precision: float = setting(
+        0.9, "of the threshold fitted for each class on validation, which score --threshold auto uses",
+        above=0.0, most=1.0,
     )  # fmt: skip
 
 

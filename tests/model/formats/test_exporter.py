@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import softmax
 
 from features.errors import RunError, UsageError
 from features.frontend.clip import clip_waveform
@@ -21,6 +22,7 @@ from model.formats import tf_front_end
 from model.formats.exporter import export
 from model.formats.parity import TOLERANCE
 from model.inference.artifact import load_artifact
+from model.inference.calibration import Calibration
 from tests.conftest import call, run_command
 from tests.model.formats.dense import save_dense
 from tests.peers.library import pooled_mfcc
@@ -29,14 +31,17 @@ from tests.signals import noise, sine, write_wav
 LOG_MEL = preset("log-mel")
 MFCC = preset("urbansound-mfcc")
 RATE_HZ = MFCC.sample_rate_hz
+CALIBRATION = Calibration(0.4, {"high": 0.5, "low": None, "middle": 0.75}, 0.9)
 # Of the range of librosa's values over all clips compared.
 LIBROSA_TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
 def run(untrained, feature_set, tmp_path_factory) -> Path:
-    """A run folder whose config.json names the features, as that of a training does."""
+    """A run folder whose config.json names the features, as that of a training does, with a temperature."""
     run = shutil.copytree(untrained, tmp_path_factory.mktemp("runs") / "run")
+    path = run / "model" / "artifact.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **CALIBRATION.to_dict()}))
     (run / "config.json").write_text(json.dumps({"features": str(feature_set)}))
     return run
 
@@ -110,6 +115,14 @@ def test_the_description_is_inside(exported, loaded, run):
     assert (description["sample_rate_hz"], description["clip_samples"]) == (16_000, 16_000)
     assert description["classes"] == ["high", "low", "middle"]
     assert description["network_sha256"] == artifact.digest
+    assert artifact.calibration == Calibration.from_dict(description) == CALIBRATION
+
+
+def test_the_temperature_is_inside(loaded):
+    answer = loaded(tf.constant(noise(2 * 16_000).reshape(2, 16_000)))
+    logits, found = answer["predictions"].numpy(), answer["probabilities"].numpy()
+    np.testing.assert_allclose(found, softmax(logits / 0.4, axis=1), rtol=1e-5)
+    assert np.abs(found - softmax(logits, axis=1)).max() > 0.01
 
 
 def test_no_path_of_the_machine_is_inside(exported, run):

@@ -6,14 +6,19 @@ from dataclasses import FrozenInstanceError
 import keras
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from features.errors import UsageError
 from features.frontend.presets import preset
 from features.store.statistics import Statistics
 from model.inference.artifact import Artifact, load_artifact, read_description, save_artifact
+from model.inference.calibration import UNCALIBRATED, Calibration
+from model.inference.executor import Executor, load_executor
 from model.inference.outputs import Outputs
 from model.networks.builder import build
 from model.networks.registry import network
+from tests.model.formats.dense import save_dense
+from tests.peers.library import GOLDEN
 
 
 @pytest.fixture
@@ -28,13 +33,19 @@ def edit_description(run, **changes):
 
 def test_what_is_loaded_is_what_was_saved(tmp_path):
     model = build(network("tutorial-cnn"), (124, 129), 3, Statistics(100, (200.0,), (900.0,)))
-    saved = Artifact(model, preset("speech-commands"), ["é", "a,b", "c"], "tutorial-cnn", True, ("fold-1", "training"))
+    calibration = Calibration(1.25, {"é": 0.5, "a,b": None, "c": 0.75}, 0.9)
+    saved = Artifact(
+        model, preset("speech-commands"), ["é", "a,b", "c"], "tutorial-cnn", True, ("fold-1", "training"),
+        calibration=calibration,
+    )  # fmt: skip
     save_artifact(tmp_path / "run", saved)
     loaded = load_artifact(tmp_path / "run")
-    for name in ("spec", "classes", "network_name", "returns_logits", "trained_on"):
+    for name in ("spec", "classes", "network_name", "returns_logits", "trained_on", "calibration"):
         assert getattr(loaded, name) == getattr(saved, name)
     features = np.random.default_rng(0).random((3, 124, 129, 1), np.float32)
     np.testing.assert_array_equal(loaded.network(features), model(features))
+    outputs = model(features).numpy()
+    np.testing.assert_array_equal(loaded.probabilities(features[..., 0]), softmax(outputs / np.float32(1.25), axis=-1))
 
 
 def test_the_state_of_the_optimizer_is_not_saved(trained):
@@ -85,7 +96,12 @@ def test_a_folder_without_a_description_is_refused(run):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "format"),
+        ({"format_version": 3}, "format that this soundmill does not read; it reads versions 1 and 2"),
+        ({"temperature": 0}, "damaged.*temperature"),
+        ({"temperature": None}, "damaged"),
+        ({"thresholds": {"high": 0.5}, "target_precision": 0.9}, "damaged.*classes in their order"),
+        ({"thresholds": [0.5, 0.5, 0.5], "target_precision": 0.9}, "damaged"),
+        ({"thresholds": {"high": 2, "low": None, "middle": None}, "target_precision": 0.9}, "damaged.*from 0 to 1"),
         ({"format": "something else"}, "format"),
         ({"fingerprint": "0" * 64}, "another version of the front end"),
         ({"spec": {"front_end": "stft"}}, "missing"),
@@ -98,7 +114,11 @@ def test_a_description_of_another_kind_is_refused(run, changes, message):
         load_artifact(run)
 
 
-@pytest.mark.parametrize("missing", ["classes", "returns_logits", "network_sha256", "trained_on", "spec", "format"])
+@pytest.mark.parametrize(
+    "missing",
+    ["classes", "returns_logits", "network_sha256", "trained_on", "spec", "format", "temperature", "thresholds",
+     "target_precision"],
+)  # fmt: skip
 def test_a_description_that_lacks_something_is_refused(run, missing):
     path = run / "model" / "artifact.json"
     content = json.loads(path.read_text())
@@ -127,3 +147,34 @@ def test_a_description_is_written_as_it_was_read(run):
     assert (description.network_name, description.outputs) == ("tutorial-cnn", Outputs(are_logits=True))
     with pytest.raises(FrozenInstanceError):
         description.network_name = "another"
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_an_artifact_of_format_version_1_gives_what_it_gave(kind, tmp_path):
+    run = shutil.copytree(GOLDEN / "artifact-v1" / kind, tmp_path / "run")
+    description = read_description(run)
+    assert json.loads((run / "model" / "artifact.json").read_text())["format_version"] == 1
+    assert (description.calibration, description.outputs.temperature) == (UNCALIBRATED, 1)
+    with np.load(GOLDEN / "artifact-v1" / "expected.npz") as expected:
+        network = load_executor(run, "litert")
+        found, outputs = network.probabilities(expected["features"]), network.outputs(expected["features"])
+        # The logits are exact in any order of summation; the last bits of an exponential are the processor's.
+        np.testing.assert_allclose(found, expected[kind], rtol=3e-7)
+        np.testing.assert_array_equal(found, softmax(outputs, axis=-1) if kind == "logits" else outputs)
+        np.testing.assert_allclose(load_artifact(run).probabilities(expected["features"]), expected[kind], rtol=3e-7)
+
+
+def test_a_network_is_calibrated_as_scoring_runs_it_before_it_is_saved(tmp_path):
+    spec, features = preset("urbansound-mfcc"), np.random.default_rng(0).random((3, 40), np.float32)
+    artifact = load_artifact(save_dense(tmp_path / "before", spec, ["a", "b"]))
+    found = []
+
+    def calibrate(litert, description):
+        assert not (tmp_path / "run" / "model").exists()
+        found.append(Executor(litert, description, "litert").outputs(features))
+        return Calibration(2.0, {"a": 0.6, "b": None}, 0.8)
+
+    save_artifact(tmp_path / "run", artifact, calibrate)
+    assert read_description(tmp_path / "run").calibration == Calibration(2.0, {"a": 0.6, "b": None}, 0.8)
+    probabilities = load_executor(tmp_path / "run", "litert").probabilities(features)
+    np.testing.assert_array_equal(probabilities, Outputs(True, 2.0).probabilities(found[0]))

@@ -15,6 +15,7 @@ from features.frontend.spec import FeatureSpec
 from features.store.statistics import Statistics
 from model.inference import executor
 from model.inference.artifact import Artifact, load_artifact, read_description, read_litert, save_artifact
+from model.inference.calibration import Calibration
 from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version
 from model.inference.litert import BATCH_CLIPS
 from model.networks.builder import build
@@ -29,7 +30,10 @@ def save(run, name, spec):
     features = np.abs(np.random.default_rng(0).normal(0, 1, (300, *spec.shape))).astype(spec.storage_dtype)
     network = build(NETWORKS[name], spec.shape, len(CLASSES), Statistics.of(features))
     run.mkdir()
-    save_artifact(run, Artifact(network, spec, CLASSES, name, NETWORKS[name].returns_logits, ("training",)))
+    logits = NETWORKS[name].returns_logits
+    save_artifact(
+        run, Artifact(network, spec, CLASSES, name, logits, ("training",), calibration=Calibration(temperature=1.7))
+    )
     return features
 
 

@@ -1,11 +1,16 @@
 """What is validated on where there is no validation partition."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from features.errors import UsageError
 from features.store.manifest import load_manifest
 from model.evaluation.evaluator import evaluate
+from model.inference.artifact import read_description, read_litert
+from model.inference.calibration import UNCALIBRATED
+from model.training.calibrator import calibrate
 from model.training.dataset import ordered_dataset
 from model.training.holdout import hold_out
 from model.training.partitions import holds_out
@@ -92,7 +97,7 @@ def test_one_hot_batches_have_a_one_at_the_class_id(without_validation):
 
 
 def test_training_says_what_it_held_out(without_validation, tmp_path, capsys, caplog):
-    options = ("--epochs", 1, "--batch-size", 16, "--test-on", "testing")
+    options = ("--epochs", 1, "--batch-size", 16, "--test-on", "testing", "--target-precision", 0.5)
     with caplog.at_level("INFO", "soundmill"):
         assert call("model.train", "--features", without_validation, "--output", tmp_path / "run", *options) == 0
     assert "a tenth of the training groups held out" in caplog.text
@@ -101,6 +106,13 @@ def test_training_says_what_it_held_out(without_validation, tmp_path, capsys, ca
     manifest = load_manifest(without_validation)
     kept, held_out = hold_out(without_validation, manifest, ["training"])
     assert f"on {sum(map(len, held_out.values()))} validation clips" in paragraph
+    description = read_description(tmp_path / "run")
+    plain = replace(description, calibration=UNCALIBRATED)
+    rows = Rows(without_validation, manifest, ("training",), manifest.classes, selection=held_out)
+    assert description.calibration == calibrate(read_litert(tmp_path / "run", plain), plain, rows, 0.5)
+    assert f"; temperature {description.calibration.temperature:.3f}." in paragraph
+    names = ", ".join(description.calibration.without_threshold)  # where there are: so few clips are validated on
+    assert f" No threshold reaches a precision of 0.5 for: {names}." in paragraph
     metrics = evaluate(str(tmp_path / "run"), str(without_validation), ("testing",))
     assert metrics["training"]["clips"] == sum(map(len, kept.values()))
     assert f"{metrics['accuracy']:.4f} after it" in paragraph
@@ -115,6 +127,8 @@ def test_without_validation_the_last_weights_are_kept(feature_set, tmp_path):
     metrics = evaluate(str(tmp_path / "run"), str(feature_set), ("testing",))
     assert metrics["accuracy"] == pytest.approx(figures["testing_accuracy"])
     assert metrics["training"]["accuracy"] == pytest.approx(figures["training_accuracy"])
+    assert read_description(tmp_path / "run").calibration == UNCALIBRATED
+    assert (figures["temperature"], figures["target_precision"], figures["classes_without_threshold"]) == (1, None, [])
 
 
 def test_accuracy_before_training_is_that_of_the_network_as_it_was_made(feature_set, tmp_path):

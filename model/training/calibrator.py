@@ -1,0 +1,39 @@
+"""Calibrates a network on the clips that it was validated on, as scoring runs it."""
+
+import numpy as np
+
+from model.inference.artifact import ArtifactDescription
+from model.inference.calibration import UNCALIBRATED, Calibration, fit_temperature, fit_thresholds
+from model.inference.executor import Executor
+from model.inference.outputs import Outputs
+from model.training.rows import Rows
+
+
+def calibrate(litert: bytes, description: ArtifactDescription, rows: Rows, target_precision: float) -> Calibration:
+    """Fits temperature and thresholds.
+
+    Args:
+        litert: the network for LiteRT, which is there on any machine: another executor would give other last digits.
+        description: of its artifact.
+        rows: validated on, not learnt from; none for no calibration.
+        target_precision: of the thresholds.
+
+    Raises:
+        RunError: a shard is missing or damaged.
+    """
+    if not rows:
+        return UNCALIBRATED
+    network = Executor(litert, description, "litert")
+    outputs, true = [], []
+    for shard in rows.shards:
+        content = rows.read(shard)
+        outputs.append(network.outputs(content.features))
+        true.append(rows.class_ids(content))
+    table, ids = np.concatenate(outputs), np.concatenate(true)
+    temperature = fit_temperature(table, ids, description.outputs)
+    probabilities = Outputs(description.returns_logits, temperature).probabilities(table)
+    return Calibration(
+        temperature=temperature,
+        thresholds=fit_thresholds(probabilities, ids, description.classes, target_precision),
+        target_precision=target_precision,
+    )
