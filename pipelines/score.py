@@ -13,7 +13,7 @@ from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
 from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
-from model.scoring.scorer import Request, score
+from model.scoring.scorer import AUTO, Request, score
 from pipelines.beam.follow import follow
 from pipelines.beam.options import check_beam_options
 from pipelines.beam.workers import local_workers
@@ -54,6 +54,11 @@ def label_on_beam(
             run_units(LabelWindows(job), list(windows), beam_options, forked)
 
 
+def threshold(text: str) -> float | str:
+    """Reads the option: a number, or the word for each class' own."""
+    return text if text == AUTO else float(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, beam=True)
@@ -70,8 +75,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
     result.add_argument(
-        "--threshold", type=float, default=0.0, metavar="P", help="leave out labels less probable than this (0)"
-    )
+        "--threshold", type=threshold, default=0.0, metavar=f"P|{AUTO}",
+        help=f"leave out labels less probable than this (0); {AUTO}: than their class' own, fitted by model.train",
+    )  # fmt: skip
     add_policies(result)
     result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
     result.add_argument(
@@ -106,6 +112,9 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     )
     paragraph += warnings_sentence(figures["warnings"], Path(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], Path(outputs.rejects))
+    if figures["classes_without_threshold"]:
+        names = ", ".join(figures["classes_without_threshold"])
+        paragraph += f" No line has a class without a threshold: {names}."
     paragraph += f" The labels are in {request.output}."
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)

@@ -46,6 +46,15 @@ class TrainedModel:
         """The labels, in the order of the network's outputs."""
         return list(self._network.classes)
 
+    @property
+    def thresholds(self) -> dict[str, float | None] | None:
+        """The probability from which on each label was right often enough in validation, as `--threshold auto` uses it.
+
+        None for a label that had none, and None as a whole where the training had no validation.
+        """
+        thresholds = self._network.calibration.thresholds
+        return None if thresholds is None else dict(thresholds)
+
     def predict(
         self,
         audio: Paths | NDArray[np.floating],

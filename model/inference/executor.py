@@ -73,6 +73,8 @@ class Executor:
     Attributes:
         spec: the front end whose features it takes.
         classes: labels in the order of its outputs.
+        calibration: of its probabilities.
+        output_form: how they follow from its outputs.
     """
 
     def __init__(self, content: bytes, description: ArtifactDescription, name: str) -> None:
@@ -85,14 +87,15 @@ class Executor:
         """
         self.spec = description.spec
         self.classes = description.classes
-        self._outputs = description.outputs
+        self.calibration = description.calibration
+        self.output_form = description.outputs
         self._make_run = _openvino(content) if name == "openvino" else functools.partial(_litert, content)
         self._making = threading.Lock()
         self._idle = [self._make_instance()]
 
     def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
-        return self._outputs.probabilities(self.outputs(batch))
+        return self.output_form.probabilities(self.outputs(batch))
 
     def outputs(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns what the network gives, before a softmax: (clips, *spec.shape) to (clips, classes)."""

@@ -38,14 +38,16 @@ class JobSettings:
 
     Attributes:
         network: sha256 of the network.
+        temperature: of its probabilities.
         top: labels per window.
-        threshold: probabilities below it are left out.
+        thresholds: of each class in the order of the network's outputs; less probable labels are left out.
         executor: name and version of what runs the network.
     """
 
     network: str
+    temperature: float
     top: int
-    threshold: float
+    thresholds: tuple[float, ...]
     executor: str
 
 

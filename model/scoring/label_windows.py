@@ -13,7 +13,7 @@ from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, window_waveforms
 from features.sources.paths import clip_file
 from features.sources.policies import remark
-from model.inference.artifact import read_description
+from model.inference.artifact import ArtifactDescription
 from model.inference.executor import Executor
 from model.scoring.job import Parts
 from model.scoring.labels_csv import Labels, Score
@@ -26,28 +26,28 @@ class LabelJob:
 
     Attributes:
         parts: the job's folder, with the work list, the network and the parts.
-        run: absolute path of the run folder that holds the artifact.
+        description: of the artifact, as it was when the job was planned.
         root: where the units' paths begin.
         top: labels per window.
-        threshold: probabilities below it are left out.
+        thresholds: of each class in the order of the network's outputs; less probable labels are left out.
         executor: name of what runs the network.
     """
 
     parts: Parts
-    run: str
+    description: ArtifactDescription
     root: str
     top: int
-    threshold: float
+    thresholds: tuple[float, ...]
     executor: str
 
     def load_network(self) -> Executor:
         """Loads the network, which any number of threads may use."""
-        return Executor(self.parts.network.read_bytes(), read_description(self.run), self.executor)
+        return Executor(self.parts.network.read_bytes(), self.description, self.executor)
 
     def label(self, network: Executor, number: int) -> Labels:
         """Labels the batch of this number."""
         units = self.parts.read_batch(number)
-        return label_windows(network, self.root, units, top=self.top, threshold=self.threshold)
+        return label_windows(network, self.root, units, self.top, self.thresholds)
 
     def write(self, number: int, labels: Labels) -> None:
         """Writes the part of the batch of this number."""
@@ -58,7 +58,7 @@ Place = tuple[str, float, float]
 
 
 def label_windows(
-    network: Executor, root: str, units: Sequence[WindowUnit], top: int = 1, threshold: float = 0.0
+    network: Executor, root: str, units: Sequence[WindowUnit], top: int = 1, thresholds: Sequence[float] | None = None
 ) -> Labels:
     """Decodes the windows of some units and labels them.
 
@@ -67,7 +67,7 @@ def label_windows(
         root: where the units' paths begin.
         units: what to label; their windows together are the batch.
         top: labels per window.
-        threshold: probabilities below it are left out.
+        thresholds: of each class in the order of the network's outputs; less probable labels are left out.
     """
     spec = network.spec
     waiting: list[NDArray[np.float32]] = []
@@ -103,12 +103,16 @@ def label_windows(
         table = table[[path not in loud for path, _, _ in places]]
         places = [place for place in places if place[0] not in loud]
         counts = [0 if unit.path in loud else count for unit, count in zip(units, counts, strict=True)]
-    scores = label_features(network, places, table, top, threshold)
+    scores = label_features(network, places, table, top, thresholds)
     return Labels(scores=scores, rejects=rejects, warnings=warnings, scored=len(units) - len(rejects), windows=counts)
 
 
 def label_features(
-    network: Executor, places: Sequence[Place], features: NDArray[np.floating], top: int, threshold: float = 0.0
+    network: Executor,
+    places: Sequence[Place],
+    features: NDArray[np.floating],
+    top: int,
+    thresholds: Sequence[float] | None = None,
 ) -> list[Score]:
     """Labels windows by their features.
 
@@ -117,11 +121,12 @@ def label_features(
         places: path, start and end in seconds of each window.
         features: of shape (windows, *spec.shape), in the spec's storage dtype.
         top: labels a window.
-        threshold: probabilities below it are left out.
+        thresholds: of each class in the order of the network's outputs; less probable labels are left out.
     """
     probabilities = network.probabilities(features)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     highest = np.take_along_axis(probabilities, best, axis=1)
+    least = thresholds or [0.0] * len(network.classes)
     return [
         Score(
             path=path,
@@ -133,7 +138,7 @@ def label_features(
         )
         for (path, start, end), numbers, values in zip(places, best.tolist(), highest.tolist(), strict=True)
         for rank, (number, probability) in enumerate(zip(numbers, values, strict=True), start=1)
-        if probability >= threshold
+        if probability >= least[number]
     ]
 
 

@@ -1,5 +1,6 @@
 """Labels a folder or table of recordings into a CSV, whatever runs the work."""
 
+import math
 import os
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store.locks import claim
-from model.inference.artifact import read_description, read_litert
+from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
 from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
 from model.scoring.join import JoinJob, OutputFiles, join
@@ -22,6 +23,7 @@ from model.scoring.label_windows import LabelJob
 from model.scoring.labels_csv import check_top
 from model.scoring.plan import plan_batches
 
+AUTO = "auto"
 RunBatches = Callable[[LabelJob, Mapping[int, int]], None]
 """Labels batches and writes their parts; takes the job, and the number of windows of each batch by its number."""
 
@@ -35,7 +37,7 @@ class Request:
         input: folder of recordings, one file, or table that names files.
         output: the CSV.
         top: labels per window.
-        threshold: probabilities below it are left out.
+        threshold: labels less probable than it are left out; `AUTO` for each class' own, as its training fitted it.
         table_layout: where a table says which files; nothing else is read from it.
         policies: whether truncated and silent files are used.
         overwrite: whether a CSV that exists may be replaced.
@@ -46,18 +48,35 @@ class Request:
     input: str
     output: str
     top: int = 1
-    threshold: float = 0.0
+    threshold: float | str = 0.0
     table_layout: TableLayout = field(default_factory=TableLayout)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
     executor: str = "auto"
 
 
+def class_thresholds(request: Request, description: ArtifactDescription) -> tuple[float, ...]:
+    """Returns the threshold of each class, in their order: above 1 for one that has none, which gets no line.
+
+    Raises:
+        UsageError: the threshold is no probability, or the artifact has no thresholds of its own.
+    """
+    if request.threshold == AUTO:
+        own = description.calibration.thresholds
+        if own is None:
+            raise UsageError(
+                f"--threshold {AUTO} takes the thresholds that a training fits on the clips it is validated on, and "
+                f"{request.run} has none; train with validation clips, or give a probability, such as --threshold 0.5"
+            )
+        return tuple(math.inf if threshold is None else threshold for threshold in own.values())
+    if isinstance(request.threshold, str) or not 0 <= request.threshold <= 1:
+        raise UsageError(f"--threshold is a probability from 0 to 1, or {AUTO}, not {request.threshold}")
+    return (request.threshold,) * len(description.classes)
+
+
 def check(request: Request, classes: list[str]) -> None:
     """Raises `UsageError` where a request cannot be carried out."""
     check_top(request.top, classes)
-    if not 0 <= request.threshold <= 1:
-        raise UsageError(f"--threshold is a probability from 0 to 1, not {request.threshold}")
     if os.path.isdir(request.output):
         raise UsageError(f"--output is a CSV file, but {request.output} is a folder")
     if os.path.exists(request.output) and not request.overwrite:
@@ -83,6 +102,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     started = time.monotonic()
     executor = choose_executor(request.executor)
     description = read_description(request.run)
+    thresholds = class_thresholds(request, description)
     check(request, description.classes)
     outputs = OutputFiles(os.path.abspath(request.output))
     check_folder(outputs.parts)
@@ -92,8 +112,9 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
         settings = JobSettings(
             network=description.network_sha256,
+            temperature=description.calibration.temperature,
             top=request.top,
-            threshold=request.threshold,
+            thresholds=thresholds,
             executor=executor_version(executor),
         )
         parts = open_parts(outputs.parts, source, batches, settings)
@@ -104,10 +125,10 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
             write_file(parts.network, read_litert(request.run, description))
             job = LabelJob(
                 parts=parts,
-                run=os.path.abspath(request.run),
+                description=description,
                 root=source.root,
                 top=request.top,
-                threshold=request.threshold,
+                thresholds=thresholds,
                 executor=executor,
             )
             run(job, {number: sum(unit.num_windows for unit in batches[number]) for number in todo})
@@ -130,5 +151,6 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
         "left_out": source.left_out,
+        "classes_without_threshold": description.calibration.without_threshold if request.threshold == AUTO else [],
         "clips_per_second": outcome.windows / seconds,
     }

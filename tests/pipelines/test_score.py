@@ -3,6 +3,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from features.sources.paths import unescape_path
 from features.store.versions import library_versions
 from model.inference.artifact import load_artifact
 from model.scoring import plan
-from tests.conftest import call
+from model.scoring.scorer import Request
+from model.scoring.scorer import score as run_score
+from tests.conftest import call, run_command
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, write_wav
 
@@ -212,6 +215,74 @@ def test_threshold_leaves_out_what_is_less_probable(recordings, labels, run_fold
     assert json.loads((tmp_path / "s.json").read_text())["clips"] == len(everything)
 
 
+def calibrated(run_folder: Path, folder: Path, **calibration: object) -> Path:
+    """A copy of a run with another calibration."""
+    run = shutil.copytree(run_folder, folder)
+    path = run / "model" / "artifact.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **calibration}))
+    return run
+
+
+def test_auto_leaves_out_what_is_less_probable_than_its_class_own_threshold(recordings, run_folder, tmp_path, capsys):
+    everything = score(run_folder, recordings, tmp_path / "all.csv", "--top", 2)
+    of_high = sorted(float(row["probability"]) for row in everything if row["label"] == "high")
+    middle = of_high[len(of_high) // 2] - 5e-7
+    thresholds = {"high": middle, "low": 0.0, "middle": None}
+    run = calibrated(run_folder, tmp_path / "run", thresholds=thresholds, target_precision=0.9)
+    capsys.readouterr()
+    summary = tmp_path / "s.json"
+    rows = score(run, recordings, tmp_path / "a.csv", "--top", 2, "--threshold", "auto", "--summary", summary)
+    expected = [
+        row for row in everything
+        if row["label"] == "low" or (row["label"] == "high" and float(row["probability"]) >= middle)
+    ]  # fmt: skip
+    assert rows == expected
+    assert 0 < sum(row["label"] == "high" for row in rows) < len(of_high)
+    assert " No line has a class without a threshold: middle." in capsys.readouterr().out
+    figures = json.loads(summary.read_text())
+    assert figures["classes_without_threshold"] == ["middle"]
+    assert figures["clips"] == len(everything) // 2
+    # After --top: of the windows whose first label is left out, none has another instead.
+    first = score(run, recordings, tmp_path / "b.csv", "--threshold", "auto")
+    assert first == [{name: row[name] for name in COLUMNS} for row in rows if row["rank"] == "1"]
+
+
+def test_auto_is_refused_where_there_are_no_thresholds(run_folder, recordings, tmp_path, capsys):
+    options = ("--model", run_folder, "--input", recordings, "--output", tmp_path / "labels.csv", "--threshold", "auto")
+    done = run_command("pipelines.score", *options, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{run_folder} has none; train with validation clips, or give a probability" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_temperature_changes_probabilities_and_no_label(labels, run_folder, recordings, tmp_path):
+    run = calibrated(run_folder, tmp_path / "run", temperature=0.5)
+    sharper = score(run, recordings, tmp_path / "labels.csv")
+    plain = read(labels)
+    assert [row["label"] for row in sharper] == [row["label"] for row in plain]
+    for mine, theirs in zip(sharper, plain, strict=True):
+        assert float(mine["probability"]) > float(theirs["probability"])
+
+
+@pytest.mark.parametrize("before", [{}, {"temperature": 2.0}])
+def test_parts_of_another_calibration_are_not_joined(run_folder, tmp_path, before):
+    write_wav(tmp_path / "source" / "a.wav", noise(300 * 16_000))
+    output = tmp_path / "labels.csv"
+    other = calibrated(run_folder, tmp_path / "other", thresholds=dict.fromkeys(["high", "low", "middle"], 0.0),
+                       target_precision=0.9, **before)  # fmt: skip
+    expected = score(run_folder, tmp_path / "source", tmp_path / "expected.csv", "--threshold", 0.34)
+
+    def one_part(job, windows):
+        number = next(iter(windows))
+        job.write(number, job.label(job.load_network(), number))
+        raise RunError("stopped")
+
+    with pytest.raises(RunError, match="stopped"):
+        run_score(Request(str(other), str(tmp_path / "source"), str(output), threshold="auto"), one_part)
+    assert len(list((tmp_path / "labels.csv.parts").glob("*/*.json"))) == 1
+    assert score(run_folder, tmp_path / "source", output, "--threshold", 0.34) == expected
+
+
 @pytest.fixture(scope="module")
 def many_windows(tmp_path_factory) -> Path:
     """A recording of 600 windows in three units, and short ones before and after it: four batches."""
@@ -374,6 +445,7 @@ def test_files_all_of_which_are_rejected_give_no_csv(run_folder, tmp_path):
         (("--top", 0), "--top"),
         (("--threshold", 1.5), "--threshold"),
         (("--threshold", "nan"), "--threshold"),
+        (("--threshold", "auto"), "has none; train with validation clips, or give a probability"),
     ],
 )
 def test_options_without_a_meaning_are_refused(recordings, run_folder, tmp_path, options, message):

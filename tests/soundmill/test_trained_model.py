@@ -1,5 +1,7 @@
 import csv
+import json
 import logging
+import shutil
 import threading
 from pathlib import Path
 
@@ -50,6 +52,16 @@ def as_csv(table, root: Path | None = None) -> list[dict[str, str]]:
          for name, value in row.items()}
         for row in table.to_pylist()
     ]  # fmt: skip
+
+
+def test_the_thresholds_are_those_of_the_artifact(model, run_folder, tmp_path):
+    assert model.thresholds is None
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    path = run / "model" / "artifact.json"
+    thresholds = {"high": 0.5, "low": None, "middle": 0.25}
+    calibration = {"thresholds": thresholds, "target_precision": 0.9}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **calibration}))
+    assert soundmill.load_model(run).thresholds == thresholds
 
 
 @pytest.mark.parametrize("top", [1, 3])

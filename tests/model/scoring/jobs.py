@@ -17,10 +17,12 @@ class PlannedJob:
     parts: Parts
 
 
-def plan_job(folder: Path, recordings: Path, top: int = 1) -> PlannedJob:
+SETTINGS = JobSettings(network="0a" * 32, temperature=1.0, top=1, thresholds=(0.0, 0.0, 0.0), executor="litert 2")
+
+
+def plan_job(folder: Path, recordings: Path, settings: JobSettings = SETTINGS) -> PlannedJob:
     """Plans the recordings of a folder and opens the job below `folder`."""
     folder.mkdir(exist_ok=True)
     source = scan(str(recordings), labelled=False)
     batches, _ = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"))
-    settings = JobSettings(network="0a" * 32, top=top, threshold=0.0, executor="litert 2")
     return PlannedJob(source, batches, open_parts(folder, source, batches, settings))

@@ -1,11 +1,13 @@
+import math
 import shutil
+from dataclasses import fields, replace
 
 import pytest
 
 from features.errors import Reject, RunError
-from model.scoring.job import PartNote
+from model.scoring.job import JobSettings, PartNote
 from model.scoring.labels_csv import Labels, Score
-from tests.model.scoring.jobs import plan_job
+from tests.model.scoring.jobs import SETTINGS, plan_job
 from tests.signals import noise, write_wav
 
 NOTE = PartNote(
@@ -45,23 +47,28 @@ def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
         write_wav(source / name, noise(300 * 4_000), 4_000)
     labels = Labels([], [], [], 1, [44])
 
-    def unfinished(top: int) -> list[int]:
-        return plan_job(tmp_path / "parts", source, top).parts.unfinished(4)
+    def unfinished(settings: JobSettings) -> list[int]:
+        return plan_job(tmp_path / "parts", source, settings).parts.unfinished(4)
 
-    assert unfinished(top=1) == [0, 1, 2, 3]
-    plan_job(tmp_path / "parts", source, top=1).parts.write(1, labels, 1)
-    assert unfinished(top=1) == [0, 2, 3]
-    assert unfinished(top=2) == [0, 1, 2, 3]
-    plan_job(tmp_path / "parts", source, top=2).parts.write(1, labels, 1)
+    assert unfinished(SETTINGS) == [0, 1, 2, 3]
+    changes = {
+        "network": "0b" * 32, "temperature": 1.25, "top": 2, "thresholds": (0.0, 0.5, math.inf), "executor": "litert 3",
+    }  # fmt: skip
+    assert list(changes) == [field.name for field in fields(JobSettings)]
+    for name, value in changes.items():
+        plan_job(tmp_path / "parts", source).parts.write(1, labels, 1)
+        assert unfinished(SETTINGS) == [0, 2, 3]
+        assert unfinished(replace(SETTINGS, **{name: value})) == [0, 1, 2, 3]
+    plan_job(tmp_path / "parts", source).parts.write(1, labels, 1)
     write_wav(source / "b.wav", noise(301 * 4_000), 4_000)
-    assert unfinished(top=2) == [0, 1, 2, 3]
+    assert unfinished(SETTINGS) == [0, 1, 2, 3]
 
 
 def test_a_part_of_another_job_is_not_finished(tmp_path):
     """As a worker writes it whose driver was killed, or as parts are copied from one folder to another."""
     write_wav(tmp_path / "source" / "a.wav", noise(300 * 4_000), 4_000)
-    left = plan_job(tmp_path / "parts", tmp_path / "source", top=2).parts
-    parts = plan_job(tmp_path / "parts", tmp_path / "source", top=1).parts
+    left = plan_job(tmp_path / "parts", tmp_path / "source", replace(SETTINGS, top=2)).parts
+    parts = plan_job(tmp_path / "parts", tmp_path / "source").parts
     left.folder.mkdir()  # it was removed when the other job began
     for number in range(2):
         left.write(number, Labels([], [], [], 1, [44]), 2)

@@ -1,6 +1,7 @@
 import csv
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from features.errors import Reject, RunError
 from features.sources.policies import remark
 from model.scoring.join import JoinJob, Outcome, OutputFiles, file_warnings, join
 from model.scoring.labels_csv import Labels, Score
-from tests.model.scoring.jobs import PlannedJob, plan_job
+from tests.model.scoring.jobs import SETTINGS, PlannedJob, plan_job
 from tests.signals import noise, write_wav
 
 
@@ -87,7 +88,7 @@ def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
 
 def test_a_part_of_another_job_is_never_joined(planned, tmp_path):
     write_parts(planned)
-    other = plan_job(tmp_path / "other", tmp_path / "source", top=2)
+    other = plan_job(tmp_path / "other", tmp_path / "source", replace(SETTINGS, top=2))
     for path in planned.parts.folder.glob("0*"):
         shutil.copy(path, other.parts.folder)
     with pytest.raises(RunError, match=r"00000000\.csv is damaged or of another job"):

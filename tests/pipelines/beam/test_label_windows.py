@@ -48,12 +48,11 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> LabelJob
     folder.mkdir()
     description = read_description(run)
     source = scan(str(recordings), labelled=False)
-    settings = JobSettings(
-        network=description.network_sha256, top=TOP, threshold=0.0, executor=executor_version(executor)
-    )
+    thresholds = (0.0,) * len(description.classes)
+    settings = JobSettings(description.network_sha256, 1.0, TOP, thresholds, executor_version(executor))
     parts = open_parts(folder, source, BATCHES, settings)
     parts.network.write_bytes(read_litert(run, description))
-    return LabelJob(parts=parts, run=str(run), root=source.root, top=TOP, threshold=0.0, executor=executor)
+    return LabelJob(parts, description, source.root, TOP, thresholds, executor)
 
 
 @pytest.fixture(scope="module", params=EXECUTORS)
