@@ -57,11 +57,13 @@ class ShardRows:
         tensors: features of each row, spec.storage_dtype of shape spec.shape, views into what was read, read-only.
         paths: path of each row's clip.
         labels: label of each row.
+        groups: group of each row, empty where its clip has none.
     """
 
     tensors: list[NDArray[np.floating]]
     paths: list[str]
     labels: list[str]
+    groups: list[str]
 
     @property
     def features(self) -> NDArray[np.floating]:
@@ -75,6 +77,7 @@ class ShardRows:
             [self.tensors[row].copy() for row in chosen],
             [self.paths[row] for row in chosen],
             [self.labels[row] for row in chosen],
+            [self.groups[row] for row in chosen],
         )
 
 
@@ -226,13 +229,14 @@ def read_shard(
     if layout.storage_format == "tfrecord":
         rows = list(records(content.data))
         tensors = [np.frombuffer(example["features"], dtype=dtype).reshape(spec.shape) for example in rows]
-        paths = [str(example["path"], "utf-8") for example in rows]
-        labels = [str(example["label"], "utf-8") for example in rows]
+        paths, labels, groups = (
+            [str(example[name], "utf-8") for example in rows] for name in ("path", "label", "group")
+        )
     else:
-        table = read_table(pa.BufferReader(pa.py_buffer(content)), columns=["features", "path", "label"])
+        table = read_table(pa.BufferReader(pa.py_buffer(content)), columns=["features", "path", "label", "group"])
         tensors = [row for chunk in table["features"].chunks for row in _tensor(chunk, dtype, spec)]
-        paths, labels = table["path"].to_pylist(), table["label"].to_pylist()
-    return ShardRows(tensors, paths, labels)
+        paths, labels, groups = (table[name].to_pylist() for name in ("path", "label", "group"))
+    return ShardRows(tensors, paths, labels, groups)
 
 
 def _read_into(memory: NDArray[np.uint8], path: Path, expected: Shard) -> tuple[NDArray[np.uint8], int]:

@@ -69,6 +69,7 @@ def test_what_is_read_is_what_was_written(tmp_path, storage_format, storage_dtyp
     assert np.array_equal(read.features, features)
     assert read.paths == [clip.path for clip in clips]
     assert read.labels == [clip.label for clip in clips]
+    assert read.groups == [clip.group or "" for clip in clips]
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
