@@ -18,6 +18,7 @@ TEMPERATURES = (0.05, 20.0)
 LEAST_CLIPS = 10
 """A threshold has so many clips at or above it at least, or it is not fitted: of fewer, a precision says too little."""
 _BINS = 15
+_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,8 @@ def reliability(probabilities: NDArray[np.floating], true: NDArray[np.integer], 
     if not len(probabilities):
         nothing = np.full(bins, np.nan)
         return Reliability(edges, np.zeros(bins, np.int64), nothing, nothing)
-    sureness = probabilities.max(axis=1).astype(np.float64)
+    sureness, numbers = _in_bins(probabilities, edges)
     right = probabilities.argmax(axis=1) == true
-    numbers = np.clip(np.searchsorted(edges, sureness, side="left") - 1, 0, bins - 1)
     clips = np.bincount(numbers, minlength=bins)
     with np.errstate(invalid="ignore"):
         confidence = np.bincount(numbers, weights=sureness, minlength=bins) / clips
@@ -197,3 +197,32 @@ def expected_calibration_error(
     2017, equation 3). The arguments are those of `reliability`.
     """
     return reliability(probabilities, true, bins).expected_error
+
+
+def chance_calibration_error(probabilities: NDArray[np.floating], bins: int = _BINS) -> float:
+    """Returns the expected calibration error that as many clips have on average if the probabilities are the truth.
+
+    It is above 0, as each bin has few clips; an error that is not above it says nothing against the network. It is the
+    mean over draws, with a fixed seed, of which clips are right (Bröcker and Smith, "Increasing the Reliability of
+    Reliability Diagrams", 2007).
+
+    Args:
+        probabilities: of shape (clips, classes).
+        bins: of equal width, from 0 to 1.
+    """
+    clips = len(probabilities)
+    if not clips:
+        return 0.0
+    sureness, numbers = _in_bins(probabilities, np.linspace(0.0, 1.0, bins + 1))
+    expected = np.bincount(numbers, weights=sureness, minlength=bins)
+    generator = np.random.default_rng(0)
+    draws = (np.bincount(numbers, weights=generator.random(clips) < sureness, minlength=bins) for _ in range(_DRAWS))
+    return float(np.mean([np.abs(right - expected).sum() for right in draws])) / clips
+
+
+def _in_bins(
+    probabilities: NDArray[np.floating], edges: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Returns the probability of the winning class of each clip, at least one, and the number of its bin."""
+    sureness = probabilities.max(axis=1).astype(np.float64)
+    return sureness, np.clip(np.searchsorted(edges, sureness, side="left") - 1, 0, len(edges) - 2)

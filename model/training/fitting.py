@@ -217,6 +217,7 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
     before = training.accuracy(training.testing) if training.testing else None
     history = training.fit()
     training.save(history)
+    calibration = training.calibration
     best = best_epoch(history) or 0
     row = history[best - 1]
     seconds = sum(epoch["seconds"] for epoch in history)
@@ -233,9 +234,9 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
         "parameters": training.model.count_params(),
         "test_on": list(settings.rows.test_on),
         "seed": settings.seed,
-        "temperature": training.calibration.temperature,
-        "target_precision": training.calibration.target_precision,
-        "classes_without_threshold": training.calibration.without_threshold,
+        "temperature": calibration.temperature,
+        "target_precision": calibration.target_precision,
+        "classes_without_threshold": calibration.without_threshold,
     }
     if training.testing:
         figures |= {
