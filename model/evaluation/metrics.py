@@ -26,10 +26,11 @@ class ClassScores:
     support: NDArray[np.int64]
 
 
-def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+def wilson_interval(correct: float, total: float) -> tuple[float, float]:
     """Returns the 95 % score interval of a proportion (Wilson, 1927).
 
-    It takes clips as independent; clips of one speaker are not quite, so the truth is a little less certain.
+    It takes clips as independent; of clips that are alike, it is that of as many independent ones as say as much, which
+    need not be a whole number: see `model.evaluation.groups`.
     """
     if total == 0:
         return 0.0, 1.0
@@ -60,6 +61,36 @@ def cross_entropy(probabilities: NDArray[np.float32], true: NDArray[np.int64]) -
         return 0.0
     chosen = probabilities[np.arange(len(true)), true].astype(np.float64)
     return float(-np.log(np.clip(chosen, _SMALLEST_PROBABILITY, 1.0)).mean())
+
+
+def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float | None:
+    """Returns the mean of the precision at each positive clip, ranked by score; of equal scores all rank last.
+
+    It is the sum over thresholds of precision times the gain in recall, without interpolation (Buckley and Voorhees,
+    "Evaluating Evaluation Measure Stability", 2000). None without positive clips.
+    """
+    if not positive.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(positive[order])
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    precision, recall = hits[ends] / (ends + 1), hits[ends] / hits[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def roc_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float | None:
+    """Returns the share of pairs of a positive and another clip that the scores order rightly; equal ones count half.
+
+    That is the area under the ROC curve (Hanley and McNeil, 1982). None where clips of one kind are missing.
+    """
+    from scipy.stats import rankdata
+
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return None
+    ranks = float(rankdata(scores)[positive].sum())
+    return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.generic]) -> NDArray[np.float64]:

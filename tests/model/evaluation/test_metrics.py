@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from model.evaluation.metrics import class_scores, confusion_matrix, cross_entropy, wilson_interval
+from model.evaluation.metrics import (
+    average_precision,
+    class_scores,
+    confusion_matrix,
+    cross_entropy,
+    roc_auc,
+    wilson_interval,
+)
 
 
 def random_labels(seed: int, clips: int, true_of: list[int], predicted_of: list[int]):
@@ -64,3 +71,31 @@ def test_wilson_interval_is_that_of_scipy(correct, total):
 
 def test_of_nothing_nothing_is_known():
     assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("clips", "digits"), [(2, 7), (3, 7), (100, 7), (101, 1), (400, 2)], ids=["2", "3", "100", "101 tied", "400 tied"]
+)
+def test_rankings_are_those_of_scikit_learn(scikit_learn, clips, digits, seed):
+    generator = np.random.default_rng([seed, clips])
+    scores = np.round(generator.random(clips), digits).astype(np.float32)
+    positive = generator.random(clips) < 0.3 + 0.4 * scores
+    positive[:2] = True, False
+    name = f"{clips} clips, {digits} digits, seed {seed}"
+    expected = scikit_learn(
+        f"average precision, {name}", lambda theirs: theirs.metrics.average_precision_score(positive, scores)
+    )
+    assert average_precision(scores, positive) == pytest.approx(float(expected), rel=1e-12)
+    expected = scikit_learn(f"ROC AUC, {name}", lambda theirs: theirs.metrics.roc_auc_score(positive, scores))
+    assert roc_auc(scores, positive) == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("clips", [0, 1, 5])
+def test_a_ranking_of_one_kind_of_clips_is_undefined(clips):
+    scores = np.linspace(0, 1, clips)
+    nothing = np.zeros(clips, bool)
+    assert average_precision(scores, nothing) is None
+    assert roc_auc(scores, nothing) is None
+    assert roc_auc(scores, ~nothing) is None
+    assert average_precision(scores, ~nothing) == (1.0 if clips else None)
