@@ -54,14 +54,14 @@ def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
             "%-20s precision %.3f  recall %.3f  f1 %.3f  %6d clips",
             label, scores["precision"], scores["recall"], scores["f1"], scores["clips"],
         )  # fmt: skip
-    low, high = metrics["interval_95"]
     paragraph = (
         f"Accuracy {metrics['accuracy']:.4f} on {', '.join(metrics['tested_on'])}: {metrics['correct']:,} of "
-        f"{metrics['clips']:,} clips (95 % interval {low:.4f} to {high:.4f}); macro recall "
+        f"{metrics['clips']:,} clips ({_intervals(metrics)}); macro recall "
         f"{metrics['macro_recall']:.4f}, loss {metrics['loss']:.4f}."
     )
     if "training" in metrics:
         paragraph += f" On the clips that it was trained on: {metrics['training']['accuracy']:.4f}."
+    paragraph += _calibration(metrics)
     if "draw" in metrics:
         draw = metrics["draw"]
         paragraph += (
@@ -75,7 +75,7 @@ def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
         names = ", ".join(f"{name} ({clips})" for name, clips in metrics["unknown_classes"].items())
         paragraph += f" Counted wrong, since the network lacks the class: {names}."
     folder = folder_of(run, tuple(metrics["tested_on"]))
-    return paragraph + f" Look at {folder}/examples.png, where the mistakes come first, and confusion.png."
+    return paragraph + f" Look at {folder}/examples.png, where the mistakes come first, confusion.png and reliability.png."
 
 
 def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
@@ -96,6 +96,34 @@ def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
         worst = alarms["worst"][0]
         paragraph += f" Most of them an hour: {csv_path(worst['path'])}, {worst['alarms']:,}."
     return paragraph + f" Each is a line of {negatives_folder(run)}/alarms.csv."
+
+
+def _intervals(metrics: dict[str, Any]) -> str:
+    (low, high), (group_low, group_high) = metrics["interval_95"], metrics["interval_95_by_group"]
+    if metrics["groups"] == metrics["clips"]:
+        return f"95 % interval {low:.4f} to {high:.4f}, by clip and by group, since each clip is a group of its own"
+    quarter, _, three_quarters = metrics["groups_accuracy"]["quartiles"]
+    return (
+        f"95 % interval {low:.4f} to {high:.4f} if clips were independent, {group_low:.4f} to {group_high:.4f} by the "
+        f"{metrics['groups']:,} groups, half of which are between {quarter:.4f} and {three_quarters:.4f}"
+    )
+
+
+def _calibration(metrics: dict[str, Any]) -> str:
+    calibration, thresholds = metrics["calibration"], metrics["thresholds"]
+    text = f" Calibration error {calibration['expected_calibration_error']:.4f}"
+    if calibration["temperature"] != 1:
+        text += f", without the temperature {calibration['expected_calibration_error_before']:.4f}"
+    text += f" ({calibration['expected_calibration_error_by_chance']:.4f} by chance, if every probability were true)"
+    if thresholds is None:
+        return text + "."
+    text += f". At the thresholds for a precision of {thresholds['target_precision']:g}, "
+    text += f"{thresholds['labelled']:,} clips ({100 * thresholds['labelled_share']:.1f} %) get a label"
+    if thresholds["labelled"]:
+        text += f", which is right for {thresholds['precision']:.4f} of them"
+    if thresholds["without_threshold"]:
+        text += f"; none gets {', '.join(thresholds['without_threshold'])}"
+    return text + "."
 
 
 if __name__ == "__main__":

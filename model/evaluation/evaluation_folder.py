@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from features.io.atomic import write_file
 from features.io.csv_text import csv_lines
 from features.sources.paths import csv_path, unescape_path
-from model.evaluation.predictions import Predictions
+from model.evaluation.calibration import reliabilities
+from model.evaluation.groups import GroupScores
+from model.evaluation.predictions import Predictions, group_scores
 from model.training.rows import Rows
 
+if TYPE_CHECKING:
+    from model.pictures.reliability_picture import Curve
+
 PREDICTIONS_HEADER = ("path", "true", "predicted", "probability")
+GROUPS_HEADER = ("group", "clips", "correct", "accuracy")
 _EXAMPLES = 16
 # Of the examples, so many are mistakes where there are as many.
 _MISTAKES = 12
@@ -30,13 +36,14 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
 
     Args:
         folder: which exists and is empty.
-        metrics: of the predictions, as `model.evaluation.predictions.measure` returns them, and what stands beside.
+        metrics: of the predictions, as `model.evaluation.evaluator.evaluate` returns them.
         predictions: of the rows, in their order.
         rows: what was predicted; their `classes` are those of the network.
 
     Raises:
         RunError: a shard is missing or damaged.
     """
+    from model.pictures.reliability_picture import draw_reliability
     from model.pictures.run_pictures import Example, draw_confusion, draw_examples
 
     classes, labels = rows.classes, list(metrics["classes"])
@@ -45,9 +52,14 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
     matrix = [("true \\ predicted", *labels), *((label, *counts) for label, counts in numbered)]
     write_file(folder / "confusion.csv", csv_lines(matrix))
     write_file(folder / "predictions.csv", csv_lines(_prediction_rows(predictions, classes)))
+    write_file(folder / "groups.csv", csv_lines(_group_rows(group_scores(predictions, classes))))
     low, high = metrics["interval_95"]
     title = f"accuracy {metrics['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on {metrics['clips']:,} clips"
     draw_confusion(np.array(metrics["confusion"]), labels, title, folder / "confusion.png")
+    error = metrics["calibration"]["expected_calibration_error"]
+    title = f"expected calibration error {error:.4f} on {metrics['clips']:,} clips"
+    curves = _reliability_curves(predictions, classes, metrics["calibration"]["temperature"])
+    draw_reliability(curves, title, folder / "reliability.png")
     shown = choose_examples(predictions, classes)
     tensors = _tensors(rows, shown)
     examples = [
@@ -73,6 +85,16 @@ def choose_examples(predictions: Predictions, classes: list[str]) -> list[int]:
     return mistakes + right[: _EXAMPLES - len(mistakes)]
 
 
+def _reliability_curves(predictions: Predictions, classes: list[str], temperature: float) -> "list[Curve]":
+    from model.pictures.reliability_picture import Curve
+
+    names = [f"with the temperature of {temperature:.3f}", "without"] if temperature != 1 else ["without a temperature"]
+    return [
+        Curve(name, table.edges, table.clips, table.confidence, table.accuracy)
+        for name, table in zip(names, reliabilities(predictions, classes), strict=False)
+    ]
+
+
 def _tensors(rows: Rows, wanted: list[int]) -> dict[int, NDArray[np.floating]]:
     """Reads the features of a few rows, counted in the order of the manifest."""
     found, first = {}, 0
@@ -87,6 +109,12 @@ def _tensors(rows: Rows, wanted: list[int]) -> dict[int, NDArray[np.floating]]:
         if row >= first and rows.silence is not None:
             found[row] = rows.silence.read(row - first, row - first + 1).tensors[0]
     return found
+
+
+def _group_rows(scores: GroupScores) -> Iterator[tuple[str, ...]]:
+    yield GROUPS_HEADER
+    for name, clips, correct, accuracy in zip(scores.names, scores.clips, scores.correct, scores.accuracy, strict=True):
+        yield csv_path(name), str(clips), str(correct), f"{accuracy:.6f}"
 
 
 def _prediction_rows(predictions: Predictions, classes: list[str]) -> Iterator[tuple[str, ...]]:

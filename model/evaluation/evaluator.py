@@ -8,8 +8,9 @@ from features.errors import UsageError
 from features.io.atomic import atomic_folder
 from features.sources.partition import TESTING, TRAINING
 from features.store.manifest import load_manifest
+from model.evaluation.calibration import measure_calibration, measure_thresholds
 from model.evaluation.evaluation_folder import folder_of, write_evaluation
-from model.evaluation.predictions import accuracy, measure, predict_rows
+from model.evaluation.predictions import accuracy, group_scores, measure, predict_rows
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
 from model.training.holdout import hold_out
@@ -62,6 +63,9 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
                          f"({names}); choose with --test-on")  # fmt: skip
     predictions = predict_rows(network, tested)
     metrics = measure(predictions, classes)
+    metrics["groups_accuracy"] = group_scores(predictions, classes).spread()
+    metrics["calibration"] = measure_calibration(predictions, classes, network.calibration.temperature)
+    metrics["thresholds"] = measure_thresholds(predictions, classes, network.calibration)
     # The clips that it was trained on stand beside, since the distance of the two shows overfitting.
     if settings:
         kept = hold_out(features, manifest, settings.rows.train_on)[0] if holds_out(manifest, settings) else None

@@ -15,7 +15,11 @@ from features.sources.paths import unescape_path
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from model.evaluation.evaluator import evaluate
+from model.evaluation.groups import GroupScores
+from model.evaluation.metrics import average_precision, roc_auc
 from model.inference.artifact import load_artifact
+from model.inference.calibration import chance_calibration_error, expected_calibration_error
+from model.inference.outputs import Outputs
 from model.training.dataset import ordered_dataset
 from model.training.rows import Rows
 from tests.conftest import call, clips_table
@@ -37,8 +41,11 @@ def evaluated(untrained, feature_set, tmp_path_factory):
     return run / "evaluation" / "training+validation+testing"
 
 
-def test_an_evaluation_leaves_five_files(evaluated):
-    names = ["confusion.csv", "confusion.png", "examples.png", "metrics.json", "predictions.csv"]
+def test_an_evaluation_leaves_seven_files(evaluated):
+    names = [
+        "confusion.csv", "confusion.png", "examples.png", "groups.csv", "metrics.json", "predictions.csv",
+        "reliability.png",
+    ]  # fmt: skip
     assert sorted(path.name for path in evaluated.iterdir()) == names
 
 
@@ -77,6 +84,76 @@ def test_metrics_and_confusion_follow_from_the_predictions(evaluated):
     assert metrics["macro_recall"] == pytest.approx(sum(recalls) / 3)
 
 
+def test_groups_are_the_speakers(evaluated):
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    rows = read_csv(evaluated / "predictions.csv")[1:]
+    header, *groups = read_csv(evaluated / "groups.csv")
+    assert header == ["group", "clips", "correct", "accuracy"]
+    right: dict[str, list[bool]] = {}
+    for path, true, predicted, _ in rows:
+        right.setdefault(path.rpartition("/")[2].partition("_nohash_")[0], []).append(true == predicted)
+    expected = [
+        [speaker, str(len(hits)), str(sum(hits)), f"{sum(hits) / len(hits):.6f}"]
+        for speaker, hits in sorted(right.items())
+    ]
+    assert groups == expected
+    assert metrics["groups"] == len(expected) == 40
+    scores = GroupScores(list(right), np.full(40, 3), np.array([sum(hits) for hits in right.values()]))
+    assert metrics["interval_95_by_group"] == pytest.approx(scores.interval())
+    assert metrics["groups_accuracy"]["quartiles"] == np.quantile(scores.accuracy, [0.25, 0.5, 0.75]).tolist()
+
+
+def test_rankings_calibration_and_thresholds_are_those_of_the_probabilities(untrained, feature_set, tmp_path, capsys):
+    run = shutil.copytree(untrained, tmp_path / "run")
+    path = run / "model" / "artifact.json"
+    thresholds = {"high": 0.4, "low": None, "middle": 0.0}
+    calibration = {"temperature": 0.2, "thresholds": thresholds, "target_precision": 0.8}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **calibration}))
+    options = ("--model", run, "--features", feature_set, "--test-on", ",".join(PARTITIONS))
+    assert call("model.evaluate", *options) == 0
+    metrics = json.loads((run / "evaluation" / "training+validation+testing" / "metrics.json").read_text())
+
+    manifest, artifact = load_manifest(feature_set), load_artifact(run)
+    shards = [read_shard(manifest.layout(feature_set), shard, manifest.spec) for shard in manifest.shards(PARTITIONS)]
+    features = np.concatenate([shard.features for shard in shards])
+    true = np.array([artifact.classes.index(label) for shard in shards for label in shard.labels])
+    probabilities = artifact.probabilities(features)
+    for number, label in enumerate(artifact.classes):
+        found = metrics["classes"][label]
+        assert found["average_precision"] == pytest.approx(
+            average_precision(probabilities[:, number], true == number), abs=1e-4
+        )
+        assert found["roc_auc"] == pytest.approx(roc_auc(probabilities[:, number], true == number), abs=1e-4)
+    plain = Outputs(are_logits=True).probabilities(artifact.network(features[..., None], training=False).numpy())
+    found = metrics["calibration"]
+    assert found["temperature"] == 0.2
+    error = expected_calibration_error(probabilities, true)
+    before = expected_calibration_error(plain, true)
+    assert abs(error - before) > 0.01
+    assert found["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
+    assert found["expected_calibration_error_before"] == pytest.approx(before, abs=1e-4)
+    chance = found["expected_calibration_error_by_chance"]
+    assert chance == pytest.approx(chance_calibration_error(probabilities), abs=1e-4)
+    assert sum(row["clips"] for row in found["reliability"]) == 120
+    winners, sureness = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    given = ((winners == 0) & (sureness >= 0.4)) | (winners == 2)
+    assert 0 < given.sum() < 120, "all or none are labelled: this run shows nothing"
+    assert metrics["thresholds"] == {
+        "target_precision": 0.8,
+        "precision": pytest.approx((winners == true)[given].mean()),
+        "labelled": given.sum(),
+        "labelled_share": given.sum() / 120,
+        "without_threshold": ["low"],
+    }
+    paragraph = capsys.readouterr().out
+    low, high = metrics["interval_95_by_group"]
+    assert f"if clips were independent, {low:.4f} to {high:.4f} by the 40 groups, half of which" in paragraph
+    assert f" Calibration error {found['expected_calibration_error']:.4f}, without the temperature " in paragraph
+    assert f" ({chance:.4f} by chance, if every probability were true)" in paragraph
+    assert f"At the thresholds for a precision of 0.8, {given.sum()} clips" in paragraph
+    assert "; none gets low." in paragraph
+
+
 def test_the_loss_is_that_of_keras(evaluated, untrained, feature_set):
     manifest = load_manifest(feature_set)
     model = load_artifact(untrained).network
@@ -88,7 +165,7 @@ def test_the_loss_is_that_of_keras(evaluated, untrained, feature_set):
     assert metrics["accuracy"] == pytest.approx(expected["accuracy"])
 
 
-@pytest.mark.parametrize("name", ["confusion.png", "examples.png"])
+@pytest.mark.parametrize("name", ["confusion.png", "examples.png", "reliability.png"])
 def test_pictures_show_something(evaluated, name):
     picture = matplotlib.image.imread(evaluated / name, format="png")
     assert min(picture.shape[:2]) > 400
@@ -148,7 +225,9 @@ def test_a_class_that_the_network_lacks_is_counted_wrong_and_named(two_classes, 
     assert metrics["unknown_classes"] == {"low": 10}
     assert metrics["clips"] == 30
     assert metrics["correct"] <= 20
-    assert metrics["classes"]["low"] == {"precision": 0, "recall": 0, "f1": 0, "clips": 10}
+    assert metrics["classes"]["low"] == {
+        "precision": 0, "recall": 0, "f1": 0, "clips": 10, "average_precision": None, "roc_auc": None,
+    }  # fmt: skip
     assert list(metrics["classes"]) == ["middle", "high", "low"]
     assert [sum(row) for row in metrics["confusion"]] == [10, 10, 10]
     assert [row[2] for row in metrics["confusion"]] == [0, 0, 0]
