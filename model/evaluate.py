@@ -75,7 +75,8 @@ def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
         names = ", ".join(f"{name} ({clips})" for name, clips in metrics["unknown_classes"].items())
         paragraph += f" Counted wrong, since the network lacks the class: {names}."
     folder = folder_of(run, tuple(metrics["tested_on"]))
-    return paragraph + f" Look at {folder}/examples.png, where the mistakes come first, confusion.png and reliability.png."
+    paragraph += f" Look at {folder}/examples.png, where the mistakes come first, confusion.png and reliability.png."
+    return paragraph
 
 
 def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:

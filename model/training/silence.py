@@ -41,7 +41,9 @@ class SilenceRows:
         features = at_levels(self.silence.features[windows], self.gains_db[first:last], self.silence.spec)
         places = [self.silence.places[window] for window in windows.tolist()]
         paths = [f"{SILENCE}/{first + number:06d}/{place}" for number, place in enumerate(places)]
-        return ShardRows(list(features), paths, [SILENCE] * len(paths))
+        # Windows of one recording are alike, as clips of one speaker are.
+        groups = [place.rpartition("@")[0] for place in places]
+        return ShardRows(list(features), paths, [SILENCE] * len(paths), groups)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Silence:
 
     Attributes:
         features: float32 of shape (windows, *shape), one at least.
-        places: recording and start of each, as `features.sources.paths.escape_path` writes paths.
+        places: `RECORDING@START` of each, as `features.sources.paths.escape_path` writes paths.
         spec: the front end.
     """
 
