@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from features.errors import UsageError
+from features.frontend.presets import preset_name
 from features.pictures.comparison import compare, comparison_figures, comparison_lines
 from features.pictures.drawing import check_picture, save
 from features.runtime import command
@@ -11,7 +12,7 @@ from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text
 from features.sources.rejects import rejects_sentence
 from features.store.manifest import Manifest, load_manifest
-from features.store.summary import Description, describe, figures_of, lines_of, preset_name
+from features.store.summary import Description, describe, figures_of, lines_of
 
 EXAMPLE = "python -m features.show speech-features/ --output overview.png"
 COMPARE_EXAMPLE = "python -m features.show speech-features/ --compare recording.flac --output compare.png"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from features.errors import UsageError
-from features.frontend.presets import PRESETS, load_spec, preset
+from features.frontend.presets import DEFAULT_PRESET, PRESETS, load_spec, preset
 from features.io.atomic import writer_name
 from features.runtime import command
 from features.runtime.invocation import command_line
@@ -44,7 +44,7 @@ from pipelines.options import (
 if TYPE_CHECKING:
     from features.update.shard_builder import BuildJob
 
-EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/ --preset speech-commands"
+EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
 # takes a third.
 _CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000}
@@ -168,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument("--output", required=True, metavar="FEATURES", help="folder of the feature set")
     front_end = result.add_mutually_exclusive_group()
-    front_end.add_argument("--preset", choices=sorted(PRESETS), default="speech-commands", help="(%(default)s)")
+    front_end.add_argument("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="(%(default)s)")
     front_end.add_argument("--spec", metavar="FILE.toml", help="a front end of your own")
     result.add_argument("--format", choices=FORMATS, default="tfrecord", help="of the shards (%(default)s)")
     result.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")

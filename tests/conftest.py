@@ -273,20 +273,21 @@ def words(made_once) -> Path:
 @pytest.fixture(scope="session")
 def feature_set(words, made_once) -> Path:
     """The features of `words`, as TFRecord."""
-    return made_once("set", lambda output: run_command("pipelines.featurize", "--input", words, "--output", output))
+    command = ("pipelines.featurize", "--input", words, "--preset", "speech-commands")
+    return made_once("set", lambda output: run_command(*command, "--output", output))
 
 
 @pytest.fixture(scope="session")
 def parquet_set(words, made_once) -> Path:
     """The features of `words`, as Parquet."""
-    command = ("pipelines.featurize", "--input", words, "--format", "parquet")
+    command = ("pipelines.featurize", "--input", words, "--preset", "speech-commands", "--format", "parquet")
     return made_once("parquet-set", lambda output: run_command(*command, "--output", output))
 
 
 @pytest.fixture(scope="session")
 def trained(feature_set, made_once) -> Path:
     """A run folder: the tutorial's network after three epochs on `words`."""
-    command = ("model.train", "--features", feature_set, "--epochs", 3, "--batch-size", 16)
+    command = ("model.train", "--features", feature_set, "--network", "tutorial-cnn", "--epochs", 3, "--batch-size", 16)
     return made_once("trained", lambda output: run_command(*command, "--output", output))
 
 

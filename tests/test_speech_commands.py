@@ -16,7 +16,8 @@ SEEDS = (0, 1, 2)
 @pytest.fixture(scope="module")
 def features(data, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("features") / "set"
-    run_command("pipelines.featurize", "--input", data / "speech_commands_8words", "--output", output)
+    run_command("pipelines.featurize", "--input", data / "speech_commands_8words", "--output", output,
+                "--preset", "speech-commands")  # fmt: skip
     return output
 
 
@@ -25,7 +26,7 @@ def runs(features, tmp_path_factory) -> list[Path]:
     root = tmp_path_factory.mktemp("runs")
     for seed in SEEDS:
         run = root / str(seed)
-        settings = ("--epochs", 10, "--batch-size", 64, "--seed", seed)
+        settings = ("--network", "tutorial-cnn", "--epochs", 10, "--batch-size", 64, "--seed", seed)
         run_command("model.train", "--features", features, "--output", run, *settings, timeout=900)
         run_command("model.evaluate", "--model", run, "--features", features)
     return [root / str(seed) for seed in SEEDS]

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from features.frontend.presets import preset_name
 from features.pictures.comparison import Comparison, fitting_text, level_text, mixing_text
 from features.pictures.drawing import (
     BLUE,
@@ -14,7 +15,6 @@ from features.pictures.drawing import (
     plain,
 )
 from features.pictures.signal_summary import Trace
-from features.store.summary import preset_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

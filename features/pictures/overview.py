@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
 from features.pictures.drawing import (
     BLUE,
@@ -22,7 +23,7 @@ from features.pictures.drawing import (
 )
 from features.pictures.examples import MAX_CLASSES, Example, shown_classes
 from features.runtime.quantities import duration_text
-from features.store.summary import Description, preset_name
+from features.store.summary import Description
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.frontend.presets import PRESETS, preset
+from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
 from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text, size_text
@@ -78,11 +78,6 @@ def _disk_bytes(folder: Path) -> int:
             with contextlib.suppress(OSError):  # a run in progress removes files, or a link leads nowhere
                 size += os.path.getsize(os.path.join(place, name))
     return size
-
-
-def preset_name(spec: FeatureSpec) -> str | None:
-    """Returns the name of the preset that a spec equals, None where it is one of its own."""
-    return next((name for name in PRESETS if preset(name).fingerprint == spec.fingerprint), None)
 
 
 def figures_of(description: Description) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from features.errors import UsageError
+from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
 from features.runtime.log import LOG
 from features.sources import partition
@@ -114,9 +115,13 @@ class Request:
         if base is None:
             return
         if base.spec.fingerprint != self.spec.fingerprint:
+            name = preset_name(base.spec)
+            way_out = (
+                f"add --preset {name} to keep to it, or give another --output" if name else "give another --output"
+            )
             raise UsageError(
                 f"{self.output} holds features of another spec: {base.spec.differences(self.spec)} "
-                "(there against requested); give another --output"
+                f"(there against requested); {way_out}"
             )
         if base.storage_format != self.storage_format:
             raise UsageError(f"{self.output} is stored as {base.storage_format}; request that or give another --output")

@@ -39,7 +39,7 @@ _RECIPE_SECTIONS = ("labels", "schedule", "augmentation")
 
 def default_network(shape: Shape) -> str:
     """Returns the name of the network for features of this shape where none is given."""
-    return "tutorial-cnn" if len(shape) > 1 else "mlp"
+    return "residual" if len(shape) > 1 else "mlp"
 
 
 def recipe(name: str) -> Settings:

@@ -31,12 +31,17 @@ def weights(run) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def short_run(feature_set, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "short"
-    train(str(feature_set), str(output), dict(epochs=2, batch_size=16, seed=3, patience=0), keep_in_memory="on")
+    train(
+        str(feature_set),
+        str(output),
+        dict(network="tutorial-cnn", epochs=2, batch_size=16, seed=3, patience=0),
+        keep_in_memory="on",
+    )
     return output
 
 
 def test_the_same_seed_gives_the_same_network_from_either_format(short_run, parquet_set, tmp_path):
-    settings = dict(epochs=2, batch_size=16, seed=3, patience=0)
+    settings = dict(network="tutorial-cnn", epochs=2, batch_size=16, seed=3, patience=0)
     train(str(parquet_set), str(tmp_path / "run"), settings, keep_in_memory="off")
     assert without_times(tmp_path / "run") == without_times(short_run)
     for mine, theirs in zip(weights(tmp_path / "run"), weights(short_run), strict=True):
@@ -44,13 +49,17 @@ def test_the_same_seed_gives_the_same_network_from_either_format(short_run, parq
 
 
 def test_another_seed_gives_another_network(short_run, feature_set, tmp_path):
-    train(str(feature_set), str(tmp_path / "run"), dict(epochs=1, batch_size=16, seed=4, patience=0))
+    train(
+        str(feature_set),
+        str(tmp_path / "run"),
+        dict(network="tutorial-cnn", epochs=1, batch_size=16, seed=4, patience=0),
+    )
     assert without_times(tmp_path / "run")[0] != without_times(short_run)[0]
     assert not np.array_equal(weights(tmp_path / "run")[-2], weights(short_run)[-2])
 
 
 # So high a rate that the validation loss does not keep falling.
-UNSTEADY = {"batch_size": 16, "learning_rate": 0.02, "seed": 0}
+UNSTEADY = {"network": "tutorial-cnn", "batch_size": 16, "learning_rate": 0.02, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +175,15 @@ def test_a_damaged_shard_ends_a_training_and_is_named(feature_set, tmp_path, par
     path = manifest.layout(features).shard(shard.name)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunError, match=shard.name):
-        train(str(features), str(tmp_path / "run"), {"epochs": 1, "batch_size": 16, "test_on": ("testing",)})
+        train(
+            str(features),
+            str(tmp_path / "run"),
+            {"network": "mlp", "epochs": 1, "batch_size": 16, "test_on": ("testing",)},
+        )
 
 
 def test_testing_on_what_chooses_the_epoch_is_said(feature_set, tmp_path, caplog):
-    settings = {"validate_on": ("testing",), "test_on": ("testing",), "epochs": 1, "batch_size": 16}
+    settings = {"network": "mlp", "validate_on": ("testing",), "test_on": ("testing",), "epochs": 1, "batch_size": 16}
     train(str(feature_set), str(tmp_path / "run"), settings)
     assert "the best epoch is chosen on testing" in caplog.text
 
@@ -201,7 +214,7 @@ def stopped(feature_set, tmp_path_factory):
     root = tmp_path_factory.mktemp("stopped")
     started = {
         signal_: start_command("model.train", "--features", feature_set, "--output", root / signal_.name,
-                               "--epochs", 10_000, "--patience", 0, "--batch-size", 16)
+                               "--network", "tutorial-cnn", "--epochs", 10_000, "--patience", 0, "--batch-size", 16)
         for signal_ in (signal.SIGKILL, signal.SIGINT)
     }  # fmt: skip
     ended = {}

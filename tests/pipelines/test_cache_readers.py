@@ -53,7 +53,7 @@ def without_times(run: Path) -> list[dict[str, float]]:
 def test_a_training_goes_on_while_later_states_are_committed(tmp_path):
     words, output, run = make_old(write_words(tmp_path / "words")), tmp_path / "set", tmp_path / "run"
     run_command("pipelines.featurize", "--input", words, "--output", output)
-    settings = {"epochs": 6, "batch_size": 8, "seed": 5, "patience": 0}
+    settings = {"network": "tutorial-cnn", "epochs": 6, "batch_size": 8, "seed": 5, "patience": 0}
     train(str(shutil.copytree(output, tmp_path / "still")), str(tmp_path / "alone"), settings, keep_in_memory="off")
     held = load_manifest(output)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]

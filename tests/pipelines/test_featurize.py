@@ -376,7 +376,7 @@ def test_speech_commands_counts_in_both_formats(data, tmp_path, storage_format):
     manifest = load_manifest(tmp_path / "set")
     assert [manifest.rows([name]) for name in PARTITIONS] == [4_813, 671, 484]
     assert manifest.counts["rejected"] == 0
-    assert manifest.spec.shape == (124, 129)
+    assert manifest.spec.shape == (98, 40)
     assert len(manifest.classes) == 8
 
 

@@ -126,9 +126,10 @@ def test_unknown_field_is_named_with_those_that_are_known():
         (STFT, "0616e0f5e1ec71306d9f794744d0ed10f2343821d7a525ff35caf81065e267b5"),
         (LOG_MEL, "31f39925ef529daef2aa93528b60e4663856d961f89ce2f30d985e58433c74f5"),
         (MFCC, "3091b14ac4baf6afea87c763765a58da133dc6a888445f9fe04000a844d1a034"),
+        (preset("log-mel-40"), "439ca61134f7a8c21f7465af8d995d054b25fca49e863143741a231607f26d3b"),
         (preset("urbansound-mfcc"), "cd62e52ad210c92f368205f54292ee99f00b544225254615d9257d19b5f46395"),
     ],
-    ids=[*SPECS, "urbansound-mfcc"],
+    ids=[*SPECS, "log-mel-40", "urbansound-mfcc"],
 )
 def test_fingerprint_is_the_published_one(spec, digest):
     assert spec.fingerprint == digest
@@ -216,7 +217,7 @@ def test_toml_without_preset(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'preset = "speech"', "no preset 'speech'; there are log-mel, speech-commands"),
+        (b'preset = "speech"', "no preset 'speech'; there are log-mel, log-mel-40, speech-commands"),
         (b"hop_samples = 128", "front_end, sample_rate_hz, window_samples, fft_samples missing"),
         (b'preset = "log-mel"\nmel_band = 3', "unknown field 'mel_band'"),
         (b'preset = "log-mel"\nmel_bands = "many"', "mel_bands is int"),

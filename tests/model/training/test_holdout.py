@@ -97,7 +97,7 @@ def test_one_hot_batches_have_a_one_at_the_class_id(without_validation):
 
 
 def test_training_says_what_it_held_out(without_validation, tmp_path, capsys, caplog):
-    options = ("--epochs", 1, "--batch-size", 16, "--test-on", "testing", "--target-precision", 0.5)
+    options = ("--network", "mlp", "--epochs", 1, "--batch-size", 16, "--test-on", "testing", "--target-precision", 0.5)
     with caplog.at_level("INFO", "soundmill"):
         assert call("model.train", "--features", without_validation, "--output", tmp_path / "run", *options) == 0
     assert "a tenth of the training groups held out" in caplog.text
@@ -119,7 +119,8 @@ def test_training_says_what_it_held_out(without_validation, tmp_path, capsys, ca
 
 
 def test_without_validation_the_last_weights_are_kept(feature_set, tmp_path):
-    settings = {"epochs": 2, "batch_size": 16, "validate_on": (), "test_on": ("testing",), "learning_rate": 0.01}
+    settings = {"network": "tutorial-cnn", "epochs": 2, "batch_size": 16, "validate_on": (), "test_on": ("testing",),
+                "learning_rate": 0.01}  # fmt: skip
     figures = train(str(feature_set), str(tmp_path / "run"), settings)
     assert figures["best_epoch"] == figures["epochs"] == 2
     assert figures["accuracy"] is None
@@ -132,9 +133,9 @@ def test_without_validation_the_last_weights_are_kept(feature_set, tmp_path):
 
 
 def test_accuracy_before_training_is_that_of_the_network_as_it_was_made(feature_set, tmp_path):
+    settings = {"network": "tutorial-cnn", "seed": 1, "test_on": ("testing",)}
     figures = [
-        train(str(feature_set), str(tmp_path / str(epochs)), {"epochs": epochs, "seed": 1, "test_on": ("testing",)})
-        for epochs in (1, 2)
+        train(str(feature_set), str(tmp_path / str(epochs)), {**settings, "epochs": epochs}) for epochs in (1, 2)
     ]
     assert figures[0]["testing_accuracy_before"] == figures[1]["testing_accuracy_before"]
     assert 0 <= figures[0]["testing_accuracy_before"] < figures[1]["testing_accuracy"]

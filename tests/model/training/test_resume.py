@@ -131,7 +131,7 @@ def test_fewer_epochs_than_have_ended_are_refused(unbroken, feature_set):
 
 
 def test_a_training_that_lost_patience_does_not_go_on(feature_set, tmp_path):
-    settings = {"batch_size": 16, "learning_rate": 0.02, "patience": 1, "epochs": 30}
+    settings = {"network": "tutorial-cnn", "batch_size": 16, "learning_rate": 0.02, "patience": 1, "epochs": 30}
     ended = train(str(feature_set), str(tmp_path / "run"), settings)["epochs"]
     assert ended < 30
     assert train(str(feature_set), str(tmp_path / "run"), {}, resume=True)["epochs"] == ended
@@ -143,7 +143,7 @@ def test_resume_without_a_run_begins_one_and_names_what_comes_next(feature_set, 
     (run / "config.json.123.partial").write_text("{")  # of a run that was killed as it began
     (run / "noise.parquet").write_text("")
     options = ("--features", feature_set, "--output", run, "--resume")
-    assert call("model.train", *options, "--epochs", 1, "--test-on", "testing") == 0
+    assert call("model.train", *options, "--network", "mlp", "--epochs", 1, "--test-on", "testing") == 0
     assert call("model.train", *options) == 0
     assert [line.partition("Next: ")[2] for line in capsys.readouterr().out.splitlines()] == [
         f"python -m model.evaluate --model {run} --features {feature_set} --test-on testing"

@@ -6,7 +6,7 @@ import socket
 
 from tests.conftest import run_command, start_command, wait_until
 
-OPTIONS = ("--batch-size", 8, "--seed", 7, "--patience", 0)
+OPTIONS = ("--network", "tutorial-cnn", "--batch-size", 8, "--seed", 7, "--patience", 0)
 
 
 def test_a_second_training_into_one_run_folder_ends_at_once(feature_set, tmp_path):
