@@ -113,9 +113,15 @@ HERE = {
     "mel above Nyquist": (featurize("--input|words|--spec|mel.toml"), ["mel_high_hz=9000", "8000 Hz"]),
     "clip shorter than a window": (featurize("--input|words|--spec|short.toml"), ["clip_seconds=0.01", "255"]),
     "another spec": (featurize("--input|words|--output|set|--spec|hop.toml"), ["hop_samples: 128 against 100"]),
-    "another preset": (featurize("--input|words|--output|set"), ["front_end: stft against log_mel", "add --preset speech-commands"]),
-    "another format": (featurize("--input|words|--output|set|--preset|speech-commands|--format|parquet"), ["set", "tfrecord"]),
-    "another source": (featurize("--input|other words|--output|set|--preset|speech-commands"), ["other words", "made-once/words"]),
+    "another preset": (
+        featurize("--input|words|--output|set"), ["front_end: stft against log_mel", "add --preset speech-commands"]
+    ),
+    "another format": (
+        featurize("--input|words|--output|set|--preset|speech-commands|--format|parquet"), ["set", "tfrecord"]
+    ),
+    "another source": (
+        featurize("--input|other words|--output|set|--preset|speech-commands"), ["other words", "made-once/words"]
+    ),
     "split of two": (featurize("--input|words|--split|50/50"), ["--split", "'50/50'"]),
     "a column that is not there": (
         featurize("--input|t.csv|--label-column|class"), ["t.csv has no column 'class'", "'path', 'label', 'fold'"]
