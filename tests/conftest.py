@@ -68,6 +68,9 @@ def pytest_configure(config):
         folder = tempfile.TemporaryDirectory(prefix="soundmill-programs-")
         config.add_cleanup(folder.cleanup)
         os.environ["PATH"] = str(freeze_path(Path(folder.name), config.getoption("ffmpeg")))
+        if config.getoption("numprocesses"):
+            # There is a process of pytest for each core: threads beside them would only take turns.
+            os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
     # A shell starts what runs in its background with Ctrl-C ignored, and all that this starts would inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
