@@ -28,5 +28,5 @@ def test_a_second_training_into_one_run_folder_ends_at_once(feature_set, tmp_pat
     assert (run / "history.csv").read_text().count("\n") == 4
     # Nothing of the claim is left.
     assert sorted(os.listdir(run)) == [
-        "checkpoints", "config.json", "curves.png", "history.csv", "layers.txt", "logs", "model",
+        "checkpoints", "config.json", "curves.png", "history.csv", "layers.txt", "logs", "model", "recipe.toml",
     ]  # fmt: skip
