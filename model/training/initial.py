@@ -41,9 +41,7 @@ def take_weights(model: keras.Model, classes: list[str], earlier: Artifact, run:
     return [label for label in classes if label not in places]
 
 
-def zip_weights(
-    model: keras.Model, other: keras.Model, run: str
-) -> list[tuple[keras.Variable, keras.Variable]]:
+def zip_weights(model: keras.Model, other: keras.Model, run: str) -> list[tuple[keras.Variable, keras.Variable]]:
     """Returns the weights of two networks of one kind in pairs; raises `UsageError` where they are of two."""
     pairs = list(zip(model.weights, other.weights, strict=False))
     if len(model.weights) != len(other.weights):

@@ -11,7 +11,7 @@ from model.networks.registry import Shape
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings
 
 _RESIDUAL: Given = {
-    "epochs": 60,
+    "epochs": 40,
     "batch_size": 100,
     "patience": 0,
     "optimizer": "adamw",
