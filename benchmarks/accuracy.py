@@ -49,17 +49,26 @@ RECORDINGS = {
         small=True,
     ),
 }  # fmt: skip
-PRESETS = {"mlp": "urbansound-mfcc", "tutorial-cnn": "speech-commands", "raw-cnn": "speech-commands"}
+BC_RESNETS = ("bc-resnet-1", "bc-resnet-1.5", "bc-resnet-2", "bc-resnet-3", "bc-resnet-6", "bc-resnet-8")
+ON_LOG_MEL = (*BC_RESNETS, "ds-tc-resnet", "residual")
+PRESETS = {
+    "mlp": "urbansound-mfcc",
+    "tutorial-cnn": "speech-commands",
+    "raw-cnn": "speech-commands",
+    **dict.fromkeys(ON_LOG_MEL, "log-mel"),
+}
 SETTINGS = {
     "mlp": ("--epochs", "100", "--batch-size", "32", "--patience", "0"),
     "tutorial-cnn": ("--epochs", "10"),
     "raw-cnn": ("--epochs", "10", "--batch-size", "16"),
+    **dict.fromkeys(ON_LOG_MEL, ("--epochs", "30", "--patience", "0")),
 }
 # On the few clips of a small set an epoch is short and its validation uncertain: more epochs, more patience.
 SMALL_SETTINGS = {
     "mlp": SETTINGS["mlp"],
     "tutorial-cnn": ("--epochs", "60", "--batch-size", "16", "--patience", "10"),
     "raw-cnn": ("--epochs", "20", "--batch-size", "16", "--patience", "5"),
+    **dict.fromkeys(ON_LOG_MEL, ("--epochs", "60", "--batch-size", "16", "--patience", "0")),
 }
 SEEDS = (0, 1, 2)
 

@@ -48,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Adds an option for each setting of a training, and for a file of them; what is not given is absent."""
     default = recipe(default_network((1, 1)))
-    networks = "; ".join(f"{one.name}: {one.summary}" for one in NETWORKS.values())
+    own = "package.module:function: your own, a function of shape, classes and statistics that returns a Keras model"
+    networks = "; ".join([*(f"{one.name}: {one.summary}" for one in NETWORKS.values()), own])
     group = parser.add_argument_group(
         "settings", f"Defaults are those of {default.network}; other networks have recipes of their own."
     )

@@ -4,6 +4,7 @@ import re
 import tempfile
 from typing import TYPE_CHECKING
 
+from features.errors import UsageError
 from model.inference.tensorflow_setup import quiet_stderr
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 # All that the converter writes about its work; a failure is an exception.
 _ALL_MESSAGES = re.compile("")
+_MISSING_OPERATION = re.compile(r"'(tf\.\w+)' op is neither")
 
 
 def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
@@ -33,6 +35,19 @@ def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
         tf.saved_model.save(module, folder, signatures=module.serve)
         content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     return content
+
+
+def check_convertible(network: "keras.Model", shape: tuple[int, ...]) -> None:
+    """Raises `UsageError` where LiteRT lacks an operation of a network: after its training that would be too late."""
+    try:
+        convert(network, shape)
+    except Exception as error:  # the converter's own class of exceptions is not public
+        missing = sorted(set(_MISSING_OPERATION.findall(str(error))))
+        reason = f"it has no operation {', '.join(missing)}" if missing else type(error).__name__
+        raise UsageError(
+            f"the network {network.name!r} cannot be converted to LiteRT, by which scoring runs it: {reason}; build it "
+            "of other operations"
+        ) from error
 
 
 # Windows that a network is given at a time, always.

@@ -14,7 +14,8 @@ from features.sources.partition import TESTING, TRAINING, VALIDATION
 from features.store.manifest import Manifest
 from model.inference.artifact import Artifact, has_artifact, read_description, save_artifact
 from model.inference.calibration import Calibration
-from model.networks.builder import build, layer_table
+from model.inference.litert import check_convertible
+from model.networks.builder import as_built, build, layer_table
 from model.networks.registry import network
 from model.pictures.run_pictures import draw_curves
 from model.training.augment import changes_batches, make_augmenter
@@ -62,8 +63,8 @@ class Training:
             keep_in_memory: `on`, `off`, or `auto` for where the set fits.
 
         Raises:
-            UsageError: nothing can be held out to validate on, or more epochs have ended in the run folder than are
-                requested.
+            UsageError: nothing can be held out to validate on, a network of the user's own cannot be used, or more
+                epochs have ended in the run folder than are requested.
         """
         self._run, self._manifest, self._settings = run, manifest, settings
         self._network = network(settings.network)
@@ -89,6 +90,9 @@ class Training:
         keras.utils.set_random_seed(settings.seed)
         statistics = training_statistics(manifest, settings)
         self.model = build(self._network, manifest.spec.shape, len(labelled.classes), statistics)
+        self._network = as_built(self._network, self.model)
+        if self._network.is_own:
+            check_convertible(self.model, manifest.spec.shape)
         steps_per_epoch = steps(self.training, settings.schedule.batch_size)
         compile_model(self.model, self._network, settings.schedule, steps_per_epoch, is_changed)
         self._augmenter = (

@@ -20,9 +20,10 @@ from model.inference.executor import EXECUTORS, Executor, choose_executor, execu
 from model.inference.litert import BATCH_CLIPS
 from model.networks.builder import build
 from model.networks.registry import NETWORKS
+from tests.model.networks.kinds import KINDS
 
 CLASSES = ["high", "low", "middle"]
-SPEC = FeatureSpec.from_dict({**preset("log-mel").to_dict(), "clip_seconds": 0.2, "mel_bands": 32})
+SPEC = FeatureSpec.from_dict({**preset("log-mel").to_dict(), "clip_seconds": 0.2, "mel_bands": 40})
 
 
 def save(run, name, spec):
@@ -37,7 +38,7 @@ def save(run, name, spec):
     return features
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=KINDS)
 def case(request, tmp_path_factory):
     """A run folder, its features, and what Keras makes of them."""
     run = tmp_path_factory.mktemp("runs") / request.param

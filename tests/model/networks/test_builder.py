@@ -7,13 +7,14 @@ from model.networks.builder import BUILDERS, build
 from model.networks.registry import NETWORKS, network
 from model.training.optimization import compile_model
 from model.training.settings import Schedule
+from tests.model.networks.kinds import KINDS
 
 
 def test_every_network_of_the_registry_can_be_built_and_no_other():
     assert list(BUILDERS) == list(NETWORKS)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_network_takes_the_least_features_that_its_entry_names(name):
     chosen = network(name)
     shape = (chosen.least_size, chosen.least_size)
@@ -21,7 +22,7 @@ def test_every_network_takes_the_least_features_that_its_entry_names(name):
     assert build(chosen, shape, 2, statistics).output_shape == (None, 2)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", KINDS)
 def test_every_network_learns_from_labels_in_its_form(name):
     shape = (12, 10)
     generator = np.random.default_rng(0)

@@ -18,11 +18,26 @@ def test_the_benchmark_of_accuracy_knows_how_each_is_trained(monkeypatch):
 
 
 def test_a_name_that_is_not_a_network_is_refused():
-    with pytest.raises(UsageError, match=f"'nothing'; there are {', '.join(NETWORKS)}$"):
+    with pytest.raises(UsageError, match=f"'nothing'; there are {', '.join(NETWORKS)}, and your own as "):
         network("nothing")
 
 
-@pytest.mark.parametrize("name", ["tutorial-cnn", "raw-cnn"])
+def test_a_network_of_the_users_own_is_known_by_its_name_alone():
+    for name in ("networks:build", "my.very_own.networks:build_2"):
+        chosen = network(name)
+        assert chosen.is_own
+        assert (chosen.name, chosen.loss, chosen.needs_frames) == (name, "categorical", False)
+        check_shape(chosen, (40,))
+    assert not any(one.is_own for one in NETWORKS.values())
+
+
+@pytest.mark.parametrize("name", [":", "a:", ":b", "a:b:c", "a/b.py:c", "a..b:c", "a.:b", "1:b", "a:b.c", "a:b()"])
+def test_what_is_not_a_module_and_a_function_is_refused(name):
+    with pytest.raises(UsageError, match=r"package\.module:function, not"):
+        network(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "mlp"])
 def test_a_mean_over_frames_is_refused_where_frames_are_needed(name):
     with pytest.raises(UsageError, match=r"\(frames, bands\), not \(40,\).*train mlp"):
         check_shape(network(name), (40,))

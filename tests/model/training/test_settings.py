@@ -98,7 +98,8 @@ def pooled_set(words, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--network", "nothing"], f"error: no network 'nothing'; there are {', '.join(NETWORKS)}"),
+        (["--network", "nothing"], f"error: no network 'nothing'; there are {', '.join(NETWORKS)}, and"),
+        (["--network", "networks:"], "error: a network of your own is named package.module:function, not 'networks:'"),
         (["--network", "raw-cnn"], "error: raw-cnn takes features of shape (frames, bands), not (40,), which"),
         (["--network", "mlp", "--epochs", "0"], "error: --epochs is at least 1, not 0"),
         (["--network", "mlp", "--train-on", "nothing"], "error: "),
