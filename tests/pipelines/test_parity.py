@@ -30,7 +30,7 @@ SPECS = {
     "pooled": 'preset = "urbansound-mfcc"\n',
     "raw": 'preset = "log-mel"\n',
 }
-NETWORKS = {"pooled": "mlp", "raw": "raw-cnn"}
+NETWORKS = {"log_mel": "residual", "pooled": "mlp", "raw": "raw-cnn"}
 
 
 @dataclass

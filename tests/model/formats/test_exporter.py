@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,11 +19,14 @@ from features.frontend.clip import clip_waveform
 from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features, mel_weights
+from features.store.statistics import Statistics
 from model.formats import tf_front_end
 from model.formats.exporter import export
 from model.formats.parity import TOLERANCE
-from model.inference.artifact import load_artifact
+from model.inference.artifact import Artifact, load_artifact, save_artifact
 from model.inference.calibration import Calibration
+from model.networks.builder import build
+from model.networks.registry import NETWORKS
 from tests.conftest import call, run_command
 from tests.model.formats.dense import save_dense
 from tests.peers.library import pooled_mfcc
@@ -68,6 +72,18 @@ def features_of(tmp_path_factory):
     export(str(root / "run"), str(root / "model"))
     model = tf.saved_model.load(str(root / "model"))
     return lambda path: model(tf.constant(str(path)))["predictions"][0].numpy()
+
+
+@pytest.mark.parametrize("name", ["bc-resnet-1", "ds-tc-resnet"])
+def test_the_export_of_a_convolutional_network_gives_its_probabilities(tmp_path, name):
+    spec = replace(LOG_MEL, clip_seconds=0.2, mel_bands=40)
+    keras.utils.set_random_seed(0)
+    network = build(NETWORKS[name], spec.shape, 3, Statistics(100, (-500.0,) * 40, (6500.0,) * 40))
+    for weight in network.trainable_weights[-2:]:  # of the last layer: logits far apart, as after a training
+        weight.assign(1e3 * weight)
+    run = tmp_path / "run"
+    save_artifact(run, Artifact(network, spec, ["a", "b", "c"], name, NETWORKS[name].returns_logits, ("training",)))
+    assert export(str(run), str(tmp_path / "export"))["largest_difference"] < 1e-5
 
 
 def files_in(folder: Path) -> set[str]:

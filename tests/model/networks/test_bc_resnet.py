@@ -4,7 +4,7 @@ import pytest
 
 from features.store.statistics import Statistics
 from model.networks.bc_resnet import bc_resnet, sub_spectral_normalization
-from model.networks.builder import build
+from model.networks.builder import build, compile_model
 from model.networks.registry import network
 
 # By width, the trained parameters that the paper's table 3 gives in thousands, and those of the authors' code.
@@ -62,3 +62,16 @@ def test_each_sub_band_is_normalized_by_itself(bands, sub_bands):
     parts = values.reshape(9, 6, sub_bands, bands // sub_bands, 3)
     expected = (parts - parts.mean((0, 1, 3), keepdims=True)) / np.sqrt(parts.var((0, 1, 3), keepdims=True) + 1e-5)
     np.testing.assert_allclose(model(values, training=True), expected.reshape(values.shape), atol=1e-5)
+
+
+def test_a_step_of_training_changes_all_weights():
+    keras.utils.set_random_seed(0)
+    chosen = network("bc-resnet-1")
+    model = build(chosen, (12, 10), 3, statistics(10))
+    compile_model(model, chosen, 1e-2)
+    model.run_eagerly = True  # to compile its many layers takes longer than all else here
+    before = [weight.numpy() for weight in model.trainable_weights]
+    features = np.random.default_rng(0).normal(0, 1, (9, 12, 10, 1)).astype(np.float32)
+    assert np.isfinite(model.train_on_batch(features, np.arange(9) % 3)).all()
+    for weight, values in zip(model.trainable_weights, before, strict=True):
+        assert not np.array_equal(weight.numpy(), values), weight.path
