@@ -4,8 +4,10 @@ import pytest
 
 from features.store.statistics import Statistics
 from model.networks.bc_resnet import bc_resnet, sub_spectral_normalization
-from model.networks.builder import build, compile_model
+from model.networks.builder import build
 from model.networks.registry import network
+from model.training.optimization import compile_model
+from model.training.settings import Schedule
 
 # By width, the trained parameters that the paper's table 3 gives in thousands, and those of the authors' code.
 PUBLISHED = {
@@ -68,7 +70,7 @@ def test_a_step_of_training_changes_all_weights():
     keras.utils.set_random_seed(0)
     chosen = network("bc-resnet-1")
     model = build(chosen, (12, 10), 3, statistics(10))
-    compile_model(model, chosen, 1e-2)
+    compile_model(model, chosen, Schedule(), 1, False)
     model.run_eagerly = True  # to compile its many layers takes longer than all else here
     before = [weight.numpy() for weight in model.trainable_weights]
     features = np.random.default_rng(0).normal(0, 1, (9, 12, 10, 1)).astype(np.float32)
