@@ -55,20 +55,20 @@ PRESETS = {
     "mlp": "urbansound-mfcc",
     "tutorial-cnn": "speech-commands",
     "raw-cnn": "speech-commands",
-    **dict.fromkeys(ON_LOG_MEL, "log-mel"),
+    **dict.fromkeys(ON_LOG_MEL, "log-mel-40"),
 }
 SETTINGS = {
     "mlp": ("--epochs", "100", "--batch-size", "32", "--patience", "0"),
     "tutorial-cnn": ("--epochs", "10"),
     "raw-cnn": ("--epochs", "10", "--batch-size", "16"),
-    **dict.fromkeys(ON_LOG_MEL, ("--epochs", "30", "--patience", "0")),
+    **dict.fromkeys(ON_LOG_MEL, ()),
 }
 # On the few clips of a small set an epoch is short and its validation uncertain: more epochs, more patience.
 SMALL_SETTINGS = {
     "mlp": SETTINGS["mlp"],
     "tutorial-cnn": ("--epochs", "60", "--batch-size", "16", "--patience", "10"),
     "raw-cnn": ("--epochs", "20", "--batch-size", "16", "--patience", "5"),
-    **dict.fromkeys(ON_LOG_MEL, ("--epochs", "60", "--batch-size", "16", "--patience", "0")),
+    **dict.fromkeys(ON_LOG_MEL, ("--epochs", "150", "--batch-size", "32")),
 }
 SEEDS = (0, 1, 2)
 

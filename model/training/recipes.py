@@ -7,10 +7,10 @@ from pathlib import Path
 
 from features.errors import UsageError
 from features.io.atomic import write_file
-from model.networks.registry import Shape
+from model.networks.registry import NETWORKS, Shape
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings
 
-_RESIDUAL: Given = {
+_AUGMENTED: Given = {
     "epochs": 40,
     "batch_size": 100,
     "patience": 0,
@@ -30,8 +30,10 @@ _RESIDUAL: Given = {
     "mixup_alpha": 0.2,
     "noise_probability": 0.5,
 }
-RECIPES: dict[str, Given] = {"residual": _RESIDUAL}
-"""By network, the settings in which it differs from the plain ones of `Settings`, which the others have."""
+# Trained as their write-ups train them.
+_PLAIN = ("mlp", "raw-cnn", "tutorial-cnn")
+RECIPES: dict[str, Given] = {name: _AUGMENTED for name in NETWORKS if name not in _PLAIN}
+"""By network, the settings in which it differs from the plain ones of `Settings`."""
 
 # What a recipe file holds: the rows to use, and the seed, are a training's own.
 _RECIPE_SECTIONS = ("labels", "schedule", "augmentation")
