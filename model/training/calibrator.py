@@ -25,8 +25,7 @@ def calibrate(litert: bytes, description: ArtifactDescription, rows: Rows, targe
         return UNCALIBRATED
     network = Executor(litert, description, "litert")
     outputs, true = [], []
-    for shard in rows.shards:
-        content = rows.read(shard)
+    for content in rows.contents():
         outputs.append(network.outputs(content.features))
         true.append(rows.class_ids(content))
     table, ids = np.concatenate(outputs), np.concatenate(true)
