@@ -201,7 +201,7 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
     batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
     rejects = [*source.rejects, *unreadable]
     network = load_executor(run)
-    tally = Tally(network.classes, alarm_thresholds(network.classes, None))
+    tally = Tally(network.classes, alarm_thresholds(network.classes, description.calibration.thresholds))
     with atomic_folder(negatives_folder(run)) as folder:
         with AtomicFile(folder / "alarms.csv", durable=False) as file:  # the folder is
             file.write(csv_lines([ALARMS_HEADER]).encode())

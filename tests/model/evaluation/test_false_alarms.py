@@ -1,5 +1,7 @@
 import csv
 import json
+import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -117,6 +119,19 @@ def test_alarms_are_those_of_the_labels_of_the_same_recordings(run, recordings, 
     rates = [one["alarms_per_hour"] for one in metrics["worst"]]
     assert rates == sorted(rates, reverse=True)
     assert sum(one["alarms"] for one in metrics["worst"]) == len(expected)
+
+
+def test_thresholds_of_the_run_decide_and_a_class_without_one_raises_no_alarm(run, recordings, tmp_path):
+    fitted = shutil.copytree(run, tmp_path / "run")
+    path = fitted / "model" / "artifact.json"
+    thresholds = {"high": 0.0, "low": None, "_unknown_": 0.0}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "thresholds": thresholds, "target_precision": 0.9}))
+    best = Counter(s.label for s in label_files(load_executor(run), [str(recordings / "day.wav")], 1).scores)
+    assert min(best["high"], best["low"]) > 0, "this network names one class alone: this test shows nothing"
+    metrics = count_false_alarms(str(fitted), str(recordings / "day.wav"))
+    assert metrics["alarm_windows"] == best["high"]
+    assert {label: counted["threshold"] for label, counted in metrics["classes"].items()} == {"high": 0, "low": None}
+    assert metrics["classes"]["low"]["alarms"] == 0 < metrics["classes"]["high"]["alarms"]
 
 
 def test_the_command_needs_no_features_and_says_what_it_found(run, recordings, tmp_path, capsys):
