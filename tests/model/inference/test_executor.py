@@ -30,6 +30,9 @@ def save(run, name, spec):
     """An artifact of an untrained network, and features for it."""
     features = np.abs(np.random.default_rng(0).normal(0, 1, (300, *spec.shape))).astype(spec.storage_dtype)
     network = build(NETWORKS[name], spec.shape, len(CLASSES), Statistics.of(features))
+    if NETWORKS[name].returns_logits:
+        last = network.trainable_weights[-2]
+        last.assign(last * 3 / np.std(network(features[..., np.newaxis])))  # logits far apart, as after a training
     run.mkdir()
     logits = NETWORKS[name].returns_logits
     save_artifact(
