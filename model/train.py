@@ -1,21 +1,15 @@
 """Trains a network on the shards of a feature set: python -m model.train."""
 
 import argparse
-from collections.abc import Callable
-from typing import Any
 
 from features.errors import UsageError
 from features.runtime import command
 from features.runtime.invocation import command_line
-from features.sources.partition import parse_partitions
-from model.networks.registry import NETWORKS
-from model.training.recipes import default_network, recipe
-from model.training.settings import SECTIONS, SETTING_NAMES, Given, fields_with_kinds, option, shown
+from model.training.options import add_settings, settings_given
 from model.training.trainer import train
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --seed 0"
 PREVIEW_EXAMPLE = "python -m model.train --features FEATURES --preview augmentation.png --mixup-alpha 0.2"
-_NONE = "none"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,63 +37,6 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_settings(result)
     return result
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds an option for each setting of a training, and for a file of them; what is not given is absent."""
-    default = recipe(default_network((1, 1)))
-    own = "package.module:function: your own, a function of shape, classes and statistics that returns a Keras model"
-    networks = "; ".join([*(f"{one.name}: {one.summary}" for one in NETWORKS.values()), own])
-    group = parser.add_argument_group(
-        "settings", f"Defaults are those of {default.network}; other networks have recipes of their own."
-    )
-    group.add_argument(
-        "--config", metavar="RECIPE.toml",
-        help="settings that are not given here, as a run writes them to its recipe.toml",
-    )  # fmt: skip
-    group.add_argument(
-        "--network", default=argparse.SUPPRESS, metavar="NETWORK",
-        help=f"{networks} ({default.network}; {default_network((1,))} for features without frames)",
-    )  # fmt: skip
-    group.add_argument(
-        "--seed", type=int, default=argparse.SUPPRESS, metavar="SEED",
-        help=f"of weights, dropout, order and augmentation ({default.seed})",
-    )  # fmt: skip
-    values = default.flat()
-    for name, section in SECTIONS.items():
-        group = parser.add_argument_group(f"settings: {name}")
-        for one, kind in fields_with_kinds(section):
-            text, choices = one.metadata["help"], one.metadata.get("choices")
-            if values[one.name] is not None:  # else the text says what it is by default
-                text += f" ({shown(values[one.name])})"
-            is_list = kind not in (int, float, str)
-            group.add_argument(
-                option(one.name), type=_reader(kind), default=argparse.SUPPRESS, choices=choices, help=text,
-                metavar=None if choices else "LIST" if is_list else one.name.rpartition("_")[2].upper(),
-            )  # fmt: skip
-
-
-def settings_given(options: argparse.Namespace) -> Given:
-    """Returns the settings that the command line gives, by their names."""
-    given = {name: value for name, value in vars(options).items() if name in SETTING_NAMES}
-    for name in ("train_on", "validate_on", "test_on"):
-        if name in given:
-            is_none = name == "validate_on" and given[name] == (_NONE,)
-            given[name] = () if is_none else parse_partitions(",".join(given[name]))
-    return given
-
-
-def _reader(kind: Any) -> Callable[[str], Any]:
-    """Returns what turns the text of an option into a value of a declared type."""
-    if kind in (int, float, str):
-        return kind  # type: ignore[no-any-return]
-    member = str if "str" in str(kind) else float
-
-    def read(text: str) -> tuple[Any, ...]:
-        return tuple(member(part.strip()) for part in text.split(",") if part.strip())
-
-    read.__name__ = f"list of {'texts' if member is str else 'numbers'}"  # for argparse's message
-    return read
 
 
 def _preview(options: argparse.Namespace) -> int:

@@ -1,7 +1,8 @@
 """What a network predicts for the rows of a feature set, and what follows from that."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,24 @@ class Predictions:
         """Returns whether each clip got its true label, which a class that the network lacks never does: (clips,)."""
         correct: NDArray[np.bool_] = self.predicted == self.class_ids(classes)
         return correct
+
+    def take(self, rows: Sequence[int]) -> "Predictions":
+        """Returns what is predicted for some of the rows, by their numbers."""
+
+        def taken(values: Any) -> Any:
+            return [values[row] for row in rows] if isinstance(values, list) else values[list(rows)]
+
+        return Predictions(**{one.name: taken(getattr(self, one.name)) for one in fields(self)})
+
+
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Returns predictions of networks with the same classes one after another."""
+
+    def joined(values: list[Any]) -> Any:
+        return [one for value in values for one in value] if isinstance(values[0], list) else np.concatenate(values)
+
+    names = [one.name for one in fields(Predictions)]
+    return Predictions(**{name: joined([getattr(part, name) for part in parts]) for name in names})
 
 
 def predict_rows(network: Executor, rows: Rows) -> Predictions:

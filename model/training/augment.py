@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
 from features.sources.partition import TRAINING
-from features.store.manifest import Manifest
+from features.store.statistics import Statistics
 from model.training.noise import Noise
-from model.training.run_folder import training_statistics
 from model.training.settings import Settings
 from model.training.spectrogram_changes import (
     Clips,
@@ -144,19 +143,24 @@ def batch_generator(seed: int, epoch: int, number: int) -> np.random.Generator:
 
 
 def make_augmenter(
-    manifest: Manifest, settings: Settings, noise: Noise | None, class_counts: NDArray[np.int64]
+    spec: FeatureSpec,
+    statistics: Statistics,
+    settings: Settings,
+    noise: Noise | None,
+    class_counts: NDArray[np.int64],
 ) -> Augmenter:
     """Returns the augmenter of a training.
 
     Args:
-        manifest: of the features.
+        spec: of the features.
+        statistics: of the features learnt from.
         settings: of the training.
         noise: background noise, None where none is used.
         class_counts: clips of each class in an epoch, (classes,).
     """
     windows = noise.windows[TRAINING].features if noise and settings.augmentation.noise_probability else None
-    mean = training_statistics(manifest, settings).by_band()[0].astype(np.float32)
-    return Augmenter(settings, class_weights(class_counts, settings.schedule.balance), manifest.spec, mean, windows)
+    mean = statistics.by_band()[0].astype(np.float32)
+    return Augmenter(settings, class_weights(class_counts, settings.schedule.balance), spec, mean, windows)
 
 
 def impossible(settings: Settings, spec: FeatureSpec, has_noise: bool) -> dict[str, str]:

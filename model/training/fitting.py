@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from features.errors import RunError, UsageError
+from features.errors import UsageError
 from features.runtime.log import LOG
 from features.sources.partition import TESTING, TRAINING, VALIDATION
 from features.store.manifest import Manifest
@@ -22,14 +22,14 @@ from model.training.augment import changes_batches, make_augmenter
 from model.training.calibrator import calibrate
 from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_best
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
-from model.training.history import Recorder, Row, best_epoch, should_stop, write_history
-from model.training.holdout import hold_out
+from model.training.division import divide
+from model.training.history import Recorder, Row, Watch, Watcher, best_epoch, should_stop, write_history
 from model.training.labelled_set import LabelledSet
 from model.training.noise import Noise
 from model.training.optimization import AverageInTests, compile_model
-from model.training.partitions import holds_out, validation_partitions
+from model.training.partitions import validation_partitions
 from model.training.rows import Rows, steps
-from model.training.run_folder import training_statistics
+from model.training.run_folder import DivergedError, training_statistics
 from model.training.settings import Settings
 
 VERSIONS = {"keras": keras.__version__, "tensorflow": tf.__version__}
@@ -68,9 +68,8 @@ class Training:
         """
         self._run, self._manifest, self._settings = run, manifest, settings
         self._network = network(settings.network)
-        kept, held_out = (
-            hold_out(features, manifest, settings.rows.train_on) if holds_out(manifest, settings) else (None, None)
-        )
+        division = divide(features, manifest, settings)
+        kept, held_out = division.training, division.held_out
         validate_on = validation_partitions(manifest, settings)
         is_changed = changes_batches(settings)
         total_bytes = sum(shard.bytes for shard in manifest.shards((*settings.rows.train_on, *validate_on)))
@@ -88,16 +87,17 @@ class Training:
         self.is_held_out = held_out is not None
         self._in_memory = in_memory
         keras.utils.set_random_seed(settings.seed)
-        statistics = training_statistics(manifest, settings)
+        statistics = training_statistics(features, manifest, settings)
         self.model = build(self._network, manifest.spec.shape, len(labelled.classes), statistics)
         self._network = as_built(self._network, self.model)
         if self._network.is_own:
             check_convertible(self.model, manifest.spec.shape)
         steps_per_epoch = steps(self.training, settings.schedule.batch_size)
         compile_model(self.model, self._network, settings.schedule, steps_per_epoch, is_changed)
-        self._augmenter = (
-            make_augmenter(manifest, settings, noise, self.training.class_counts()) if is_changed else None
-        )
+        self._augmenter = None
+        if is_changed:
+            counts = self.training.class_counts()
+            self._augmenter = make_augmenter(manifest.spec, statistics, settings, noise, counts)
         self._checkpoint = last_checkpoint(run)
         self._history = self._checkpoint.history if self._checkpoint else []
         if len(self._history) > settings.schedule.epochs:
@@ -136,10 +136,11 @@ class Training:
         with own_errors(rows):
             return float(self.model.evaluate(dataset, verbose=0, return_dict=True)["accuracy"])
 
-    def fit(self) -> list[Row]:
+    def fit(self, watch: Watch | None = None) -> list[Row]:
         """Trains from the last checkpoint, or from the start, to the end, and returns the history.
 
-        The network has the weights of the best epoch afterwards.
+        The network has the weights of the best epoch afterwards. `watch` is called when an epoch has ended, and ends
+        the training by raising.
 
         Raises:
             RunError: a shard is missing or damaged, or the training diverged.
@@ -167,6 +168,7 @@ class Training:
                         AverageInTests(),
                         recorder,
                         Keeper(run, recorder, schedule.patience),
+                        Watcher(recorder, watch),
                     ],
                     shuffle=False,  # the data set has shuffled already
                     verbose=0,
@@ -174,7 +176,7 @@ class Training:
             history = recorder.rows
         best = best_epoch(history)
         if best is None:
-            raise RunError(
+            raise DivergedError(
                 f"the loss was {history[-1]['loss']} in epoch {len(history)}: the training diverged; train into a new "
                 "folder with a lower --learning-rate"
             )
@@ -211,7 +213,7 @@ class Training:
         return read_description(self._run).calibration
 
 
-def run_training(training: Training, settings: Settings) -> dict[str, Any]:
+def run_training(training: Training, settings: Settings, watch: Watch | None = None) -> dict[str, Any]:
     """Trains, saves, and returns the figures of the run."""
     started = time.monotonic()
     if training.has_ended:
@@ -219,7 +221,7 @@ def run_training(training: Training, settings: Settings) -> dict[str, Any]:
     else:
         training.describe()
     before = training.accuracy(training.testing) if training.testing else None
-    history = training.fit()
+    history = training.fit(watch)
     training.save(history)
     calibration = training.calibration
     best = best_epoch(history) or 0

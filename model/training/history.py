@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,6 +14,8 @@ from features.runtime.log import LOG
 from features.runtime.progress import Progress
 
 Row = dict[str, float]
+Watch = Callable[[Row], None]
+"""What is shown the row of each epoch that has ended; it may end the training by raising."""
 
 
 def read_history(path: Path) -> list[Row]:
@@ -96,6 +99,20 @@ class Recorder(keras.callbacks.Callback):
             "epoch %d of %d: %s%s; %.1f s",
             epoch + 1, self._epochs, training, validation and f"; validation {validation}", seconds,
         )  # fmt: skip
+
+
+class Watcher(keras.callbacks.Callback):
+    """Shows each row of the history to a function, after the callbacks before it have kept the epoch."""
+
+    def __init__(self, recorder: Recorder, watch: Watch | None) -> None:
+        """Takes the callback that has the rows, and the function; None for nobody that watches."""
+        super().__init__()
+        self._recorder, self._watch = recorder, watch
+
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        """Shows the row."""
+        if self._watch:
+            self._watch(self._recorder.rows[-1])
 
 
 def _column(item: tuple[str, float]) -> tuple[bool, bool, str]:

@@ -9,12 +9,12 @@ from features.pictures.drawing import save
 from features.store.manifest import load_manifest
 from model.pictures.augmentation_picture import AugmentedClip, augmentation_figure
 from model.training.augment import batch_generator, changes_batches, make_augmenter
-from model.training.holdout import hold_out
+from model.training.division import divide
 from model.training.labelled_set import LabelledSet
 from model.training.noise import compute_noise
-from model.training.partitions import holds_out
 from model.training.plan import plan_training
 from model.training.rows import batches
+from model.training.run_folder import training_statistics
 from model.training.settings import Given
 
 CLIPS, DRAWS = 4, 4
@@ -50,11 +50,12 @@ def preview(
             f"--preview has nothing to show: {settings.network} is trained without augmentation by default; give "
             "some, such as --time-shift-seconds 0.1"
         )
-    kept = hold_out(features, manifest, settings.rows.train_on)[0] if holds_out(manifest, settings) else None
+    kept = divide(features, manifest, settings).training
     computed = compute_noise(plan.noise_folder, manifest.spec) if plan.noise_folder else None
     labelled = LabelledSet.of(features, manifest, settings, computed)
     rows = labelled.to_learn_from(settings.rows.train_on, kept, settings.schedule.balance == "sampling")
-    augmenter = make_augmenter(manifest, settings, computed, rows.class_counts())
+    statistics = training_statistics(features, manifest, settings)
+    augmenter = make_augmenter(manifest.spec, statistics, settings, computed, rows.class_counts())
     batch, ids = next(batches(rows, settings.schedule.batch_size, settings.seed))
     draws = [augmenter.change(batch.copy(), ids, batch_generator(settings.seed, epoch, 0)) for epoch in range(DRAWS)]
     # One of each class first, then others, in the order of the batch.

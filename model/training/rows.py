@@ -7,18 +7,19 @@ sampler draws the rows of each epoch, a group gives those of its shards that wer
 `_silence_`, which are in no shard.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import SoundmillError
 from features.store.manifest import Manifest
 from features.store.shards import Shard, ShardRows, read_shard, rows_per_shard
-from model.training.holdout import Selection
+from model.training.holdout import Selection, clips_of, is_selected
 from model.training.label_plan import LabelPlan
 from model.training.sampling import Sampler, Visit
 from model.training.silence import SilenceRows
@@ -88,9 +89,12 @@ class Rows:
         return self.sampler.visit(seed, epoch)
 
     def class_counts(self) -> NDArray[np.int64]:
-        """Returns the rows of each class in an epoch: (classes,); where all are used, held-out ones count."""
+        """Returns the rows of each class in an epoch: (classes,)."""
         if self.sampler is not None:
             return self.sampler.counts
+        if self.selection is not None:
+            labels = self.clips(["label"])["label"].to_pylist()
+            return np.array([labels.count(name) for name in self.classes])
         counts = self.manifest.counts["classes"]
         return np.array([sum(counts[name].get(one, 0) for one in self.partitions) for name in self.classes])
 
@@ -100,6 +104,17 @@ class Rows:
             yield self.read(shard)
         for first in range(0, len(self.silence or ()), _SILENCE_ROWS):
             yield self.silence.read(first, first + _SILENCE_ROWS)  # type: ignore[union-attr]
+
+    def clips(self, columns: Sequence[str]) -> pa.Table:
+        """Reads columns of the clips table for these rows, in their order, without windows of `_silence_`.
+
+        Raises:
+            RunError: the clips table cannot be read, or is not the one that was committed.
+        """
+        clips = clips_of(self.folder, self.manifest, self.partitions, columns)
+        if self.selection is not None:
+            clips = clips.filter(pa.array(is_selected(clips, self.selection)))
+        return clips.select(list(columns))
 
     def read(self, shard: Shard, memory: NDArray[np.uint8] | None = None) -> ShardRows:
         """Reads the rows of a shard, into `memory` where that is given, or takes them from where they are kept."""

@@ -7,15 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from features.errors import UsageError
+from features.errors import RunError, UsageError
 from features.io.atomic import PARTIAL_SUFFIX, write_file
 from features.runtime.log import LOG
 from features.store.locks import CLAIM
 from features.store.manifest import Manifest
-from features.store.statistics import Statistics
+from features.store.statistics import Statistics, Sums
 from features.store.versions import library_versions
 from model.inference.artifact import has_artifact
+from model.training.division import divide
 from model.training.partitions import validation_partitions
+from model.training.rows import Rows
 from model.training.settings import Settings
 
 CONFIG = "config.json"
@@ -24,6 +26,10 @@ NOISE = "noise.parquet"
 
 NoiseRecord = dict[str, Any]
 """What the record says of background noise: `folder`, `crc32c` of its file, and `windows` of each partition."""
+
+
+class DivergedError(RunError):
+    """The loss of a training was not finite, and its weights are lost."""
 
 
 def read_config(run: Path) -> dict[str, Any] | None:
@@ -54,7 +60,7 @@ def write_config(
     versions: dict[str, str],
 ) -> None:
     """Records how a training is made."""
-    mean, variance = training_statistics(manifest, settings).scalar()
+    mean, variance = training_statistics(features, manifest, settings).scalar()
     config = {
         "settings": asdict(settings),
         "features": os.path.abspath(features),
@@ -70,9 +76,23 @@ def write_config(
     write_file(run / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
-def training_statistics(manifest: Manifest, settings: Settings) -> Statistics:
-    """Returns the sums over the partitions trained on; clips held out of them count, which reveals no labels."""
-    return Statistics.merge(manifest.statistics[name] for name in settings.rows.train_on)
+def training_statistics(features: str, manifest: Manifest, settings: Settings) -> Statistics:
+    """Returns the sums over the partitions trained on, without the split that is left out.
+
+    Clips that are held out to validate on count, which reveals no labels.
+
+    Raises:
+        RunError: a shard is missing or damaged; without splits none is read.
+    """
+    train_on = settings.rows.train_on
+    if not settings.rows.splits:
+        return Statistics.merge(manifest.statistics[name] for name in train_on)
+    counted = divide(features, manifest, settings).not_left_out
+    sums = Sums(manifest.spec.shape)
+    rows = Rows(Path(features), manifest, train_on, manifest.classes, selection=counted)
+    for shard in rows.shards:
+        sums.add(rows.read(shard).features)
+    return sums.statistics()
 
 
 def check_new(run: Path) -> None:

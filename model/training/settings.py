@@ -49,6 +49,16 @@ class RowSettings(Section):
         "(validation; where that is empty, a tenth of the training groups)",
     )  # fmt: skip
     test_on: tuple[str, ...] = setting((), "partitions to test on before and after; model.evaluate reports more")
+    splits: int = setting(0, "divide the clips of --train-on by group into so many splits, and leave one out", least=0)
+    split_seed: int = setting(0, "of the division into splits", least=0)
+    left_out: int = setting(1, "number of the split that is left out, from 1", least=1)
+
+    def __post_init__(self) -> None:
+        """Checks the settings, and that the split that is left out is one of the splits."""
+        super().__post_init__()
+        if self.splits == 1 or (self.splits and self.left_out > self.splits):
+            raise UsageError(f"one of two splits at least is left out, not --left-out {self.left_out} of --splits "
+                             f"{self.splits}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -229,6 +239,13 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(f"{one:g}" if isinstance(one, float) else one for one in value) or "none"
     return "its default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_whole(name: str) -> bool:
+    """Returns whether a setting is a whole number."""
+    section = SETTING_NAMES[name]
+    kinds = {one.name: kind for one, kind in fields_with_kinds(SECTIONS[section])} if section else {}
+    return kinds.get(name) is int
 
 
 def fields_with_kinds(section: type[Section]) -> Iterator[tuple[Field[Any], Any]]:

@@ -1,6 +1,7 @@
 """From a feature set and settings to a run folder: all that can be refused is refused before TensorFlow is loaded."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def train(
     keep_in_memory: str = "auto",
     resume: bool = False,
     noise: str | None = None,
+    watch: Callable[[dict[str, float]], None] | None = None,
 ) -> dict[str, Any]:
     """Trains a network and leaves a run folder.
 
@@ -40,6 +42,7 @@ def train(
             constant.
         noise: folder of recordings of background noise; None for `_background_noise_` of the source, where that is. A
             run keeps what it takes of them, and has the same when it resumes.
+        watch: is shown the row of the history when an epoch has ended, and ends the training by raising.
 
     Returns:
         The figures of the run.
@@ -74,7 +77,7 @@ def train(
             remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
             write_config(run, features, manifest, settings, noise_record, VERSIONS)
             write_recipe(run / RECIPE, settings)
-        return {"network": settings.network, **run_training(training, settings)}
+        return {"network": settings.network, **run_training(training, settings, watch)}
 
 
 def _begin(

@@ -155,7 +155,8 @@ def test_a_batch_follows_from_its_number_alone(small_shards):
     manifest = load_manifest(small_shards["tfrecord"])
     settings = Settings().with_given({name: value for name, value in EVERYTHING.items() if "noise" not in name})
     rows = Rows(small_shards["tfrecord"], manifest, ("training",), manifest.classes)
-    changing = make_augmenter(manifest, settings, None, np.array([3, 2, 1]))
+    statistics = manifest.statistics["training"]
+    changing = make_augmenter(manifest.spec, statistics, settings, None, np.array([3, 2, 1]))
     features, ids = list(batches(rows, 32, 7, epoch=3))[1]
     expected = changing.change(features, ids, batch_generator(7, 3, 1))
     taken = list(training_dataset(rows, 32, 7, 3, changing).take(2).as_numpy_iterator())[1]

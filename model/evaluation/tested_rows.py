@@ -1,0 +1,64 @@
+"""The rows that a run's network is tested on, where a run and a feature set fit each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import UsageError
+from features.sources.partition import TESTING
+from features.store.manifest import load_manifest
+from model.inference.artifact import ArtifactDescription, read_description
+from model.training.holdout import Selection
+from model.training.label_plan import Draw
+from model.training.labelled_set import LabelledSet, silence_by_partition
+from model.training.noise_file import labels_of
+from model.training.rows import Rows
+
+
+@dataclass(frozen=True)
+class TestedRows:
+    """What a network is tested on.
+
+    Attributes:
+        description: of the run's artifact.
+        labelled: the feature set, with what its labels count as in the run.
+        rows: to test on; their `classes` are those of the network.
+        draw: how they were chosen.
+    """
+
+    description: ArtifactDescription
+    labelled: LabelledSet
+    rows: Rows
+    draw: Draw
+
+
+def tested_rows(run: str, features: str, test_on: tuple[str, ...], within: Selection | None = None) -> TestedRows:
+    """Opens what a network is tested on, without loading the network.
+
+    Args:
+        run: a run folder.
+        features: a feature set made with the spec that the network was trained on.
+        test_on: partitions to test on.
+        within: their rows that count; None for all.
+
+    Raises:
+        UsageError: the run or the features cannot be used, or do not fit each other, or there is nothing to test on.
+        RunError: the clips table cannot be read, or is not the one that was committed.
+    """
+    description = read_description(run)
+    spec, manifest = description.spec, load_manifest(features)
+    if manifest.spec.fingerprint != spec.fingerprint:
+        raise UsageError(
+            f"{features} was made with another spec than the model of {run}: {manifest.spec.differences(spec)} "
+            "(features against model); featurize with the model's spec"
+        )
+    if not manifest.rows(test_on):
+        raise UsageError(f"nothing to test on: {', '.join(test_on)} of {features} is empty; choose with --test-on")
+    plan, noise = labels_of(Path(run), spec)
+    silence = silence_by_partition(noise, spec, plan)
+    labelled = LabelledSet(Path(features), manifest, description.classes, plan, silence)
+    rows, draw = labelled.to_test_on(test_on, TESTING, within)
+    if not rows:
+        names = ", ".join(draw.left_out)
+        raise UsageError(f"nothing to test on: the run uses none of the labels in {', '.join(test_on)} of {features} "
+                         f"({names}); choose with --test-on")  # fmt: skip
+    return TestedRows(description, labelled, rows, draw)
