@@ -1,7 +1,7 @@
 """What an evaluation writes into a run folder: metrics, the confusion matrix, predictions, and pictures of mistakes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,18 +44,13 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
         RunError: a shard is missing or damaged.
     """
     from model.pictures.reliability_picture import draw_reliability
-    from model.pictures.run_pictures import Example, draw_confusion, draw_examples
+    from model.pictures.run_pictures import Example, draw_examples
 
-    classes, labels = rows.classes, list(metrics["classes"])
+    classes = rows.classes
     write_file(folder / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
-    numbered = zip(labels, metrics["confusion"], strict=True)
-    matrix = [("true \\ predicted", *labels), *((label, *counts) for label, counts in numbered)]
-    write_file(folder / "confusion.csv", csv_lines(matrix))
-    write_file(folder / "predictions.csv", csv_lines(_prediction_rows(predictions, classes)))
+    write_confusion(folder, metrics)
+    write_file(folder / "predictions.csv", csv_lines(prediction_rows(predictions, classes)))
     write_file(folder / "groups.csv", csv_lines(_group_rows(group_scores(predictions, classes))))
-    low, high = metrics["interval_95"]
-    title = f"accuracy {metrics['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on {metrics['clips']:,} clips"
-    draw_confusion(np.array(metrics["confusion"]), labels, title, folder / "confusion.png")
     error = metrics["calibration"]["expected_calibration_error"]
     title = f"expected calibration error {error:.4f} on {metrics['clips']:,} clips"
     curves = _reliability_curves(predictions, classes, metrics["calibration"]["temperature"])
@@ -73,6 +68,19 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
     ]
     title = "Mistakes first, the surest ones first: true → predicted (probability)"
     draw_examples(examples, rows.manifest.spec, title, folder / "examples.png")
+
+
+def write_confusion(folder: Path, metrics: dict[str, Any]) -> None:
+    """Writes the confusion matrix of metrics as a table and as a picture."""
+    from model.pictures.run_pictures import draw_confusion
+
+    labels = list(metrics["classes"])
+    numbered = zip(labels, metrics["confusion"], strict=True)
+    matrix = [("true \\ predicted", *labels), *((label, *counts) for label, counts in numbered)]
+    write_file(folder / "confusion.csv", csv_lines(matrix))
+    low, high = metrics["interval_95"]
+    title = f"accuracy {metrics['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on {metrics['clips']:,} clips"
+    draw_confusion(np.array(metrics["confusion"]), labels, title, folder / "confusion.png")
 
 
 def choose_examples(predictions: Predictions, classes: list[str]) -> list[int]:
@@ -117,10 +125,20 @@ def _group_rows(scores: GroupScores) -> Iterator[tuple[str, ...]]:
         yield csv_path(name), str(clips), str(correct), f"{accuracy:.6f}"
 
 
-def _prediction_rows(predictions: Predictions, classes: list[str]) -> Iterator[tuple[str, ...]]:
-    yield PREDICTIONS_HEADER
+def prediction_rows(
+    predictions: Predictions, classes: list[str], more: tuple[str, Sequence[str]] | None = None
+) -> Iterator[tuple[str, ...]]:
+    """Yields the lines of predictions.csv, in the order of the paths' bytes.
+
+    Args:
+        predictions: of the clips.
+        classes: labels in the order of the network's outputs.
+        more: name of one more column, and its value of each clip.
+    """
+    yield PREDICTIONS_HEADER + ((more[0],) if more else ())
     predicted = predictions.predicted
     for row in sorted(range(len(predictions.paths)), key=lambda row: unescape_path(predictions.paths[row])):
         guess = predicted[row]
         probability = f"{predictions.probabilities[row, guess]:.6f}"
-        yield csv_path(predictions.paths[row]), predictions.true[row], classes[guess], probability
+        last = (more[1][row],) if more else ()
+        yield csv_path(predictions.paths[row]), predictions.true[row], classes[guess], probability, *last
