@@ -1,0 +1,70 @@
+"""Searches for the settings of a network that win: python -m model.tune."""
+
+import argparse
+
+from features.runtime import command
+from features.runtime.invocation import command_line
+from features.runtime.log import LOG
+from model.training.options import add_settings, settings_given
+from model.training.run_folder import RECIPE
+from model.tuning.study import PICTURE, SEARCH, TRIALS, tune
+
+EXAMPLE = "python -m model.tune --features FEATURES --output DIR --trials 30 --search ranges.toml"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the options of the command."""
+    result = command.parser("Searches for the settings of a network that win on the validation clips.", EXAMPLE)
+    result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
+    result.add_argument(
+        "--output", required=True, metavar="DIR", help="folder for the study and its runs; one that is there goes on"
+    )
+    result.add_argument("--trials", required=True, type=int, metavar="N", help="of the study, earlier ones among them")
+    result.add_argument(
+        "--search", metavar="RANGES.toml",
+        help="settings with their ranges: [low, high], {low = ..., high = ..., log = true} or {choices = [...]} "
+        f"(those of the network, which stand in {SEARCH} then)",
+    )  # fmt: skip
+    result.add_argument(
+        "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
+        help="whether the features stay in memory between epochs; auto: where they fit (%(default)s)",
+    )  # fmt: skip
+    result.add_argument(
+        "--noise", metavar="DIR",
+        help="recordings of background noise, in any folders below this one (_background_noise_ of the source)",
+    )  # fmt: skip
+    add_settings(result)
+    return result
+
+
+def main(options: argparse.Namespace, _: list[str]) -> int:
+    """Searches and prints what was found."""
+    figures = tune(
+        options.features,
+        options.output,
+        options.trials,
+        settings_given(options),
+        options.config,
+        options.search,
+        options.keep_in_memory,
+        options.noise,
+    )
+    for name, share in sorted(figures["importances"].items(), key=lambda item: -item[1]):
+        LOG.info("%-20s made %3.0f %% of the difference, best %s", name, 100 * share, figures["best"][name])
+    paragraph = (
+        f"Of {figures['trials']} trials, {figures['stopped_early']} of them stopped early, {figures['best_run']} is "
+        f"the best: accuracy {figures['accuracy']:.4f} on the validation clips, by which it was chosen; what it is on "
+        f"new clips, a test says. All trials are in {options.output}/{TRIALS}"
+    )
+    if figures["importances"]:
+        paragraph += f"; {PICTURE} beside it shows what mattered"
+    paragraph += (
+        f". Next: {command_line('model.train')} --features {options.features} --output RUN --config "
+        f"{options.output}/{RECIPE}"
+    )
+    command.finish(options, paragraph, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main, parser())

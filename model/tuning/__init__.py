@@ -1,0 +1,1 @@
+"""The search for settings: ranges of them, and a study whose trials are trainings. Optuna is loaded here alone."""
