@@ -20,7 +20,10 @@ COMMANDS = {
     "verify": ("features.verify", "check every checksum, row and place of a feature set; repair it"),
     "prune": ("features.prune", "remove what no kept state of a feature set names any more"),
     "train": ("model.train", "train a network on a feature set"),
+    "tune": ("model.tune", "search for the settings of a network that win"),
     "evaluate": ("model.evaluate", "measure a trained network and show its mistakes"),
+    "compare": ("model.compare", "test trained networks on the same clips, side by side"),
+    "crossvalidate": ("model.crossvalidate", "train and test a network on every fold of a feature set"),
     "predict": ("model.predict", "label a few files and draw why"),
     "export": ("model.export", "write a trained network and its front end as a TensorFlow SavedModel"),
     "score": ("pipelines.score", "label a folder, a file or a table of recordings into a CSV"),
@@ -50,7 +53,7 @@ def main() -> NoReturn:
 
 
 def _help() -> str:
-    lines = [f"  {name:10} {description}" for name, (_, description) in COMMANDS.items()]
+    lines = [f"  {name:13} {description}" for name, (_, description) in COMMANDS.items()]
     return "\n".join([
         f"usage: {SCRIPT} COMMAND ...",
         "",

@@ -19,8 +19,16 @@ ROWS = (
     ("features.show", "features.verify", "features.prune"),
     ("model.networks", "model.inference", "model.pictures"),
     ("model.training", "model.scoring", "model.formats"),
-    ("model.evaluation",),
-    ("model.train", "model.evaluate", "model.predict", "model.export"),
+    ("model.evaluation", "model.tuning"),
+    (
+        "model.train",
+        "model.tune",
+        "model.evaluate",
+        "model.compare",
+        "model.crossvalidate",
+        "model.predict",
+        "model.export",
+    ),
     ("pipelines.beam", "pipelines.downloads", "pipelines.speech"),
     ("pipelines.options",),
     ("pipelines.featurize", "pipelines.score", "pipelines.download", "pipelines.demo"),
@@ -34,6 +42,7 @@ ALLOWED = {
     "apache_beam": ("pipelines.beam",),
     "tensorflow": ("model",),
     "keras": ("model",),
+    "optuna": ("model.tuning",),
     "matplotlib": ("features.pictures", "model.pictures"),
 }
 FOLDERS = {room for room in ROW if (ROOT / room.replace(".", "/")).is_dir()}

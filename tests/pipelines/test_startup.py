@@ -18,7 +18,7 @@ COMMANDS = sorted(
     for path in (ROOT / folder).glob("*.py")
     if re.search(r"^    command\.run\(", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
-SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib", "rich"}
+SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib", "optuna", "rich"}
 RUN = """
 import runpy, sys
 del sys.argv[0]

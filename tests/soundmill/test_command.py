@@ -42,7 +42,7 @@ def test_help_has_a_line_a_command(script, tmp_path):
     lines = run_script(script, "--help", cwd=tmp_path).stdout.splitlines()
     assert lines[0] == "usage: soundmill COMMAND ..."
     for name, (_, description) in COMMANDS.items():
-        assert f"  {name:10} {description}" in lines
+        assert f"  {name:13} {description}" in lines
     assert max(map(len, lines)) <= 100
 
 
