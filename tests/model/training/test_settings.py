@@ -53,7 +53,7 @@ def test_the_learning_rate_alone_decides_whether_more_epochs_are_the_same_traini
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": "nothing"}, "no network 'nothing'; there are mlp"),
+        ({"network": "nothing"}, "no network 'nothing'; there are bc-resnet-1"),
         ({"epochs": 0}, "--epochs"),
         ({"batch_size": 0}, "--batch-size"),
         ({"patience": -1}, "--patience"),
