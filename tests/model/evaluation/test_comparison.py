@@ -116,7 +116,8 @@ def table_set(words, folder, name, root, label_of) -> str:
     files = [path for word in ("high", "low", "middle") for path in sorted((words / word).iterdir())[:2]]
     lines = [f"{path.relative_to(root)},{label_of(path.parent.name)},testing" for path in files]
     table.write_text("\n".join(["path,label,partition", *lines]) + "\n")
-    assert call("pipelines.featurize", "--input", table, "--root", root, "--output", folder / name) == 0
+    options = ("--input", table, "--root", root, "--output", folder / name, "--preset", "speech-commands")
+    assert call("pipelines.featurize", *options) == 0
     return str(folder / name)
 
 
