@@ -66,7 +66,6 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         options.output,
         folds_of(options),
         {name: value for name, value in settings_given(options).items() if name not in _CHOSEN},
-        options.config,
         options.keep_in_memory,
         options.noise,
     )

@@ -27,6 +27,10 @@ def parser() -> argparse.ArgumentParser:
         help="recordings of background noise, in any folders below this one (_background_noise_ of the source)",
     )  # fmt: skip
     result.add_argument(
+        "--init", metavar="RUN",
+        help="begin with the weights of an earlier run on features of the same spec, for more clips or other classes",
+    )  # fmt: skip
+    result.add_argument(
         "--resume", action="store_true",
         help="continue a run that was interrupted, with its settings; --epochs may be larger than it was where the "
         "learning rate is constant",
@@ -42,12 +46,13 @@ def parser() -> argparse.ArgumentParser:
 def _preview(options: argparse.Namespace) -> int:
     from features.pictures.drawing import check_picture
 
-    if options.resume:
-        raise UsageError("--resume goes with --output; --preview shows a training from its settings")
+    for name in ("resume", "init"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} goes with --output; --preview shows a training from its settings")
     check_picture("--preview", options.preview)
     from model.training.preview import preview  # which loads what draws
 
-    figures = preview(options.features, options.preview, settings_given(options), options.config, options.noise)
+    figures = preview(options.features, options.preview, settings_given(options), options.noise)
     paragraph = (
         f"Drew {figures['clips']} clips for the training of {figures['network']}, each as it is and in "
         f"{figures['draws']} draws. Look at {options.preview}; nothing was trained."
@@ -64,10 +69,10 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         options.features,
         options.output,
         settings_given(options),
-        options.config,
         options.keep_in_memory,
         options.resume,
         options.noise,
+        init=options.init,
     )
     paragraph = (
         f"Trained {figures['network']} for {figures['epochs']} epochs on {figures['clips']:,} clips in "

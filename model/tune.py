@@ -44,7 +44,6 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         options.output,
         options.trials,
         settings_given(options),
-        options.config,
         options.search,
         options.keep_in_memory,
         options.noise,

@@ -22,7 +22,6 @@ from model.evaluation.tested_rows import tested_rows
 from model.inference.executor import load_executor
 from model.training.division import divide
 from model.training.plan import plan_training
-from model.training.recipes import read_recipe
 from model.training.settings import Given, Settings, option, shown
 from model.training.splits import count_groups, split_rows
 from model.training.trainer import train
@@ -104,7 +103,6 @@ def cross_validate(
     output: str,
     folds: Sequence[Fold],
     given: Given,
-    config: str | None = None,
     keep_in_memory: str = "auto",
     noise: str | None = None,
 ) -> dict[str, Any]:
@@ -117,7 +115,6 @@ def cross_validate(
         output: the folder, new or of an earlier run of this cross-validation.
         folds: as `partition_folds` or `split_folds` returns them.
         given: settings by their names, but those that the folds have.
-        config: a recipe file.
         keep_in_memory: `on`, `off`, or `auto` for where the set fits.
         noise: folder of recordings of background noise; None for that of the source.
 
@@ -130,8 +127,8 @@ def cross_validate(
     """
     started = time.monotonic()
     folder, manifest = Path(output), load_manifest(features)
-    settings = [plan_training(features, manifest, {**given, **fold.rows}, config, noise).settings for fold in folds]
-    request = _request(folds, {**(read_recipe(config) if config else {}), **given}, noise)
+    settings = [plan_training(features, manifest, {**given, **fold.rows}, noise).settings for fold in folds]
+    request = _request(folds, given, noise)
     _check_output(folder, folds, request)
     with claim(folder, "cross-validation", output):
         write_file(folder / _REQUEST, json.dumps(request, indent=1, ensure_ascii=False) + "\n")
@@ -139,7 +136,7 @@ def cross_validate(
         for fold, own in zip(folds, settings, strict=True):
             LOG.info("%s of %s", fold.name, ", ".join(one.name for one in folds))
             run = folder / fold.name
-            trained = train(features, str(run), {**given, **fold.rows}, config, keep_in_memory, run.exists(), noise)
+            trained = train(features, str(run), {**given, **fold.rows}, keep_in_memory, run.exists(), noise)
             predictions, classes, tested = _test(features, manifest, own, fold, run)
             parts.append(predictions)
             figures.append({"fold": fold.name, **tested, **_of_training(trained)})

@@ -15,7 +15,8 @@ def normalization(mean: float | NDArray[np.float64], variance: float | NDArray[n
         variance: likewise.
     """
     bands = np.shape(mean)
-    layer = layers.Normalization(axis=-1 if bands else None)
+    # In float32 whatever the precision of the others: features far from 0 would lose most of their digits.
+    layer = layers.Normalization(axis=-1 if bands else None, dtype="float32")
     layer.build((None, *bands) if bands else (None, None, None, 1))
     layer.set_weights([np.asarray(mean, np.float32), np.asarray(variance, np.float32), np.int32(0)])
     layer.finalize_state()

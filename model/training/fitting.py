@@ -24,10 +24,12 @@ from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
 from model.training.division import divide
 from model.training.history import Recorder, Row, Watch, Watcher, best_epoch, should_stop, write_history
+from model.training.initial import InitialRun
 from model.training.labelled_set import LabelledSet
 from model.training.noise import Noise
 from model.training.optimization import AverageInTests, compile_model
 from model.training.partitions import validation_partitions
+from model.training.precision import FLOAT32, building_in, with_float32_outputs
 from model.training.rows import Rows, steps
 from model.training.run_folder import DivergedError, training_statistics
 from model.training.settings import Settings
@@ -88,10 +90,15 @@ class Training:
         self._in_memory = in_memory
         keras.utils.set_random_seed(settings.seed)
         statistics = training_statistics(features, manifest, settings)
-        self.model = build(self._network, manifest.spec.shape, len(labelled.classes), statistics)
+        self._statistics = statistics
+        precision = settings.schedule.precision
+        with building_in(precision):
+            self.model = self._build()
         self._network = as_built(self._network, self.model)
         if self._network.is_own:
-            check_convertible(self.model, manifest.spec.shape)
+            check_convertible(self._build(), manifest.spec.shape)  # in float32, as it is kept
+        if precision != FLOAT32:
+            self.model = with_float32_outputs(self.model)
         steps_per_epoch = steps(self.training, settings.schedule.batch_size)
         compile_model(self.model, self._network, settings.schedule, steps_per_epoch, is_changed)
         self._augmenter = None
@@ -105,6 +112,15 @@ class Training:
                 f"--epochs is at least the {len(self._history)} that have ended in {run}, not "
                 f"{settings.schedule.epochs}"
             )
+
+    def _build(self) -> keras.Model:
+        shape = self._manifest.spec.shape
+        return build(self._network, shape, len(self._labelled.classes), self._statistics)
+
+    def begin_with(self, initial: InitialRun) -> None:
+        """Takes the weights of an earlier run, where no epoch has ended yet; raises `UsageError` where it cannot."""
+        if self._checkpoint is None:
+            initial.give_weights(self.model, self._labelled.classes)
 
     @property
     def has_ended(self) -> bool:
@@ -192,8 +208,12 @@ class Training:
             return
         draw_curves(history, self._run / "curves.png")
         settings, manifest = self._settings, self._manifest
+        trained = self.model
+        if settings.schedule.precision != FLOAT32:
+            trained = self._build()
+            trained.set_weights(self.model.get_weights())
         artifact = Artifact(
-            network=self.model,
+            network=trained,
             spec=manifest.spec,
             classes=self.training.classes,
             network_name=settings.network,

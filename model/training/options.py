@@ -6,7 +6,7 @@ from typing import Any
 
 from features.sources.partition import parse_partitions
 from model.networks.registry import NETWORKS
-from model.training.recipes import default_network, recipe
+from model.training.recipes import default_network, read_recipe, recipe
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, fields_with_kinds, option, shown
 
 _NONE = "none"
@@ -54,13 +54,17 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
 
 
 def settings_given(options: argparse.Namespace) -> Given:
-    """Returns the settings that the command line gives, by their names."""
+    """Returns the settings that the command line gives, by their names, and of `--config` those that it does not.
+
+    Raises:
+        UsageError: a list names nothing, or the recipe file cannot be used.
+    """
     given = {name: value for name, value in vars(options).items() if name in SETTING_NAMES}
     for name in ("train_on", "validate_on", "test_on"):
         if name in given:
             is_none = name == "validate_on" and given[name] == (_NONE,)
             given[name] = () if is_none else parse_partitions(",".join(given[name]))
-    return given
+    return {**(read_recipe(options.config) if options.config else {}), **given}
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:

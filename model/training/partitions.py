@@ -6,6 +6,7 @@ from features.sources.partition import VALIDATION
 from features.store.manifest import Manifest
 from model.networks.registry import check_shape, network
 from model.training.label_plan import NOT_NAMED, LabelPlan
+from model.training.precision import check_precision
 from model.training.settings import Settings
 
 
@@ -26,7 +27,7 @@ def validation_partitions(manifest: Manifest, settings: Settings) -> tuple[str, 
 
 
 def check(manifest: Manifest, settings: Settings, features: str) -> None:
-    """Raises `UsageError` where a set cannot be trained on."""
+    """Raises `UsageError` where a set cannot be trained on, or not in this precision here."""
     plan = LabelPlan(settings.labels)
     plan.check(manifest.classes, features)
     classes = plan.classes(manifest.classes)
@@ -36,6 +37,7 @@ def check(manifest: Manifest, settings: Settings, features: str) -> None:
             + ("featurize a folder with one folder per class" if plan.is_plain else "see --classes and --unknown")
         )
     check_shape(network(settings.network), manifest.spec.shape)
+    check_precision(settings.schedule.precision)
     validate_on = validation_partitions(manifest, settings)
     purposes = (("train", settings.rows.train_on), ("validate", validate_on), ("test", settings.rows.test_on))
     for purpose, partitions in purposes:

@@ -7,7 +7,7 @@ from features.runtime.log import LOG
 from features.sources.paths import BACKGROUND_FOLDER
 from features.store.manifest import Manifest
 from model.training.partitions import check
-from model.training.recipes import choose_settings, read_recipe
+from model.training.recipes import choose_settings
 from model.training.settings import Given, Settings, option, shown
 
 
@@ -32,16 +32,13 @@ class Plan:
             LOG.info("training without %s: %s", ", ".join(names), reason)
 
 
-def plan_training(
-    features: str, manifest: Manifest, given: Given, config: str | None = None, noise: str | None = None
-) -> Plan:
+def plan_training(features: str, manifest: Manifest, given: Given, noise: str | None = None) -> Plan:
     """Returns what a new training is to be.
 
     Args:
         features: a feature set.
         manifest: its state.
-        given: settings that differ from those of `config` and of the network's recipe.
-        config: a recipe file.
+        given: settings that differ from those of the network's recipe.
         noise: folder of recordings of background noise, None for that of the source.
 
     Raises:
@@ -51,8 +48,7 @@ def plan_training(
     from model.training.augment import impossible
     from model.training.noise import find_noise
 
-    asked = {**(read_recipe(config) if config else {}), **given}
-    settings = choose_settings(manifest.spec.shape, given, config)
+    settings = choose_settings(manifest.spec.shape, given)
     check(manifest, settings, features)
     folder = find_noise(manifest.source["root"], noise)
     if settings.labels.silence_share and folder is None:
@@ -62,8 +58,8 @@ def plan_training(
         )
     left_out = impossible(settings, manifest.spec, folder is not None)
     for name, reason in left_out.items():
-        if name in asked:
-            raise UsageError(f"{option(name)} {shown(asked[name])} cannot be done: {reason}; leave it out")
+        if name in given:
+            raise UsageError(f"{option(name)} {shown(given[name])} cannot be done: {reason}; leave it out")
     settings = settings.with_given(dict.fromkeys(left_out, 0))
     is_used = settings.augmentation.noise_probability or settings.labels.silence_share
     if noise and not is_used:

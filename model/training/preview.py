@@ -20,9 +20,7 @@ from model.training.settings import Given
 CLIPS, DRAWS = 4, 4
 
 
-def preview(
-    features: str, picture: str, given: Given, config: str | None = None, noise: str | None = None
-) -> dict[str, Any]:
+def preview(features: str, picture: str, given: Given, noise: str | None = None) -> dict[str, Any]:
     """Draws clips of a training's first batch before and after its augmentation, and trains nothing.
 
     The first draw of each is what the training would begin with, the others are that batch in later epochs.
@@ -30,8 +28,7 @@ def preview(
     Args:
         features: a feature set.
         picture: a file that ends in .png.
-        given: settings that differ from those of `config` and of the network's recipe.
-        config: a recipe file.
+        given: settings that differ from those of the network's recipe.
         noise: folder of recordings of background noise, None for that of the source.
 
     Returns:
@@ -42,7 +39,7 @@ def preview(
         RunError: a shard is missing or damaged.
     """
     manifest = load_manifest(features)
-    plan = plan_training(features, manifest, given, config, noise)
+    plan = plan_training(features, manifest, given, noise)
     plan.log_left_out()
     settings = plan.settings
     if not changes_batches(settings):

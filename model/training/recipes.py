@@ -11,7 +11,7 @@ from model.networks.registry import NETWORKS, Shape
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings
 
 _AUGMENTED: Given = {
-    "epochs": 40,
+    "epochs": 30,
     "batch_size": 100,
     "patience": 0,
     "optimizer": "adamw",
@@ -49,19 +49,17 @@ def recipe(name: str) -> Settings:
     return Settings(network=name).with_given(RECIPES.get(name, {}))
 
 
-def choose_settings(shape: Shape, given: Given, config: str | None = None) -> Settings:
+def choose_settings(shape: Shape, given: Given) -> Settings:
     """Returns the settings of a new training.
 
     Args:
         shape: of the features.
-        given: settings by their names; they stand before those of `config`, these before the network's recipe.
-        config: a recipe file.
+        given: settings by their names; they stand before those of the network's recipe.
 
     Raises:
-        UsageError: there is no such setting or network, or the file cannot be used.
+        UsageError: there is no such setting or network.
     """
-    chosen = {**(read_recipe(config) if config else {}), **given}
-    return recipe(chosen.get("network", default_network(shape))).with_given(chosen)
+    return recipe(given.get("network", default_network(shape))).with_given(given)
 
 
 def read_recipe(path: str) -> Given:

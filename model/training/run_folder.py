@@ -56,10 +56,10 @@ def write_config(
     features: str,
     manifest: Manifest,
     settings: Settings,
-    noise: NoiseRecord | None,
+    taken: dict[str, Any],
     versions: dict[str, str],
 ) -> None:
-    """Records how a training is made."""
+    """Records how a training is made; `taken` is what it takes beside the features: noise, and an earlier run."""
     mean, variance = training_statistics(features, manifest, settings).scalar()
     config = {
         "settings": asdict(settings),
@@ -70,7 +70,7 @@ def write_config(
         "fingerprint": manifest.spec.fingerprint,
         "classes": manifest.classes,
         "normalization": {"mean": mean, "variance": variance},
-        "noise": noise,
+        **taken,
         "versions": library_versions() | versions,
     }
     write_file(run / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from features.store.locks import claim, is_claimed
 from features.store.manifest import Manifest, load_manifest
 from model.inference.artifact import remove_artifact
 from model.inference.tensorflow_setup import load_tensorflow
+from model.training.initial import InitialRun, initial_run
 from model.training.partitions import check, warn_of_test
 from model.training.plan import Plan, plan_training
-from model.training.recipes import read_recipe, write_recipe
+from model.training.recipes import write_recipe
 from model.training.run_folder import RECIPE, check_new, check_resume, read_config, warn_of_versions, write_config
 from model.training.settings import Given
 
@@ -22,26 +24,27 @@ def train(
     features: str,
     output: str,
     given: Given,
-    config: str | None = None,
     keep_in_memory: str = "auto",
     resume: bool = False,
     noise: str | None = None,
     watch: Callable[[dict[str, float]], None] | None = None,
+    init: str | None = None,
 ) -> dict[str, Any]:
     """Trains a network and leaves a run folder.
 
     Args:
         features: a feature set.
         output: the run folder, new or empty.
-        given: settings that differ from those of `config` and of the network's recipe; on resuming, they have to be
-            those that the run was begun with.
-        config: a recipe file, see `model.training.recipes.read_recipe`.
+        given: settings that differ from those of the network's recipe; on resuming, they have to be those that the run
+            was begun with.
         keep_in_memory: `on`, `off`, or `auto` for where the set fits; it changes the speed alone.
         resume: whether a run folder that is there continues after its last whole epoch, to the same bits as a run that
             was never interrupted. Its number of epochs alone may change, to a larger one, where the learning rate is
             constant.
         noise: folder of recordings of background noise; None for `_background_noise_` of the source, where that is. A
             run keeps what it takes of them, and has the same when it resumes.
+        init: run folder whose weights the training begins with, and whose network it has where none is given; of its
+            classes those that are trained again keep their outputs.
         watch: is shown the row of the history when an epoch has ended, and ends the training by raising.
 
     Returns:
@@ -55,10 +58,10 @@ def train(
     run = Path(output)
     manifest = load_manifest(features)
     if not is_claimed(run):
-        _begin(run, features, manifest, given, config, resume, noise)  # what is refused is not touched
+        _begin(run, features, manifest, given, resume, noise, init)  # what is refused is not touched
     with claim(run, "training", output):
         # Another may have trained in between.
-        record, plan = _begin(run, features, manifest, given, config, resume, noise)
+        record, plan, initial = _begin(run, features, manifest, given, resume, noise, init)
         settings = plan.settings
         warn_of_test(manifest, settings, settings.rows.test_on)
         if resume and not record:
@@ -73,31 +76,47 @@ def train(
         training = Training(run, features, manifest, settings, kept_noise, keep_in_memory)
         if record:
             warn_of_versions(record, VERSIONS)
+        if initial:
+            training.begin_with(initial)
         if not training.has_ended:
             remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
-            write_config(run, features, manifest, settings, noise_record, VERSIONS)
+            taken = {"noise": noise_record, "init": asdict(initial) if initial else None}
+            write_config(run, features, manifest, settings, taken, VERSIONS)
             write_recipe(run / RECIPE, settings)
         return {"network": settings.network, **run_training(training, settings, watch)}
 
 
 def _begin(
-    run: Path, features: str, manifest: Manifest, given: Given, config: str | None, resume: bool, noise: str | None
-) -> tuple[dict[str, Any] | None, Plan]:
-    """Returns the record of the training that is resumed, None for a new one, and what it is to be.
+    run: Path,
+    features: str,
+    manifest: Manifest,
+    given: Given,
+    resume: bool,
+    noise: str | None,
+    init: str | None,
+) -> tuple[dict[str, Any] | None, Plan, InitialRun | None]:
+    """Returns the record of the training that is resumed, None for a new one, its plan, and what it begins with.
 
     Raises:
         UsageError: it cannot be done; see `train`.
     """
     record = read_config(run) if resume else None
     if not record:
-        plan = plan_training(features, manifest, given, config, noise)
+        initial = initial_run(init, manifest.spec) if init else None
+        if initial and "network" not in given:
+            given = {"network": initial.network, **given}
+        plan = plan_training(features, manifest, given, noise)
         check_new(run)
-        return None, plan
-    settings = record["settings"].with_given({**(read_recipe(config) if config else {}), **given})
+        return None, plan, initial
+    settings = record["settings"].with_given(given)
     check(manifest, settings, features)
     check_resume(run, record, manifest, settings)
     folder = (record.get("noise") or {}).get("folder")
     if noise and os.path.abspath(noise) != folder:
         begun = f"with --noise {folder}" if folder else "without noise"
         raise UsageError(f"{run} was begun {begun}, not with --noise {noise}; leave that out, or give another --output")
-    return record, Plan(settings, folder, {})
+    initial = InitialRun(**record["init"]) if record.get("init") else None
+    if init and (initial is None or os.path.abspath(init) != initial.folder):
+        begun = f"with --init {initial.folder}" if initial else "without --init"
+        raise UsageError(f"{run} was begun {begun}, not with --init {init}; leave that out, or give another --output")
+    return record, Plan(settings, folder, {}), initial

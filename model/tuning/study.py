@@ -16,7 +16,7 @@ from features.runtime.log import LOG
 from features.store.locks import CLAIM, claim
 from features.store.manifest import load_manifest
 from model.training.plan import Plan, plan_training
-from model.training.recipes import choose_settings, read_recipe
+from model.training.recipes import choose_settings
 from model.training.run_folder import RECIPE, DivergedError
 from model.training.settings import Given, is_whole, option
 from model.training.trainer import train
@@ -38,7 +38,6 @@ def tune(
     output: str,
     trials: int,
     given: Given,
-    config: str | None = None,
     search: str | None = None,
     keep_in_memory: str = "auto",
     noise: str | None = None,
@@ -54,7 +53,6 @@ def tune(
         output: the folder of the study, new or one that goes on.
         trials: of the study, those of an earlier run among them.
         given: settings by their names that all trials have.
-        config: a recipe file, of settings that all trials have.
         search: a file of ranges, see `model.tuning.ranges`; None for those of the network.
         keep_in_memory: `on`, `off`, or `auto` for where the set fits.
         noise: folder of recordings of background noise; None for that of the source.
@@ -73,11 +71,11 @@ def tune(
         raise UsageError(f"--trials is at least 1, not {trials}")
     started = time.monotonic()
     folder, manifest = Path(output), load_manifest(features)
-    settings = choose_settings(manifest.spec.shape, given, config)
+    settings = choose_settings(manifest.spec.shape, given)
     ranges = read_ranges(search) if search else default_ranges(settings.network)
-    _check(lambda value: plan_training(features, manifest, {**given, **value}, config, noise), given, ranges)
+    _check(lambda value: plan_training(features, manifest, {**given, **value}, noise), given, ranges)
     named = {"noise": os.path.abspath(noise)} if noise else {}
-    shared = {**(read_recipe(config) if config else {}), **given, **named}
+    shared = {**given, **named}
     request = {"settings": shared, "search": ranges_toml(ranges), "clips": manifest.clips_file}
     with claim(folder, "tuning", output):
         study = _open(folder, json.loads(json.dumps(request)))
@@ -92,10 +90,10 @@ def tune(
             trial.set_user_attr(_RUN, run.name)
             shown = ", ".join(f"{option(name)} {value}" for name, value in values.items())
             LOG.info("%s of %d: %s", run.name, trials, shown)
-            pruner = _Pruner(trial, choose_settings(manifest.spec.shape, {**given, **values}, config).schedule.epochs)
+            pruner = _Pruner(trial, choose_settings(manifest.spec.shape, {**given, **values}).schedule.epochs)
             try:
                 chosen, resume = {**given, **values}, run.exists()
-                figures = train(features, str(run), chosen, config, keep_in_memory, resume, noise, pruner)
+                figures = train(features, str(run), chosen, keep_in_memory, resume, noise, pruner)
             except DivergedError as error:
                 LOG.warning("warning: %s: %s", run.name, error)
                 _end(study, trial, None)

@@ -6,6 +6,7 @@ import pytest
 from features.errors import UsageError
 from features.store.manifest import load_manifest
 from model.training.plan import plan_training
+from model.training.recipes import read_recipe
 from tests.signals import noise, write_wav
 
 LEFT_OUT = "training without --noise-probability: there is no background noise, neither a folder _background_noise_"
@@ -48,8 +49,8 @@ def test_what_is_asked_for_and_cannot_be_is_refused(feature_set, with_noise, tmp
         plan(feature_set, {"noise_probability": 0.3})
     (tmp_path / "recipe.toml").write_text("[augmentation]\nnoise_probability = 0.2\n")
     with pytest.raises(UsageError, match=r"--noise-probability 0.2 cannot be done"):
-        plan(feature_set, {}, config=str(tmp_path / "recipe.toml"))
-    assert plan(feature_set, {"noise_probability": 0}, config=str(tmp_path / "recipe.toml")).left_out == {}
+        plan(feature_set, read_recipe(str(tmp_path / "recipe.toml")))
+    assert plan(feature_set, {**read_recipe(str(tmp_path / "recipe.toml")), "noise_probability": 0}).left_out == {}
     with pytest.raises(UsageError, match=r"--time-shift-seconds 2 cannot be done: a clip of 1 s would be moved out"):
         plan(feature_set, {"time_shift_seconds": 2})
     with pytest.raises(UsageError, match=r"--noise .*_background_noise_ would not be used: give --noise-probability"):

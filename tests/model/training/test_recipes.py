@@ -2,6 +2,8 @@ import pytest
 
 from features.errors import UsageError
 from model.networks.registry import NETWORKS
+from model.train import parser
+from model.training.options import settings_given
 from model.training.recipes import choose_settings, read_recipe, recipe, write_recipe
 
 FRAMES = (98, 40)
@@ -12,7 +14,7 @@ def test_a_recipe_comes_back_from_its_file(tmp_path, name):
     path = tmp_path / "recipe.toml"
     settings = recipe(name).with_given({"classes": ("ja", '"nein"', "ä\\b"), "noise_snr_db": (-5, 12.5)})
     write_recipe(path, settings)
-    assert choose_settings(FRAMES, {}, str(path)) == settings
+    assert choose_settings(FRAMES, read_recipe(str(path))) == settings
     # The rows and the seed are a training's own.
     assert not {"train_on", "validate_on", "test_on", "seed"} & set(read_recipe(str(path)))
 
@@ -20,10 +22,10 @@ def test_a_recipe_comes_back_from_its_file(tmp_path, name):
 def test_what_is_given_stands_before_the_file_and_that_before_the_network(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('network = "raw-cnn"\nseed = 3\n[schedule]\nepochs = 7\nbatch_size = 8\n')
-    settings = choose_settings(FRAMES, {"epochs": 9}, str(path))
+    options = parser().parse_args(["--features", "f", "--output", "r", "--config", str(path), "--epochs", "9"])
+    settings = choose_settings(FRAMES, settings_given(options))
     assert (settings.network, settings.seed) == ("raw-cnn", 3)
     assert (settings.schedule.epochs, settings.schedule.batch_size, settings.schedule.patience) == (9, 8, 2)
-    assert choose_settings(FRAMES, {"network": "mlp"}, str(path)).network == "mlp"
 
 
 def test_features_without_frames_have_a_network_of_their_own():
@@ -49,5 +51,5 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, content, message):
     if content is not None:
         path.write_text(content)
     with pytest.raises(UsageError, match=message) as caught:
-        choose_settings(FRAMES, {}, str(path))
+        read_recipe(str(path))
     assert str(path) in str(caught.value)
