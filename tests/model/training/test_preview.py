@@ -29,7 +29,7 @@ def test_the_preview_is_of_the_settings_given_and_nothing_else_is_written(featur
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "nothing to show: tutorial-cnn is trained without augmentation by default"),
+        (("--network", "tutorial-cnn"), "nothing to show: tutorial-cnn is trained without augmentation by default"),
         (("--resume", "--mixup-alpha", 1), "--resume goes with --output"),
         (("--noise-probability", 1), "cannot be done"),
     ],
