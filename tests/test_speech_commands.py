@@ -1,4 +1,4 @@
-"""The whole flow on real recordings: the default network, and the tutorial's, which has the accuracy it is known for."""
+"""The whole flow on real recordings: the default network, and the tutorial's with the accuracy it is known for."""
 
 import csv
 import json
