@@ -43,6 +43,7 @@ smoke: $(VENV)/.installed peers
 	$(BIN)/python benchmarks/featurize.py --clips 300 --turns 1 --output $(SMOKE)
 	$(BIN)/python benchmarks/score.py --clips 300 --turns 1 --output $(SMOKE)
 	$(BIN)/python benchmarks/train_input.py --clips 300 --turns 1 --output $(SMOKE)
+	$(BIN)/python benchmarks/training.py --clips 300 --turns 1 --output $(SMOKE)
 	$(BIN)/python benchmarks/memory.py --clips 3000 --output $(SMOKE)
 	rm -rf $(SMOKE)
 
