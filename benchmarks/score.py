@@ -1,20 +1,23 @@
 """Measures scoring against Keras' predict in memory and prints a table of ratios: python benchmarks/score.py.
 
 Scoring is run as a user runs it, as a whole process: it lists, decodes, computes features, asks the network and writes
-the CSV. Of Keras only `predict` is timed, with its features loaded and its network warm. The network is `tutorial-cnn`,
-trained for one epoch on the real clips: how well it labels changes nothing in how long it takes.
+the CSV. Of Keras only `predict` is timed, with its features loaded and its network warm. The network is trained for one
+epoch on the real clips: how well it labels changes nothing in how long it takes.
 """
 
 import shutil
 from pathlib import Path
 
 import numpy as np
+from accuracy import PRESETS
 from clips import WORDS, benchmark_parser, find_originals, made
 from measure import PYTHON, Contender, alternate, machine, peer, run, table
 
 from model.inference.executor import EXECUTORS
+from model.networks.registry import NETWORKS
 
 PACKAGES = ("numpy", "apache-beam", "tensorflow", "keras", *EXECUTORS.values())
+WITH_LOGITS = [name for name, network in NETWORKS.items() if network.returns_logits]
 NEAR_TIE = 2e-3
 ATTENTIVE = 3_000
 IN_MEMORY = 20_000  # clips whose tensors Keras is given: it holds them three times, 200 kB each
@@ -32,10 +35,11 @@ def against_keras(features: Path, run_folder: Path) -> str:
     rows = [read_shard(manifest.layout(features), shard, manifest.spec).features for shard in shards]
     batch = np.concatenate(rows)[:ATTENTIVE]
     artifact = load_artifact(run_folder)
-    outputs = artifact.network.predict(batch[..., None], batch_size=256, verbose=0)
+    description = read_description(run_folder)
+    logits = artifact.network.predict(batch[..., None], batch_size=256, verbose=0)
+    outputs = logits / description.calibration.temperature
     expected = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     expected /= expected.sum(axis=1, keepdims=True)
-    description = read_description(run_folder)
     lines = []
     for name in EXECUTORS:
         found = Executor(read_litert(run_folder, description), description, name).probabilities(batch)
@@ -52,7 +56,9 @@ def against_keras(features: Path, run_folder: Path) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    options = benchmark_parser(__doc__, clips=100_000, turns=3).parse_args()
+    parser = benchmark_parser(__doc__, clips=100_000, turns=3)
+    parser.add_argument("--network", choices=WITH_LOGITS, default="residual", help="(%(default)s)")
+    options = parser.parse_args()
     where, output = machine(*PACKAGES), options.output
     output.mkdir(parents=True, exist_ok=True)
     in_memory = min(options.clips, IN_MEMORY)
@@ -63,8 +69,10 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     real, tensors, network = work / "real", work / "tensors", work / "run"
     for clips, features in ((options.data / WORDS, real), (few, tensors)):
-        run([PYTHON, "-m", "pipelines.featurize", "--input", str(clips), "--output", str(features)])
-    run([PYTHON, "-m", "model.train", "--features", str(real), "--output", str(network), "--epochs", "1"])
+        run([PYTHON, "-m", "pipelines.featurize", "--input", str(clips), "--output", str(features),
+             "--preset", PRESETS[options.network]])  # fmt: skip
+    run([PYTHON, "-m", "model.train", "--features", str(real), "--output", str(network), "--epochs", "1",
+         "--network", options.network])  # fmt: skip
 
     def scoring(clips: Path, labels: Path, *more: str) -> list[str]:
         named = {"--model": network, "--input": clips, "--output": labels}
@@ -89,7 +97,7 @@ def main() -> None:
         run(scoring(few, labels, "--workers", str(workers)))
         outputs.append(labels.read_bytes())
     same = "the same bytes" if outputs[0] == outputs[1] else "DIFFERENT bytes"
-    print(f"{where}.\n\n{text}\n")
+    print(f"{options.network}. {where}.\n\n{text}\n")
     print(against_keras(real, network))
     print(f"1 worker and 2 workers write {same}.")
     shutil.rmtree(work)

@@ -84,19 +84,21 @@ def training(sets: dict[str, Path], turns: int) -> str:
     """Compares the CPU seconds of epochs from shards with those from memory."""
     import keras
 
-    from model.networks.builder import build, compile_model
+    from model.networks.builder import build
     from model.networks.registry import network
     from model.training.dataset import training_dataset
+    from model.training.optimization import compile_model
     from model.training.rows import Rows, steps
+    from model.training.settings import Schedule
 
     folder = sets["tfrecord"]
     manifest = load_manifest(folder)
     chosen = network("tutorial-cnn")
     model = build(chosen, manifest.spec.shape, len(manifest.classes), manifest.statistics["training"])
-    compile_model(model, chosen, 1e-3)
     taken: dict[bool, list[float]] = {True: [], False: []}
     rows = {in_memory: Rows(folder, manifest, ("training",), manifest.classes, in_memory) for in_memory in taken}
     number = len(rows[True])
+    compile_model(model, chosen, Schedule(), steps(rows[True], BATCH_CLIPS), soft_targets=False)
 
     def epochs(in_memory: bool, first: int) -> float:
         ends: list[float] = []
@@ -134,7 +136,8 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     sets = {name: work / name for name in FORMATS}
     for name, folder in sets.items():
-        run([PYTHON, "-m", "pipelines.featurize", "--input", str(source), "--output", str(folder), "--format", name])
+        run([PYTHON, "-m", "pipelines.featurize", "--input", str(source), "--output", str(folder), "--format", name,
+             "--preset", "speech-commands"])  # fmt: skip
     load_tensorflow()
     print(f"{where}.\n")
     print(reading(sets, options.turns), training(sets, options.turns), sep="\n\n")
