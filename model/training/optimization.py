@@ -11,6 +11,7 @@ from model.networks.registry import Network
 from model.training.settings import Schedule
 
 _MOMENTUM = 0.9
+_AVERAGE_PARTS = 7
 # What is no kernel does not decay (He et al., 2019, "Bag of tricks").
 _NO_DECAY = ["gamma", "beta", "bias"]
 
@@ -62,10 +63,22 @@ def compile_model(
     model.compile(optimizer=_optimizer(schedule, steps_per_epoch), loss=loss, metrics=metrics)
 
 
+def average_decay(schedule: Schedule, steps_per_epoch: int) -> float | None:
+    """Returns the decay of the running average a step, None for no average.
+
+    An average that looks back over more than a part of a training is of weights that had hardly learnt: of few clips it
+    looks back over a seventh of all steps, and not over the steps that its setting says.
+    """
+    if not schedule.average_decay:
+        return None
+    return max(0.0, min(schedule.average_decay, 1 - _AVERAGE_PARTS / (schedule.epochs * steps_per_epoch)))
+
+
 def _optimizer(schedule: Schedule, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     steady = schedule.schedule == "constant" and not schedule.warmup_epochs
     rate = schedule.learning_rate if steady else LearningRate(schedule, steps_per_epoch)
-    average = {"use_ema": True, "ema_momentum": schedule.average_decay} if schedule.average_decay else {}
+    decay = average_decay(schedule, steps_per_epoch)
+    average = {} if decay is None else {"use_ema": True, "ema_momentum": decay}
     if schedule.optimizer == "adam":
         return keras.optimizers.Adam(rate, **average)
     decay = schedule.weight_decay or None

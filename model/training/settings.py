@@ -108,8 +108,8 @@ class Schedule(Section):
         choices=("none", "weights", "sampling"),
     )  # fmt: skip
     average_decay: float = setting(
-        0.0, "of the running average of the weights that is kept as the network, a step; 0 for none",
-        least=0.0, below=1.0,
+        0.0, "a step, of the running average of the weights that is kept as the network, over a seventh of the "
+        "training at most; 0 for none", least=0.0, below=1.0,
     )  # fmt: skip
     precision: str = setting(
         "float32",

@@ -8,7 +8,7 @@ import pytest
 
 from model.networks.registry import network
 from model.training.augment import class_weights
-from model.training.optimization import LearningRate, averaged_weights, compile_model
+from model.training.optimization import LearningRate, average_decay, averaged_weights, compile_model
 from model.training.settings import Schedule
 
 
@@ -64,7 +64,7 @@ def test_kernels_alone_decay(optimizer):
 
 
 def test_the_running_average_is_that_of_a_plain_loop_and_leaves_the_weights_alone():
-    model = small_model(Schedule(average_decay=0.9))
+    model = small_model(Schedule(epochs=100, average_decay=0.9))
     expected = None
     for _ in range(4):
         model.train_on_batch(*batch())
@@ -75,6 +75,17 @@ def test_the_running_average_is_that_of_a_plain_loop_and_leaves_the_weights_alon
         np.testing.assert_allclose(model.trainable_variables[0].numpy(), expected, rtol=1e-5)
         assert not np.allclose(expected, learnt)
     np.testing.assert_array_equal(model.trainable_variables[0].numpy(), learnt)
+
+
+@pytest.mark.parametrize(
+    ("steps_per_epoch", "expected"),
+    [(1_000, 0.995), (47, 0.995), (46, 1 - 7 / (46 * 30)), (4, 1 - 7 / 120), (1, 1 - 7 / 30)],
+)
+def test_the_average_looks_back_over_a_part_of_a_short_training(steps_per_epoch, expected):
+    schedule = Schedule(epochs=30, average_decay=0.995)
+    assert average_decay(schedule, steps_per_epoch) == pytest.approx(expected)
+    assert average_decay(Schedule(epochs=1, average_decay=0.995), 1) == 0
+    assert average_decay(Schedule(epochs=30), steps_per_epoch) is None
 
 
 def test_without_an_average_nothing_is_changed():

@@ -93,16 +93,16 @@ def test_what_is_asked_for_otherwise_is_refused(searched, small_set, ranges, tmp
     adam = tmp_path / "adam.toml"
     adam.write_text("weight_decay = [0.0, 0.2]\n")
     for arguments, message in (
-        ((folder, 3, {**GIVEN, "epochs": 3}, None, ranges), "begun with other settings"),
-        ((folder, 3, GIVEN, None, str(other)), "begun with other search"),
-        ((folder, 0, GIVEN, None, ranges), "--trials is at least 1"),
+        ((folder, 3, {**GIVEN, "epochs": 3}, ranges), "begun with other settings"),
+        ((folder, 3, GIVEN, str(other)), "begun with other search"),
+        ((folder, 0, GIVEN, ranges), "--trials is at least 1"),
         (
-            (str(tmp_path / "new"), 3, {**GIVEN, "batch_size": 4}, None, ranges),
+            (str(tmp_path / "new"), 3, {**GIVEN, "batch_size": 4}, ranges),
             "--batch-size is either given or searched",
         ),
-        ((str(tmp_path / "new"), 3, {**GIVEN, "validate_on": ()}, None, ranges), "takes clips to validate on"),
-        ((str(tmp_path / "new"), 3, GIVEN, None, str(adam)), "adam has none"),
-        ((str(tmp_path), 3, GIVEN, None, ranges), "not the folder of a search"),
+        ((str(tmp_path / "new"), 3, {**GIVEN, "validate_on": ()}, ranges), "takes clips to validate on"),
+        ((str(tmp_path / "new"), 3, GIVEN, str(adam)), "adam has none"),
+        ((str(tmp_path), 3, GIVEN, ranges), "not the folder of a search"),
     ):
         with pytest.raises(UsageError, match=message):
             tune(str(small_set), *arguments)
