@@ -7,7 +7,8 @@ from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from model.evaluation.cross_validation import FIGURES, Fold, cross_validate, partition_folds, split_folds
-from model.training.options import add_settings, settings_given
+from model.training.options import add_settings, recipe_given, settings_given
+from model.training.settings import option
 
 EXAMPLES = (
     "python -m model.crossvalidate --features FEATURES --output DIR",
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "--splits", metavar="N", help="divide the clips into so many folds instead, or into as many as there are "
         "groups with `groups`: groups stay whole, classes are spread evenly",
     )  # fmt: skip
-    result.add_argument("--split-seed", type=int, default=0, metavar="SEED", help="of the division (%(default)s)")
+    result.add_argument("--split-seed", type=int, metavar="SEED", help="of the division by --splits (0)")
     result.add_argument("--partitions", metavar="LIST", help="whose clips --splits divides, by commas (all)")
     result.add_argument(
         "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
@@ -48,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
 def folds_of(options: argparse.Namespace) -> list[Fold]:
     """Returns the folds that the command line asks for; raises `UsageError` where there are none such."""
     if options.splits is None:
+        for name in ("split_seed", "partitions"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"{option(name)} goes with --splits; give that too, or leave {option(name)} out")
         return partition_folds(options.features, parse_partitions(options.folds) if options.folds else ())
     if options.splits != _GROUPS and not options.splits.isdecimal():
         raise UsageError(f"--splits is a number or {_GROUPS}, not {options.splits!r}")
@@ -55,12 +59,15 @@ def folds_of(options: argparse.Namespace) -> list[Fold]:
         options.features,
         parse_partitions(options.partitions) if options.partitions else (),
         None if options.splits == _GROUPS else int(options.splits),
-        options.split_seed,
+        options.split_seed or 0,
     )
 
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Trains and tests all folds and prints what they say together."""
+    in_file = [name for name in _CHOSEN if name in recipe_given(options)]
+    if in_file:
+        raise UsageError(f"{in_file[0]} in {options.config} follows from the folds here; take it out of the file")
     figures = cross_validate(
         options.features,
         options.output,

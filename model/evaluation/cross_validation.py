@@ -21,6 +21,7 @@ from model.evaluation.predictions import Predictions, join_predictions, measure,
 from model.evaluation.tested_rows import tested_rows
 from model.inference.executor import load_executor
 from model.training.division import divide
+from model.training.partitions import validation_partitions
 from model.training.plan import plan_training
 from model.training.settings import Given, Settings, option, shown
 from model.training.splits import count_groups, split_rows
@@ -128,6 +129,11 @@ def cross_validate(
     started = time.monotonic()
     folder, manifest = Path(output), load_manifest(features)
     settings = [plan_training(features, manifest, {**given, **fold.rows}, noise).settings for fold in folds]
+    for fold, own in zip(folds, settings, strict=True):
+        if fold.tested in validation_partitions(manifest, own):
+            raise UsageError(f"no fold is tested by a training that was validated on it, as {fold.tested} would be: "
+                             f"leave {fold.tested} out of --folds, divide the clips with --splits, or give "
+                             "--validate-on none")  # fmt: skip
     request = _request(folds, given, noise)
     _check_output(folder, folds, request)
     with claim(folder, "cross-validation", output):

@@ -174,11 +174,20 @@ def test_the_split_is_a_setting_of_the_run(by_groups, with_folds):
         (("--splits", "some"), "a number or groups"),
         (("--splits", "3", "--partitions", "fold-9"), "no partition 'fold-9'"),
         (("--splits", "3", "--validate-on", "fold-1"), "both name 'fold-1'"),
+        (("--split-seed", "1"), "--split-seed goes with --splits"),
+        (("--folds", "fold-1,fold-2", "--partitions", "fold-1"), "--partitions goes with --splits"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(with_folds, tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         call("model.crossvalidate", "--features", with_folds, "--output", tmp_path / "runs", *options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_fold_is_tested_by_a_training_that_was_validated_on_it(feature_set, tmp_path):
+    folds = partition_folds(str(feature_set), ("training", "validation"))
+    with pytest.raises(UsageError, match="validated on it, as validation would be: leave validation out of --folds"):
+        cross_validate(str(feature_set), str(tmp_path / "runs"), folds, FAST)
     assert not (tmp_path / "runs").exists()
 
 
