@@ -39,6 +39,17 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return self._highest * risen * (1 + ops.cos(math.pi * part)) / 2
 
 
+class RecallOfLargestShare(keras.metrics.Recall):
+    """The recall where targets may be shares of the classes: a clip has the label with the largest share."""
+
+    def update_state(
+        self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor, sample_weight: keras.KerasTensor | None = None
+    ) -> None:
+        """Counts a batch, (clips, classes); Keras alone would take every share above 0 for a label."""
+        is_largest = ops.equal(y_true, ops.max(y_true, axis=-1, keepdims=True))
+        super().update_state(ops.logical_and(is_largest, ops.greater(y_true, 0)), y_pred, sample_weight)
+
+
 def compile_model(
     model: keras.Model, network: Network, schedule: Schedule, steps_per_epoch: int, soft_targets: bool
 ) -> None:
@@ -53,7 +64,7 @@ def compile_model(
     """
     if network.loss == "binary":
         loss = keras.losses.BinaryCrossentropy(from_logits=network.returns_logits)
-        metrics = [keras.metrics.CategoricalAccuracy(name="accuracy"), keras.metrics.Recall(name="recall")]
+        metrics = [keras.metrics.CategoricalAccuracy(name="accuracy"), RecallOfLargestShare(name="recall")]
     elif soft_targets:
         loss = keras.losses.CategoricalCrossentropy(from_logits=network.returns_logits)
         metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]

@@ -8,7 +8,13 @@ import pytest
 
 from model.networks.registry import network
 from model.training.augment import class_weights
-from model.training.optimization import LearningRate, average_decay, averaged_weights, compile_model
+from model.training.optimization import (
+    LearningRate,
+    RecallOfLargestShare,
+    average_decay,
+    averaged_weights,
+    compile_model,
+)
 from model.training.settings import Schedule
 
 
@@ -33,6 +39,18 @@ def test_class_weights_bring_all_classes_to_one_sum():
     assert weights[:2] == pytest.approx([2.0, 2 / 3])  # scikit-learn's `balanced` of two classes
     assert np.isfinite(weights).all()
     np.testing.assert_array_equal(class_weights(np.array([100, 300]), "none"), [1, 1])
+
+
+def test_the_recall_on_shares_of_the_classes_is_that_on_the_labels():
+    generator = np.random.default_rng(2)
+    labels, outputs = np.eye(4, dtype="float32")[generator.integers(0, 4, 60)], generator.random((60, 4), "float32")
+    labels[:5] = 0  # of none of the classes
+    expected = keras.metrics.Recall()
+    expected.update_state(labels, outputs)
+    for targets in (labels, labels * 0.9 + 0.025 * labels.any(axis=1, keepdims=True)):
+        recall = RecallOfLargestShare()
+        recall.update_state(targets, outputs)
+        assert float(recall.result()) == pytest.approx(float(expected.result()))
 
 
 def small_model(schedule: Schedule) -> keras.Model:
