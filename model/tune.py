@@ -5,7 +5,7 @@ import argparse
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
-from model.training.options import add_settings, settings_given
+from model.training.options import add_settings, recipe_given, settings_named
 from model.training.run_folder import RECIPE
 from model.tuning.study import PICTURE, SEARCH, TRIALS, tune
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--search", metavar="RANGES.toml",
         help="settings with their ranges: [low, high], {low = ..., high = ..., log = true} or {choices = [...]} "
-        f"(those of the network, which stand in {SEARCH} then)",
+        f"(those of the network that are not given, which stand in {SEARCH} then); they stand before --config",
     )  # fmt: skip
     result.add_argument(
         "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
@@ -43,10 +43,11 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         options.features,
         options.output,
         options.trials,
-        settings_given(options),
+        settings_named(options),
         options.search,
         options.keep_in_memory,
         options.noise,
+        recipe_given(options),
     )
     for name, share in sorted(figures["importances"].items(), key=lambda item: -item[1]):
         LOG.info("%-20s made %3.0f %% of the difference, best %s", name, 100 * share, figures["best"][name])

@@ -49,7 +49,7 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
             is_list = kind not in (int, float, str)
             group.add_argument(
                 option(one.name), type=_reader(kind), default=argparse.SUPPRESS, choices=choices, help=text,
-                metavar=None if choices else "LIST" if is_list else one.name.rpartition("_")[2].upper(),
+                metavar=None if choices else "N" if kind is int else "LIST" if is_list else _last_word(one.name),
             )  # fmt: skip
 
 
@@ -59,12 +59,26 @@ def settings_given(options: argparse.Namespace) -> Given:
     Raises:
         UsageError: a list names nothing, or the recipe file cannot be used.
     """
+    return {**recipe_given(options), **settings_named(options)}
+
+
+def recipe_given(options: argparse.Namespace) -> Given:
+    """Returns the settings of `--config`, by their names; raises `UsageError` where the file cannot be used."""
+    return read_recipe(options.config) if options.config else {}
+
+
+def settings_named(options: argparse.Namespace) -> Given:
+    """Returns the settings that stand on the command line; raises `UsageError` where a list names nothing."""
     given = {name: value for name, value in vars(options).items() if name in SETTING_NAMES}
     for name in ("train_on", "validate_on", "test_on"):
         if name in given:
             is_none = name == "validate_on" and given[name] == (_NONE,)
             given[name] = () if is_none else parse_partitions(",".join(given[name]))
-    return {**(read_recipe(options.config) if options.config else {}), **given}
+    return given
+
+
+def _last_word(name: str) -> str:
+    return name.rpartition("_")[2].upper()
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:

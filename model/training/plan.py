@@ -32,6 +32,22 @@ class Plan:
             LOG.info("training without %s: %s", ", ".join(names), reason)
 
 
+# Settings that only say more of what others switch on, and those.
+_NEEDS = {
+    "left_out": ("splits",),
+    "split_seed": ("splits",),
+    "unknown_share": ("classes", "unknown"),
+    "time_mask_seconds": ("time_masks",),
+    "frequency_mask_share": ("frequency_masks",),
+    "noise_snr_db": ("noise_probability",),
+}
+
+
+def uses_noise(settings: Settings) -> bool:
+    """Returns whether a training takes recordings of background noise."""
+    return bool(settings.augmentation.noise_probability or settings.labels.silence_share)
+
+
 def plan_training(features: str, manifest: Manifest, given: Given, noise: str | None = None) -> Plan:
     """Returns what a new training is to be.
 
@@ -61,8 +77,17 @@ def plan_training(features: str, manifest: Manifest, given: Given, noise: str | 
         if name in given:
             raise UsageError(f"{option(name)} {shown(given[name])} cannot be done: {reason}; leave it out")
     settings = settings.with_given(dict.fromkeys(left_out, 0))
-    is_used = settings.augmentation.noise_probability or settings.labels.silence_share
-    if noise and not is_used:
+    _check_used(settings, given)
+    if noise and not uses_noise(settings):
         raise UsageError(f"--noise {noise} would not be used: give --noise-probability too, the share of clips that "
                          "get noise, or --silence-share")  # fmt: skip
-    return Plan(settings, folder if is_used else None, left_out)
+    return Plan(settings, folder if uses_noise(settings) else None, left_out)
+
+
+def _check_used(settings: Settings, given: Given) -> None:
+    """Raises `UsageError` for what is given and would do nothing; not where what switches it on is given as off."""
+    chosen = settings.flat()
+    for name, switches in _NEEDS.items():
+        if name in given and not any(switch in given or chosen[switch] for switch in switches):
+            raise UsageError(f"{option(name)} {shown(chosen[name])} would not be used: give "
+                             f"{' or '.join(map(option, switches))} too, or leave it out")  # fmt: skip

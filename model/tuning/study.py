@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import RunError, UsageError
+from features.frontend.spec import FeatureSpec
 from features.io.atomic import write_file
 from features.io.csv_text import csv_lines
 from features.runtime.log import LOG
 from features.store.locks import CLAIM, claim
 from features.store.manifest import load_manifest
-from model.training.plan import Plan, plan_training
+from model.training.plan import Plan, plan_training, uses_noise
 from model.training.recipes import choose_settings
 from model.training.run_folder import RECIPE, DivergedError
-from model.training.settings import Given, is_whole, option
+from model.training.settings import Given, Settings, is_whole, option
 from model.training.trainer import train
 from model.tuning.ranges import Choices, Range, Ranges, default_ranges, ranges_toml, read_ranges
 
@@ -41,6 +42,7 @@ def tune(
     search: str | None = None,
     keep_in_memory: str = "auto",
     noise: str | None = None,
+    recipe: Given | None = None,
 ) -> dict[str, Any]:
     """Searches for settings, and leaves the best as a recipe.
 
@@ -56,6 +58,7 @@ def tune(
         search: a file of ranges, see `model.tuning.ranges`; None for those of the network.
         keep_in_memory: `on`, `off`, or `auto` for where the set fits.
         noise: folder of recordings of background noise; None for that of the source.
+        recipe: settings of a recipe file, before which those that are given and those that are searched stand.
 
     Returns:
         The figures of the study.
@@ -71,9 +74,20 @@ def tune(
         raise UsageError(f"--trials is at least 1, not {trials}")
     started = time.monotonic()
     folder, manifest = Path(output), load_manifest(features)
-    settings = choose_settings(manifest.spec.shape, given)
-    ranges = read_ranges(search) if search else default_ranges(settings.network)
-    _check(lambda value: plan_training(features, manifest, {**given, **value}, noise), given, ranges)
+    settings = choose_settings(manifest.spec.shape, {**(recipe or {}), **given})
+    ranges = read_ranges(search) if search else _ranges_here(settings, manifest.spec, given)
+    for name in ranges:
+        if name in given:
+            raise UsageError(f"{option(name)} is either given or searched, not both; leave it out of one")
+    given = {name: value for name, value in {**(recipe or {}), **given}.items() if name not in ranges}
+
+    def noise_for(values: Given) -> str | None:
+        # A trial that draws no noise does not take the folder, which a training that would not use it refuses.
+        is_drawn = {"noise_probability", "silence_share"} & ranges.keys()
+        chosen = choose_settings(manifest.spec.shape, {**given, **values})
+        return noise if uses_noise(chosen) or not is_drawn else None
+
+    _check(lambda value: plan_training(features, manifest, {**given, **value}, noise_for(value)), ranges)
     named = {"noise": os.path.abspath(noise)} if noise else {}
     shared = {**given, **named}
     request = {"settings": shared, "search": ranges_toml(ranges), "clips": manifest.clips_file}
@@ -93,7 +107,7 @@ def tune(
             pruner = _Pruner(trial, choose_settings(manifest.spec.shape, {**given, **values}).schedule.epochs)
             try:
                 chosen, resume = {**given, **values}, run.exists()
-                figures = train(features, str(run), chosen, keep_in_memory, resume, noise, pruner)
+                figures = train(features, str(run), chosen, keep_in_memory, resume, noise_for(values), pruner)
             except DivergedError as error:
                 LOG.warning("warning: %s: %s", run.name, error)
                 _end(study, trial, None)
@@ -128,11 +142,22 @@ class _Pruner:
             raise StoppedEarly
 
 
-def _check(plan: Callable[[Given], Plan], given: Given, ranges: Ranges) -> None:
+def _ranges_here(settings: Settings, spec: FeatureSpec, given: Given) -> Ranges:
+    """Returns what is searched by default of what is not given and can be with these features."""
+    from model.training.augment import impossible  # which loads the front end
+
+    ranges = {name: one for name, one in default_ranges(settings.network).items() if name not in given}
+    cannot_be = impossible(settings.with_given({name: one.ends[1] for name, one in ranges.items()}), spec, True)
+    ranges = {name: one for name, one in ranges.items() if name not in cannot_be}
+    if not ranges:
+        raise UsageError("nothing is left to search, as all that is searched by default is given; name other settings "
+                         "with --search")  # fmt: skip
+    return ranges
+
+
+def _check(plan: Callable[[Given], Plan], ranges: Ranges) -> None:
     """Raises `UsageError` for settings with which no trial could train."""
     for name, one in ranges.items():
-        if name in given:
-            raise UsageError(f"{option(name)} is either given or searched, not both; leave it out of one")
         for value in one.ends:
             if plan({name: value}).settings.rows.validate_on == ():
                 raise UsageError("a search takes clips to validate on, not --validate-on none")

@@ -55,5 +55,15 @@ def test_what_is_asked_for_and_cannot_be_is_refused(feature_set, with_noise, tmp
         plan(feature_set, {"time_shift_seconds": 2})
     with pytest.raises(UsageError, match=r"--noise .*_background_noise_ would not be used: give --noise-probability"):
         plan(feature_set, {}, noise=str(with_noise[1]))
+    for name, value, switches in (
+        ("left_out", 2, "--splits"),
+        ("unknown_share", 0.2, "--classes or --unknown"),
+        ("time_mask_seconds", 0.1, "--time-masks"),
+        ("noise_snr_db", (0, 10), "--noise-probability"),
+    ):
+        with pytest.raises(UsageError, match=rf"--{name.replace('_', '-')} .* would not be used: give {switches} too"):
+            plan(feature_set, {name: value})
+    # A recipe file says that they are off.
+    assert plan(feature_set, {"time_mask_seconds": 0.1, "time_masks": 0}).left_out == {}
     with pytest.raises(UsageError, match="there is no folder"):
         plan(with_noise[0], {"noise_probability": 0.3}, noise=str(tmp_path / "nothing"))

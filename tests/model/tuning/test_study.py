@@ -16,7 +16,7 @@ from model.training.run_folder import read_config
 from model.tuning import study as module
 from model.tuning.study import tune
 from tests.conftest import call
-from tests.signals import write_words
+from tests.signals import noise, write_wav, write_words
 
 SEARCH = "learning_rate = {low = 1e-4, high = 1e-1, log = true}\nbatch_size = {choices = [4, 8]}\n"
 GIVEN = {"network": "mlp", "epochs": 2, "patience": 0}
@@ -101,12 +101,38 @@ def test_what_is_asked_for_otherwise_is_refused(searched, small_set, ranges, tmp
             "--batch-size is either given or searched",
         ),
         ((str(tmp_path / "new"), 3, {**GIVEN, "validate_on": ()}, ranges), "takes clips to validate on"),
-        ((str(tmp_path / "new"), 3, GIVEN, str(adam)), "adam has none"),
+        ((str(tmp_path / "new"), 3, GIVEN, str(adam)), "with --optimizer adam give --weight-decay 0"),
         ((str(tmp_path), 3, GIVEN, ranges), "not the folder of a search"),
     ):
         with pytest.raises(UsageError, match=message):
             tune(str(small_set), *arguments)
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_given_is_not_searched_by_default_and_what_is_searched_replaces_a_recipe(small_set, ranges, tmp_path):
+    with pytest.raises(UsageError, match="nothing is left to search"):
+        tune(str(small_set), str(tmp_path / "all"), 1, {**GIVEN, "batch_size": 4, "learning_rate": 0.1})
+    (tmp_path / "recipe.toml").write_text("network = 'mlp'\n[schedule]\nepochs = 1\npatience = 0\nbatch_size = 64\n")
+    folder = tmp_path / "study"
+    assert call("model.tune", "--features", small_set, "--output", folder, "--trials", 1, "--search", ranges,
+                "--config", tmp_path / "recipe.toml") == 0  # fmt: skip
+    recipe = read_recipe(str(folder / "recipe.toml"))
+    assert recipe["epochs"] == 1
+    assert recipe["batch_size"] in (4, 8)
+
+
+def test_a_trial_that_draws_no_noise_takes_no_folder_of_it(small_set, tmp_path):
+    write_wav(tmp_path / "noises" / "hum.wav", noise(80_000))
+    (tmp_path / "search.toml").write_text("silence_share = {choices = [0.0, 0.5]}\n")
+    folder, given = tmp_path / "study", {**GIVEN, "epochs": 1}
+    figures = tune(str(small_set), str(folder), 3, given, str(tmp_path / "search.toml"),
+                   noise=str(tmp_path / "noises"))  # fmt: skip
+    with open(folder / "trials.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert figures["trials"] == 3
+    assert {row["silence_share"] for row in rows} == {"0.0", "0.5"}
+    for row in rows:
+        assert (folder / row["run"] / "noise.parquet").exists() == (row["silence_share"] == "0.5")
 
 
 def test_a_trial_that_others_beat_is_stopped(small_set, ranges, tmp_path):
