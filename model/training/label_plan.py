@@ -22,6 +22,7 @@ NOT_NAMED = (UNKNOWN, SILENCE)
 """Classes that name nothing: a window of theirs is none of what the network is asked for."""
 
 NO_CLASS = -1
+"""Class id of a row whose label is not among the classes."""
 _SHOWN_LABELS = 12
 
 

@@ -4,11 +4,12 @@ import json
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from features.errors import UsageError
 from features.io.atomic import write_file
 from model.networks.registry import NETWORKS, Shape
-from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings
+from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings, check_value
 
 _AUGMENTED: Given = {
     "epochs": 30,
@@ -88,7 +89,11 @@ def read_recipe(path: str) -> Given:
                 raise UsageError(f"{path}: no setting {name!r} at {place}; there are {known}")
             given[name] = value
     try:
-        Settings(network=given.get("network", "mlp")).with_given(given)
+        # Each by itself: which of them contradict each other is known when those of the network's recipe join them.
+        Settings(**{name: value for name, value in given.items() if SETTING_NAMES[name] is None})
+        for name, value in given.items():
+            if SETTING_NAMES[name]:
+                check_value(name, value)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     return given
@@ -96,9 +101,13 @@ def read_recipe(path: str) -> Given:
 
 def write_recipe(path: Path, settings: Settings) -> None:
     """Writes the network and all its settings but rows and seed as a TOML file that `read_recipe` reads."""
-    lines = ["# A recipe of soundmill: train --config takes it.", f"network = {json.dumps(settings.network)}"]
+    lines = ["# A recipe of soundmill: train --config takes it.", f"network = {_toml(settings.network)}"]
     for section in _RECIPE_SECTIONS:
         lines += ["", f"[{section}]"]
-        # JSON's numbers, texts and lists are TOML's.
-        lines += [f"{name} = {json.dumps(value)}" for name, value in asdict(getattr(settings, section)).items()]
+        lines += [f"{name} = {_toml(value)}" for name, value in asdict(getattr(settings, section)).items()]
     write_file(path, "\n".join(lines) + "\n")
+
+
+def _toml(value: Any) -> str:
+    # JSON's numbers, texts and lists are TOML's, but for its escapes of what is beyond 16 bits.
+    return json.dumps(value, ensure_ascii=False)

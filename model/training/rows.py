@@ -20,14 +20,13 @@ from features.errors import SoundmillError
 from features.store.manifest import Manifest
 from features.store.shards import Shard, ShardRows, read_shard, rows_per_shard
 from model.training.holdout import Selection, clips_of, is_selected
-from model.training.label_plan import LabelPlan
+from model.training.label_plan import NO_CLASS, LabelPlan
 from model.training.sampling import Sampler, Visit
 from model.training.silence import SilenceRows
 
 _READER_THREADS = 2
 _BUFFER_SHARDS = 4
 _SILENCE_ROWS = 1024
-UNKNOWN_CLASS = -1
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
@@ -40,13 +39,13 @@ class Rows:
         folder: the feature set.
         manifest: its state.
         partitions: which rows.
-        classes: in the order of their ids; a label that counts as none of them is `UNKNOWN_CLASS`.
+        classes: in the order of their ids; a label that counts as none of them is `NO_CLASS`.
         plan: what labels count as.
         in_memory: whether shards are kept in memory once they were read.
         selection: numbers of the rows of each shard that count, by its name; None for all rows.
         silence: windows of `_silence_` that come with them where there is no sampler.
         sampler: draws the rows of each epoch where there is a seed; None for each row once.
-        one_hot: whether batches have a row of zeros and a one for a class id; only zeros for `UNKNOWN_CLASS`.
+        one_hot: whether batches have a row of zeros and a one for a class id; only zeros for `NO_CLASS`.
         failure: the error that ended a data set of these rows, None while there was none.
     """
 
@@ -146,7 +145,7 @@ class Rows:
     def class_ids(self, rows: ShardRows) -> NDArray[np.int32]:
         """Returns the class id of each row of a shard."""
         ids = {label: number for number, label in enumerate(self.classes)}
-        return np.array([ids.get(name, UNKNOWN_CLASS) for name in self.class_names(rows)], dtype=np.int32)
+        return np.array([ids.get(name, NO_CLASS) for name in self.class_names(rows)], dtype=np.int32)
 
 
 @dataclass(frozen=True)

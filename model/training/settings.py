@@ -34,7 +34,7 @@ class Section:
 
     def __post_init__(self) -> None:
         """Brings numbers and lists to the declared types and checks them."""
-        for one, kind in zip(fields(self), _kinds(type(self)), strict=True):
+        for one, kind in fields_with_kinds(type(self)):
             if one.metadata:
                 object.__setattr__(self, one.name, _checked(one, kind, getattr(self, one.name)))
 
@@ -91,15 +91,12 @@ class Schedule(Section):
 
     epochs: int = setting(10, "at most so many", least=1)
     batch_size: int = setting(64, "clips a step", least=1)
-    patience: int = setting(
-        2, "stop after so many epochs without a smaller validation loss; 0 never stops early", least=0
-    )
+    patience: int = setting(2, "stop after so many epochs without a smaller validation loss; 0 never does", least=0)
     optimizer: str = setting("adam", "sgd has Nesterov momentum of .9", choices=("adam", "adamw", "sgd"))
     learning_rate: float = setting(1e-3, "of the optimizer, at its highest", above=0.0)
     schedule: str = setting(
-        "constant", "of the learning rate; cosine falls to 0 at the last epoch",
-        choices=("constant", "cosine"),
-    )  # fmt: skip
+        "constant", "of the learning rate; cosine falls to 0 at the last epoch", choices=("constant", "cosine")
+    )
     warmup_epochs: float = setting(0.0, "epochs in which the learning rate rises from 0", least=0.0)
     weight_decay: float = setting(0.0, "decoupled, of adamw and sgd; biases and normalisation do not decay", least=0.0)
     label_smoothing: float = setting(0.0, "share of a label that is spread over all classes", least=0.0, below=1.0)
@@ -112,16 +109,16 @@ class Schedule(Section):
         "training at most; 0 for none", least=0.0, below=1.0,
     )  # fmt: skip
     precision: str = setting(
-        "float32",
-        "of the computation; mixed_bfloat16 where the processor has it",
+        "float32", "of the computation; mixed_bfloat16 where the processor has it",
         choices=("float32", "mixed_bfloat16"),
-    )
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Checks the settings, and refuses one that would do nothing."""
         super().__post_init__()
         if self.weight_decay and self.optimizer == "adam":
-            raise UsageError(f"--weight-decay is of adamw and sgd, adam has none, not {self.weight_decay:g}")
+            raise UsageError(f"--weight-decay {self.weight_decay:g} is of adamw and sgd; with --optimizer adam give "
+                             "--weight-decay 0")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -170,7 +167,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for a network that does not exist and for a seed that no generator takes."""
-        network(self.network)
+        network(str(self.network))  # a recipe file may hold anything
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
             raise UsageError(f"--seed is a whole number from 0 to below 2^32, not {self.seed}")
 
@@ -237,25 +234,29 @@ def option(name: str) -> str:
 def shown(value: Any) -> str:
     """Returns the value of a setting as it is given on the command line."""
     if isinstance(value, tuple):
-        return ",".join(f"{one:g}" if isinstance(one, float) else one for one in value) or "none"
+        return ",".join(one if isinstance(one, str) else f"{one:g}" for one in value) or "none"
     return "its default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def is_whole(name: str) -> bool:
-    """Returns whether a setting is a whole number."""
-    section = SETTING_NAMES[name]
-    kinds = {one.name: kind for one, kind in fields_with_kinds(SECTIONS[section])} if section else {}
-    return kinds.get(name) is int
+    """Returns whether a setting of a section is a whole number."""
+    return _declared(name)[1] is int
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raises `UsageError` where a setting of a section takes no such value, whatever the other settings are."""
+    _checked(*_declared(name), value)
 
 
 def fields_with_kinds(section: type[Section]) -> Iterator[tuple[Field[Any], Any]]:
     """Yields the fields of a section with their declared types."""
-    yield from zip(fields(section), _kinds(section), strict=True)
-
-
-def _kinds(section: type[Section]) -> list[Any]:
     hints = typing.get_type_hints(section)
-    return [hints[one.name] for one in fields(section)]
+    yield from ((one, hints[one.name]) for one in fields(section))
+
+
+def _declared(name: str) -> tuple[Field[Any], Any]:
+    section = SECTIONS[SETTING_NAMES[name] or ""]
+    return next(pair for pair in fields_with_kinds(section) if pair[0].name == name)
 
 
 def _checked(one: Field[Any], kind: Any, value: Any) -> Any:

@@ -12,7 +12,7 @@ FRAMES = (98, 40)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_recipe_comes_back_from_its_file(tmp_path, name):
     path = tmp_path / "recipe.toml"
-    settings = recipe(name).with_given({"classes": ("ja", '"nein"', "ä\\b"), "noise_snr_db": (-5, 12.5)})
+    settings = recipe(name).with_given({"classes": ("ja", '"nein"', "ä\\b", "🐦"), "noise_snr_db": (-5, 12.5)})
     write_recipe(path, settings)
     assert choose_settings(FRAMES, read_recipe(str(path))) == settings
     # The rows and the seed are a training's own.
@@ -26,6 +26,15 @@ def test_what_is_given_stands_before_the_file_and_that_before_the_network(tmp_pa
     settings = choose_settings(FRAMES, settings_given(options))
     assert (settings.network, settings.seed) == ("raw-cnn", 3)
     assert (settings.schedule.epochs, settings.schedule.batch_size, settings.schedule.patience) == (9, 8, 2)
+
+
+def test_a_part_of_a_recipe_joins_that_of_the_network(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("[schedule]\nweight_decay = 0.02\n")
+    settings = choose_settings(FRAMES, read_recipe(str(path)))
+    assert (settings.schedule.optimizer, settings.schedule.weight_decay) == ("adamw", 0.02)
+    with pytest.raises(UsageError, match="with --optimizer adam give --weight-decay 0"):
+        choose_settings(FRAMES, {**read_recipe(str(path)), "network": "tutorial-cnn"})
 
 
 def test_features_without_frames_have_a_network_of_their_own():
@@ -42,6 +51,8 @@ def test_features_without_frames_have_a_network_of_their_own():
         ("schedule = 3", r"schedule is a table of settings, \[schedule\]"),
         ("[schedule]\nepochs = 'many'", "--epochs is a whole number, not 'many'"),
         ("network = 'nothing'", "no network 'nothing'"),
+        ("network = 5", "no network '5'"),
+        ("seed = 'five'", "--seed is a whole number"),
         ("network = ", "is not TOML"),
         (None, "cannot read the recipe"),
     ],

@@ -7,7 +7,8 @@ import pytest
 from features.errors import RunError
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
-from model.training.rows import UNKNOWN_CLASS, Rows, batches, epoch_order, steps
+from model.training.label_plan import NO_CLASS
+from model.training.rows import Rows, batches, epoch_order, steps
 from tests.model.conftest import make_small_shards
 
 FORMATS = ("tfrecord", "parquet")
@@ -113,8 +114,8 @@ def test_labels_that_are_no_class_get_the_unknown_id(small_shards, in_manifest_o
     rows = open_rows(small_shards["tfrecord"], classes=["middle", "high"])
     ids = in_one(batches(rows, 8))[1]
     known = {"middle": 0, "high": 1}
-    assert ids.tolist() == [known.get(label, UNKNOWN_CLASS) for label in in_manifest_order[1]]
-    assert UNKNOWN_CLASS in ids
+    assert ids.tolist() == [known.get(label, NO_CLASS) for label in in_manifest_order[1]]
+    assert NO_CLASS in ids
 
 
 @dataclass

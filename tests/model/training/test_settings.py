@@ -79,7 +79,7 @@ def test_the_learning_rate_alone_decides_whether_more_epochs_are_the_same_traini
         ({"noise_snr_db": "loud"}, "--noise-snr-db is a list of numbers"),
         ({"train_on": "training"}, "--train-on is a list of texts"),
         ({"colour": 1}, "no setting 'colour'; there are network, seed, train_on"),
-        ({"weight_decay": 0.1}, "--weight-decay is of adamw and sgd"),
+        ({"weight_decay": 0.1}, "--weight-decay 0.1 is of adamw and sgd; with --optimizer adam"),
     ],
 )
 def test_what_no_training_has_is_refused(change, message):
