@@ -7,7 +7,7 @@ from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from model.evaluation.cross_validation import FIGURES, Fold, cross_validate, partition_folds, split_folds
-from model.training.options import add_settings, recipe_given, settings_given
+from model.training.options import add_inputs, add_settings, recipe_given, settings_given
 from model.training.settings import option
 
 EXAMPLES = (
@@ -22,7 +22,7 @@ _CHOSEN = ("train_on", "test_on", "splits", "split_seed", "left_out")
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser("Trains and tests a network on every fold of a feature set.", *EXAMPLES)
-    result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
+    add_inputs(result)
     result.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the runs; one that was interrupted goes on",
     )  # fmt: skip
@@ -34,14 +34,6 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument("--split-seed", type=int, metavar="SEED", help="of the division by --splits (0)")
     result.add_argument("--partitions", metavar="LIST", help="whose clips --splits divides, by commas (all)")
-    result.add_argument(
-        "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
-        help="whether the features stay in memory between epochs; auto: where they fit (%(default)s)",
-    )  # fmt: skip
-    result.add_argument(
-        "--noise", metavar="DIR",
-        help="recordings of background noise, in any folders below this one (_background_noise_ of the source)",
-    )  # fmt: skip
     add_settings(result, without=_CHOSEN)
     return result
 

@@ -5,7 +5,7 @@ import argparse
 from features.errors import UsageError
 from features.runtime import command
 from features.runtime.invocation import command_line
-from model.training.options import add_settings, settings_given
+from model.training.options import add_inputs, add_settings, settings_given
 from model.training.trainer import train
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --seed 0"
@@ -15,16 +15,12 @@ PREVIEW_EXAMPLE = "python -m model.train --features FEATURES --preview augmentat
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command. Settings that are not given are absent: a resumed run has its own."""
     result = command.parser("Trains a network on a feature set and leaves a run folder.", EXAMPLE, PREVIEW_EXAMPLE)
-    result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
+    add_inputs(result)
     place = result.add_mutually_exclusive_group(required=True)
     place.add_argument("--output", metavar="RUN", help="new folder for the run")
     place.add_argument(
         "--preview", metavar="PICTURE.png",
         help="draw clips before and after the augmentation that a training would have, and train nothing",
-    )  # fmt: skip
-    result.add_argument(
-        "--noise", metavar="DIR",
-        help="recordings of background noise, in any folders below this one (_background_noise_ of the source)",
     )  # fmt: skip
     result.add_argument(
         "--init", metavar="RUN",
@@ -34,10 +30,6 @@ def parser() -> argparse.ArgumentParser:
         "--resume", action="store_true",
         help="continue a run that was interrupted, with its settings; --epochs may be larger than it was where the "
         "learning rate is constant",
-    )  # fmt: skip
-    result.add_argument(
-        "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
-        help="whether the features stay in memory between epochs; auto: where they fit (%(default)s)",
     )  # fmt: skip
     add_settings(result)
     return result

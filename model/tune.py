@@ -5,7 +5,7 @@ import argparse
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
-from model.training.options import add_settings, recipe_given, settings_named
+from model.training.options import add_inputs, add_settings, recipe_given, settings_named
 from model.training.run_folder import RECIPE
 from model.tuning.study import PICTURE, SEARCH, TRIALS, tune
 
@@ -15,7 +15,7 @@ EXAMPLE = "python -m model.tune --features FEATURES --output DIR --trials 30 --s
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser("Searches for the settings of a network that win on the validation clips.", EXAMPLE)
-    result.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
+    add_inputs(result)
     result.add_argument(
         "--output", required=True, metavar="DIR", help="folder for the study and its runs; one that is there goes on"
     )
@@ -24,14 +24,6 @@ def parser() -> argparse.ArgumentParser:
         "--search", metavar="RANGES.toml",
         help="settings with their ranges: [low, high], {low = ..., high = ..., log = true} or {choices = [...]} "
         f"(those of the network that are not given, which stand in {SEARCH} then); they stand before --config",
-    )  # fmt: skip
-    result.add_argument(
-        "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
-        help="whether the features stay in memory between epochs; auto: where they fit (%(default)s)",
-    )  # fmt: skip
-    result.add_argument(
-        "--noise", metavar="DIR",
-        help="recordings of background noise, in any folders below this one (_background_noise_ of the source)",
     )  # fmt: skip
     add_settings(result)
     return result

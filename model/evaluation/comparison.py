@@ -105,10 +105,11 @@ def _shared_clips(tested: Sequence[_Tested], sets: Sequence[str]) -> list[_Clip]
     if not shared:
         raise UsageError(f"runs are compared on the same clips, but {' and '.join(dict.fromkeys(sets))} have none in "
                          "common by path and start; featurize the same source, by the same paths")  # fmt: skip
-    for folder, one in dict(zip(sets, tested, strict=True)).items():
+    for one in tested:
         left_out = len(one.places) - len(shared)
         if left_out:
-            LOG.warning("warning: %d clips of %s are left out, since another set lacks them", left_out, folder)
+            LOG.warning("warning: %d clips of %s are left out, since another run is not tested on them", left_out,
+                        one.run)  # fmt: skip
     return shared
 
 

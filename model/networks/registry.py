@@ -39,7 +39,7 @@ class Network:
 
 _ALL = (
     *(
-        Network(f"bc-resnet-{width}", f"BC-ResNet of width {width}, {parameters} parameters", returns_logits=True)
+        Network(f"bc-resnet-{width}", f"BC-ResNet, {parameters} parameters", returns_logits=True)
         for width, parameters in (
             ("1", "9,000"),
             ("1.5", "17,000"),

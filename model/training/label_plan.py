@@ -93,7 +93,7 @@ class LabelPlan:
 
     def silence(self, kept: int) -> int:
         """Returns how many windows of `_silence_` are used, by the clips of kept labels."""
-        return max(1, round(self.settings.silence_share * kept)) if self.settings.silence_share else 0
+        return max(1, round(self.settings.silence_share * kept)) if self.settings.silence_share and kept else 0
 
 
 @dataclass(frozen=True)

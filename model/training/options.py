@@ -1,4 +1,4 @@
-"""The options of commands that train: one for each setting."""
+"""The options of commands that train: what they take, and one for each setting."""
 
 import argparse
 from collections.abc import Callable, Collection
@@ -10,6 +10,19 @@ from model.training.recipes import default_network, read_recipe, recipe
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, fields_with_kinds, option, shown
 
 _NONE = "none"
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for what a training takes beside its settings."""
+    parser.add_argument("--features", required=True, metavar="FEATURES", help="folder made by pipelines.featurize")
+    parser.add_argument(
+        "--noise", metavar="DIR",
+        help="recordings of background noise, in any folders below this one (_background_noise_ of the source)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep-in-memory", choices=("auto", "on", "off"), default="auto",
+        help="whether the features stay in memory between epochs; auto: where they fit (%(default)s)",
+    )  # fmt: skip
 
 
 def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
@@ -44,7 +57,7 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
             if one.name in without:
                 continue
             text, choices = one.metadata["help"], one.metadata.get("choices")
-            if values[one.name] is not None:  # else the text says what it is by default
+            if values[one.name] not in (None, ()):  # else the text says what it is by default
                 text += f" ({shown(values[one.name])})"
             is_list = kind not in (int, float, str)
             group.add_argument(

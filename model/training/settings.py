@@ -48,7 +48,7 @@ class RowSettings(Section):
         None, "partitions that the best weights are chosen by, by commas, or none to keep the last weights "
         "(validation; where that is empty, a tenth of the training groups)",
     )  # fmt: skip
-    test_on: tuple[str, ...] = setting((), "partitions to test on before and after; model.evaluate reports more")
+    test_on: tuple[str, ...] = setting((), "partitions to test on before and after (none); model.evaluate says more")
     splits: int = setting(0, "divide the clips of --train-on by group into so many splits, and leave one out", least=0)
     split_seed: int = setting(0, "of the division into splits", least=0)
     left_out: int = setting(1, "number of the split that is left out, from 1", least=1)
@@ -66,10 +66,10 @@ class LabelSettings(Section):
     """Which labels are classes of their own, the share of what is none of them, and how sure a label is to be."""
 
     classes: tuple[str, ...] = setting(
-        (), "labels to tell apart, by commas; all others become _unknown_, or with --unknown are not used (all)"
+        (), "labels to tell apart, by commas (all); all others become _unknown_, or with --unknown are not used"
     )
     unknown: tuple[str, ...] = setting(
-        (), "labels that become _unknown_, by commas; all others, or those of --classes, are told apart"
+        (), "labels that become _unknown_, by commas (none); all others, or those of --classes, are told apart"
     )
     unknown_share: float = setting(
         0.1, "clips of _unknown_ as a share of those of the labels that are told apart, drawn anew each epoch",

@@ -75,7 +75,7 @@ def test_shares_are_of_the_clips_of_kept_labels():
     assert one.share(100, 7) == 7  # at most all there are
     assert one.share(100, 0) == 0
     assert one.share(0, 5) == 5  # of a set without kept labels, all
-    assert [one.silence(kept) for kept in (100, 1)] == [25, 1]
+    assert [one.silence(kept) for kept in (100, 1, 0)] == [25, 1, 0]
     assert plan(classes=("yes",)).silence(100) == 0
     assert plan(silence_share=1.0).share(10, 500) == 500  # clips that the set itself calls unknown are not drawn
 
