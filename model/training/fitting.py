@@ -26,6 +26,7 @@ from model.training.division import divide
 from model.training.history import Recorder, Row, Watch, Watcher, best_epoch, should_stop, write_history
 from model.training.initial import InitialRun
 from model.training.labelled_set import LabelledSet
+from model.training.memory import MemoryKeeper
 from model.training.noise import Noise
 from model.training.optimization import AverageInTests, compile_model
 from model.training.partitions import validation_partitions
@@ -181,6 +182,7 @@ class Training:
                     epochs=schedule.epochs,
                     callbacks=[
                         keras.callbacks.TensorBoard(run / "logs", write_graph=False),
+                        MemoryKeeper(),
                         AverageInTests(),
                         recorder,
                         Keeper(run, recorder, schedule.patience),
