@@ -64,8 +64,8 @@ _AUGMENTED: Ranges = {
     "time_masks": Range(0, 3),
     "frequency_masks": Range(0, 3),
 }
-# The seed and the rows make another training, not a better one.
-_NOT_SEARCHED = ("seed", *(one.name for one in fields(SECTIONS["rows"])))
+# They change what is validated on, or by what chance, and so what an accuracy says: no trial is better for them.
+_NOT_SEARCHED = ("seed", *(one.name for section in ("rows", "labels") for one in fields(SECTIONS[section])))
 
 
 def default_ranges(network: str) -> Ranges:

@@ -83,9 +83,8 @@ def tune(
 
     def noise_for(values: Given) -> str | None:
         # A trial that draws no noise does not take the folder, which a training that would not use it refuses.
-        is_drawn = {"noise_probability", "silence_share"} & ranges.keys()
         chosen = choose_settings(manifest.spec.shape, {**given, **values})
-        return noise if uses_noise(chosen) or not is_drawn else None
+        return noise if uses_noise(chosen) or "noise_probability" not in ranges else None
 
     _check(lambda value: plan_training(features, manifest, {**given, **value}, noise_for(value)), ranges)
     named = {"noise": os.path.abspath(noise)} if noise else {}

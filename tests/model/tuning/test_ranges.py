@@ -50,6 +50,7 @@ def test_what_is_searched_by_default_is_possible(ranges, network):
         ("learning_rates = [1, 2]", "'learning_rates' is not a setting that is searched; there are network, "),
         ("seed = [1, 2]", "'seed' is not a setting that is searched"),
         ("train_on = ['training', 'testing']", "'train_on' is not a setting that is searched"),
+        ("silence_share = [0, 1]", "'silence_share' is not a setting that is searched"),
         ("epochs = 3", "epochs is \\[low, high\\]"),
         ("epochs = [1, 2, 3]", "epochs is \\[low, high\\]"),
         ("epochs = {choices = []}", "epochs is \\[low, high\\]"),

@@ -121,18 +121,14 @@ def test_what_is_given_is_not_searched_by_default_and_what_is_searched_replaces_
     assert recipe["batch_size"] in (4, 8)
 
 
-def test_a_trial_that_draws_no_noise_takes_no_folder_of_it(small_set, tmp_path):
-    write_wav(tmp_path / "noises" / "hum.wav", noise(80_000))
-    (tmp_path / "search.toml").write_text("silence_share = {choices = [0.0, 0.5]}\n")
-    folder, given = tmp_path / "study", {**GIVEN, "epochs": 1}
-    figures = tune(str(small_set), str(folder), 3, given, str(tmp_path / "search.toml"),
-                   noise=str(tmp_path / "noises"))  # fmt: skip
-    with open(folder / "trials.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert figures["trials"] == 3
-    assert {row["silence_share"] for row in rows} == {"0.0", "0.5"}
-    for row in rows:
-        assert (folder / row["run"] / "noise.parquet").exists() == (row["silence_share"] == "0.5")
+def test_a_trial_that_draws_no_noise_takes_no_folder_of_it(feature_set, tmp_path):
+    write_wav(tmp_path / "noises" / "hum.wav", noise(40_000))
+    search, folder = tmp_path / "search.toml", tmp_path / "study"
+    search.write_text("noise_probability = {choices = [0.5, 0.0]}\n")
+    given = {**GIVEN, "epochs": 1, "batch_size": 64}
+    figures = tune(str(feature_set), str(folder), 1, given, str(search), noise=str(tmp_path / "noises"))
+    assert figures["best"] == {"noise_probability": 0.0}
+    assert not (folder / "trial-0000" / "noise.parquet").exists()
 
 
 def test_a_trial_that_others_beat_is_stopped(small_set, ranges, tmp_path):
