@@ -32,8 +32,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "log_scale": "natural",
         "log_offset": 1e-3,
     },
-    # 30 ms windows every 10 ms, 40 Slaney bands: (98, 40). Fewer numbers than `log-mel`, on which the network `residual`
-    # is as accurate.
+    # 30 ms windows every 10 ms, 40 Slaney bands: (98, 40). Fewer numbers than `log-mel`, and `residual` is as accurate
+    # on them.
     "log-mel-40": {
         "front_end": "log_mel",
         "sample_rate_hz": 16_000,

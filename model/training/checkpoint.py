@@ -1,8 +1,8 @@
 """The state of a training when an epoch ends, from which it resumes to the same bits as one that never stopped.
 
 What is kept: all variables of the network, among them the states of the dropout generators, those of the optimizer,
-and the history. The order of the clips follows from seed and epoch, when to stop from the history: there is no other
-state.
+among them the running average of the weights, and the history. The order of the clips, and what is drawn and changed of
+them, follow from seed and epoch, when to stop from the history: there is no other state.
 """
 
 import json

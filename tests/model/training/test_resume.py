@@ -18,10 +18,12 @@ from model.training.trainer import train
 from tests.conftest import call, start_command, wait_until
 from tests.signals import noise, write_wav
 
-# Dropout, shuffling, augmentation and an optimizer with a state: all that has to resume where it was.
+# Dropout, shuffling, augmentation, an optimizer with a state, a running average: all that has to resume where it was.
 AUGMENTATION = {"time_shift_seconds": 0.05, "gain_db": 3.0, "frequency_masks": 1, "noise_probability": 0.5,
                 "mixup_alpha": 0.2}  # fmt: skip
-SETTINGS = {"network": "tutorial-cnn", "epochs": 5, "batch_size": 8, "seed": 7, "patience": 0, **AUGMENTATION}
+LEARNING = {"optimizer": "adamw", "weight_decay": 0.01, "label_smoothing": 0.1, "average_decay": 0.9}
+SETTINGS = {"network": "tutorial-cnn", "epochs": 5, "batch_size": 8, "seed": 7, "patience": 0, **LEARNING,
+            **AUGMENTATION}  # fmt: skip
 
 
 def without_times(run) -> list[dict]:
