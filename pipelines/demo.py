@@ -18,7 +18,7 @@ EXAMPLE = "python -m pipelines.demo --output demo/"
 _CSV_LINES = 9
 # Few epochs, as the words are easily told apart: the learning rate still falls to 0 at the last one. The warm-up of
 # the network's recipe is for more of them.
-_SETTINGS = ("--epochs", 8, "--warmup-epochs", 1)
+_SETTINGS = ("--epochs", 6, "--warmup-epochs", 1)
 
 
 def demo(output: Path, clips: int, seed: int) -> dict[str, Any]:
