@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Expected: a data set made by `tf.data.Dataset.from_generator` changes nothing for the rest of the process.
-# Seen (tensorflow 2.21.0, Python 3.11.7, glibc 2.36, Linux x86-64): when its iterator is made, the allocator of the whole process is
+# Seen (tensorflow 2.21.0, Python 3.11.7, glibc 2.36, Linux x86-64): when the first iterator over one is made, the allocator of the whole process is
 # told to map everything from 128 KiB up, `mallopt(M_MMAP_THRESHOLD, 131072)`; glibc then does not adapt that threshold any more. What the
 # process had set itself, or the variable MALLOC_MMAP_THRESHOLD_, is overwritten without a word. Tensors above 128 KiB are then mapped when
 # they are made, given back to the system when they are freed, and their pages cleared each time. A training of a small residual network
 # on a processor, fed by such a data set, met 1,600 page faults a clip instead of some 100, and took 12 ms of CPU time a clip instead of 7.
 # Where from: `tensorflow::data::ApplyPython311MemoryPatch`, called by the constructor of `GeneratorDatasetOp`; the documentation of
 # `from_generator` does not speak of it.
-# Way out: call mallopt again, through ctypes, after the iterator has been made, and each time that one is.
+# Way out: call mallopt again, through ctypes, after the first such iterator has been made; later ones leave it as it is.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

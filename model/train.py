@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--resume", action="store_true",
         help="continue a run that was interrupted, with its settings; --epochs may be larger than it was where the "
-        "learning rate is constant",
+        "learning rate is constant and no average of the weights is kept",
     )  # fmt: skip
     add_settings(result)
     return result

@@ -23,9 +23,9 @@ class MemoryKeeper(keras.callbacks.Callback):
     """Has tensors take the memory that those of the step before have freed.
 
     TensorFlow 2.21 sets glibc to map each tensor above 128 KiB anew, and to give it back to the system when it is
-    freed, whenever a data set from a generator is made (`ApplyPython311MemoryPatch`, shown by
+    freed, when the first data set from a generator is made (`ApplyPython311MemoryPatch`, shown by
     findings/tensorflow-generator-mmap-threshold.sh): the system then has to clear some 1,600 pages a clip, which took
-    two fifths of the time of a training. So it is set again in each epoch, when its data set is there.
+    two fifths of the time of a training. So it is set again when the data set of an epoch is there.
     """
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

@@ -202,12 +202,12 @@ class Settings:
     def difference(self, earlier: "Settings") -> str | None:
         """Names the first setting in which an earlier run differs; None for none.
 
-        The number of epochs may differ, but where the learning rate of each step follows from it.
+        The number of epochs may differ, but where what a step does follows from it.
         """
         mine, theirs = self.flat(), earlier.flat()
+        steps_follow = earlier.schedule.schedule != "constant" or earlier.schedule.average_decay
         for name in mine:
-            counts = name != "epochs" or earlier.schedule.schedule != "constant"
-            if counts and mine[name] != theirs[name]:
+            if mine[name] != theirs[name] and (name != "epochs" or steps_follow):
                 return f"{option(name)} {shown(theirs[name])}, not {shown(mine[name])}"
         return None
 

@@ -40,7 +40,7 @@ def train(
         keep_in_memory: `on`, `off`, or `auto` for where the set fits; it changes the speed alone.
         resume: whether a run folder that is there continues after its last whole epoch, to the same bits as a run that
             was never interrupted. Its number of epochs alone may change, to a larger one, where the learning rate is
-            constant.
+            constant and no average of the weights is kept.
         noise: folder of recordings of background noise; None for `_background_noise_` of the source, where that is. A
             run keeps what it takes of them, and has the same when it resumes.
         init: run folder whose weights the training begins with, and whose network it has where none is given; of its

@@ -25,6 +25,9 @@ LEARNING = {"optimizer": "adamw", "weight_decay": 0.01, "label_smoothing": 0.1, 
 SETTINGS = {"network": "tutorial-cnn", "epochs": 5, "batch_size": 8, "seed": 7, "patience": 0, **LEARNING,
             **AUGMENTATION}  # fmt: skip
 
+# Of these the number of epochs may change.
+PLAIN = SETTINGS | {"average_decay": 0.0}
+
 
 def without_times(run) -> list[dict]:
     with open(run / "history.csv", newline="") as file:
@@ -97,13 +100,18 @@ def test_the_last_and_the_best_state_are_kept(unbroken):
 
 def test_more_epochs_are_those_of_a_longer_training(unbroken, feature_set, noise_folder, tmp_path):
     run = tmp_path / "run"
-    train(str(feature_set), str(run), SETTINGS | {"epochs": 2}, noise=str(noise_folder))
+    # How far an average of the weights goes back follows from the number of epochs.
+    longer = tmp_path / "longer"
+    train(str(feature_set), str(longer), PLAIN | {"epochs": 3}, noise=str(noise_folder))
+    train(str(feature_set), str(run), PLAIN | {"epochs": 2}, noise=str(noise_folder))
     (run / FOLDER / ".DS_Store").write_bytes(b"of a file manager")
-    train(str(feature_set), str(run), {"epochs": 5}, resume=True)
+    train(str(feature_set), str(run), {"epochs": 3}, resume=True)
     (run / FOLDER / ".DS_Store").unlink()
-    assert without_times(run) == without_times(unbroken)
-    assert network_bytes(run) == network_bytes(unbroken)
-    assert json.loads((run / "config.json").read_text())["settings"]["schedule"]["epochs"] == 5
+    assert without_times(run) == without_times(longer)
+    assert network_bytes(run) == network_bytes(longer)
+    assert json.loads((run / "config.json").read_text())["settings"]["schedule"]["epochs"] == 3
+    with pytest.raises(UsageError, match="begun with --epochs 5, not 6"):
+        train(str(feature_set), str(unbroken), {"epochs": 6}, resume=True)
 
 
 def test_a_finished_training_is_left_as_it_is(unbroken, feature_set):
@@ -118,7 +126,7 @@ def test_a_finished_training_is_left_as_it_is(unbroken, feature_set):
 
 def test_a_training_that_goes_on_is_no_model_until_it_ends(feature_set, tmp_path):
     features, run = shutil.copytree(feature_set, tmp_path / "set"), tmp_path / "run"
-    train(str(features), str(run), SETTINGS | {"epochs": 1, "noise_probability": 0})
+    train(str(features), str(run), PLAIN | {"epochs": 1, "noise_probability": 0})
     for path in (features / "shards").iterdir():
         path.write_bytes(b"")
     with pytest.raises(RunError):
@@ -128,7 +136,7 @@ def test_a_training_that_goes_on_is_no_model_until_it_ends(feature_set, tmp_path
 
 
 def test_fewer_epochs_than_have_ended_are_refused(unbroken, feature_set):
-    with pytest.raises(UsageError, match="at least the 5 that have ended"):
+    with pytest.raises(UsageError, match="begun with --epochs 5, not 4"):
         train(str(feature_set), str(unbroken), {"epochs": 4}, resume=True)
 
 
@@ -188,7 +196,7 @@ def test_other_features_are_refused(unbroken, parquet_set):
 
 def test_a_damaged_checkpoint_is_named(feature_set, tmp_path):
     run = tmp_path / "run"
-    train(str(feature_set), str(run), SETTINGS | {"epochs": 1, "noise_probability": 0})
+    train(str(feature_set), str(run), PLAIN | {"epochs": 1, "noise_probability": 0})
     path = run / FOLDER / "last-000001" / "variables.npz"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UsageError, match=r"last-000001/variables\.npz"):
