@@ -95,7 +95,7 @@ def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
         paragraph += f" {alarms['rejected']:,} recordings could not be used ({reasons})."
     if alarms["worst"]:
         worst = alarms["worst"][0]
-        paragraph += f" Most of them an hour: {csv_path(worst['path'])}, {worst['alarms']:,}."
+        paragraph += f" The worst recording: {csv_path(worst['path'])}, {worst['alarms_per_hour']:.4g} an hour."
     return paragraph + f" Each is a line of {negatives_folder(run)}/alarms.csv."
 
 

@@ -114,7 +114,7 @@ def curves_figure(history: list[dict[str, float]]) -> Figure:
         axes.grid(alpha=0.3)
         axes.legend()
     also = "validation after each epoch" if validated else "there was no validation"
-    figure.suptitle(f"Training is measured while the network learns, with its dropout; {also}", fontsize=9)
+    figure.suptitle(f"Training is measured while the network learns, with dropout and augmentation; {also}", fontsize=9)
     return figure
 
 

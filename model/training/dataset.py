@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from features.errors import SoundmillError
 from model.training.augment import Augmenter, Changed, batch_generator
+from model.training.memory import keep_freed_memory
 from model.training.rows import Batch, Rows, batches, steps
 
 Dataset = tf.data.Dataset
@@ -69,6 +70,7 @@ def _dataset(
     generator: Callable[[], Iterator[Batch | Changed]], rows: Rows, is_changed: bool = False
 ) -> tf.data.Dataset:
     def remembered() -> Iterator[Batch | Changed]:
+        keep_freed_memory()  # the operation that runs this is there by now, and with it what TensorFlow sets
         try:
             yield from generator()
         except SoundmillError as error:

@@ -26,7 +26,6 @@ from model.training.division import divide
 from model.training.history import Recorder, Row, Watch, Watcher, best_epoch, should_stop, write_history
 from model.training.initial import InitialRun
 from model.training.labelled_set import LabelledSet
-from model.training.memory import MemoryKeeper
 from model.training.noise import Noise
 from model.training.optimization import AverageInTests, compile_model
 from model.training.partitions import validation_partitions
@@ -90,8 +89,7 @@ class Training:
         self.is_held_out = held_out is not None
         self._in_memory = in_memory
         keras.utils.set_random_seed(settings.seed)
-        statistics = training_statistics(features, manifest, settings)
-        self._statistics = statistics
+        self.statistics = training_statistics(features, manifest, settings)
         precision = settings.schedule.precision
         with building_in(precision):
             self.model = self._build()
@@ -105,7 +103,7 @@ class Training:
         self._augmenter = None
         if is_changed:
             counts = self.training.class_counts()
-            self._augmenter = make_augmenter(manifest.spec, statistics, settings, noise, counts)
+            self._augmenter = make_augmenter(manifest.spec, self.statistics, settings, noise, counts)
         self._checkpoint = last_checkpoint(run)
         self._history = self._checkpoint.history if self._checkpoint else []
         if len(self._history) > settings.schedule.epochs:
@@ -116,7 +114,7 @@ class Training:
 
     def _build(self) -> keras.Model:
         shape = self._manifest.spec.shape
-        return build(self._network, shape, len(self._labelled.classes), self._statistics)
+        return build(self._network, shape, len(self._labelled.classes), self.statistics)
 
     def begin_with(self, initial: InitialRun) -> None:
         """Takes the weights of an earlier run, where no epoch has ended yet; raises `UsageError` where it cannot."""
@@ -182,7 +180,6 @@ class Training:
                     epochs=schedule.epochs,
                     callbacks=[
                         keras.callbacks.TensorBoard(run / "logs", write_graph=False),
-                        MemoryKeeper(),
                         AverageInTests(),
                         recorder,
                         Keeper(run, recorder, schedule.patience),

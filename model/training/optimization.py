@@ -88,8 +88,8 @@ def average_decay(schedule: Schedule, steps_per_epoch: int) -> float | None:
 def _optimizer(schedule: Schedule, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     steady = schedule.schedule == "constant" and not schedule.warmup_epochs
     rate = schedule.learning_rate if steady else LearningRate(schedule, steps_per_epoch)
-    decay = average_decay(schedule, steps_per_epoch)
-    average = {} if decay is None else {"use_ema": True, "ema_momentum": decay}
+    momentum = average_decay(schedule, steps_per_epoch)
+    average = {} if momentum is None else {"use_ema": True, "ema_momentum": momentum}
     if schedule.optimizer == "adam":
         return keras.optimizers.Adam(rate, **average)
     decay = schedule.weight_decay or None

@@ -56,11 +56,22 @@ def write_config(
     features: str,
     manifest: Manifest,
     settings: Settings,
+    statistics: Statistics,
     taken: dict[str, Any],
     versions: dict[str, str],
 ) -> None:
-    """Records how a training is made; `taken` is what it takes beside the features: noise, and an earlier run."""
-    mean, variance = training_statistics(features, manifest, settings).scalar()
+    """Records how a training is made.
+
+    Args:
+        run: the run folder.
+        features: the feature set.
+        manifest: its state.
+        settings: of the training.
+        statistics: of the features learnt from.
+        taken: what it takes beside the features: noise, and an earlier run.
+        versions: of Keras and TensorFlow.
+    """
+    mean, variance = statistics.scalar()
     config = {
         "settings": asdict(settings),
         "features": os.path.abspath(features),

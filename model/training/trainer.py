@@ -81,7 +81,7 @@ def train(
         if not training.has_ended:
             remove_artifact(run)  # before the record, and not only when the next one is there: it is of fewer epochs
             taken = {"noise": noise_record, "init": asdict(initial) if initial else None}
-            write_config(run, features, manifest, settings, taken, VERSIONS)
+            write_config(run, features, manifest, settings, training.statistics, taken, VERSIONS)
             write_recipe(run / RECIPE, settings)
         return {"network": settings.network, **run_training(training, settings, watch)}
 
