@@ -4,6 +4,7 @@ It prints the seconds and the CPU seconds of all epochs but the first, in which 
 """
 
 import argparse
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ def fit_keras(options: argparse.Namespace, settings: Settings, ended: Ended) -> 
     import keras
 
     from model.networks.builder import build
+    from model.training.fused_normalization import fused_normalization
 
     features, manifest = soundmill.open_features(options.features), load_manifest(options.features)
     sets = {name: next(features.batches(name, count)) for name, count in features.partitions.items()}
@@ -47,10 +49,12 @@ def fit_keras(options: argparse.Namespace, settings: Settings, ended: Ended) -> 
         model = side_by_side(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=chosen.returns_logits)
     model.compile(keras.optimizers.AdamW(1e-3), loss, metrics=["accuracy"], jit_compile=options.xla)
-    model.fit(
-        *sets["training"], batch_size=settings.schedule.batch_size, epochs=settings.schedule.epochs,
-        validation_data=sets["validation"], callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=ended)], verbose=0,
-    )  # fmt: skip
+    with fused_normalization(model) if options.fused else contextlib.nullcontext():
+        model.fit(
+            *sets["training"], batch_size=settings.schedule.batch_size, epochs=settings.schedule.epochs,
+            validation_data=sets["validation"], callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=ended)],
+            verbose=0,
+        )  # fmt: skip
 
 
 def side_by_side(model: "keras.Model") -> "keras.Model":
@@ -92,15 +96,19 @@ def main() -> None:
     parser.add_argument("--precision", choices=(FLOAT32, MIXED_BFLOAT16), help="(that of the recipe)")
     parser.add_argument("--threads", type=int, help="of one operation (what TensorFlow takes)")
     parser.add_argument("--xla", action="store_true", help="compile the steps of Keras by XLA")
+    parser.add_argument("--onednn", action="store_true", help="oneDNN's operations for Keras too")
+    parser.add_argument("--fused", action="store_true", help="batch normalization of Keras as one operation")
     parser.add_argument("--lanes", action="store_true", help="the halves of a batch of Keras in a thread each")
     options = parser.parse_args()
-    if options.way == "soundmill" and (options.xla or options.lanes):
-        parser.error("--xla and --lanes are of keras")
+    if options.way == "soundmill" and (options.xla or options.lanes or options.onednn or options.fused):
+        parser.error("--xla, --lanes, --onednn and --fused are of keras")
     given = {name: getattr(options, name) for name in ("epochs", "batch_size", "precision")}
     settings = choose_settings(
         load_manifest(options.features).spec.shape, {name: value for name, value in given.items() if value is not None}
     )
     check_precision(settings.schedule.precision)
+    if options.way == "keras" and not options.onednn:
+        import tensorflow  # noqa: F401  # as it is by itself
     load_tensorflow_with(1 if options.lanes else options.threads, 2 if options.lanes else None)
     ends: list[tuple[float, float]] = []
     WAYS[options.way](options, settings, lambda *_: ends.append((time.perf_counter(), time.process_time())))

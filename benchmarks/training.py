@@ -29,12 +29,21 @@ PARTS = {
     OURS: (),
     "xla": ("--xla",),
     "bfloat16": ("--precision", MIXED_BFLOAT16),
+    "onednn": ("--onednn",),
+    "fused": ("--fused",),
     "lanes": ("--lanes",),
     **{f"batch-{number}": ("--batch-size", str(number)) for number in (50, 100, 200)},
     **{f"threads-{number}": ("--threads", str(number)) for number in (1, 2)},
 }
 # Parts of one of these groups exclude each other.
-TOGETHER = (("lanes", "threads-1", "threads-2"), ("batch-50", "batch-100", "batch-200"), (OURS, "xla"), (OURS, "lanes"))
+TOGETHER = (
+    ("lanes", "threads-1", "threads-2"),
+    ("batch-50", "batch-100", "batch-200"),
+    (OURS, "xla"),
+    (OURS, "lanes"),
+    (OURS, "onednn"),
+    (OURS, "fused"),
+)
 
 
 def variant(text: str) -> str:

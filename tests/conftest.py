@@ -22,9 +22,12 @@ import pytest
 
 from features.store.manifest import Manifest
 from features.store.versions import library_versions
+from model.inference.tensorflow_setup import ONEDNN
 from tests.peers.library import ENVIRONMENTS, LIVE, WRITTEN, Expected, golden_values, is_installed, live_values
 from tests.signals import write_words
 
+# As `load_tensorflow` has it: a test that imports TensorFlow first computes as the commands that it starts.
+os.environ.setdefault(ONEDNN, "1")
 hypothesis.settings.register_profile("soundmill", deadline=None, derandomize=True, database=None, max_examples=60)
 hypothesis.settings.load_profile("soundmill")
 

@@ -4,28 +4,31 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 
 _TRIES = 5
 _HELP_SECONDS = 0.5
 _TIMES_BARE = 3.0
 
 
-def least_cpu_seconds(run: Callable[[], object], enough: float) -> float:
-    """Returns the least of several times of what starts processes; no more are taken than are needed."""
-    least = float("inf")
-    for _ in range(_TRIES):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if least < enough:
-            break
-    return least
+def cpu_seconds(run: Callable[[], object]) -> float:
+    """Returns the processor time of what starts processes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-@cache
-def help_seconds() -> float:
-    """Returns what `--help` may take: half a second, or on a slow machine three times what NumPy and pyarrow take."""
+def check_help_is_quick(show: Callable[[], object]) -> None:
+    """Fails where `--help` takes more than half a second, or on a slow machine three times NumPy and pyarrow.
+
+    The two are taken in turns, since a machine can be twice as slow as it was a moment ago.
+    """
     bare = [sys.executable, "-c", "import numpy, pyarrow"]
-    return max(_HELP_SECONDS, _TIMES_BARE * least_cpu_seconds(lambda: subprocess.run(bare, check=True), enough=0.0))
+    times = []
+    for _ in range(_TRIES):
+        seconds = cpu_seconds(show)
+        allowed = max(_HELP_SECONDS, _TIMES_BARE * cpu_seconds(lambda: subprocess.run(bare, check=True)))
+        times.append((seconds, allowed))
+        if seconds < allowed:
+            return
+    raise AssertionError(f"seconds taken and allowed: {times}")

@@ -23,6 +23,7 @@ from model.training.calibrator import calibrate
 from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_best
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
 from model.training.division import divide
+from model.training.fused_normalization import fused_normalization
 from model.training.history import Recorder, Row, Watch, Watcher, best_epoch, should_stop, write_history
 from model.training.initial import InitialRun
 from model.training.labelled_set import LabelledSet
@@ -171,7 +172,7 @@ class Training:
             training = training_dataset(
                 self.training, schedule.batch_size, self._settings.seed, len(history), self._augmenter
             )
-            with own_errors(self.training, self.validation):
+            with own_errors(self.training, self.validation), fused_normalization(self.model):
                 self.model.fit(
                     training,
                     steps_per_epoch=steps(self.training, schedule.batch_size),
