@@ -31,7 +31,8 @@ from model.inference.artifact import has_artifact
 from model.networks.registry import NETWORKS
 from model.training.recipes import recipe
 from model.training.run_folder import read_config
-from model.training.settings import Given, Settings, option, shown
+from model.training.section import option, shown
+from model.training.settings import Given, Settings
 
 PACKAGES = ("numpy", "tensorflow", "keras")
 

@@ -8,7 +8,7 @@ from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from model.evaluation.cross_validation import FIGURES, Fold, cross_validate, partition_folds, split_folds
 from model.training.options import add_inputs, add_settings, recipe_given, settings_given
-from model.training.settings import option
+from model.training.section import option
 
 EXAMPLES = (
     "python -m model.crossvalidate --features FEATURES --output DIR",

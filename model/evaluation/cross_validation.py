@@ -23,7 +23,8 @@ from model.inference.executor import load_executor
 from model.training.division import divide
 from model.training.partitions import validation_partitions
 from model.training.plan import plan_training
-from model.training.settings import Given, Settings, option, shown
+from model.training.section import option, shown
+from model.training.settings import Given, Settings
 from model.training.splits import count_groups, split_rows
 from model.training.trainer import train
 

@@ -19,6 +19,7 @@ from features.errors import UsageError
 from features.io.atomic import atomic_folder, write_file
 from model.training.history import Recorder, Row, best_epoch, should_stop
 from model.training.optimization import averaged_weights
+from model.training.settings import Schedule
 
 FOLDER = "checkpoints"
 _VARIABLES, _STATE = "variables.npz", "state.json"
@@ -43,15 +44,15 @@ class Keeper(keras.callbacks.Callback):
     A checkpoint is a folder that is whole or not there, and what it replaces goes only afterwards.
     """
 
-    def __init__(self, run: Path, recorder: Recorder, patience: int) -> None:
-        """Takes the run folder, the history's recorder, which comes before this in the callbacks, and the patience."""
+    def __init__(self, run: Path, recorder: Recorder, schedule: Schedule) -> None:
+        """Takes the run folder, the history's recorder, which comes before this in the callbacks, and the schedule."""
         super().__init__()
-        self._folder, self._recorder, self._patience = run / FOLDER, recorder, patience
+        self._folder, self._recorder, self._schedule = run / FOLDER, recorder, schedule
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         """Saves the state."""
         rows = self._recorder.rows
-        best = best_epoch(rows)
+        best = best_epoch(rows, self._schedule.best_by)
         if best == epoch + 1:
             with averaged_weights(self.model):
                 _save(_best(self._folder, best), self.model.variables, [])
@@ -61,7 +62,7 @@ class Keeper(keras.callbacks.Callback):
         for other in [*self._folder.glob("best-*"), *self._folder.glob("last-*")]:
             if other.name not in kept:
                 shutil.rmtree(other)
-        if should_stop(rows, self._patience):
+        if should_stop(rows, self._schedule):
             self.model.stop_training = True
 
 

@@ -126,7 +126,7 @@ class Training:
     def has_ended(self) -> bool:
         """Whether no epoch is left to train."""
         schedule = self._settings.schedule
-        return len(self._history) == schedule.epochs or should_stop(self._history, schedule.patience)
+        return len(self._history) == schedule.epochs or should_stop(self._history, schedule)
 
     def describe(self) -> None:
         """Writes the table of layers, and logs it and what is trained on."""
@@ -183,14 +183,14 @@ class Training:
                         keras.callbacks.TensorBoard(run / "logs", write_graph=False),
                         AverageInTests(),
                         recorder,
-                        Keeper(run, recorder, schedule.patience),
+                        Keeper(run, recorder, schedule),
                         Watcher(recorder, watch),
                     ],
                     shuffle=False,  # the data set has shuffled already
                     verbose=0,
                 )
             history = recorder.rows
-        best = best_epoch(history)
+        best = best_epoch(history, schedule.best_by)
         if best is None:
             raise DivergedError(
                 f"the loss was {history[-1]['loss']} in epoch {len(history)}: the training diverged; train into a new "
@@ -244,7 +244,7 @@ def run_training(training: Training, settings: Settings, watch: Watch | None = N
     history = training.fit(watch)
     training.save(history)
     calibration = training.calibration
-    best = best_epoch(history) or 0
+    best = best_epoch(history, settings.schedule.best_by) or 0
     row = history[best - 1]
     seconds = sum(epoch["seconds"] for epoch in history)
     figures: dict[str, Any] = {

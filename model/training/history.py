@@ -12,6 +12,7 @@ import keras
 from features.io.atomic import write_file
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
+from model.training.settings import Schedule
 
 Row = dict[str, float]
 Watch = Callable[[Row], None]
@@ -37,18 +38,31 @@ def write_history(path: Path, rows: list[Row]) -> None:
     write_file(path, text.getvalue())
 
 
-def best_epoch(rows: list[Row]) -> int | None:
-    """Returns the epoch of the smallest validation loss, the first of equals; the last one without validation.
+def best_epoch(rows: list[Row], by: str) -> int | None:
+    """Returns the best epoch on validation, the first of equals; the last one without validation.
 
-    None where no epoch ended, no validation loss was finite, or, without validation, the last loss was not.
+    Args:
+        rows: the history.
+        by: `loss` for the smallest validation loss, `accuracy` for the highest validation accuracy and of equals the
+            smallest loss.
+
+    Returns:
+        Its number from 1; None where no epoch ended, no validation loss was finite, or, without validation, the last
+        loss was not.
     """
     if rows and "val_loss" not in rows[0]:
         return int(rows[-1]["epoch"]) if math.isfinite(rows[-1]["loss"]) else None
     numbers = [row for row in rows if math.isfinite(row["val_loss"])]
-    return int(min(numbers, key=lambda row: row["val_loss"])["epoch"]) if numbers else None
+    if not numbers:
+        return None
+
+    def rank(row: Row) -> tuple[float, float]:
+        return -row["val_accuracy"] if by == "accuracy" else 0.0, row["val_loss"]
+
+    return int(min(numbers, key=rank)["epoch"])
 
 
-def should_stop(rows: list[Row], patience: int) -> bool:
+def should_stop(rows: list[Row], schedule: Schedule) -> bool:
     """Returns whether a training gains nothing from another epoch.
 
     So it is where so many epochs as the patience, if that is not 0, have passed since the best one; and after a loss
@@ -56,8 +70,8 @@ def should_stop(rows: list[Row], patience: int) -> bool:
     """
     if not rows:
         return False
-    lost_patience = patience > 0 and len(rows) - (best_epoch(rows) or 0) >= patience
-    return lost_patience or not math.isfinite(rows[-1]["loss"])
+    passed = len(rows) - (best_epoch(rows, schedule.best_by) or 0)
+    return 0 < schedule.patience <= passed or not math.isfinite(rows[-1]["loss"])
 
 
 class Recorder(keras.callbacks.Callback):

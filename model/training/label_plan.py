@@ -15,7 +15,8 @@ from features.errors import UsageError
 from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
 from model.training.holdout import Selection
-from model.training.settings import LabelSettings, option
+from model.training.section import option
+from model.training.settings import LabelSettings
 
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 NOT_NAMED = (UNKNOWN, SILENCE)

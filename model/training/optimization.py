@@ -12,6 +12,8 @@ from model.training.settings import Schedule
 
 _MOMENTUM = 0.9
 _AVERAGE_PARTS = 7
+# Of a training, so much at most is warm-up: a short one would never reach its learning rate.
+_WARMUP_SHARE = 0.2
 # What is no kernel does not decay (He et al., 2019, "Bag of tricks").
 _NO_DECAY = ["gamma", "beta", "bias"]
 
@@ -26,7 +28,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         """Takes the settings and the number of steps of an epoch."""
         super().__init__()
         self._highest, self._is_cosine = schedule.learning_rate, schedule.schedule == "cosine"
-        self._warmup = schedule.warmup_epochs * steps_per_epoch
+        self._warmup = min(schedule.warmup_epochs, schedule.epochs * _WARMUP_SHARE) * steps_per_epoch
         self._steps = max(schedule.epochs * steps_per_epoch - self._warmup, 1)
 
     def __call__(self, step: keras.KerasTensor) -> keras.KerasTensor:

@@ -7,7 +7,8 @@ from typing import Any
 from features.sources.partition import parse_partitions
 from model.networks.registry import NETWORKS
 from model.training.recipes import default_network, read_recipe, recipe
-from model.training.settings import SECTIONS, SETTING_NAMES, Given, fields_with_kinds, option, shown
+from model.training.section import fields_with_kinds, option, shown
+from model.training.settings import SECTIONS, SETTING_NAMES, Given
 
 _NONE = "none"
 

@@ -8,7 +8,8 @@ from features.sources.paths import BACKGROUND_FOLDER
 from features.store.manifest import Manifest
 from model.training.partitions import check
 from model.training.recipes import choose_settings
-from model.training.settings import Given, Settings, option, shown
+from model.training.section import option, shown
+from model.training.settings import Given, Settings
 
 
 @dataclass(frozen=True)

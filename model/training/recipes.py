@@ -14,6 +14,7 @@ from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings, ch
 _AUGMENTED: Given = {
     "epochs": 30,
     "batch_size": 100,
+    "best_by": "accuracy",
     "patience": 0,
     "optimizer": "adamw",
     "learning_rate": 3e-3,

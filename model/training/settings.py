@@ -1,42 +1,16 @@
 """What makes a training what it is, in sections of settings that check themselves."""
 
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from features.errors import UsageError
 from features.sources.partition import TRAINING
 from model.networks.registry import network
+from model.training.section import Section, checked, fields_with_kinds, option, setting, shown
 
 Given = Mapping[str, Any]
 """Some of the settings by their names, which no two sections share: those that are given."""
-
-
-def setting(default: Any, help: str, least: float | None = None, most: float | None = None, **rules: Any) -> Any:
-    """Returns the field of a setting: its default, its line in `--help`, and what values it takes.
-
-    Args:
-        default: of a training with nothing but what TensorFlow's tutorials do.
-        help: what it is.
-        least: smallest number that it takes.
-        most: largest number that it takes.
-        rules: `above` for a number that it has to be larger than, `below` for one that it has to be smaller than,
-            `choices` for the texts that it takes.
-    """
-    return field(default=default, metadata={"help": help, "least": least, "most": most, **rules})
-
-
-@dataclass(frozen=True)
-class Section:
-    """Some settings that belong together; raises `UsageError` when built with values that no training has."""
-
-    def __post_init__(self) -> None:
-        """Brings numbers and lists to the declared types and checks them."""
-        for one, kind in fields_with_kinds(type(self)):
-            if one.metadata:
-                object.__setattr__(self, one.name, _checked(one, kind, getattr(self, one.name)))
 
 
 @dataclass(frozen=True)
@@ -91,13 +65,19 @@ class Schedule(Section):
 
     epochs: int = setting(10, "at most so many", least=1)
     batch_size: int = setting(64, "clips a step", least=1)
-    patience: int = setting(2, "stop after so many epochs without a smaller validation loss; 0 never does", least=0)
+    best_by: str = setting(
+        "loss", "of validation: the best epoch has the smallest loss, or the highest accuracy and of equals the "
+        "smallest loss", choices=("loss", "accuracy"),
+    )  # fmt: skip
+    patience: int = setting(2, "stop after so many epochs without a better one; 0 never does", least=0)
     optimizer: str = setting("adam", "sgd has Nesterov momentum of .9", choices=("adam", "adamw", "sgd"))
     learning_rate: float = setting(1e-3, "of the optimizer, at its highest", above=0.0)
     schedule: str = setting(
         "constant", "of the learning rate; cosine falls to 0 at the last epoch", choices=("constant", "cosine")
     )
-    warmup_epochs: float = setting(0.0, "epochs in which the learning rate rises from 0", least=0.0)
+    warmup_epochs: float = setting(
+        0.0, "epochs in which the learning rate rises from 0, a fifth of them at most", least=0.0
+    )
     weight_decay: float = setting(0.0, "decoupled, of adamw and sgd; biases and normalisation do not decay", least=0.0)
     label_smoothing: float = setting(0.0, "share of a label that is spread over all classes", least=0.0, below=1.0)
     balance: str = setting(
@@ -226,18 +206,6 @@ SETTING_NAMES: dict[str, str | None] = {"network": None, "seed": None} | {
 """All settings by their names, with the section that each is in."""
 
 
-def option(name: str) -> str:
-    """Returns a setting as it is given on the command line."""
-    return f"--{name.replace('_', '-')}"
-
-
-def shown(value: Any) -> str:
-    """Returns the value of a setting as it is given on the command line."""
-    if isinstance(value, tuple):
-        return ",".join(one if isinstance(one, str) else f"{one:g}" for one in value) or "none"
-    return "its default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def is_whole(name: str) -> bool:
     """Returns whether a setting of a section is a whole number."""
     return _declared(name)[1] is int
@@ -245,56 +213,9 @@ def is_whole(name: str) -> bool:
 
 def check_value(name: str, value: Any) -> None:
     """Raises `UsageError` where a setting of a section takes no such value, whatever the other settings are."""
-    _checked(*_declared(name), value)
-
-
-def fields_with_kinds(section: type[Section]) -> Iterator[tuple[Field[Any], Any]]:
-    """Yields the fields of a section with their declared types."""
-    hints = typing.get_type_hints(section)
-    yield from ((one, hints[one.name]) for one in fields(section))
+    checked(*_declared(name), value)
 
 
 def _declared(name: str) -> tuple[Field[Any], Any]:
     section = SECTIONS[SETTING_NAMES[name] or ""]
     return next(pair for pair in fields_with_kinds(section) if pair[0].name == name)
-
-
-def _checked(one: Field[Any], kind: Any, value: Any) -> Any:
-    """Returns a value as its declared type; raises `UsageError` where it is none, or against the field's rules."""
-    name, rules = option(one.name), one.metadata
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        kind = kind.__args__[0]
-    if typing.get_origin(kind) is tuple:
-        member = kind.__args__[0]
-        if not isinstance(value, (list, tuple)) or not all(_is_a(member, part) for part in value):
-            raise UsageError(f"{name} is a list of {'texts' if member is str else 'numbers'}, not {value!r}")
-        value = tuple(member(part) for part in value)
-        if member is float and (len(value) != 2 or not value[0] <= value[1]):
-            raise UsageError(f"{name} is two numbers, the lower one first, not {shown(value)}")
-        return value
-    if not _is_a(kind, value):
-        what = {int: "a whole number", float: "a number", str: "a text"}[kind]
-        raise UsageError(f"{name} is {what}, not {value!r}")
-    value = kind(value)
-    for rule, word, holds in (
-        ("least", "at least", lambda bound: value >= bound),
-        ("most", "at most", lambda bound: value <= bound),
-        ("above", "above", lambda bound: value > bound),
-        ("below", "below", lambda bound: value < bound),
-        ("choices", "one of", lambda choices: value in choices),
-    ):
-        bound = rules.get(rule)
-        if bound is not None and not holds(bound):
-            text = ", ".join(bound) if rule == "choices" else f"{bound:g}"
-            raise UsageError(f"{name} is {word} {text}, not {shown(value)}")
-    if kind is float and abs(value) == float("inf"):
-        raise UsageError(f"{name} is a finite number, not {value}")
-    return value
-
-
-def _is_a(kind: type, value: Any) -> bool:
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

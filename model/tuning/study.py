@@ -19,7 +19,8 @@ from features.store.manifest import load_manifest
 from model.training.plan import Plan, plan_training, uses_noise
 from model.training.recipes import choose_settings
 from model.training.run_folder import RECIPE, DivergedError
-from model.training.settings import Given, Settings, is_whole, option
+from model.training.section import option
+from model.training.settings import Given, Settings, is_whole
 from model.training.trainer import train
 from model.tuning.ranges import Choices, Range, Ranges, default_ranges, ranges_toml, read_ranges
 
@@ -46,7 +47,7 @@ def tune(
 ) -> dict[str, Any]:
     """Searches for settings, and leaves the best as a recipe.
 
-    What is sought is the largest accuracy on the validation clips, at the epoch of the smallest validation loss: losses
+    What is sought is the largest accuracy on the validation clips, at the best epoch of each trial: losses
     of trials with another label smoothing cannot be compared. A trial whose accuracy is below the median of the others
     at the same epoch is stopped.
 

@@ -25,8 +25,11 @@ from model.training.settings import Schedule
         (Schedule(learning_rate=0.5, warmup_epochs=1.0), [0.125, 0.25, 0.375, 0.5, 0.5, 0.5, 0.5, 0.5]),
         (Schedule(epochs=2, learning_rate=0.5, schedule="cosine"),
          [0.25 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]),
-        (Schedule(epochs=2, learning_rate=0.5, schedule="cosine", warmup_epochs=1.0),
-         [0.125, 0.25, 0.375, 0.5] + [0.25 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]),
+        (Schedule(epochs=5, learning_rate=0.5, schedule="cosine", warmup_epochs=1.0),
+         [0.125, 0.25, 0.375, 0.5] + [0.25 * (1 + math.cos(math.pi * step / 16)) for step in range(4)]),
+        # A fifth of all steps at most.
+        (Schedule(epochs=2, learning_rate=0.5, schedule="cosine", warmup_epochs=3.0),
+         [0.3125, 0.5] + [0.25 * (1 + math.cos(math.pi * (step - 1.6) / 6.4)) for step in range(2, 8)]),
     ],
 )  # fmt: skip
 def test_the_learning_rate_of_each_step(schedule, expected):

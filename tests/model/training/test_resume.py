@@ -13,7 +13,7 @@ from features.store.manifest import load_manifest
 from model.inference.artifact import load_artifact
 from model.training.checkpoint import FOLDER
 from model.training.noise_file import read_noise
-from model.training.settings import option, shown
+from model.training.section import option, shown
 from model.training.trainer import train
 from tests.conftest import call, start_command, wait_until
 from tests.signals import noise, write_wav
