@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import UsageError
-from features.sources.partition import TESTING
+from features.sources.partition import PARTITIONS, TESTING
 from features.store.manifest import load_manifest
 from model.inference.artifact import ArtifactDescription, read_description
 from model.training.holdout import Selection
@@ -56,9 +56,14 @@ def tested_rows(run: str, features: str, test_on: tuple[str, ...], within: Selec
     plan, noise = labels_of(Path(run), spec)
     silence = silence_by_partition(noise, spec, plan)
     labelled = LabelledSet(Path(features), manifest, description.classes, plan, silence)
-    rows, draw = labelled.to_test_on(test_on, TESTING, within)
+    rows, draw = labelled.to_test_on(test_on, _noise_of(test_on), within)
     if not rows:
         names = ", ".join(draw.left_out)
         raise UsageError(f"nothing to test on: the run uses none of the labels in {', '.join(test_on)} of {features} "
                          f"({names}); choose with --test-on")  # fmt: skip
     return TestedRows(description, labelled, rows, draw)
+
+
+def _noise_of(test_on: tuple[str, ...]) -> str:
+    """Returns whose part of the background noise is heard: that of the partition, of folds and several testing's."""
+    return test_on[0] if len(test_on) == 1 and test_on[0] in PARTITIONS else TESTING

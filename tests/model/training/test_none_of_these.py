@@ -77,6 +77,22 @@ def test_an_evaluation_counts_as_the_training_did(unbroken, feature_set, tmp_pat
     assert f"{unknown} of {others} of _unknown_ and {silence} windows of _silence_" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("partitions", "first_second", "last_second"),
+    [("training", 0.0, 12.0), ("validation", 12.0, 13.5), ("testing,validation", 13.5, 15.0)],
+)
+def test_silence_is_of_the_partition_that_is_tested(
+    unbroken, feature_set, tmp_path, partitions, first_second, last_second
+):
+    run = shutil.copytree(unbroken[0], tmp_path / "run")
+    assert call("model.evaluate", "--model", run, "--features", feature_set, "--test-on", partitions) == 0
+    with open(next((run / "evaluation").glob("*/predictions.csv")), newline="") as file:
+        places = [int(row["path"].partition("/hiss.wav@")[2]) for row in csv.DictReader(file)
+                  if row["true"] == "_silence_"]  # fmt: skip
+    assert places
+    assert all(first_second * 16_000 <= place < last_second * 16_000 for place in places)
+
+
 def test_labels_that_no_setting_names_are_left_out_or_wrong(unbroken, feature_set, tmp_path):
     """The same run, had it been trained with other settings: what testing clips count as follows from them."""
     manifest = load_manifest(feature_set)
