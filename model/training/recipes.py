@@ -12,7 +12,7 @@ from model.networks.registry import NETWORKS, Shape
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings, check_value
 
 _AUGMENTED: Given = {
-    "epochs": 30,
+    "epochs": 60,
     "batch_size": 100,
     "best_by": "accuracy",
     "patience": 0,
