@@ -53,8 +53,8 @@ def _paragraph(description: Description, output: str | None) -> str:
     paragraph += rejects_sentence(manifest.counts["rejects"], description.layout.path(manifest.rejects_file))
     if output:
         return f"{paragraph} Look at {output}."
-    show = command_line("features.show")
-    return f"{paragraph} For a picture of it: {show} {description.layout.root} --output overview.png"
+    show = command_line("features.show", description.layout.root, "--output", "overview.png")
+    return f"{paragraph} For a picture of it: {show}"
 
 
 def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], str, dict[str, Any]]:

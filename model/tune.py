@@ -50,10 +50,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     )
     if figures["importances"]:
         paragraph += f"; {PICTURE} beside it shows what mattered"
-    paragraph += (
-        f". Next: {command_line('model.train')} --features {options.features} --output RUN --config "
-        f"{options.output}/{RECIPE}"
-    )
+    recipe = f"{options.output}/{RECIPE}"
+    following = command_line("model.train", "--features", options.features, "--output", "RUN", "--config", recipe)
+    paragraph += f". Next: {following}"
     command.finish(options, paragraph, figures)
     return 0
 

@@ -164,9 +164,10 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         done = (
             f"{archive.name} is in {folder} already, and nothing was done; remove the folder to have it fetched anew."
         )
-    featurize = command_line("pipelines.featurize")
-    featurize += f" --input {shlex.quote(folder)} --output speech-features/ {archive.options}"
-    command.finish(options, f"{done} Next: {featurize.rstrip()}", {"name": archive.name, **figures})
+    featurize = command_line(
+        "pipelines.featurize", "--input", folder, "--output", "speech-features/", *shlex.split(archive.options)
+    )
+    command.finish(options, f"{done} Next: {featurize}", {"name": archive.name, **figures})
     return 0
 
 

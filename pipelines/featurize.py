@@ -30,7 +30,7 @@ from features.update.dry_run import describe
 from features.update.request import Request
 from features.update.update import Update, check_space
 from pipelines.beam.follow import follow
-from pipelines.beam.options import check_beam_options
+from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers
 from pipelines.options import (
     ALL_FIELDS,
@@ -161,7 +161,9 @@ def build_on_beam(
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE, beam=True)
+    result = command.parser(
+        "Computes the features of a folder or table of recordings into shards.", EXAMPLE, further=beam_option_names
+    )
     result.add_argument(
         "--input", required=True, metavar="DIR|TABLE",
         help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)})",
@@ -235,13 +237,13 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
     if figures["superseded_bytes"]:
         size = size_text(figures["superseded_bytes"])
-        paragraph += (
-            f" {size} of shards are of earlier states only now: {command_line('features.prune')} {options.output}."
-        )
+        prune = command_line("features.prune", options.output)
+        paragraph += f" {size} of shards are of earlier states only now: {prune}."
     paragraph += warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
     paragraph += rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
     folds = partition.train_options(list(manifest.partitions))
-    paragraph += f" Next: {command_line('model.train')} --features {options.output} --output RUN{folds}"
+    following = command_line("model.train", "--features", options.output, "--output", "RUN")
+    paragraph += f" Next: {following}{folds}"
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)
 

@@ -15,7 +15,7 @@ from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.scorer import AUTO, Request, score
 from pipelines.beam.follow import follow
-from pipelines.beam.options import check_beam_options
+from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers
 from pipelines.options import (
     FILE_FIELDS,
@@ -61,7 +61,9 @@ def threshold(text: str) -> float | str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, beam=True)
+    result = command.parser(
+        "Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, further=beam_option_names
+    )
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
         "--input", required=True, metavar="DIR|FILE|TABLE",

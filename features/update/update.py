@@ -213,7 +213,7 @@ def check_space(update: Update) -> None:
     if update.bytes > free:
         raise RunError(
             f"{folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
-            f"make room ({command_line('features.prune')} {folder} removes what no state names any more), give an "
+            f"make room ({command_line('features.prune', folder)} removes what no state names any more), give an "
             '--output on another disk, or storage_dtype = "float16" in a spec, which halves it'
         )
 

@@ -73,7 +73,7 @@ def check_files(paths: Iterable[str]) -> None:
         if "\0" in file:
             raise UsageError(f"{path!r} cannot be the path of a file: it holds a null character")
         if os.path.isdir(file):
-            score = command_line("pipelines.score")
-            raise UsageError(f"{path} is a folder; label its files with {score} --input {path}")
+            score = command_line("pipelines.score", "--input", path)
+            raise UsageError(f"{path} is a folder; label its files with {score}")
         if os.path.exists(file) and not os.path.isfile(file):
             raise UsageError(f"{path} is a pipe or a device, which cannot be read twice; write it to a file")

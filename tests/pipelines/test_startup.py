@@ -29,9 +29,9 @@ finally:
 """
 
 
-def loaded(*command: object) -> set[str]:
+def loaded(*command: object, code: int = 0) -> set[str]:
     done = subprocess.run([sys.executable, "-c", RUN, *map(str, command)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
@@ -56,6 +56,11 @@ def test_help_loads_nothing_slow(command):
     found = loaded(command, "--help")
     assert command.partition(".")[0] in found
     assert not found & SLOW
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_option_is_answered_before_anything_slow_is_loaded(command):
+    assert not loaded(command, "--no-such-option", code=2) & SLOW
 
 
 def test_neither_featurize_nor_score_loads_tensorflow(words, run_folder, tmp_path):

@@ -109,13 +109,18 @@ def test_what_is_asked_for_otherwise_is_refused(searched, small_set, ranges, tmp
     assert not (tmp_path / "new").exists()
 
 
-def test_what_is_given_is_not_searched_by_default_and_what_is_searched_replaces_a_recipe(small_set, ranges, tmp_path):
+def test_what_is_given_is_not_searched_by_default_and_what_is_searched_replaces_a_recipe(
+    small_set, ranges, tmp_path, capsys
+):
     with pytest.raises(UsageError, match="nothing is left to search"):
         tune(str(small_set), str(tmp_path / "all"), 1, {**GIVEN, "batch_size": 4, "learning_rate": 0.1})
     (tmp_path / "recipe.toml").write_text("network = 'mlp'\n[schedule]\nepochs = 1\npatience = 0\nbatch_size = 64\n")
-    folder = tmp_path / "study"
+    folder = tmp_path / "a study"
     assert call("model.tune", "--features", small_set, "--output", folder, "--trials", 1, "--search", ranges,
                 "--config", tmp_path / "recipe.toml") == 0  # fmt: skip
+    assert capsys.readouterr().out.endswith(
+        f". Next: python -m model.train --features {small_set} --output RUN --config '{folder}/recipe.toml'\n"
+    )
     recipe = read_recipe(str(folder / "recipe.toml"))
     assert recipe["epochs"] == 1
     assert recipe["batch_size"] in (4, 8)
