@@ -1,5 +1,8 @@
 """Shows what is in a feature set, and what the front end makes of a file: python -m features.show."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 from typing import Any
 

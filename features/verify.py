@@ -1,5 +1,8 @@
 """Checks that a feature set is whole, and makes damaged shards again: python -m features.verify."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import time
 from pathlib import Path

@@ -1,5 +1,8 @@
 """Measures a trained network on clips, and on recordings that hold none of its classes: python -m model.evaluate."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 from typing import Any
 

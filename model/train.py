@@ -1,5 +1,8 @@
 """Trains a network on the shards of a feature set: python -m model.train."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 
 from features.errors import UsageError

@@ -1,5 +1,8 @@
 """Searches for the settings of a network that win: python -m model.tune."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 
 from features.runtime import command

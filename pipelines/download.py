@@ -1,5 +1,8 @@
 """Fetches a public data set of recordings and unpacks it: python -m pipelines.download."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import contextlib
 import fcntl

@@ -1,5 +1,8 @@
 """Labels a folder of recordings into a CSV: python -m pipelines.score."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import functools
 from collections.abc import Mapping, Sequence
@@ -114,7 +117,10 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     )
     paragraph += warnings_sentence(figures["warnings"], Path(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], Path(outputs.rejects))
-    if figures["classes_without_threshold"]:
+    if figures["no_lines"]:
+        least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold:g}"
+        paragraph += f" No line was written: no window has a label that reaches {least}."
+    elif figures["classes_without_threshold"]:
         names = ", ".join(figures["classes_without_threshold"])
         paragraph += f" No line has a class without a threshold: {names}."
     paragraph += f" The labels are in {request.output}."

@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 
 from features.errors import SoundmillError
 from features.io.atomic import write_file
+from features.runtime.interruption import INTERRUPTED, MESSAGE, raise_interrupts
 from features.runtime.invocation import command_line
 from features.runtime.log import FILE_ONLY, LOG, start_log
 from features.runtime.progress import clearing_bars
 
 _OPTION = re.compile("--?[a-zA-Z]")  # a hyphen and a digit begin a number
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,14 +120,15 @@ def run(
         arguments.error(f"no folder for --summary {options.summary}")
     start_log(options.verbose, options.log_file)
     try:
+        raise_interrupts()
         with clearing_bars():
             code = main(options, others)
     except SoundmillError as error:
         LOG.error("error: %s", error)
         code = error.exit_code
     except KeyboardInterrupt:
-        LOG.error("interrupted; nothing half-written stands under its final name")
-        code = _INTERRUPTED
+        LOG.error(MESSAGE)
+        code = INTERRUPTED
     except BrokenPipeError:
         code = 1
     except OSError as error:
