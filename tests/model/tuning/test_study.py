@@ -3,12 +3,14 @@
 import csv
 import importlib.util
 import json
+import re
+import resource
 
 import matplotlib.image
 import optuna
 import pytest
 
-from features.errors import UsageError
+from features.errors import RunError, UsageError
 from features.store.manifest import load_manifest
 from model.training.history import read_history
 from model.training.recipes import read_recipe
@@ -124,6 +126,17 @@ def test_what_is_given_is_not_searched_by_default_and_what_is_searched_replaces_
     recipe = read_recipe(str(folder / "recipe.toml"))
     assert recipe["epochs"] == 1
     assert recipe["batch_size"] in (4, 8)
+
+
+def test_a_study_that_cannot_be_written_ends_in_a_line(small_set, ranges, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # as on a full disk, the database cannot grow
+    try:
+        with pytest.raises(RunError) as raised:
+            tune(str(small_set), str(tmp_path / "study"), 1, GIVEN, ranges)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert re.fullmatch(rf"cannot write {tmp_path}/study/study\.db: [^\n;]+; make room there .*", str(raised.value))
 
 
 def test_a_trial_that_draws_no_noise_takes_no_folder_of_it(feature_set, tmp_path):
