@@ -82,12 +82,14 @@ class Outcome:
         windows: number of windows that were labelled.
         rejects: files that could not be used, in the order of their paths.
         warnings: truncated and silent files that were labelled all the same, in that order.
+        empty: whether the CSV has no line, as no label is probable enough.
     """
 
     files: int
     windows: int
     rejects: list[Reject]
     warnings: list[Reject]
+    empty: bool = False
 
 
 def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
@@ -135,10 +137,10 @@ def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
     # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
     without = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
     with AtomicFile(job.outputs.labels) as file:
-        file.write(csv_header(job.top).encode())
+        header = file.write(csv_header(job.top).encode())
         for number, note in enumerate(notes):
             file.write(_without(parts.read_lines(number, note), without))
-    return outcome
+    return replace(outcome, empty=file.num_bytes == header)
 
 
 def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:

@@ -150,6 +150,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
+        "no_lines": outcome.empty,
         "left_out": source.left_out,
         "classes_without_threshold": description.calibration.without_threshold if request.threshold == AUTO else [],
         "clips_per_second": outcome.windows / seconds,
