@@ -1,5 +1,8 @@
 """Computes the features of a folder of recordings into shards: python -m pipelines.featurize."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import contextlib
 import functools
@@ -80,6 +83,8 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         figures: dict[str, Any] = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit()
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
+        figures |= {"decoded": figures["computed"], "computed": update.computed_rows}  # the others became rejects
+    figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]
     seconds = time.monotonic() - started
     clips = len(update.changes.clips)
     figures |= {
@@ -89,7 +94,7 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         "warnings": manifest.counts["warnings"],
         "left_out": update.source.left_out,
         "clips_per_second": figures["computed"] / seconds,
-        "hit_rate": 1 - figures["computed"] / clips,
+        "hit_rate": 1 - figures["decoded"] / clips,
         "state": manifest.state,
         "committed": committed,
     }
@@ -195,6 +200,10 @@ def parser() -> argparse.ArgumentParser:
         help="take out of the set what the source has no more, be it most of it, and take another source for it",
     )  # fmt: skip
     result.add_argument(
+        "--source-moved", action="store_true",
+        help="the same recordings lie elsewhere now, as after a disk was mounted in another place",
+    )  # fmt: skip
+    result.add_argument(
         "--verify-content", action="store_true",
         help="compare the contents of all files with what was computed from them, not their sizes and times only",
     )  # fmt: skip
@@ -218,6 +227,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         table_layout=table_layout(options),
         label_pattern=options.label_pattern,
         allow_removal=options.allow_removal,
+        source_moved=options.source_moved,
         verify_content=options.verify_content,
         policies=chosen_policies(options),
     )

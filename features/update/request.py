@@ -37,6 +37,7 @@ class Request:
         table_layout: where a table says what.
         label_pattern: what finds the labels in the paths of a folder; None for the first folder below it.
         allow_removal: whether most clips may leave the set, or come from another source.
+        source_moved: whether the source may lie elsewhere than it did.
         verify_content: whether contents are compared where sizes and times say that nothing has changed.
         policies: whether clips that have a warning are used; the clips table says which were.
     """
@@ -51,6 +52,7 @@ class Request:
     table_layout: TableLayout = field(default_factory=TableLayout)
     label_pattern: str | None = None
     allow_removal: bool = False
+    source_moved: bool = False
     verify_content: bool = False
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
 
@@ -131,7 +133,11 @@ class Request:
             return
         here = (source.root, source.table or "a folder")
         there = (base.source["root"], base.source.get("table", "a folder"))
+        same_kind = (source.table is None) == ("table" not in base.source)
+        if self.source_moved and same_kind:  # what is not found again is found out by `check_removal`
+            return
+        moved = "--source-moved where the same recordings lie there now, " if same_kind else ""
         for one, other in zip(there, here, strict=True):
             if one != other:
-                raise UsageError(f"{self.output} was made from {one}, not from {other}; give another --output, or "
-                                 "--allow-removal to make it the features of that")  # fmt: skip
+                raise UsageError(f"{self.output} was made from {one}, not from {other}; give another --output, {moved}"
+                                 "or --allow-removal to make it the features of that")  # fmt: skip

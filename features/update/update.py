@@ -24,7 +24,7 @@ from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
 from features.store.run_log import last_scan_ns
 from features.store.shards import Shard
-from features.store.unit_report import is_finished, is_whole, other_decoder
+from features.store.unit_report import has_rows, is_finished, is_whole, other_decoder
 from features.update.changes import NOTHING, Changes, Evidence, compare, spare_lines
 from features.update.plan import Plan, make_plan, unit_members
 from features.update.work_list import write_work_list
@@ -98,6 +98,12 @@ class Update:
             "kept": int((~self.changes.refused).sum()) - computed - self.changes.copied,
             "removed": self.changes.removed,
         }
+
+    @property
+    def computed_rows(self) -> int:
+        """Of the clips that this run decodes, the number of those that have become rows; the units are finished."""
+        computed = self.changes.computed & (self.spare_of == NOTHING)
+        return sum(int((computed[self.plan.units[name]] & has_rows(self.layout, name)).sum()) for name in self.todo)
 
     def write_work_list(self, path: Path) -> None:
         """Writes the units that are to be done, one row group each."""

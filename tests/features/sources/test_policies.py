@@ -120,7 +120,7 @@ def test_what_soundmill_itself_reads_now_is_tried_again(source, tmp_path, monkey
     monkeypatch.setattr(versions, "_DECODING", "newer")
     figures = featurize(source, tmp_path / "set")
     versions.library_versions.cache_clear()
-    assert (figures["computed"], figures["kept"], figures["rejected"]) == (1, 33, 2)
+    assert (figures["decoded"], figures["computed"], figures["kept"], figures["rejected"]) == (1, 0, 33, 2)
 
 
 def test_verify_and_repair_keep_to_the_policy_of_the_set(source, tmp_path):
