@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from features.errors import Reason, Reject, UsageError
 from features.sources.clips import Source, clip_table
-from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, escape_path, escape_paths
+from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, absolute_path, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
 _PATTERN_GROUPS = {"label", "group", "partition"}
@@ -30,7 +30,7 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
         UsageError: there is no such path, no audio in it, no label where labels are required, or the pattern
             cannot be used.
     """
-    root = os.path.abspath(input_path)
+    root = absolute_path(input_path)
     searched = None if pattern is None else _label_pattern(pattern)
     if not os.path.exists(root):
         raise UsageError(f"no such file or folder: {input_path}")

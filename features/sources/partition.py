@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.sources.groups import groups_of
-from features.sources.paths import BACKGROUND_FOLDER, escape_path
+from features.sources.official_lists import read_lists
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
 ALIASES = {"train": TRAINING, "val": VALIDATION, "dev": VALIDATION, "test": TESTING}
@@ -90,7 +89,7 @@ def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
 
 
 def assign(
-    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None, complete: bool = True
+    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None
 ) -> tuple[pa.Table, list[str]]:
     """Gives each clip its group and its partition.
 
@@ -103,24 +102,24 @@ def assign(
         root: where paths begin.
         group: see `groups_of`.
         split: percentages, or None where none were given.
-        complete: whether the clips are all that the root holds. A table may name a few of them, and what official
-            lists name besides is not missing then.
 
     Returns:
         The table with the columns group and partition, and what there is to say about the lists.
 
     Raises:
-        UsageError: a clip is in both lists, or its partition is not one.
+        UsageError: the lists cannot be used, see `features.sources.official_lists.read_lists`, or a clip's partition
+            is not one.
     """
     groups = groups_of(clips["path"].combine_chunks(), group, root)
     if group is None and "group" in clips.column_names:
         groups = pc.coalesce(clips["group"].combine_chunks(), groups)
     named = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
-    listed, notes = _read_lists(clips, root, complete) if split is None else (None, [])
-    if listed is not None:
+    lists, notes = official_lists(root) if split is None else {}, list[str]()
+    if lists:
+        listed, notes = read_lists(root, lists, clips["path"].to_pylist())
         partitions = pa.array([listed.get(path, TRAINING) for path in clips["path"].to_pylist()], pa.string())
         if any(named or ()):
-            names = " and ".join(official_lists(root).values())
+            names = " and ".join(lists.values())
             notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
                          f"names have; move {names} away to have these")  # fmt: skip
     elif named is not None:
@@ -134,10 +133,6 @@ def assign(
     return clips.append_column("group", groups).append_column("partition", partitions), notes
 
 
-def _read_lists(clips: pa.Table, root: str, complete: bool) -> tuple[dict[str, str] | None, list[str]]:
-    return read_lists(root, clips["path"].to_pylist(), complete) if official_lists(root) else (None, [])
-
-
 def _named_partition(path: str, value: str | None) -> str:
     partition = read_partition(value or "")
     if partition is None:
@@ -149,38 +144,6 @@ def _named_partition(path: str, value: str | None) -> str:
 def official_lists(root: str) -> dict[str, str]:
     """Returns the names of the official lists that lie in a root, by the partition that they list."""
     return {partition: name for partition, name in OFFICIAL_LISTS.items() if (Path(root) / name).is_file()}
-
-
-def read_lists(root: str, paths: Iterable[str], complete: bool = True) -> tuple[dict[str, str] | None, list[str]]:
-    """Reads `validation_list.txt` and `testing_list.txt`.
-
-    Args:
-        root: where they lie, and where their entries begin.
-        paths: of the clips.
-        complete: whether an entry without a clip is missing.
-
-    Returns:
-        Partition by path, None where neither list is there; and notes that name missing and double entries.
-    """
-    listed: dict[str, str] = {}
-    notes: list[str] = []
-    lists = official_lists(root)
-    for partition, name in lists.items():
-        content = (Path(root) / name).read_bytes()
-        entries = [escape_path(line.strip()) for line in content.splitlines() if line.strip()]
-        entries = [entry for entry in entries if not entry.startswith(f"{BACKGROUND_FOLDER}/")]
-        double = sorted(entry for entry, count in Counter(entries).items() if count > 1)
-        missing = sorted(set(entries).difference(paths)) if complete else []
-        both = sorted(set(entries) & listed.keys())
-        if both:
-            raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(OFFICIAL_LISTS.values())}"
-                             f" of {root}; take it out of one, or give --split")  # fmt: skip
-        if double:
-            notes.append(f"{name} names {len(double)} entries more than once: {_some(double)}")
-        if missing:
-            notes.append(f"{name} names {len(missing)} files that are not there: {_some(missing)}")
-        listed.update(dict.fromkeys(entries, partition))
-    return (listed if lists else None), notes
 
 
 def count(clips: pa.Table) -> dict[str, dict[str, int]]:
@@ -219,8 +182,3 @@ def train_options(names: list[str]) -> str:
     if names[0] == TRAINING or len(names) == 1:
         return ""
     return f" --train-on {','.join(names[:-1])} --test-on {names[-1]}"
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

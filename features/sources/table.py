@@ -12,9 +12,10 @@ import pyarrow as pa
 from features.audio.decode import file_error, probe
 from features.errors import ClipError, Reason, Reject, UsageError
 from features.sources.clips import Source, clip_table
+from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
 from features.sources.partition import PARTITIONS, read_partition
-from features.sources.paths import FORMULA_STARTS, escape_path, escape_paths
+from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
 
@@ -72,7 +73,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     Raises:
         UsageError: the table, its columns or a value cannot be used, a clip is named twice, or no row can be used.
     """
-    root = os.path.abspath(os.path.dirname(os.path.abspath(table)) if layout.root is None else layout.root)
+    root = os.path.dirname(absolute_path(table)) if layout.root is None else absolute_path(layout.root)
     if layout.root is not None and not os.path.isdir(root):
         raise UsageError(f"--root is the folder in which the paths of {table} begin, and there is no folder {root}")
     roles = tuple(DEFAULT_COLUMNS) if labelled else ()
@@ -85,6 +86,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     columns = _columns(rows, used)
     times = {role: _seconds(rows, used[role], role) for role in ("start", "duration") if role in used}
     files = {path: _look(os.path.join(os.fsencode(root), path), bool(times)) for path in dict.fromkeys(paths)}
+    paths = _found(rows, paths, files, os.fsencode(root), bool(times))
     samples = {role: _samples(seconds, paths, files) for role, seconds in times.items()}
     starts: list[float] = samples.get("start", [0] * len(paths))
     firsts: dict[tuple[bytes, float], int] = {}
@@ -113,7 +115,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
     names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
     clips = clip_table(names, [file.st_size for file in stats], [file.st_mtime_ns for file in stats], **chosen)
-    return Source("table", root, clips, {}, rejects, os.path.abspath(table), columns=used, notes=notes)
+    return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes)
 
 
 def _used_columns(
@@ -154,9 +156,29 @@ def _paths(rows: Rows, layout: TableLayout, root: bytes) -> list[bytes]:
         text = "".join(before + (next(texts) if name is not None else "") for before, name in parts)
         if _NO_NAME.search(text):
             raise UsageError(f"{rows.where(row)}: no file can have the name {text!r}")
-        path = os.path.normpath(os.fsencode(text))
-        paths.append(os.path.relpath(path, root) if path.startswith(b"/") else path)
+        paths.append(below(root, os.fsencode(text)))
     return paths
+
+
+def _found(rows: Rows, paths: list[bytes], files: dict[bytes, _File], root: bytes, probed: bool) -> list[bytes]:
+    """Returns the paths as the file system has them where another system has written them; adds these to the files."""
+    finder = FileFinder(root)
+    meant: dict[bytes, bytes] = {}
+    for path, file in list(files.items()):
+        if file.error is None or file.error.reason != Reason.MISSING:
+            continue
+        found = finder.find(path)
+        if len(found) > 1:
+            names = " and ".join(map(escape_path, found))
+            raise UsageError(f"{rows.where(paths.index(path))}: no file is named {escape_path(path)}, and {names} are "
+                             "named alike; write it as it is")  # fmt: skip
+        if not found and not is_text(os.fsdecode(path)):
+            raise UsageError(f"{rows.where(paths.index(path))}: {escape_path(path)} is not there, and is not UTF-8; "
+                             "save the table as UTF-8")  # fmt: skip
+        if found and found[0] != path:
+            meant[path] = found[0]
+            files[found[0]] = _look(os.path.join(root, found[0]), probed)
+    return [meant.get(path, path) for path in paths]
 
 
 def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:

@@ -11,6 +11,7 @@ from typing import Any
 from features.errors import UsageError
 from features.io.atomic import write_file
 from features.runtime.log import LOG
+from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
@@ -81,7 +82,7 @@ def check(request: Request, classes: list[str]) -> None:
         raise UsageError(f"--output is a CSV file, but {request.output} is a folder")
     if os.path.exists(request.output) and not request.overwrite:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(request.output))):
+    if not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
 
 
@@ -104,7 +105,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     description = read_description(request.run)
     thresholds = class_thresholds(request, description)
     check(request, description.classes)
-    outputs = OutputFiles(os.path.abspath(request.output))
+    outputs = OutputFiles(absolute_path(request.output))
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output):
         check(request, description.classes)  # another score may have ended in between

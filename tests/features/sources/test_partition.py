@@ -22,7 +22,6 @@ from features.sources.partition import (
     parse_partitions,
     parse_split,
     partition_order,
-    read_lists,
     read_partition,
 )
 from tests.features.examples import clip_rows
@@ -187,40 +186,12 @@ def test_a_split_wins_over_lists(listed):
     assert partitions_of(listed, split=(0, 0, 100))[1] == []
 
 
-def test_entries_that_are_missing_or_double_are_named(listed):
-    with (listed / "testing_list.txt").open("a", encoding="utf-8") as file:
-        file.write("\nyes/b_nohash_0.wav\nno/x.wav\n_background_noise_/tap.wav\n")
-    partitions, notes = partitions_of(listed)
-    assert partitions["b"] == TESTING
-    assert notes == [
-        "testing_list.txt names 1 entries more than once: yes/b_nohash_0.wav",
-        "testing_list.txt names 1 files that are not there: no/x.wav",
-    ]
-
-
-def test_many_missing_entries_are_counted_and_five_named(listed):
-    (listed / "testing_list.txt").write_text("".join(f"no/{n}.wav\n" for n in range(9)), encoding="utf-8")
-    (note,) = partitions_of(listed)[1]
-    assert "names 9 files" in note
-    assert note.endswith("no/4.wav and 4 more")
-
-
 def test_a_clip_in_both_lists_is_refused(listed):
     with (listed / "testing_list.txt").open("a", encoding="utf-8") as file:
         file.write("\nyes/a_nohash_0.wav\n")
     with pytest.raises(UsageError, match=r"yes/a_nohash_0\.wav in validation_list\.txt and testing_list\.txt"):
         partitions_of(listed)
     assert len(partitions_of(listed, split=(80, 10, 10))[0]) == 5
-
-
-def test_entries_of_lists_in_any_bytes(tmp_path):
-    folder = os.fsencode(tmp_path) + b"/j\xc3\xa4\xff"
-    os.mkdir(folder)
-    with open(folder + b"/\\.wav", "wb") as file:
-        file.write(b"abc")
-    (tmp_path / "testing_list.txt").write_bytes(b"j\xc3\xa4\xff/\\.wav\n")
-    source = scan(str(tmp_path), labelled=True)
-    assert read_lists(source.root, set(source.clips["path"].to_pylist())) == ({"jä\\xff/\\\\.wav": TESTING}, [])
 
 
 @pytest.mark.data
@@ -324,10 +295,9 @@ def test_lists_win_over_partitions_of_the_source_and_say_so(listed):
 
 def test_of_a_selection_lists_may_name_more(listed):
     source = scan(str(listed), labelled=True)
-    clips, notes = assign(source.clips.slice(1, 3), source.root, None, None, complete=False)
+    clips, notes = assign(source.clips.slice(1, 3), source.root, None, None)
     assert clips["partition"].to_pylist() == [TESTING, TESTING, TRAINING]
     assert notes == []
-    assert "names 1 files that are not there" in assign(source.clips.slice(1, 3), source.root, None, None)[1][0]
 
 
 @pytest.mark.parametrize("value", [None, "some"])

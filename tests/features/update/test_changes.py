@@ -448,7 +448,7 @@ class Parts:
         table.write_text("\n".join(["path,from,seconds,label,fold", *lines]))
         table_layout = TableLayout(root=str(self.base / "long"), start_column="from", duration_column="seconds")
         source = list_clips(str(table), table_layout, labelled=True)
-        clips, _ = assign(source.clips, source.root, None, None, complete=False)
+        clips, _ = assign(source.clips, source.root, None, None)
         scan_started_ns = time.time_ns()
         base, provenance = existing_manifest(self.folder), provenance_of(source)
         found = prepare(self.layout, base, source, clips, TINY, provenance, scan_started_ns)
