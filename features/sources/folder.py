@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from features.errors import Reason, Reject, UsageError
 from features.sources.clips import Source, clip_table
+from features.sources.divided_folders import check_folders
 from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, absolute_path, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
@@ -56,7 +57,9 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
     if labelled:
         clips = _with_labels(clips, searched, found.rejects)
         _check_labels(clips, input_path, searched, found)
-    return Source(kind, root, clips, dict(sorted(found.left_out.items())), found.rejects, pattern=pattern)
+    notes = check_folders(clips, input_path) if labelled and pattern is None else []
+    left_out = dict(sorted(found.left_out.items()))
+    return Source(kind, root, clips, left_out, found.rejects, pattern=pattern, notes=notes)
 
 
 def _label_pattern(text: str) -> re.Pattern[str]:

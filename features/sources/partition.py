@@ -15,7 +15,9 @@ from features.sources.groups import groups_of
 from features.sources.official_lists import read_lists
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
-ALIASES = {"train": TRAINING, "val": VALIDATION, "dev": VALIDATION, "test": TESTING}
+_EVALUATIONS = ("eval", "evaluation")
+ALIASES = {"train": TRAINING, "test": TESTING} | dict.fromkeys(("val", "valid", "dev"), VALIDATION)
+ALIASES |= dict.fromkeys(_EVALUATIONS, TESTING)
 OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
 DEFAULT_SPLIT = (80, 10, 10)
 
@@ -58,7 +60,7 @@ def parse_split(text: str) -> tuple[int, int, int]:
 
 
 def parse_partitions(text: str) -> tuple[str, ...]:
-    """Reads a comma list of partitions; `train`, `val`, `dev` and `test` are aliases."""
+    """Reads a comma list of partitions, each by its name or an alias."""
     names = tuple(dict.fromkeys(ALIASES.get(part.strip(), part.strip()) for part in text.split(",") if part.strip()))
     if not names:
         raise UsageError(f"a list of partitions names one at least, e.g. training,validation; not {text!r}")
@@ -68,7 +70,8 @@ def parse_partitions(text: str) -> tuple[str, ...]:
 def read_partition(value: str) -> str | None:
     """Returns the partition that a value of a table or a part of a path means, None where it means none.
 
-    Case does not count: `Train` is training, `Dev` is validation; `1`, `01`, `fold1`, `fold_1`, `Fold 1` are `fold-1`.
+    Case does not count: `Train` is training; `Dev` and `valid` are validation, `eval` is testing; `1`, `01`, `fold1`,
+    `fold_1`, `Fold 1` are `fold-1`.
     """
     name = value.strip().lower()
     fold = _FOLD_VALUE.fullmatch(name)
@@ -76,6 +79,18 @@ def read_partition(value: str) -> str | None:
         return f"{_FOLD}{int(fold[1])}"
     name = ALIASES.get(name, name)
     return name if name in PARTITIONS else None
+
+
+def both_tested(values: Iterable[str]) -> tuple[str, str] | None:
+    """Returns the first value that means an evaluation and the first that means a test, where there are both.
+
+    Collections that have both differ in which of them is to be tested on.
+    """
+    tested = [value for value in values if read_partition(value) == TESTING]
+    is_evaluation = [value.strip().lower() in _EVALUATIONS for value in tested]
+    if all(is_evaluation) or not any(is_evaluation):
+        return None
+    return tested[is_evaluation.index(True)], tested[is_evaluation.index(False)]
 
 
 def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
@@ -123,6 +138,7 @@ def assign(
             notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
                          f"names have; move {names} away to have these")  # fmt: skip
     elif named is not None:
+        _check_tested(named)
         pairs = zip(clips["path"].to_pylist(), named, strict=True)
         partitions = pa.array([_named_partition(path, value) for path, value in pairs], pa.string())
     else:
@@ -131,6 +147,17 @@ def assign(
         partitions = pa.array(hashed, pa.string()).take(by_group.indices)
     clips = clips.drop_columns([name for name in ("group", "partition") if name in clips.column_names])
     return clips.append_column("group", groups).append_column("partition", partitions), notes
+
+
+def _check_tested(named: Iterable[str | None]) -> None:
+    values = sorted({value for value in named if value})
+    both = both_tested(values)
+    if both:
+        others = "|".join(re.escape(value) for value in values if value != both[0])
+        raise UsageError(
+            f"--label-pattern finds the partitions {both[0]!r} and {both[1]!r}, and either may be what "
+            f"is tested; let it find one of them, as (?P<partition>{others}) does, or give --split"
+        )
 
 
 def _named_partition(path: str, value: str | None) -> str:

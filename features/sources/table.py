@@ -14,7 +14,7 @@ from features.errors import ClipError, Reason, Reject, UsageError
 from features.sources.clips import Source, clip_table
 from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
-from features.sources.partition import PARTITIONS, read_partition
+from features.sources.partition import PARTITIONS, both_tested, read_partition
 from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
@@ -203,6 +203,11 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
             rule = f"a partition is {', '.join(PARTITIONS)} or a fold such as 1 or fold-1"
             way_out = "change it, name another --partition-column or --fold-column, or give --split"
             raise rows.refusal(values.index(value), name, rule, way_out)
+        if both := both_tested(meant):
+            raise UsageError(
+                f"{rows.name} has {both[0]!r} and {both[1]!r} in its column {name!r}, and either may be "
+                "what is tested; take one out, name another --partition-column, or give --split"
+            )
         columns["partition"] = [meant[value] for value in values]
     return columns
 

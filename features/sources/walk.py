@@ -12,6 +12,9 @@ from features.sources.paths import AUDIO_EXTENSIONS, BACKGROUND_FOLDER, escape_p
 
 _ENDINGS = frozenset(map(os.fsencode, AUDIO_EXTENSIONS))
 _BACKGROUND = os.fsencode(BACKGROUND_FOLDER)
+# Where Windows, storage boxes and file systems keep what was deleted, copies, and thumbnails; in lower case.
+_LITTER = frozenset((b"#recycle", b"#snapshot", b"@eadir", b"@recycle", b"$recycle.bin", b"lost+found",
+                     b"system volume information"))  # fmt: skip
 _DOT = ord(".")
 
 
@@ -76,9 +79,9 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
             if name[0] == _DOT:
                 found.left_out["hidden"] += 1
             elif _is_folder(entry):
-                if name == _BACKGROUND:
+                if name == _BACKGROUND or name.lower() in _LITTER:
                     left = sum(len(names) for _, _, names in os.walk(entry.path))
-                    found.left_out[f"in {BACKGROUND_FOLDER}"] += left
+                    found.left_out[f"in {os.fsdecode(name)}"] += left
                 else:
                     folders.append((name, entry.is_symlink()))
             elif name[-4:] not in _ENDINGS and not is_audio(name):  # the first test decides most names

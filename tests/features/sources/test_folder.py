@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shlex
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -116,6 +117,16 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert paths_of(source) == ["yes/_background_noise_.wav", "yes/a.wav"]
     assert source.left_out == {"hidden": 2, "in _background_noise_": 2, "not audio": 4}
     assert source.rejects == []
+
+
+@pytest.mark.parametrize("name", ["#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "lost+found", "System Volume Information",
+                                  "@eaDir", "#snapshot"])  # fmt: skip
+def test_folders_of_what_was_deleted_are_no_classes(tmp_path, name):
+    root = tree(tmp_path, "a/1.wav", "a/2.wav", f"{name}/S-1-5/old.wav", f"a/{name}/old.wav", f"b/{name}s/x.wav")
+    source = scan(root, labelled=True)
+    assert paths_of(source) == ["a/1.wav", "a/2.wav", f"b/{name}s/x.wav"]
+    assert source.left_out == {f"in {name}": 2}
+    assert len(scan(str(tmp_path / name), labelled=False).clips) == 1, "which is asked for by its name"
 
 
 @pytest.mark.data
@@ -330,3 +341,57 @@ def test_patterns_that_cannot_be_used(tmp_path, pattern, message):
 def test_labels_of_a_pattern_that_spreadsheets_take_for_formulas(tmp_path):
     with pytest.raises(UsageError, match=r"formulas, but in .* --label-pattern finds '-1'"):
         scan(tree(tmp_path, "a-1.wav"), labelled=True, pattern="(?P<label>-1)")
+
+
+def divided(root, *folders, classes=("owl", "my frog")):
+    return tree(root, *(f"{folder}/{label}/{n}.wav" for folder in folders for label in classes for n in range(2)))
+
+
+def suggested(message):
+    """What a scan says of the folders with the pattern that a message suggests."""
+    words = shlex.split(message[message.index("--input") :].partition("; ")[0])
+    source = scan(words[1], labelled=True, pattern=words[words.index("--label-pattern") + 1])
+    return [set(source.clips[name].to_pylist()) for name in ("partition", "label")], len(source.rejects)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "test"),
+        ("Train", "valid", "evaluation"),
+        ("fold1",),
+        tuple(f"fold_{n}" for n in range(1, 11)),
+        ("dev",),
+    ],
+    ids="-".join,
+)
+def test_folders_named_like_partitions_are_refused_with_the_command_that_reads_them(tmp_path, folders):
+    root = divided(tmp_path / "a b", *folders)
+    with pytest.raises(UsageError, match="named like partitions") as raised:
+        scan(root, labelled=True)
+    assert suggested(str(raised.value)) == ([set(folders), {"owl", "my frog"}], 0)
+    assert len(scan(root, labelled=False).clips) == 4 * len(folders)
+    as_classes = shlex.split(str(raised.value))[-1]
+    assert set(scan(root, labelled=True, pattern=as_classes).clips["label"].to_pylist()) == set(folders)
+
+
+def test_of_an_evaluation_and_a_test_one_is_taken(tmp_path):
+    with pytest.raises(UsageError, match="either eval or test may be what is tested") as raised:
+        scan(divided(tmp_path, "train", "eval", "test"), labelled=True)
+    assert suggested(str(raised.value)) == ([{"train", "test"}, {"owl", "my frog"}], 4)
+
+
+def test_partitions_beside_other_folders_are_named(tmp_path):
+    (note,) = scan(tree(Path(divided(tmp_path, "train", "test")), "extra/1.wav"), labelled=True).notes
+    assert note.endswith("now they are classes")
+    assert suggested(note) == ([{"train", "test"}, {"owl", "my frog"}], 1)
+
+
+def test_partitions_without_folders_of_classes(tmp_path):
+    with pytest.raises(UsageError, match=r"2 folders of .* \(fold1, fold2\), and have no folders of classes"):
+        scan(tree(tmp_path, "fold1/7-0.wav", "fold2/8-0.wav", "fold2/deep/9-0.wav"), labelled=True)
+
+
+@pytest.mark.parametrize("folders", ["0 1 2", "07", "train plane", "trains tests", "fold folds", "left right"])
+def test_folders_that_are_classes(tmp_path, folders):
+    assert scan(divided(tmp_path, *folders.split()), labelled=True).notes == []

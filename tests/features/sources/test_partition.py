@@ -106,6 +106,7 @@ def test_split_that_is_none(text):
         ("training", ("training",)),
         ("train,val,test", ("training", "validation", "testing")),
         (" dev , validation,fold-1,", ("validation", "fold-1")),
+        ("valid,eval,evaluation", ("validation", "testing")),
     ],
 )
 def test_lists_of_partitions(text, names):
@@ -226,13 +227,29 @@ def test_counts_by_class_and_partition():
         ("TRAIN", TRAINING),
         ("Val", VALIDATION),
         ("dev", VALIDATION),
+        ("VALID", VALIDATION),
+        ("Eval", TESTING),
+        ("evaluation", TESTING),
         (" Test\n", TESTING),
         *((value, "fold-1") for value in ("1", "01", "fold1", "fold-1", "fold_1", "fold 1", "FOLD1", "fold001")),
         ("0", "fold-0"),
         ("fold-10", "fold-10"),
         *(
             (value, None)
-            for value in ("", "trains", "1.0", "-1", "fold", "fold--1", "fold-1a", "1 2", "²", "9" * 5_000)
+            for value in (
+                "",
+                "trains",
+                "invalid",
+                "evaluate",
+                "1.0",
+                "-1",
+                "fold",
+                "fold--1",
+                "fold-1a",
+                "1 2",
+                "²",
+                "9" * 5_000,
+            )
         ),
     ],
 )
@@ -306,3 +323,13 @@ def test_a_partition_in_a_path_that_is_none(value):
     with pytest.raises(UsageError, match=rf"--label-pattern finds {value!r} in yes/00001_nohash_0\.wav.*--split"):
         assign(clips, "/nowhere", None, None)
     assert len(assign(clips, "/nowhere", None, (80, 10, 10))[0]) == 2
+
+
+@pytest.mark.parametrize("evaluation", ["eval", "Evaluation"])
+@pytest.mark.parametrize("test", ["test", "TESTING"])
+def test_of_an_evaluation_and_a_test_in_paths_the_pattern_decides(evaluation, test):
+    clips = clip_rows(4, partition=["train", evaluation, test, "fold-1"])
+    with pytest.raises(UsageError, match=rf"'{evaluation}' and '{test}', and either .*P<partition>.*{test}.*\) does"):
+        assign(clips.slice(1), "/nowhere", None, None)
+    assert assign(clips.take([0, 1]), "/nowhere", None, None)[0]["partition"].to_pylist() == [TRAINING, TESTING]
+    assert len(assign(clips, "/nowhere", None, (80, 10, 10))[0]) == 4

@@ -399,6 +399,18 @@ def test_partitions_and_folds(root, column_name, value, partition):
     assert source.columns[column_name] == column_name
 
 
+@pytest.mark.parametrize("values", [("eval", "test"), ("Testing", " EVALUATION ")])
+def test_of_an_evaluation_and_a_test_the_column_decides(root, values):
+    lines = ["path,label,split", f"a.wav,x,{values[0]}", f"b.wav,x,{values[1]}", "c.wav,x,train"]
+    table, layout = write_lines(root / "t.csv", *lines), TableLayout(partition_column="split")
+    with pytest.raises(UsageError, match=r"in its column 'split', and either may be what is tested.*--split") as raised:
+        scan_table(table, layout)
+    assert all(repr(value) in str(raised.value) for value in values)
+    assert len(scan_table(table, layout, partitioned=False).clips) == 3
+    source = scan_table(write_lines(root / "t.csv", *lines[:2], lines[3]), layout)
+    assert column(source, "partition") == ["testing", "training"]
+
+
 def test_of_a_partition_and_a_fold_the_partition_counts_and_a_note_says_so(root):
     table = write_lines(root / "t.csv", "path,label,partition,fold", "a.wav,x,testing,3")
     source = scan_table(table, DEFAULT)
