@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from features.errors import Reason, Reject, UsageError
 from features.sources.clips import Source, clip_table
 from features.sources.divided_folders import check_folders
+from features.sources.labels import clean_label
 from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, absolute_path, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
@@ -84,12 +85,16 @@ def _clips(found: Listing) -> pa.Table:
 def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list[Reject]) -> pa.Table:
     """Returns the clips whose path has a label, with what else it names; the others become rejects."""
     if pattern is None:
-        parts = pc.split_pattern(clips["path"], "/", max_splits=1)
-        named = {"label": pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)}
+        parts = pc.split_pattern(clips["path"].combine_chunks(), "/", max_splits=1)
+        folders = pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)
+        by_folder = folders.dictionary_encode()
+        labels = pa.array(map(clean_label, by_folder.dictionary.to_pylist()), pa.string())
+        named = {"label": labels.take(by_folder.indices)}
     else:
         hits = [pattern.search(path) for path in clips["path"].to_pylist()]
         named = {name: pa.array([(hit and hit[name]) or None for hit in hits], pa.string())
                 for name in pattern.groupindex}  # fmt: skip
+        named["label"] = pa.array(map(clean_label, named["label"].to_pylist()), pa.string())
     labelled = named["label"].is_valid()
     message = (
         "--label-pattern finds no label in it" if pattern else

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.sources.groups import groups_of
+from features.sources.labels import alike_text, look_alike
 from features.sources.official_lists import read_lists
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
@@ -21,6 +22,7 @@ ALIASES |= dict.fromkeys(_EVALUATIONS, TESTING)
 OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
 DEFAULT_SPLIT = (80, 10, 10)
 
+_SHOWN_LABELS = 5
 _FOLD = "fold-"
 _FOLD_VALUE = re.compile(r"(?:fold[-_ ]?)?([0-9]{1,9})")
 # Warden's MAX_NUM_WAVS_PER_CLASS: the number of buckets that the hash of a group falls into.
@@ -201,6 +203,10 @@ def remarks(clips: pa.Table) -> list[str]:
     names = {name for by_partition in counts.values() for name in by_partition}
     if TRAINING not in names and names <= set(PARTITIONS):
         said.append("the training partition is empty; --group and --split say who belongs to it")
+    if alike := look_alike(counts):
+        pairs = "; ".join(map(alike_text, alike[:_SHOWN_LABELS]))
+        more = f"; and {len(alike) - _SHOWN_LABELS} more" if len(alike) > _SHOWN_LABELS else ""
+        said.append(f"labels that look alike are classes of their own: {pairs}{more}; give each class one name")
     return said
 
 

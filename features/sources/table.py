@@ -14,6 +14,7 @@ from features.errors import ClipError, Reason, Reject, UsageError
 from features.sources.clips import Source, clip_table
 from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
+from features.sources.labels import clean_label
 from features.sources.partition import PARTITIONS, both_tested, read_partition
 from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
@@ -98,7 +99,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     rejects: list[Reject] = []
     for (path, _), row in sorted(firsts.items()):
         error = files[path].error
-        if error is None and labelled and not (columns["label"][row] or "").strip():
+        if error is None and labelled and columns["label"][row] is None:
             error = ClipError("scan", Reason.BAD_LABEL, "the label is empty")
         if error is None:
             kept.append(row)
@@ -191,10 +192,10 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
         for value in dict.fromkeys(values):
             if not is_text(value):
                 raise rows.refusal(values.index(value), name, f"a {role} is UTF-8", "save the table as UTF-8")
-            if role == "label" and value.startswith(FORMULA_STARTS):
+            if role == "label" and value.strip().startswith(FORMULA_STARTS):
                 rule = f"a label begins with none of {' '.join(FORMULA_STARTS)}, which spreadsheets take for formulas"
                 raise rows.refusal(values.index(value), name, rule, "rename it")
-        columns[role] = [value or None for value in values]
+        columns[role] = [clean_label(value) if role == "label" else value or None for value in values]
     if "partition" in used or "fold" in used:
         name = used["partition" if "partition" in used else "fold"]
         values = rows.values[name]

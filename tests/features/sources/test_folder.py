@@ -395,3 +395,15 @@ def test_partitions_without_folders_of_classes(tmp_path):
 @pytest.mark.parametrize("folders", ["0 1 2", "07", "train plane", "trains tests", "fold folds", "left right"])
 def test_folders_that_are_classes(tmp_path, folders):
     assert scan(divided(tmp_path, *folders.split()), labelled=True).notes == []
+
+
+def test_space_around_a_label_is_not_of_it(tmp_path):
+    root = tree(tmp_path, "Owl/1.wav", "Owl /2.wav", " Owl/3.wav", "Owl\u00a0/4.wav", "a b/5.wav", " \u3000/6.wav")
+    source = scan(root, labelled=True)
+    assert dict(zip(paths_of(source), source.clips["label"].to_pylist(), strict=True)) == {
+        "Owl/1.wav": "Owl", "Owl /2.wav": "Owl", " Owl/3.wav": "Owl", "Owl\u00a0/4.wav": "Owl", "a b/5.wav": "a b"
+    }  # fmt: skip
+    assert rejects_of(source) == [(" \u3000/6.wav", "scan", Reason.BAD_LABEL)]
+    source = scan(root, labelled=True, pattern="^(?P<label>[^/]+)/")
+    assert sorted(set(source.clips["label"].to_pylist())) == ["Owl", "a b"]
+    assert len(source.rejects) == 1

@@ -399,6 +399,13 @@ def test_partitions_and_folds(root, column_name, value, partition):
     assert source.columns[column_name] == column_name
 
 
+def test_space_around_a_label_is_not_of_it(root):
+    lines = ["path,label", "a.wav,Owl", "b.wav, Owl\u00a0", "c.wav,\u00a0 ", "deep/d.wav,a  b"]
+    source = scan_table(write_lines(root / "t.csv", *lines), DEFAULT)
+    assert column(source, "label") == ["Owl", "Owl", "a  b"]
+    assert rejects_of(source) == [("c.wav", "scan", Reason.BAD_LABEL, "t.csv, line 4: the label is empty")]
+
+
 @pytest.mark.parametrize("values", [("eval", "test"), ("Testing", " EVALUATION ")])
 def test_of_an_evaluation_and_a_test_the_column_decides(root, values):
     lines = ["path,label,split", f"a.wav,x,{values[0]}", f"b.wav,x,{values[1]}", "c.wav,x,train"]
