@@ -2,17 +2,20 @@
 
 import os
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import Reason, Reject, UsageError
+from features.errors import NothingUsableError, Reason, Reject, UsageError
+from features.io.file_time import mtime_ns
 from features.sources.clips import Source, clip_table
 from features.sources.divided_folders import check_folders
 from features.sources.labels import clean_label
 from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, absolute_path, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
+_SHOWN_FOLDERS = 5
 _PATTERN_GROUPS = {"label", "group", "partition"}
 
 
@@ -29,6 +32,7 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
         The clips and what was left out.
 
     Raises:
+        NothingUsableError: all audio in it is behind what cannot be read.
         UsageError: there is no such path, no audio in it, no label where labels are required, or the pattern
             cannot be used.
     """
@@ -47,10 +51,15 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
                 f"{input_path} is not audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}"
             )
         status = os.stat(root)
-        found = Listing([os.fsencode(os.path.basename(root))], [status.st_size], [status.st_mtime_ns])
+        found = Listing([os.fsencode(os.path.basename(root))], [status.st_size], [mtime_ns(status)])
         root = os.path.dirname(root)
     else:
         found = walk(os.fsencode(root))
+    if found.rejects and not found.paths:
+        first = found.rejects[0]
+        message = (f"no audio in {input_path}: {len(found.rejects)} files and folders cannot be read; the first: "
+                   f"{first.path}: {first.reason}, {first.message}")  # fmt: skip
+        raise NothingUsableError(message, found.rejects)
     if not found.paths:
         left = ", ".join(f"{count} {why}" for why, count in sorted(found.left_out.items()))
         raise UsageError(f"no audio in {input_path}" + (f" (left out: {left})" if left else ""))
@@ -58,9 +67,28 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
     if labelled:
         clips = _with_labels(clips, searched, found.rejects)
         _check_labels(clips, input_path, searched, found)
-    notes = check_folders(clips, input_path) if labelled and pattern is None else []
+    notes = []
+    if labelled and pattern is None:
+        folders = [escape_path(name) for name in sorted(found.folders)]
+        found.rejects = [replace(reject, label=_label_of(reject.path, folders)) for reject in found.rejects]
+        notes = check_folders(clips, input_path) + _empty_folders(clips, found.rejects, folders)
     left_out = dict(sorted(found.left_out.items()))
     return Source(kind, root, clips, left_out, found.rejects, pattern=pattern, notes=notes)
+
+
+def _label_of(path: str, folders: list[str]) -> str | None:
+    folder, below, _ = path.partition("/")
+    return clean_label(folder) if below or folder in folders else None
+
+
+def _empty_folders(clips: pa.Table, rejects: list[Reject], folders: list[str]) -> list[str]:
+    """Returns a note of the class folders without audio, if there are any."""
+    labels = {*pc.unique(clips["label"]).to_pylist(), *(reject.label for reject in rejects)}
+    names = [name for name in folders if clean_label(name) not in labels]
+    if not names:
+        return []
+    more = f" and {len(names) - _SHOWN_FOLDERS} more" if len(names) > _SHOWN_FOLDERS else ""
+    return [f"no audio in these folders, which are no classes: {', '.join(names[:_SHOWN_FOLDERS])}{more}"]
 
 
 def _label_pattern(text: str) -> re.Pattern[str]:

@@ -42,9 +42,9 @@ def read_lists(root: str, names: Mapping[str, str], paths: Collection[str]) -> t
     """
     listed: dict[str, str] = {}
     notes: list[str] = []
-    finder = FileFinder(os.fsencode(root))
+    finder, clips = FileFinder(os.fsencode(root)), frozenset(paths)
     for partition, name in names.items():
-        entries = _read(Path(root) / name, finder, frozenset(paths))
+        entries = _read(Path(root) / name, finder, clips)
         both = sorted(set(entries.found) & listed.keys())
         if both:
             raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(names.values())}"

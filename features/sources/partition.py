@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +195,11 @@ def count_table(clips: pa.Table) -> list[str]:
     return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
 
 
+def without_clips(counts: Mapping[str, Mapping[str, int]], partitions: Iterable[str]) -> list[str]:
+    """Returns the labels of which none of some partitions has a clip, of what `count` counts."""
+    return [label for label, numbers in counts.items() if not any(numbers.get(name) for name in partitions)]
+
+
 def remarks(clips: pa.Table) -> list[str]:
     """Returns what there is to say about clips that no network can be trained on as they are."""
     counts, said = count(clips), []
@@ -203,6 +208,9 @@ def remarks(clips: pa.Table) -> list[str]:
     names = {name for by_partition in counts.values() for name in by_partition}
     if TRAINING not in names and names <= set(PARTITIONS):
         said.append("the training partition is empty; --group and --split say who belongs to it")
+    without = without_clips(counts, (TRAINING,))
+    if TRAINING in names and names <= set(PARTITIONS) and without:
+        said.append(f"classes without a training clip, which no network learns: {', '.join(without)}")
     if alike := look_alike(counts):
         pairs = "; ".join(map(alike_text, alike[:_SHOWN_LABELS]))
         more = f"; and {len(alike) - _SHOWN_LABELS} more" if len(alike) > _SHOWN_LABELS else ""

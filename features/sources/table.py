@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from features.audio.decode import file_error, probe
-from features.errors import ClipError, Reason, Reject, UsageError
+from features.errors import ClipError, NothingUsableError, Reason, Reject, UsageError
+from features.io.file_time import mtime_ns
 from features.sources.clips import Source, clip_table
 from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
@@ -72,7 +73,8 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
         The clips. A row whose file cannot be used, or whose label is empty, is a reject.
 
     Raises:
-        UsageError: the table, its columns or a value cannot be used, a clip is named twice, or no row can be used.
+        NothingUsableError: no row can be used.
+        UsageError: the table, its columns or a value cannot be used, or a clip is named twice.
     """
     root = os.path.dirname(absolute_path(table)) if layout.root is None else absolute_path(layout.root)
     if layout.root is not None and not os.path.isdir(root):
@@ -104,18 +106,21 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
         if error is None:
             kept.append(row)
         else:
-            rejects.append(Reject(escape_path(path), error.stage, error.reason, f"{rows.where(row)}: {error.message}"))
+            message = f"{rows.where(row)}: {error.message}"
+            label = columns["label"][row] if labelled else None
+            rejects.append(Reject(escape_path(path), error.stage, error.reason, message, label=label))
     if not kept:
         first = rejects[0]
-        raise UsageError(f"no audio in {table}: all {len(rejects)} rows were rejected; the first: {first.path}: "
-                         f"{first.reason}, {first.message} (--root says where paths begin)")  # fmt: skip
+        message = (f"no audio in {table}: all {len(rejects)} rows were rejected; the first: {first.path}: "
+                   f"{first.reason}, {first.message} (--root says where paths begin)")  # fmt: skip
+        raise NothingUsableError(message, rejects)
     if "duration" in samples:  # a part that lasts at all is a sample at least
         samples["duration"] = [max(1, duration) for duration in samples["duration"]]
     values: tuple[tuple[str, list[Any]], ...] = (*samples.items(), *columns.items())
     chosen = {name: [column[row] for row in kept] for name, column in values}
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
     names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
-    clips = clip_table(names, [file.st_size for file in stats], [file.st_mtime_ns for file in stats], **chosen)
+    clips = clip_table(names, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
     return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes)
 
 

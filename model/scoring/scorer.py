@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.errors import UsageError
+from features.errors import NothingUsableError, UsageError
 from features.io.atomic import write_file
 from features.runtime.log import LOG
 from features.sources.paths import absolute_path
@@ -19,7 +19,7 @@ from features.store.locks import claim
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
 from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
-from model.scoring.join import JoinJob, OutputFiles, join
+from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_windows import LabelJob
 from model.scoring.labels_csv import check_top
 from model.scoring.plan import plan_batches
@@ -109,7 +109,11 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output):
         check(request, description.classes)  # another score may have ended in between
-        source = list_clips(request.input, request.table_layout, labelled=False)
+        try:
+            source = list_clips(request.input, request.table_layout, labelled=False)
+        except NothingUsableError as error:
+            write_rejects(outputs, error.rejects)
+            raise UsageError(f"{error}; all are in {outputs.rejects}") from error
         batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
         settings = JobSettings(
             network=description.network_sha256,

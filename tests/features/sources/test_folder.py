@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.errors import Reason, Reject, UsageError
+from features.audio.recording import open_recording
+from features.errors import NothingUsableError, Reason, Reject, UsageError
 from features.sources.folder import scan
 from features.sources.paths import clip_file, csv_path, escape_path, unescape_path
 from features.sources.rejects import in_order, to_csv
+from features.sources.table import scan_table
+from features.sources.table_layout import TableLayout
 from tests.signals import sine, write_wav
 
 BEEP = sine(440, 16)
@@ -257,6 +260,58 @@ def test_a_folder_that_may_not_be_read_is_a_reject():
         (root / "no").chmod(0o700)
     assert paths_of(source) == ["yes/a.wav"]
     assert rejects_of(source) == [("no", "scan", Reason.PERMISSION)]
+
+
+def test_rejects_have_the_label_that_their_clips_would_have(tmp_path):
+    tree(tmp_path, "yes/a.wav", "b.wav")
+    for path in ("no /c.wav", "yes/d.wav"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).symlink_to("gone.wav")
+    rejects = {reject.path: reject.label for reject in scan(str(tmp_path), labelled=True).rejects}
+    assert rejects == {"b.wav": None, "no /c.wav": "no", "yes/d.wav": "yes"}
+
+
+def test_class_folders_without_audio_are_named(tmp_path):
+    tree(tmp_path, "yes/a.wav", "yes/deep/b.wav", ".hidden/a.wav", "#recycle/a.wav", "_background_noise_/a.wav")
+    for name in ("nothing", "docs", "yes/empty", "gone"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "docs" / "notes.txt").write_text("text")
+    (tmp_path / "gone" / "a.wav").symlink_to("nowhere")
+    (tmp_path / "again").symlink_to("yes")
+    source = scan(str(tmp_path), labelled=True)
+    assert source.notes == ["no audio in these folders, which are no classes: docs, nothing"]
+    assert scan(str(tmp_path), labelled=False).notes == []
+    for number in range(6):
+        (tmp_path / f"e{number}").mkdir()
+    assert scan(str(tmp_path), labelled=True).notes[0].endswith("docs, e0, e1, e2, e3 and 3 more")
+
+
+def test_where_nothing_can_be_read_the_rejects_come_with_the_error(tmp_path):
+    (tmp_path / "yes").mkdir()
+    (tmp_path / "yes" / "a.wav").symlink_to("gone.wav")
+    with pytest.raises(
+        NothingUsableError, match=r"1 files and folders cannot be read; the first: yes/a\.wav: missing"
+    ) as e:
+        scan(str(tmp_path), labelled=False)
+    assert [(reject.path, reject.reason) for reject in e.value.rejects] == [("yes/a.wav", Reason.MISSING)]
+
+
+@pytest.mark.parametrize("when_ns", [-(2**63), -5 * 10**17, -1, 0, 2**63 - 1, 2**63, 13 * 10**18])
+@pytest.mark.parametrize("kind", ["folder", "file", "table"])
+def test_any_time_that_a_file_system_keeps_is_a_time(tmp_path, when_ns, kind):
+    path = tmp_path / "yes" / "a.wav"
+    tree(tmp_path, "yes/a.wav")
+    (tmp_path / "t.csv").write_text("path,label\nyes/a.wav,yes\n")
+    os.utime(path, ns=(0, when_ns))
+    kept_ns = min(os.stat(path).st_mtime_ns, 2**63 - 1)
+    source = {
+        "folder": lambda: scan(str(tmp_path), labelled=True),
+        "file": lambda: scan(str(path), labelled=False),
+        "table": lambda: scan_table(str(tmp_path / "t.csv"), TableLayout()),
+    }[kind]()
+    assert source.clips["mtime_ns"].to_pylist() == [kept_ns]
+    with open_recording(str(path), whole=True) as recording:
+        assert recording.mtime_ns == kept_ns
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])

@@ -23,6 +23,7 @@ from features.sources.partition import (
     parse_split,
     partition_order,
     read_partition,
+    remarks,
 )
 from tests.features.examples import clip_rows
 from tests.signals import sine, write_wav
@@ -333,3 +334,10 @@ def test_of_an_evaluation_and_a_test_in_paths_the_pattern_decides(evaluation, te
         assign(clips.slice(1), "/nowhere", None, None)
     assert assign(clips.take([0, 1]), "/nowhere", None, None)[0]["partition"].to_pylist() == [TRAINING, TESTING]
     assert len(assign(clips, "/nowhere", None, (80, 10, 10))[0]) == 4
+
+
+def test_classes_without_a_training_clip_are_remarked_on():
+    clips = clip_rows(4, label=["a", "b", "b", "c"], partition=["training", "testing", "validation", "testing"])
+    assert remarks(clips) == ["classes without a training clip, which no network learns: b, c"]
+    folds = clip_rows(2, label=["a", "b"], partition=["fold-1", "fold-2"])
+    assert remarks(folds) == [], "a training says which folds it takes"

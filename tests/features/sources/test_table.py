@@ -403,6 +403,8 @@ def test_space_around_a_label_is_not_of_it(root):
     lines = ["path,label", "a.wav,Owl", "b.wav, Owl\u00a0", "c.wav,\u00a0 ", "deep/d.wav,a  b"]
     source = scan_table(write_lines(root / "t.csv", *lines), DEFAULT)
     assert column(source, "label") == ["Owl", "Owl", "a  b"]
+    gone = scan_table(write_lines(root / "g.csv", "path,label", "a.wav,Owl", "gone.wav,ow l "), DEFAULT).rejects
+    assert [(reject.path, reject.label) for reject in gone] == [("gone.wav", "ow l")]
     assert rejects_of(source) == [("c.wav", "scan", Reason.BAD_LABEL, "t.csv, line 4: the label is empty")]
 
 

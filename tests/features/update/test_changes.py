@@ -252,6 +252,16 @@ def test_a_time_within_two_seconds_of_the_last_scan_is_no_evidence(words, tmp_pa
         is_that_of_a_cold_run(words, tmp_path / "set")
 
 
+@pytest.mark.parametrize("mtime_ns", [-5 * 10**17, 2**63 - 1, 2**63, 13 * 10**18])
+def test_clips_of_a_clock_that_is_wrong_are_computed_and_kept(words, tmp_path, mtime_ns):
+    old(clip(words, "no", 1), mtime_ns)
+    _, first = featurized(words, tmp_path / "set")
+    assert first.counts["rejected"] == 0
+    update, second = featurized(words, tmp_path / "set")
+    assert update.figures == {"computed": 0, "copied": 0, "kept": first.counts["clips"], "removed": 0}
+    assert second == first
+
+
 def test_the_scan_that_counts_is_the_last_one_of_the_state(words, tmp_path, hashed):
     path = write(clip(words, "no", 1), seed=99, mtime_ns=time.time_ns())
     featurized(words, tmp_path / "set")

@@ -83,7 +83,8 @@ def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
     job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
     with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
         join(planned.parts, [], job)
-    assert not list(tmp_path.glob("labels*.csv"))
+    assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]
+    assert (tmp_path / "labels.rejects.csv").read_text().splitlines()[1:] == ["z.wav,decode,empty,no samples,"]
 
 
 def test_a_part_of_another_job_is_never_joined(planned, tmp_path):
@@ -105,7 +106,8 @@ def test_a_part_that_is_missing_or_of_another_plan_is_an_error(planned, tmp_path
     planned.parts.note_path(1).unlink()
     with pytest.raises(RunError, match=r"00000001\.json is missing or damaged"):
         joined(planned, tmp_path)
-    assert not list(tmp_path.glob("labels*.csv"))
+    assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]
+    assert (tmp_path / "labels.rejects.csv").read_text().splitlines()[1:] == ["z.wav,decode,empty,no samples,"]
 
 
 def test_a_file_is_silent_where_all_of_it_is_and_truncated_where_any_of_it_is():
