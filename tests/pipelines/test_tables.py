@@ -141,7 +141,8 @@ def test_lists_where_the_paths_of_a_table_begin_win_over_its_column(tmp_path, ca
     source, clips = request.find_clips()
     assert clips["partition"].to_pylist() == ["training", "testing"]
     assert source.columns == {"path": "path", "label": "label"}
-    (message,) = caplog.messages
+    message, other = caplog.messages
+    assert other == "warning: classes without a training clip, which no network learns: no"
     assert message.startswith(f"warning: the partitions are those of the lists in {tmp_path / 'root'}, not those")
     assert message.endswith("move testing_list.txt away to have these")
     (tmp_path / "root" / "testing_list.txt").unlink()
@@ -325,19 +326,22 @@ def test_files_none_of_which_can_be_scored_are_all_counted(run_folder, tmp_path)
     assert [row["path"] for row in read(tmp_path / "l.rejects.csv")] == ["a.wav", "b.wav"]
 
 
-def test_a_table_none_of_whose_files_is_there_leaves_the_table_of_rejects(run_folder, tmp_path):
+def test_a_table_none_of_whose_files_is_there_leaves_the_table_of_rejects(tmp_path):
     (tmp_path / "t.csv").write_text("path,label\na.wav,x\nb.wav,y\n")
     with pytest.raises(UsageError, match=r"all 2 rows were rejected.*; all are in .*set/rejects-000001-.*\.csv$"):
         featurize(tmp_path / "t.csv", tmp_path / "set")
     (table,) = (tmp_path / "set").iterdir()
     assert [(row["path"], row["label"]) for row in read(table)] == [("a.wav", "x"), ("b.wav", "y")]
-    arguments = ("--model", run_folder, "--input", tmp_path / "t.csv", "--output", tmp_path / "l.csv")
-    with pytest.raises(UsageError, match=r"all 2 rows were rejected.*; all are in .*/l\.rejects\.csv$"):
-        call("pipelines.score", *arguments)
-    assert [row["reason"] for row in read(tmp_path / "l.rejects.csv")] == ["missing"] * 2
     for name in "ab":
         write_wav(tmp_path / f"{name}.wav", noise(16_000))
     assert featurize(tmp_path / "t.csv", tmp_path / "set") == 0
+
+
+def test_of_a_table_none_of_whose_files_can_be_scored_the_table_of_rejects_is_left(run_folder, tmp_path):
+    (tmp_path / "t.csv").write_text("path\na.wav\nb.wav\n")
+    with pytest.raises(UsageError, match=r"all 2 rows were rejected.*; all are in .*/l\.rejects\.csv$"):
+        call("pipelines.score", "--model", run_folder, "--input", tmp_path / "t.csv", "--output", tmp_path / "l.csv")
+    assert [row["reason"] for row in read(tmp_path / "l.rejects.csv")] == ["missing"] * 2
 
 
 def test_classes_that_vanish_are_named_by_featurize_and_by_train(tmp_path, caplog):

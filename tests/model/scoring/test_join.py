@@ -106,8 +106,7 @@ def test_a_part_that_is_missing_or_of_another_plan_is_an_error(planned, tmp_path
     planned.parts.note_path(1).unlink()
     with pytest.raises(RunError, match=r"00000001\.json is missing or damaged"):
         joined(planned, tmp_path)
-    assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]
-    assert (tmp_path / "labels.rejects.csv").read_text().splitlines()[1:] == ["z.wav,decode,empty,no samples,"]
+    assert not list(tmp_path.glob("labels*.csv"))
 
 
 def test_a_file_is_silent_where_all_of_it_is_and_truncated_where_any_of_it_is():
