@@ -84,6 +84,7 @@ class Reject:
         size: bytes of the file when it was listed, None where it was not known.
         mtime_ns: its modification time then.
         content_hash: hash of its content, None where it was not read.
+        label: name of its class, None where it has none.
     """
 
     path: str
@@ -95,3 +96,17 @@ class Reject:
     size: int | None = None
     mtime_ns: int | None = None
     content_hash: str | None = None
+    label: str | None = None
+
+
+class NothingUsableError(UsageError):
+    """The input names files, and none of them can be used.
+
+    Attributes:
+        rejects: why, for each.
+    """
+
+    def __init__(self, message: str, rejects: list[Reject]) -> None:
+        """Keeps the rejects beside the message."""
+        super().__init__(message)
+        self.rejects = rejects

@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from features.errors import UsageError
+from features.errors import NothingUsableError, UsageError
 from features.frontend.presets import DEFAULT_PRESET, PRESETS, load_spec, preset
 from features.io.atomic import writer_name
 from features.runtime import command
 from features.runtime.invocation import command_line
+from features.runtime.log import LOG
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
 from features.sources import partition
 from features.sources.rejects import rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
+from features.store.commit import write_rejects
 from features.store.layout import FORMATS
 from features.store.locks import running
-from features.store.manifest import Manifest
+from features.store.lost_classes import lost_classes, lost_text
+from features.store.manifest import Manifest, existing_manifest
 from features.store.run_log import append_run
 from features.update.dry_run import describe
 from features.update.request import Request
@@ -74,7 +77,11 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
     with contextlib.ExitStack() as stack:
         if request.layout.reports_folder.is_dir():  # not a folder of something else
             stack.enter_context(running(request.layout))
-        update = request.read()
+        try:
+            update = request.read()
+        except NothingUsableError as error:
+            table = write_rejects(request.layout, existing_manifest(request.output), error.rejects)
+            raise UsageError(f"{error}; all are in {table}") from error
         update.layout.make_folders()
         stack.enter_context(running(update.layout))
         check_space(update)
@@ -82,6 +89,7 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
             _compute(update, run)
         figures: dict[str, Any] = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit()
+        _warn_of_lost_classes(update, manifest)
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
         figures |= {"decoded": figures["computed"], "computed": update.computed_rows}  # the others became rejects
     figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]
@@ -100,6 +108,16 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
     }
     append_run(update.layout, {**figures, "scan_started_ns": update.scan_started_ns})
     return manifest, figures
+
+
+def _warn_of_lost_classes(update: Update, manifest: Manifest) -> None:
+    """Warns of classes that have lost all clips, or all training clips, to rejects; the scan has named the others."""
+    if lost := lost_classes(update.layout, manifest):
+        LOG.warning("warning: %s", lost_text(lost))
+    trained = partition.without_clips(partition.count(update.changes.clips), [partition.TRAINING])
+    left = partition.without_clips(manifest.counts["classes"], [partition.TRAINING])
+    if names := [label for label in left if label not in trained]:
+        LOG.warning("warning: all training clips of these classes were rejected: %s", ", ".join(names))
 
 
 def _write_work_list(update: Update) -> Path:

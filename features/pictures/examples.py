@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from features.errors import ClipError
 from features.frontend.clip import clip_waveform
 from features.frontend.spectrogram import compute_features
+from features.io.file_time import mtime_ns
 from features.pictures.signal_summary import Trace, trace_waveform
 from features.sources.clip_order import key_order
 from features.sources.paths import clip_file
@@ -107,7 +108,7 @@ def _waveform(row: dict[str, Any], manifest: Manifest) -> NDArray[np.float32] | 
     path = clip_file(manifest.source["root"], row["path"])
     try:
         status = os.stat(path)
-        if (status.st_size, status.st_mtime_ns) != (row["size"], row["mtime_ns"]):
+        if (status.st_size, mtime_ns(status)) != (row["size"], row["mtime_ns"]):
             return None
         return clip_waveform(path, manifest.spec, row["start"], row["duration"])[0]
     except (OSError, ClipError):

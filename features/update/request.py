@@ -1,6 +1,5 @@
 """The request of a featurize run, and what it would do."""
 
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from features.runtime.log import LOG
 from features.sources import partition
 from features.sources.clip_order import limit
 from features.sources.clips import Source
+from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
@@ -59,7 +59,7 @@ class Request:
     @property
     def layout(self) -> Layout:
         """Where the files of the feature set lie, by its absolute path."""
-        return Layout(Path(os.path.abspath(self.output)), self.storage_format)
+        return Layout(Path(absolute_path(self.output)), self.storage_format)
 
     def _provenance(self, source: Source) -> Provenance:
         chosen = {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}
@@ -99,8 +99,7 @@ class Request:
         )
         source.columns = self._used_columns(source)
         check_text([*source.described.values(), *source.columns.values(), self.group or ""])
-        complete = source.kind == "folder"
-        clips, notes = partition.assign(source.clips, source.root, self.group, self.split, complete)
+        clips, notes = partition.assign(source.clips, source.root, self.group, self.split)
         clips = limit(clips, self.limit)
         for note in (*source.notes, *notes, *partition.remarks(clips)):
             LOG.warning("warning: %s", note)

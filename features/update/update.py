@@ -148,9 +148,9 @@ class Update:
         """Returns the rejects of the scan, and known ones that need not be tried again."""
         refused = np.flatnonzero(self.changes.refused)
         lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
-        times = self.changes.clips["mtime_ns"].take(pa.array(refused)).to_pylist()
+        now = self.changes.clips.select(["mtime_ns", "label"]).take(pa.array(refused)).to_pylist()
         rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
-        known = [Reject(**{**row, "mtime_ns": time}) for row, time in zip(rows, times, strict=True)]
+        known = [Reject(**{**row, **state}) for row, state in zip(rows, now, strict=True)]
         return self.source.rejects + known
 
 

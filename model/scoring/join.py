@@ -126,13 +126,13 @@ def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
         rejects=_with_sizes(rejects.values(), sizes),
         warnings=_with_sizes(warnings, sizes),
     )
+    write_rejects(job.outputs, outcome.rejects)
     if not outcome.files:
         first = outcome.rejects[0]
         raise RunError(
             f"every file was rejected, {len(rejects):,} in all; the first: {first.path}: {first.reason}, "
-            f"{first.message}"
+            f"{first.message}; all are in {job.outputs.rejects}"
         )
-    write_file(job.outputs.rejects, to_csv(outcome.rejects, _TABLE_COLUMNS))
     write_file(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
     # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
     without = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
@@ -141,6 +141,11 @@ def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
         for number, note in enumerate(notes):
             file.write(_without(parts.read_lines(number, note), without))
     return replace(outcome, empty=file.num_bytes == header)
+
+
+def write_rejects(outputs: OutputFiles, rejects: Iterable[Reject]) -> None:
+    """Writes the table of files that could not be used."""
+    write_file(outputs.rejects, to_csv(in_order(rejects), _TABLE_COLUMNS))
 
 
 def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:

@@ -83,7 +83,8 @@ def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
     job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
     with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
         join(planned.parts, [], job)
-    assert not list(tmp_path.glob("labels*.csv"))
+    assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]
+    assert (tmp_path / "labels.rejects.csv").read_text().splitlines()[1:] == ["z.wav,decode,empty,no samples,"]
 
 
 def test_a_part_of_another_job_is_never_joined(planned, tmp_path):
