@@ -48,8 +48,10 @@ RETRYABLE = frozenset(
 )
 
 
-# Another decoder may accept these.
-DECODER_DEPENDENT = frozenset({Reason.UNSUPPORTED_CODEC, Reason.DAMAGED, Reason.NOT_AUDIO})
+# Another decoder may accept these, or find more in them.
+DECODER_DEPENDENT = frozenset(
+    {Reason.UNSUPPORTED_CODEC, Reason.DAMAGED, Reason.NOT_AUDIO, Reason.TRUNCATED, Reason.EMPTY}
+)
 NOT_FINITE_FEATURES = "its samples are so large that its features are not finite numbers"
 
 

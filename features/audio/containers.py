@@ -33,12 +33,16 @@ class Container(NamedTuple):
         cut_off: whether it promises more bytes than the file has.
         familiar: whether it begins as a kind of file that libsndfile reads.
         foreign: whether it begins as audio of a kind that libsndfile does not read.
+        begin: where its sound begins, 0 where that is not known.
+        end: where its sound ends, no later than the file.
     """
 
     holds_sound: bool
     cut_off: bool
     familiar: bool
     foreign: bool
+    begin: int
+    end: int
 
 
 def inspect(descriptor: int, size: int) -> Container:
@@ -49,10 +53,11 @@ def inspect(descriptor: int, size: int) -> Container:
         size: bytes of the file.
 
     Returns:
-        What it says. Of a FLAC, and of an MP3 without a Xing header, only decoding shows that it was cut off.
+        What it says. Of a FLAC only decoding shows that it was cut off, of an MP3 without a Xing header its frames.
     """
     head = os.pread(descriptor, 64, 0)
     holds_sound = cut_off = False
+    begin, end = 0, size
     if (mp3 := _mp3_bytes(descriptor, head)) is not None:
         cut_off = mp3 > size
     elif head[:4] == b"OggS":
@@ -69,9 +74,10 @@ def inspect(descriptor: int, size: int) -> Container:
             elif name in (b"data", b"SSND"):
                 sound, cut_off = _sound(at, length, size)
                 holds_sound = formed and sound
+                begin, end = at, min(size, at + length)
                 break
     foreign = any(head[at : at + len(mark)] == mark for at, mark in _FOREIGN)
-    return Container(holds_sound, cut_off, head.startswith(_FAMILIAR), foreign)
+    return Container(holds_sound, cut_off, head.startswith(_FAMILIAR), foreign, begin, end)
 
 
 def _sound(at: int, length: int, size: int) -> tuple[bool, bool]:
