@@ -41,6 +41,10 @@ class Reason(enum.StrEnum):
     OUT_OF_MEMORY_GUARD = "out_of_memory_guard"
 
 
+# The warning of a file whose header and bytes disagree on how much sound it holds, where none is known to be lost.
+WRONG_SIZE = "wrong_size"
+
+
 # Causes that may pass with time: such a file is tried again although it has not changed.
 RETRYABLE = frozenset(
     {Reason.MISSING, Reason.PERMISSION, Reason.UNREADABLE, Reason.VANISHED, Reason.TIMEOUT}

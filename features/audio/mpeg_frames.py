@@ -5,9 +5,10 @@ rate varies, and where tags are counted as sound. A frame says how long it is, s
 """
 
 import functools
-import io
 import os
 from typing import Literal, NamedTuple
+
+from features.audio.file_view import FileView
 
 _BLOCK_BYTES = 2**18
 _HEADER_BYTES = 4
@@ -115,47 +116,13 @@ def _find_sound(descriptor: int, begin: int, end: int) -> MpegSound:
     return MpegSound(first, at, "counted", count * _frame_samples(head[1]), cut_off, headed)
 
 
-class FramesOnly(io.RawIOBase):
-    """The bytes of a file's frames, for decoders that guess from a file's size how far they may read.
+def frames_only(descriptor: int, sound: MpegSound) -> FileView:
+    """Returns the frames of an open file, for decoders that guess from a file's size how far they may read.
 
-    It claims to be so long that no guess is too low. Behind the frames there is nothing to read but, at the claimed
-    end, zeros: there a decoder looks for a tag, and would not seek where it cannot.
+    It claims to be so long that no guess is too low.
     """
-
-    def __init__(self, descriptor: int, sound: MpegSound) -> None:
-        """Shows the frames of `sound` in an open file, from the first one on."""
-        self._descriptor, self._begin, self._size = descriptor, sound.begin, max(0, sound.end - sound.begin)
-        self._claimed = _ID3V1_BYTES + (self._size // _LEAST_FRAME_BYTES + 1) * _MOST_FRAME_BYTES
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Returns True."""
-        return True
-
-    def tell(self) -> int:
-        """Returns the position."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Goes to a position, which may be the claimed end."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._claimed}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # soundfile gives a buffer of cffi
-        """Reads what is there, or the zeros of the claimed end."""
-        if self._at >= self._claimed - _ID3V1_BYTES:
-            content = bytes(max(0, min(len(buffer), self._claimed - self._at)))
-        else:
-            wanted = max(0, min(len(buffer), self._size - self._at))
-            content = os.pread(self._descriptor, wanted, self._begin + self._at)
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
+    claimed = ((sound.end - sound.begin) // _LEAST_FRAME_BYTES + 1) * _MOST_FRAME_BYTES
+    return FileView(descriptor, sound.begin, sound.end, claimed=claimed)
 
 
 def _frame_samples(second: int) -> int:

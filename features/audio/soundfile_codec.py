@@ -11,8 +11,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from features.audio.containers import inspect
-from features.audio.mpeg_frames import FramesOnly, MpegSound, find_sound
+from features.audio.containers import Container, inspect
+from features.audio.file_view import FileView
+from features.audio.mpeg_frames import MpegSound, find_sound, frames_only
 from features.audio.protocol import CodecInfo
 from features.errors import ClipError, Reason
 
@@ -32,8 +33,8 @@ _UNSUPPORTED_ENCODING = 4
 
 
 class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    def __init__(self, source: int | FramesOnly, mp3: bool = False) -> None:
-        if isinstance(source, FramesOnly):
+    def __init__(self, source: int | FileView, mp3: bool = False) -> None:
+        if isinstance(source, FileView):
             super().__init__(source)
             return
         # Not by its path: where libsndfile does not know a file, it would take one named .au or .snd for samples.
@@ -63,22 +64,21 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
         return bool(super().seekable())
 
 
-def _open(descriptor: int, mp3: bool) -> tuple[_SoundFile, MpegSound | None]:
+def _open(descriptor: int, mp3: bool, container: Container) -> tuple[_SoundFile, MpegSound | None]:
     """Opens a file; returns also where the frames of MPEG audio are whose length no header tells."""
-    audio = _SoundFile(descriptor, mp3)
+    if container.header:
+        audio = _SoundFile(FileView(descriptor, container.begin, container.end, container.header))
+    else:
+        audio = _SoundFile(descriptor, mp3)
     if not audio.subtype.startswith("MPEG"):
         return audio, None
-    begin, end = 0, os.fstat(descriptor).st_size
-    if audio.format != "MP3":  # it is in a WAV
-        container = inspect(descriptor, end)
-        begin, end = container.begin, container.end
-    sound = find_sound(descriptor, begin, end)
+    sound = find_sound(descriptor, container.begin, container.end)
     if sound.length == "told":
         return audio, None
     # libsndfile has guessed its length, and reads no further.
     if sound.headed or sound.length == "unknown" or sound.frames > audio.frames:
         with contextlib.suppress(soundfile.LibsndfileError):
-            return _SoundFile(FramesOnly(descriptor, sound)), sound
+            return _SoundFile(frames_only(descriptor, sound)), sound
     return audio, sound
 
 
@@ -95,7 +95,7 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
     """
     container = inspect(descriptor, size)
     try:
-        audio, mpeg = _open(descriptor, mp3)
+        audio, mpeg = _open(descriptor, mp3, container)
         with audio:
             frames, truncated, promised = audio.frames, container.cut_off, audio.frames
             variable = _VARIABLE_RATE.search(f"{audio.format} {audio.subtype}")
@@ -107,7 +107,7 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
                 frames, stopped = _count(audio, most)
                 truncated |= stopped or promised != _UNKNOWN_FRAMES
             end_unverified = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
-            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_unverified)
+            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_unverified, container.note)
     except soundfile.LibsndfileError as error:
         if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
             reason = Reason.UNSUPPORTED_CODEC
@@ -170,12 +170,13 @@ def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[
 
 def _at(descriptor: int, mp3: bool, start: int) -> _SoundFile:
     """Opens a file and goes to a frame."""
-    audio, _ = _open(descriptor, mp3)
+    container = inspect(descriptor, os.fstat(descriptor).st_size)
+    audio, _ = _open(descriptor, mp3, container)
     if audio.can_seek:
         try:
             audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
         except (soundfile.SoundFileError, OSError):  # at the end of a FLAC that was cut off or does not say its length
-            audio, _ = _open(descriptor, mp3)
+            audio, _ = _open(descriptor, mp3, container)
         else:
             return audio
     for _ in _blocks(audio, start):
