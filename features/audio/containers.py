@@ -5,6 +5,8 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from features.audio.endings import ending
+
 _UNKNOWN_SIZE = 0xFFFFFFFF  # left by a writer that could not go back to the header
 # Others leave near half or all of what a field can hold, less a header or a block: 0x7FFFF000, 0x80000000, 0xFFFFFFD4.
 _NEAR_BYTES = 4096 + 128
@@ -31,11 +33,6 @@ _KNOWN_CHUNKS = (
     b"fact",
 )
 _MAX_CHUNKS = 10_000
-_OGG_PAGE_BYTES = 65_307
-_OGG_LAST_PAGE = 0x04
-_XING_WITHIN_BYTES = 200
-_XING_FRAMES, _XING_BYTES = 1, 2
-_XING_TOLERANCE_BYTES = 4096  # encoders count the last frame, the header's own and tags in their own ways
 # How files begin that are audio which libsndfile does not open: (offset, bytes).
 _FOREIGN = (
     *((4, mark) for mark in (b"ftyp", b"moov", b"mdat", b"wide")),  # MPEG-4 and QuickTime
@@ -82,6 +79,7 @@ class Container(NamedTuple):
     Attributes:
         holds_sound: whether it has a format with channels and at least one byte of sound.
         cut_off: whether it promises more bytes than the file has.
+        whole: whether its frames show that nothing is missing, whatever a decoder says of frames without sound.
         familiar: whether it begins as a kind of file that libsndfile reads.
         foreign: whether it begins as audio of a kind that libsndfile does not read.
         begin: where its sound begins, 0 where that is not known.
@@ -92,6 +90,7 @@ class Container(NamedTuple):
 
     holds_sound: bool
     cut_off: bool
+    whole: bool
     familiar: bool
     foreign: bool
     begin: int
@@ -114,10 +113,8 @@ def inspect(descriptor: int, size: int) -> Container:
     holds_sound = cut_off = False
     begin, extent, sizes_at = 0, _Extent(size), 0
     layout = _layout(head)
-    if (mp3 := _mp3_bytes(descriptor, head)) is not None:
-        cut_off = mp3 > size
-    elif head[:4] == b"OggS":
-        cut_off = _ogg_without_end(descriptor, size)
+    if (end := ending(descriptor, head, size)) is not None:
+        cut_off = end.cut_off
     elif head[:4] == b".snd" and len(head) >= 24 and int.from_bytes(head[4:8], "big") >= 24:
         begin, length, _, _, channels = struct.unpack_from(">5I", head, 4)
         extent = _extent(descriptor, begin, length, size, None)
@@ -138,7 +135,8 @@ def inspect(descriptor: int, size: int) -> Container:
     if extent.wrong and begin <= _MOST_HEADER_BYTES:
         header = _corrected(os.pread(descriptor, begin, 0), extent.end, sizes_at)
     cut_off |= extent.cut_off
-    return Container(holds_sound, cut_off, familiar, foreign, begin, extent.end, extent.note, header)
+    whole = end is not None and end.whole
+    return Container(holds_sound, cut_off, whole, familiar, foreign, begin, extent.end, extent.note, header)
 
 
 def _extent(descriptor: int, at: int, length: int, size: int, layout: _Layout | None) -> _Extent:
@@ -257,30 +255,3 @@ def _chunks(descriptor: int, layout: _Layout, size: int) -> Iterator[tuple[bytes
             length = long_sound
         yield name, at, length
         position = at + length + -(at + length) % layout.pad
-
-
-def _mp3_bytes(descriptor: int, head: bytes) -> int | None:
-    """Returns how long an MP3 is by its Xing header, nearly; None for one that has none, and for all else."""
-    begin = 0
-    if head[:3] == b"ID3" and len(head) >= 10:
-        begin = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    frame = os.pread(descriptor, _XING_WITHIN_BYTES, begin)
-    if len(frame) < 2 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # layer III
-        return None
-    at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
-    if at < 0 or not flags & _XING_BYTES:
-        return None
-    place = at + 8 + (4 if flags & _XING_FRAMES else 0)
-    return begin + int.from_bytes(frame[place : place + 4], "big") - _XING_TOLERANCE_BYTES
-
-
-def _ogg_without_end(descriptor: int, size: int) -> bool:
-    """Returns whether the last page of a stream does not say that it is the last, or is not whole."""
-    tail = os.pread(descriptor, _OGG_PAGE_BYTES, max(0, size - _OGG_PAGE_BYTES))
-    at = tail.rfind(b"OggS")
-    page = tail[at:]
-    if at < 0 or len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    whole = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return not page[5] & _OGG_LAST_PAGE or len(page) < whole

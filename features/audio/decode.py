@@ -85,8 +85,9 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
             raise ClipError("decode", other.reason, f"{error.message}; {other.message}") from other
         # ffmpeg keeps silent about a file that ends early where its samples do not depend on each other.
         container = inspect(file.descriptor, file.size)
+        complained = bool(sound.complaint) and not container.whole
         return AudioInfo(
-            sound.frames, sound.channels, sound.rate_hz, truncated=bool(sound.complaint) or container.cut_off,
+            sound.frames, sound.channels, sound.rate_hz, truncated=complained or container.cut_off,
             by_ffmpeg=True, size=file.size, size_note=container.note,
         )  # fmt: skip
 
