@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from features.audio.file_view import FileView
 
 _BLOCK_BYTES = 2**18
+_SEARCHED_BYTES = 2**12  # the first frame is mostly where it is looked for
 _HEADER_BYTES = 4
 _XING_WITHIN_BYTES = 200
 _XING_FRAMES = 1
@@ -180,7 +181,7 @@ def _first_frame(descriptor: int, at: int, end: int, lengths: Lengths | None = N
         The lengths of its stream and its place; None and -1 where there is none.
     """
     while at < end:
-        block = os.pread(descriptor, min(_BLOCK_BYTES, end - at), at)
+        block = os.pread(descriptor, min(_SEARCHED_BYTES, end - at), at)
         place = block.find(b"\xff")
         while 0 <= place < len(block) - 2:
             found = _frame_lengths(block[place + 1], block[place + 2])
