@@ -73,7 +73,7 @@ def find_sound(descriptor: int, begin: int, end: int) -> MpegSound:
     """
     status = os.fstat(descriptor)
     key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, begin, end)
-    if key not in _last:
+    if key not in _last or not status.st_nlink:  # one without a name may be another that has its number again
         _last.clear()
         _last[key] = _find_sound(descriptor, begin, end)
     return _last[key]
