@@ -216,7 +216,8 @@ def _rejects(rows: pa.Table) -> list[Reject]:
 
 def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:
     reasons = [reject.reason for reject in rejects]
-    warnings = pc.value_counts(clips["warning"].drop_null()).to_pylist()
+    codes = pc.list_flatten(pc.split_pattern(clips["warning"].drop_null(), ";"))  # a clip may have several
+    warnings = pc.value_counts(codes).to_pylist()
     return {
         "clips": len(clips),
         "rejected": len(rejects),

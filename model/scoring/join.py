@@ -45,7 +45,7 @@ class OutputFiles:
 
     @property
     def warnings(self) -> str:
-        """The table of truncated and silent files that were labelled all the same: `labels.warnings.csv`."""
+        """The table of files that were labelled although they have a warning: `labels.warnings.csv`."""
         return f"{self.labels.removesuffix('.csv')}.warnings.csv"
 
     @property
@@ -81,7 +81,7 @@ class Outcome:
         files: number of files that were labelled.
         windows: number of windows that were labelled.
         rejects: files that could not be used, in the order of their paths.
-        warnings: truncated and silent files that were labelled all the same, in that order.
+        warnings: of files that were labelled all the same, in that order; a file may have several.
         empty: whether the CSV has no line, as no label is probable enough.
     """
 
@@ -149,7 +149,7 @@ def write_rejects(outputs: OutputFiles, rejects: Iterable[Reject]) -> None:
 
 
 def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:
-    """Returns the warning of each file: it is truncated where any unit of it is, and silent where all units are.
+    """Returns the warnings of each file: it is silent where all units of it are, all else where any unit is.
 
     Args:
         found: the warnings of units.
@@ -157,9 +157,9 @@ def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:
     """
     warnings = list(found)
     silent = Counter(warning.path for warning in warnings if warning.reason == Reason.SILENT)
-    by_path = {warning.path: warning for warning in warnings
-               if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
-    return list(by_path.values())
+    once = {(warning.path, warning.reason): warning for warning in warnings
+            if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
+    return list(once.values())
 
 
 def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None:
@@ -173,9 +173,9 @@ def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None
 
 def _refused(warnings: Iterable[Reject], policies: Policies) -> dict[str, Reject]:
     """Returns a reject for each file with a warning that the policies refuse, by path."""
-    errors = {warning.path: refusal(warning.reason, policies) for warning in warnings}
+    errors = ((warning.path, refusal(warning.reason, policies)) for warning in warnings)
     return {path: Reject(path, error.stage, str(error.reason), error.message)
-            for path, error in errors.items() if error}  # fmt: skip
+            for path, error in errors if error}  # fmt: skip
 
 
 def _sizes(clips: pa.Table, paths: list[str]) -> dict[str, int]:

@@ -23,7 +23,7 @@ class LabelledFiles:
     Attributes:
         scores: of every window of every file that is not rejected, by rank within a window.
         rejects: files that cannot be used.
-        warnings: files that are truncated or silent and were labelled all the same.
+        warnings: of files that were labelled all the same; a file may have several.
     """
 
     scores: list[Score]

@@ -148,7 +148,9 @@ def test_whatever_the_header_samples_are_soundfiles(no_ffmpeg, content):
         assert probe_plain(content, len(content)) is None
         assert reason_of(content)[0] == "decode"
         return
-    if np.isfinite(expected).all():
+    if probe(content).size_note:  # it believes a size of 0, whatever lies behind
+        assert len(expected) == 0
+    elif np.isfinite(expected).all():
         same_as_soundfile(content)
 
 
