@@ -1,6 +1,7 @@
 """Measures a trained network on clips, and on recordings that hold none of its classes: python -m model.evaluate."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
@@ -8,7 +9,6 @@ from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path
-from model.evaluation.evaluation_folder import folder_of
 from model.evaluation.evaluator import evaluate
 from model.evaluation.false_alarms import count_false_alarms, negatives_folder
 
@@ -74,7 +74,7 @@ def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
     if metrics["unknown_classes"]:
         names = ", ".join(f"{name} ({clips})" for name, clips in metrics["unknown_classes"].items())
         paragraph += f" Counted wrong, since the network lacks the class: {names}."
-    folder = folder_of(run, tuple(metrics["tested_on"]))
+    folder = Path(run) / "evaluation" / metrics["folder"]
     paragraph += f" Look at {folder}/examples.png, where the mistakes come first, confusion.png and reliability.png."
     return paragraph
 

@@ -26,11 +26,6 @@ _EXAMPLES = 16
 _MISTAKES = 12
 
 
-def folder_of(run: str, test_on: tuple[str, ...]) -> Path:
-    """Returns the folder of an evaluation."""
-    return Path(run) / "evaluation" / "+".join(test_on)
-
-
 def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predictions, rows: Rows) -> None:
     """Writes an evaluation.
 
