@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from features.errors import UsageError
-from features.sources.paths import unescape_path
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from model.evaluation.evaluator import evaluate
@@ -51,13 +50,15 @@ def test_an_evaluation_leaves_seven_files(evaluated):
     assert sorted(path.name for path in evaluated.iterdir()) == names
 
 
-def test_predictions_name_every_clip_in_the_order_of_the_paths_bytes(evaluated, feature_set):
+def test_predictions_name_every_clip_and_begin_with_the_surest_mistakes(evaluated, feature_set):
     header, *rows = read_csv(evaluated / "predictions.csv")
     assert header == ["path", "true", "predicted", "probability"]
     clips = clips_table(feature_set, load_manifest(feature_set)).to_pylist()
     assert {row[0]: row[1] for row in rows} == {clip["path"]: clip["label"] for clip in clips}
     assert len(rows) == len(clips) == 120
-    assert [row[0] for row in rows] == sorted((row[0] for row in rows), key=unescape_path)
+    sureness = [(row[1] == row[2], float(row[3]) if row[1] == row[2] else -float(row[3])) for row in rows]
+    assert sureness == sorted(sureness)
+    assert 0 < sum(right for right, _ in sureness) < len(rows)
     assert all(1 / 3 <= float(row[3]) <= 1 and len(row[3]) == 8 for row in rows)
 
 
@@ -149,6 +150,7 @@ def test_rankings_calibration_and_thresholds_are_those_of_the_probabilities(untr
         "without_threshold": ["low"],
     }
     paragraph = capsys.readouterr().out
+    assert paragraph.startswith("class   precision  recall     f1   clips\nhigh   ")
     low, high = metrics["interval_95_by_group"]
     assert f"if clips were independent, {low:.4f} to {high:.4f} by the 40 groups, half of which" in paragraph
     assert f" Calibration error {found['expected_calibration_error']:.4f}, without the temperature " in paragraph
