@@ -43,6 +43,7 @@ class Example:
     """One clip of the picture.
 
     Attributes:
+        path: of its file.
         label: its class.
         partition: that it is in.
         seconds: its duration before it was fitted.
@@ -50,6 +51,7 @@ class Example:
         features: shape spec.shape.
     """
 
+    path: str
     label: str
     partition: str
     seconds: float
@@ -82,7 +84,7 @@ def load_examples(description: Description) -> list[Example]:
         features = (
             stored[row["shard"], row["row"]] if waveform is None else compute_features([waveform], manifest.spec)[0]
         )
-        examples.append(Example(row["label"], row["partition"], row["seconds"], trace, features))
+        examples.append(Example(row["path"], row["label"], row["partition"], row["seconds"], trace, features))
     return examples
 
 
