@@ -238,6 +238,7 @@ def test_clips_of_a_run_whose_set_is_gone_are_not_called_new(trained, feature_se
     path = run / "config.json"
     gone = str(tmp_path / "gone")
     path.write_text(json.dumps({**json.loads(path.read_text()), "features": gone}))
+    caplog.set_level("INFO", "soundmill")
     assert evaluate(str(run), str(parquet_set), ("testing",))["clips_trained_on"] is None
     assert f"cannot be known: {gone} is gone or has changed" in caplog.text
     assert evaluate(str(run), str(feature_set), ("testing",))["clips_trained_on"] == 0, "it has the same rows"
