@@ -41,6 +41,10 @@ class Reason(enum.StrEnum):
     OUT_OF_MEMORY_GUARD = "out_of_memory_guard"
 
 
+# The warning of a file whose header and bytes disagree on how much sound it holds, where none is known to be lost.
+WRONG_SIZE = "wrong_size"
+
+
 # Causes that may pass with time: such a file is tried again although it has not changed.
 RETRYABLE = frozenset(
     {Reason.MISSING, Reason.PERMISSION, Reason.UNREADABLE, Reason.VANISHED, Reason.TIMEOUT}
@@ -48,8 +52,10 @@ RETRYABLE = frozenset(
 )
 
 
-# Another decoder may accept these.
-DECODER_DEPENDENT = frozenset({Reason.UNSUPPORTED_CODEC, Reason.DAMAGED, Reason.NOT_AUDIO})
+# Another decoder may accept these, or find more in them.
+DECODER_DEPENDENT = frozenset(
+    {Reason.UNSUPPORTED_CODEC, Reason.DAMAGED, Reason.NOT_AUDIO, Reason.TRUNCATED, Reason.EMPTY}
+)
 NOT_FINITE_FEATURES = "its samples are so large that its features are not finite numbers"
 
 
@@ -84,6 +90,7 @@ class Reject:
         size: bytes of the file when it was listed, None where it was not known.
         mtime_ns: its modification time then.
         content_hash: hash of its content, None where it was not read.
+        label: name of its class, None where it has none.
     """
 
     path: str
@@ -95,3 +102,17 @@ class Reject:
     size: int | None = None
     mtime_ns: int | None = None
     content_hash: str | None = None
+    label: str | None = None
+
+
+class NothingUsableError(UsageError):
+    """The input names files, and none of them can be used.
+
+    Attributes:
+        rejects: why, for each.
+    """
+
+    def __init__(self, message: str, rejects: list[Reject]) -> None:
+        """Keeps the rejects beside the message."""
+        super().__init__(message)
+        self.rejects = rejects

@@ -1,5 +1,8 @@
 """Removes what no kept state of a feature set names any more: python -m features.prune."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import re
 import time

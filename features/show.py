@@ -1,5 +1,8 @@
 """Shows what is in a feature set, and what the front end makes of a file: python -m features.show."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 from typing import Any
 
@@ -53,8 +56,8 @@ def _paragraph(description: Description, output: str | None) -> str:
     paragraph += rejects_sentence(manifest.counts["rejects"], description.layout.path(manifest.rejects_file))
     if output:
         return f"{paragraph} Look at {output}."
-    show = command_line("features.show")
-    return f"{paragraph} For a picture of it: {show} {description.layout.root} --output overview.png"
+    show = command_line("features.show", description.layout.root, "--output", "overview.png")
+    return f"{paragraph} For a picture of it: {show}"
 
 
 def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], str, dict[str, Any]]:

@@ -1,5 +1,8 @@
 """Checks that a feature set is whole, and makes damaged shards again: python -m features.verify."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import time
 from pathlib import Path
@@ -51,8 +54,8 @@ def _paragraph(folder: Path, manifest: Manifest, damages: list[Damage], repaired
     damaged = {damage.name for damage in damages if damage.part is not Part.STATE}
     if damaged and repaired is None:
         text += (
-            f" Damaged: {_counted(len(damaged))}. {command_line('features.verify')} {folder} --repair makes just these "
-            f"again, from what is whole of them and from {manifest.source['root']}."
+            f" Damaged: {_counted(len(damaged))}. {command_line('features.verify', folder, '--repair')} makes just "
+            f"these again, from what is whole of them and from {manifest.source['root']}."
         )
     elif damaged:
         text += (

@@ -1,5 +1,8 @@
 """Tests runs on the same clips, side by side: python -m model.compare."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 from typing import Any
 

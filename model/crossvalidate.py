@@ -1,5 +1,8 @@
 """Trains and tests a network on every fold: python -m model.crossvalidate."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 
 from features.errors import UsageError

@@ -1,14 +1,16 @@
 """Measures a trained network on clips, and on recordings that hold none of its classes: python -m model.evaluate."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
+from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
 from features.runtime import command
-from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path
-from model.evaluation.evaluation_folder import folder_of
 from model.evaluation.evaluator import evaluate
 from model.evaluation.false_alarms import count_false_alarms, negatives_folder
 
@@ -36,24 +38,41 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     if options.features is None and options.negatives is None:
         raise UsageError("--features or --negatives is missing: what to measure on")
     figures: dict[str, Any] = {}
-    paragraphs = []
+    tables, paragraphs = [], []
     if options.features is not None:
         figures = evaluate(options.model, options.features, parse_partitions(options.test_on))
+        tables += _class_table(figures)
         paragraphs.append(_accuracy_paragraph(options.model, figures))
     if options.negatives is not None:
         alarms = count_false_alarms(options.model, options.negatives)
+        tables += _alarms_table(alarms)
         paragraphs.append(_alarms_paragraph(options.model, alarms))
         figures = {**figures, "negatives": alarms}
-    command.finish(options, " ".join(paragraphs), figures)
+    command.finish(options, "\n".join([*tables, " ".join(paragraphs)]), figures)
     return 0
 
 
+def _class_table(metrics: dict[str, Any]) -> list[str]:
+    """Returns the lines of a table of classes, in the order of the network's outputs."""
+    scores = metrics["classes"]
+    width = max(map(len, (*scores, "class")))
+    lines = [f"{'class':<{width}}  precision  recall     f1   clips"]
+    for label, one in scores.items():
+        lines.append(f"{label:<{width}}  {one['precision']:9.3f}  {one['recall']:6.3f}  {one['f1']:5.3f}  "
+                     f"{one['clips']:6,}")  # fmt: skip
+    return lines
+
+
+def _alarms_table(alarms: dict[str, Any]) -> list[str]:
+    width = max(map(len, (*alarms["classes"], "class")))
+    lines = [f"{'class':<{width}}  threshold  false alarms  an hour"]
+    for label, counted in alarms["classes"].items():
+        threshold = "none" if counted["threshold"] is None else f"{counted['threshold']:.3f}"
+        lines.append(f"{label:<{width}}  {threshold:>9}  {counted['alarms']:12,}  {counted['alarms_per_hour']:7.1f}")
+    return lines
+
+
 def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
-    for label, scores in metrics["classes"].items():
-        LOG.info(
-            "%-20s precision %.3f  recall %.3f  f1 %.3f  %6d clips",
-            label, scores["precision"], scores["recall"], scores["f1"], scores["clips"],
-        )  # fmt: skip
     paragraph = (
         f"Accuracy {metrics['accuracy']:.4f} on {', '.join(metrics['tested_on'])}: {metrics['correct']:,} of "
         f"{metrics['clips']:,} clips ({_intervals(metrics)}); macro recall "
@@ -74,18 +93,12 @@ def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
     if metrics["unknown_classes"]:
         names = ", ".join(f"{name} ({clips})" for name, clips in metrics["unknown_classes"].items())
         paragraph += f" Counted wrong, since the network lacks the class: {names}."
-    folder = folder_of(run, tuple(metrics["tested_on"]))
+    folder = Path(run) / "evaluation" / metrics["folder"]
     paragraph += f" Look at {folder}/examples.png, where the mistakes come first, confusion.png and reliability.png."
     return paragraph
 
 
 def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
-    for label, counted in alarms["classes"].items():
-        threshold = "none" if counted["threshold"] is None else f"{counted['threshold']:.3f}"
-        LOG.info(
-            "%-20s threshold %-5s  %6d false alarms  %8.1f an hour",
-            label, threshold, counted["alarms"], counted["alarms_per_hour"],
-        )  # fmt: skip
     paragraph = (
         f"{alarms['alarms']:,} false alarms in {alarms['hours']:.4g} hours of {alarms['recordings']:,} recordings: "
         f"{alarms['alarms_per_hour']:.4g} an hour, in {alarms['alarm_windows']:,} of {alarms['windows']:,} windows."

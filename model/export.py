@@ -1,5 +1,8 @@
 """Writes a trained network and its front end as one TensorFlow SavedModel: python -m model.export."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 from pathlib import Path
 

@@ -1,5 +1,8 @@
 """Labels a few files and draws their windows: python -m model.predict."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import contextlib
 import os

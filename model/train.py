@@ -1,5 +1,8 @@
 """Trains a network on the shards of a feature set: python -m model.train."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 
 from features.errors import UsageError
@@ -86,12 +89,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             f"training, {figures['testing_accuracy']:.4f} after it, and {figures['training_accuracy']:.4f} on the "
             "clips trained on."
         )
-    paragraph += (
-        f" The run is in {options.output}: curves.png shows it. Next: {command_line('model.evaluate')} --model "
-        f"{options.output} --features {options.features}"
-    )
-    if figures["test_on"]:
-        paragraph += f" --test-on {','.join(figures['test_on'])}"
+    tested = ("--test-on", ",".join(figures["test_on"])) if figures["test_on"] else ()
+    following = command_line("model.evaluate", "--model", options.output, "--features", options.features, *tested)
+    paragraph += f" The run is in {options.output}: curves.png shows it. Next: {following}"
     command.finish(options, paragraph, figures)
     return 0
 

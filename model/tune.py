@@ -1,5 +1,8 @@
 """Searches for the settings of a network that win: python -m model.tune."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 
 from features.runtime import command
@@ -50,10 +53,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     )
     if figures["importances"]:
         paragraph += f"; {PICTURE} beside it shows what mattered"
-    paragraph += (
-        f". Next: {command_line('model.train')} --features {options.features} --output RUN --config "
-        f"{options.output}/{RECIPE}"
-    )
+    recipe = f"{options.output}/{RECIPE}"
+    following = command_line("model.train", "--features", options.features, "--output", "RUN", "--config", recipe)
+    paragraph += f". Next: {following}"
     command.finish(options, paragraph, figures)
     return 0
 

@@ -1,5 +1,8 @@
 """The whole flow on clips that it makes itself: python -m pipelines.demo."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import itertools
 import json

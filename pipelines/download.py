@@ -1,5 +1,8 @@
 """Fetches a public data set of recordings and unpacks it: python -m pipelines.download."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import contextlib
 import fcntl
@@ -164,9 +167,10 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         done = (
             f"{archive.name} is in {folder} already, and nothing was done; remove the folder to have it fetched anew."
         )
-    featurize = command_line("pipelines.featurize")
-    featurize += f" --input {shlex.quote(folder)} --output speech-features/ {archive.options}"
-    command.finish(options, f"{done} Next: {featurize.rstrip()}", {"name": archive.name, **figures})
+    featurize = command_line(
+        "pipelines.featurize", "--input", folder, "--output", "speech-features/", *shlex.split(archive.options)
+    )
+    command.finish(options, f"{done} Next: {featurize}", {"name": archive.name, **figures})
     return 0
 
 

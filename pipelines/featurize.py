@@ -1,5 +1,8 @@
 """Computes the features of a folder of recordings into shards: python -m pipelines.featurize."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import contextlib
 import functools
@@ -11,26 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from features.errors import UsageError
+from features.errors import NothingUsableError, UsageError
 from features.frontend.presets import DEFAULT_PRESET, PRESETS, load_spec, preset
 from features.io.atomic import writer_name
 from features.runtime import command
 from features.runtime.invocation import command_line
+from features.runtime.log import LOG
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
 from features.sources import partition
 from features.sources.rejects import rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
+from features.store.commit import write_rejects
 from features.store.layout import FORMATS
 from features.store.locks import running
-from features.store.manifest import Manifest
+from features.store.lost_classes import lost_classes, lost_text
+from features.store.manifest import Manifest, existing_manifest
 from features.store.run_log import append_run
 from features.update.dry_run import describe
 from features.update.request import Request
 from features.update.update import Update, check_space
 from pipelines.beam.follow import follow
-from pipelines.beam.options import check_beam_options
+from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers
 from pipelines.options import (
     ALL_FIELDS,
@@ -71,7 +77,11 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
     with contextlib.ExitStack() as stack:
         if request.layout.reports_folder.is_dir():  # not a folder of something else
             stack.enter_context(running(request.layout))
-        update = request.read()
+        try:
+            update = request.read()
+        except NothingUsableError as error:
+            table = write_rejects(request.layout, existing_manifest(request.output), error.rejects)
+            raise UsageError(f"{error}; all are in {table}") from error
         update.layout.make_folders()
         stack.enter_context(running(update.layout))
         check_space(update)
@@ -79,7 +89,10 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
             _compute(update, run)
         figures: dict[str, Any] = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit()
+        _warn_of_lost_classes(update, manifest)
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
+        figures |= {"decoded": figures["computed"], "computed": update.computed_rows}  # the others became rejects
+    figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]
     seconds = time.monotonic() - started
     clips = len(update.changes.clips)
     figures |= {
@@ -89,12 +102,22 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         "warnings": manifest.counts["warnings"],
         "left_out": update.source.left_out,
         "clips_per_second": figures["computed"] / seconds,
-        "hit_rate": 1 - figures["computed"] / clips,
+        "hit_rate": 1 - figures["decoded"] / clips,
         "state": manifest.state,
         "committed": committed,
     }
     append_run(update.layout, {**figures, "scan_started_ns": update.scan_started_ns})
     return manifest, figures
+
+
+def _warn_of_lost_classes(update: Update, manifest: Manifest) -> None:
+    """Warns of classes that have lost all clips, or all training clips, to rejects; the scan has named the others."""
+    if lost := lost_classes(update.layout, manifest):
+        LOG.warning("warning: %s", lost_text(lost))
+    trained = partition.without_clips(partition.count(update.changes.clips), [partition.TRAINING])
+    left = partition.without_clips(manifest.counts["classes"], [partition.TRAINING])
+    if names := [label for label in left if label not in trained]:
+        LOG.warning("warning: all training clips of these classes were rejected: %s", ", ".join(names))
 
 
 def _write_work_list(update: Update) -> Path:
@@ -161,7 +184,9 @@ def build_on_beam(
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Computes the features of a folder or table of recordings into shards.", EXAMPLE, beam=True)
+    result = command.parser(
+        "Computes the features of a folder or table of recordings into shards.", EXAMPLE, further=beam_option_names
+    )
     result.add_argument(
         "--input", required=True, metavar="DIR|TABLE",
         help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)})",
@@ -193,6 +218,10 @@ def parser() -> argparse.ArgumentParser:
         help="take out of the set what the source has no more, be it most of it, and take another source for it",
     )  # fmt: skip
     result.add_argument(
+        "--source-moved", action="store_true",
+        help="the same recordings lie elsewhere now, as after a disk was mounted in another place",
+    )  # fmt: skip
+    result.add_argument(
         "--verify-content", action="store_true",
         help="compare the contents of all files with what was computed from them, not their sizes and times only",
     )  # fmt: skip
@@ -216,6 +245,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         table_layout=table_layout(options),
         label_pattern=options.label_pattern,
         allow_removal=options.allow_removal,
+        source_moved=options.source_moved,
         verify_content=options.verify_content,
         policies=chosen_policies(options),
     )
@@ -235,13 +265,13 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
     if figures["superseded_bytes"]:
         size = size_text(figures["superseded_bytes"])
-        paragraph += (
-            f" {size} of shards are of earlier states only now: {command_line('features.prune')} {options.output}."
-        )
+        prune = command_line("features.prune", options.output)
+        paragraph += f" {size} of shards are of earlier states only now: {prune}."
     paragraph += warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
     paragraph += rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
     folds = partition.train_options(list(manifest.partitions))
-    paragraph += f" Next: {command_line('model.train')} --features {options.output} --output RUN{folds}"
+    following = command_line("model.train", "--features", options.output, "--output", "RUN")
+    paragraph += f" Next: {following}{folds}"
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)
 

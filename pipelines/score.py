@@ -1,5 +1,8 @@
 """Labels a folder of recordings into a CSV: python -m pipelines.score."""
 
+import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+
+# isort: split
 import argparse
 import functools
 from collections.abc import Mapping, Sequence
@@ -15,7 +18,7 @@ from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.scorer import AUTO, Request, score
 from pipelines.beam.follow import follow
-from pipelines.beam.options import check_beam_options
+from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers
 from pipelines.options import (
     FILE_FIELDS,
@@ -61,7 +64,9 @@ def threshold(text: str) -> float | str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
-    result = command.parser("Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, beam=True)
+    result = command.parser(
+        "Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, further=beam_option_names
+    )
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
         "--input", required=True, metavar="DIR|FILE|TABLE",
@@ -112,7 +117,10 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     )
     paragraph += warnings_sentence(figures["warnings"], Path(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], Path(outputs.rejects))
-    if figures["classes_without_threshold"]:
+    if figures["no_lines"]:
+        least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold:g}"
+        paragraph += f" No line was written: no window has a label that reaches {least}."
+    elif figures["classes_without_threshold"]:
         names = ", ".join(figures["classes_without_threshold"])
         paragraph += f" No line has a class without a threshold: {names}."
     paragraph += f" The labels are in {request.output}."

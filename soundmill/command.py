@@ -12,6 +12,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
+from features.runtime.interruption import end_at_once
 from features.runtime.invocation import SCRIPT
 
 COMMANDS = {
@@ -37,6 +38,7 @@ _NEAR = 0.5  # less alike names are not what was meant
 
 def main() -> NoReturn:
     """Runs the command that the process' arguments name, and ends the process with its exit code."""
+    end_at_once()
     os.environ["PYTHONSAFEPATH"] = "1"  # Python processes that Beam or multiprocessing starts
     name, *arguments = sys.argv[1:] or [""]
     if name in ("-h", "--help", "--version"):

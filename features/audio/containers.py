@@ -5,13 +5,34 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from features.audio.endings import ending
+
 _UNKNOWN_SIZE = 0xFFFFFFFF  # left by a writer that could not go back to the header
+# Others leave near half or all of what a field can hold, less a header or a block: 0x7FFFF000, 0x80000000, 0xFFFFFFD4.
+_NEAR_BYTES = 4096 + 128
+# So many bytes behind the sound are padding, whatever they are.
+_MOST_PADDING_BYTES = 4096
+_LOOKED_AT_BYTES = 2**20
+_WRAPPED = 2**32
+_MOST_HEADER_BYTES = 2**24
+# How what follows the sound may begin, when it is no chunk of a known length.
+_ADDED = (b"ID3", b"TAG", b"APETAGEX", b"<?xml")
+_ANOTHER = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b".snd", b"riff", b"caff")
+_KNOWN_CHUNKS = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"bext",
+    b"iXML",
+    b"guan",
+    b"wamd",
+    b"cue ",
+    b"smpl",
+    b"JUNK",
+    b"PEAK",
+    b"fact",
+)
 _MAX_CHUNKS = 10_000
-_OGG_PAGE_BYTES = 65_307
-_OGG_LAST_PAGE = 0x04
-_XING_WITHIN_BYTES = 200
-_XING_FRAMES, _XING_BYTES = 1, 2
-_XING_TOLERANCE_BYTES = 4096  # encoders count the last frame, the header's own and tags in their own ways
 # How files begin that are audio which libsndfile does not open: (offset, bytes).
 _FOREIGN = (
     *((4, mark) for mark in (b"ftyp", b"moov", b"mdat", b"wide")),  # MPEG-4 and QuickTime
@@ -25,20 +46,57 @@ _BIG_ENDIAN = (b"RIFX", b"FORM")
 _FAMILIAR = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"ID3")
 
 
+class _Layout(NamedTuple):
+    """How the chunks of a kind of container lie.
+
+    Attributes:
+        header: name and length of a chunk.
+        first: place of the first chunk.
+        pad: chunks begin at multiples of so many bytes.
+        counts_itself: whether a length counts the chunk's header too.
+        lead: bytes before the sound within its chunk.
+    """
+
+    header: struct.Struct
+    first: int
+    pad: int = 2
+    counts_itself: bool = False
+    lead: int = 0
+
+
+class _Extent(NamedTuple):
+    """Where sound ends: `note` and `wrong` say that its header does not know, `cut_off` that it should end later."""
+
+    end: int
+    cut_off: bool = False
+    wrong: bool = False
+    note: str = ""
+
+
 class Container(NamedTuple):
     """What a container says.
 
     Attributes:
         holds_sound: whether it has a format with channels and at least one byte of sound.
         cut_off: whether it promises more bytes than the file has.
+        whole: whether its frames show that nothing is missing, whatever a decoder says of frames without sound.
         familiar: whether it begins as a kind of file that libsndfile reads.
         foreign: whether it begins as audio of a kind that libsndfile does not read.
+        begin: where its sound begins, 0 where that is not known.
+        end: where its sound ends, no later than the file.
+        note: by how much its header and the file disagree, where that is no loss: empty if they do not.
+        header: what should stand before `begin`, had its writer known where the sound ends; empty where that is so.
     """
 
     holds_sound: bool
     cut_off: bool
+    whole: bool
     familiar: bool
     foreign: bool
+    begin: int
+    end: int
+    note: str
+    header: bytes
 
 
 def inspect(descriptor: int, size: int) -> Container:
@@ -49,34 +107,111 @@ def inspect(descriptor: int, size: int) -> Container:
         size: bytes of the file.
 
     Returns:
-        What it says. Of a FLAC, and of an MP3 without a Xing header, only decoding shows that it was cut off.
+        What it says. Of a FLAC only decoding shows that it was cut off, of an MP3 without a Xing header its frames.
     """
     head = os.pread(descriptor, 64, 0)
     holds_sound = cut_off = False
-    if (mp3 := _mp3_bytes(descriptor, head)) is not None:
-        cut_off = mp3 > size
-    elif head[:4] == b"OggS":
-        cut_off = _ogg_without_end(descriptor, size)
-    elif head[:4] == b".snd" and len(head) >= 24:
-        offset, length, _, _, channels = struct.unpack_from(">5I", head, 4)
-        holds_sound, cut_off = _sound(offset, length, size)
-        holds_sound = holds_sound and channels > 0
-    else:
-        formed, kind = False, head[:4]
-        for name, at, length in _chunks(descriptor, head, size):
+    begin, extent, sizes_at = 0, _Extent(size), 0
+    layout = _layout(head)
+    if (end := ending(descriptor, head, size)) is not None:
+        cut_off = end.cut_off
+    elif head[:4] == b".snd" and len(head) >= 24 and int.from_bytes(head[4:8], "big") >= 24:
+        begin, length, _, _, channels = struct.unpack_from(">5I", head, 4)
+        extent = _extent(descriptor, begin, length, size, None)
+        holds_sound = channels > 0 and begin < extent.end
+    elif layout is not None:
+        formed = False
+        for name, at, length in _chunks(descriptor, layout, size):
             if name in (b"fmt ", b"COMM", b"desc"):
-                formed = _is_possible(os.pread(descriptor, 8, at), name, "big" if kind in _BIG_ENDIAN else "little")
+                formed = _is_possible(os.pread(descriptor, 8, at), name, _order(head[:4]))
+            elif name == b"ds64":
+                sizes_at = at
             elif name in (b"data", b"SSND"):
-                sound, cut_off = _sound(at, length, size)
-                holds_sound = formed and sound
+                begin, extent = at, _extent(descriptor, at, length, size, layout)
+                holds_sound = formed and at + layout.lead < extent.end
                 break
     foreign = any(head[at : at + len(mark)] == mark for at, mark in _FOREIGN)
-    return Container(holds_sound, cut_off, head.startswith(_FAMILIAR), foreign)
+    familiar, header = head.startswith(_FAMILIAR), b""
+    if extent.wrong and begin <= _MOST_HEADER_BYTES:
+        header = _corrected(os.pread(descriptor, begin, 0), extent.end, sizes_at)
+    cut_off |= extent.cut_off
+    whole = end is not None and end.whole
+    return Container(holds_sound, cut_off, whole, familiar, foreign, begin, extent.end, extent.note, header)
 
 
-def _sound(at: int, length: int, size: int) -> tuple[bool, bool]:
-    """Returns whether bytes of sound are there, and whether some are missing."""
-    return length > 0 and at < size, length != _UNKNOWN_SIZE and at + length > size
+def _extent(descriptor: int, at: int, length: int, size: int, layout: _Layout | None) -> _Extent:
+    """Finds the end of sound that begins at a place and has a length by its header.
+
+    Where the header says less than the file holds, and what follows is neither chunks nor tags nor padding, it is
+    sound: of a recorder that died before it wrote the size, or passed the 4 GiB that a size can say.
+    """
+    stated, lead = at + length, layout.lead if layout else 0
+    if stated > size:
+        placeholder = length <= _UNKNOWN_SIZE + 24 and (
+            abs(length - 2**31) <= _NEAR_BYTES or length >= _UNKNOWN_SIZE - _NEAR_BYTES
+        )
+        placeholder |= abs(length - 2**63) <= _NEAR_BYTES or length >= 2**64 - _NEAR_BYTES
+        # libsndfile opens no Wave64 of the one kind, and finds no sound in an AU of the other.
+        wrong = (placeholder or length >= 2**31) and length != _UNKNOWN_SIZE
+        return _Extent(size, cut_off=not placeholder, wrong=wrong)
+    rest = size - stated
+    if rest == 0:
+        return _Extent(size)
+    following = os.pread(descriptor, min(rest, _LOOKED_AT_BYTES), stated)
+    for start in (following, following[1:]):  # behind a byte that makes an odd length even, or without it
+        if start[:4] in _ANOTHER and len(start) > 12:
+            another = f"{rest:,} bytes follow its sound that are another recording, and are not used"
+            return _Extent(stated, wrong=True, note=another)
+    if rest < _WRAPPED and length > lead and (rest <= _MOST_PADDING_BYTES or not following.strip(b"\0")):
+        return _Extent(stated)
+    if following.startswith(_ADDED) or (layout and _are_chunks(descriptor, layout, stated, size)):
+        return _Extent(stated)
+    end = size
+    if rest >= _WRAPPED:  # what the size says is right, but for multiples of 4 GiB
+        end = stated + rest // _WRAPPED * _WRAPPED
+    counted = f"its header says {max(0, length - lead):,} bytes of sound, and the file holds {end - at - lead:,}"
+    return _Extent(end, wrong=True, note=counted)
+
+
+def _corrected(raw: bytes, end: int, sizes_at: int = 0) -> bytes:
+    """Returns the header that a file would have that ends with its sound.
+
+    Args:
+        raw: all that comes before the sound.
+        end: of the sound.
+        sizes_at: place of the sizes of an RF64 that has them.
+    """
+    kind, whole, sound = raw[:4], end - 8, end - len(raw)
+    if kind == b".snd":
+        return raw[:8] + min(sound, _UNKNOWN_SIZE).to_bytes(4, "big") + raw[12:]
+    if kind == b"riff":
+        return raw[:16] + end.to_bytes(8, "little") + raw[24:-8] + (sound + 24).to_bytes(8, "little")
+    if kind == b"caff":
+        return raw[:-8] + sound.to_bytes(8, "big")
+    if sizes_at:
+        return raw[:sizes_at] + struct.pack("<QQ", whole, sound) + raw[sizes_at + 16 :]
+    if kind in (b"RIFF", b"RF64", b"BW64") and whole >= _UNKNOWN_SIZE:  # as RF64 it can say it
+        sizes = struct.pack("<4sIQQQI", b"ds64", 28, whole + 36, sound, 0, 0)
+        return b"RF64\xff\xff\xff\xffWAVE" + sizes + raw[12:-4] + b"\xff" * 4
+    whole_field, sound_field = (min(size, _UNKNOWN_SIZE).to_bytes(4, _order(kind)) for size in (whole, sound))
+    return raw[:4] + whole_field + raw[8:-4] + sound_field
+
+
+def _are_chunks(descriptor: int, layout: _Layout, at: int, size: int) -> bool:
+    """Returns whether what begins at a place is chunks up to the end of the file, or to a little padding."""
+    for position in {at, at + -at % layout.pad}:
+        for name, begin, length in _chunks(descriptor, layout._replace(first=position), size):
+            if name in _KNOWN_CHUNKS:
+                return True
+            if not name.isascii() or not name.decode().isprintable() or begin + length > size:
+                break
+            if size - begin - length <= _MOST_PADDING_BYTES:
+                return True
+    return False
+
+
+def _order(kind: bytes) -> Literal["big", "little"]:
+    return "big" if kind in _BIG_ENDIAN else "little"
 
 
 def _is_possible(form: bytes, name: bytes, order: Literal["big", "little"]) -> bool:
@@ -88,28 +223,30 @@ def _is_possible(form: bytes, name: bytes, order: Literal["big", "little"]) -> b
     return int.from_bytes(form[2:4], order) > 0 and 0 < int.from_bytes(form[4:8], order) < 2**31
 
 
-def _chunks(descriptor: int, head: bytes, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields name, place and length of the chunks of RIFF, RF64, AIFF, Wave64 and CAF files."""
-    kind, long_sound = head[:4], None
+def _layout(head: bytes) -> _Layout | None:
+    """Returns how the chunks of RIFF, RF64, AIFF, Wave64 and CAF files lie, None for all else."""
+    kind = head[:4]
     if kind in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        header, position, pad = struct.Struct(">4sI" if kind == b"RIFX" else "<4sI"), 12, 2
-    elif kind == b"FORM" and head[8:11] == b"AIF":
-        header, position, pad = struct.Struct(">4sI"), 12, 2
-    elif kind == b"riff" and head[24:28] == b"wave":
-        header, position, pad = struct.Struct("<4s12xQ"), 40, 8
-    elif kind == b"caff":
-        header, position, pad = struct.Struct(">4sQ"), 8, 1
-    else:
-        return
+        return _Layout(struct.Struct(">4sI" if kind == b"RIFX" else "<4sI"), 12)
+    if kind == b"FORM" and head[8:11] == b"AIF":
+        return _Layout(struct.Struct(">4sI"), 12, lead=8)
+    if kind == b"riff" and head[24:28] == b"wave":
+        return _Layout(struct.Struct("<4s12xQ"), 40, 8, counts_itself=True)
+    return _Layout(struct.Struct(">4sQ"), 8, 1, lead=4) if kind == b"caff" else None
+
+
+def _chunks(descriptor: int, layout: _Layout, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yields name, place and length of the chunks of a file."""
+    position, long_sound = layout.first, None
     for _ in range(_MAX_CHUNKS):
-        read = os.pread(descriptor, header.size, position) if position < size else b""
-        if len(read) < header.size:
+        read = os.pread(descriptor, layout.header.size, position) if position < size else b""
+        if len(read) < layout.header.size:
             return
-        name, length = header.unpack(read)
-        at = position + header.size
-        if kind == b"riff":  # here a length counts the header too
-            length = max(0, length - header.size)
-        elif kind == b"caff" and length >= 2**63:  # -1: to the end of the file
+        name, length = layout.header.unpack(read)
+        at = position + layout.header.size
+        if layout.counts_itself:
+            length = max(0, length - layout.header.size)
+        elif layout.pad == 1 and length >= 2**63:  # -1 in CAF: to the end of the file
             length = max(0, size - at)
         elif name == b"ds64":
             sizes = os.pread(descriptor, 16, at)
@@ -117,31 +254,4 @@ def _chunks(descriptor: int, head: bytes, size: int) -> Iterator[tuple[bytes, in
         elif name == b"data" and length == _UNKNOWN_SIZE and long_sound is not None:
             length = long_sound
         yield name, at, length
-        position = at + length + -(at + length) % pad if pad > 1 else at + length
-
-
-def _mp3_bytes(descriptor: int, head: bytes) -> int | None:
-    """Returns how long an MP3 is by its Xing header, nearly; None for one that has none, and for all else."""
-    begin = 0
-    if head[:3] == b"ID3" and len(head) >= 10:
-        begin = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    frame = os.pread(descriptor, _XING_WITHIN_BYTES, begin)
-    if len(frame) < 2 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # layer III
-        return None
-    at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
-    if at < 0 or not flags & _XING_BYTES:
-        return None
-    place = at + 8 + (4 if flags & _XING_FRAMES else 0)
-    return begin + int.from_bytes(frame[place : place + 4], "big") - _XING_TOLERANCE_BYTES
-
-
-def _ogg_without_end(descriptor: int, size: int) -> bool:
-    """Returns whether the last page of a stream does not say that it is the last, or is not whole."""
-    tail = os.pread(descriptor, _OGG_PAGE_BYTES, max(0, size - _OGG_PAGE_BYTES))
-    at = tail.rfind(b"OggS")
-    page = tail[at:]
-    if at < 0 or len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    whole = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return not page[5] & _OGG_LAST_PAGE or len(page) < whole
+        position = at + length + -(at + length) % layout.pad

@@ -38,6 +38,7 @@ class AudioInfo:
         pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
         by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
         size: bytes of the file.
+        size_note: by how much its header and the file disagree, empty if they do not or are only `truncated`.
     """
 
     frames: int
@@ -48,6 +49,7 @@ class AudioInfo:
     pcm_offset: int | None = None
     by_ffmpeg: bool = False
     size: int = 0
+    size_note: str = ""
 
 
 def probe(source: AudioSource) -> AudioInfo:
@@ -82,10 +84,12 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
         except ClipError as other:
             raise ClipError("decode", other.reason, f"{error.message}; {other.message}") from other
         # ffmpeg keeps silent about a file that ends early where its samples do not depend on each other.
-        truncated = bool(sound.complaint) or inspect(file.descriptor, file.size).cut_off
+        container = inspect(file.descriptor, file.size)
+        complained = bool(sound.complaint) and not container.whole
         return AudioInfo(
-            sound.frames, sound.channels, sound.rate_hz, truncated=truncated, by_ffmpeg=True, size=file.size
-        )
+            sound.frames, sound.channels, sound.rate_hz, truncated=complained or container.cut_off,
+            by_ffmpeg=True, size=file.size, size_note=container.note,
+        )  # fmt: skip
 
 
 def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:

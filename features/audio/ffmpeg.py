@@ -30,6 +30,8 @@ _FORMATS = (
 _MEMORY_BYTES = 2**30
 _AU_HEADER = struct.Struct(">4s5I")
 _NO_SPACE = "No space left"
+# How lines begin that are of a picture, which a recording may have for a cover.
+_OF_A_PICTURE = re.compile(r"\[(?:[\w#:]*/)?(?:mjpeg|jpeg\w*|png|apng|bmp|gif|webp|tiff|image2)\b")
 _SAID_BYTES = 4096
 _SHOWN_CHARACTERS = 300
 
@@ -44,7 +46,7 @@ class Converted:
         frames: samples per channel.
         channels: number of channels.
         rate_hz: sample rate.
-        complaint: what ffmpeg said of it, empty if nothing.
+        complaint: what ffmpeg said of its sound, empty if nothing.
     """
 
     file: BinaryIO
@@ -162,6 +164,8 @@ def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: 
         raise ClipError("decode", Reason.DECODER_DIED, f"ffmpeg was ended by signal {-process.returncode}")
     said.seek(0)
     lines = [line.strip() for line in said.read(_SAID_BYTES).decode(errors="replace").splitlines() if line.strip()]
-    said_in_a_line = "; ".join(lines).replace(f"/dev/fd/{descriptor}", "it")
+    said_in_a_line = "; ".join(line for line in lines if not _OF_A_PICTURE.match(line)).replace(
+        f"/dev/fd/{descriptor}", "it"
+    )
     complaint = re.sub(" @ 0x[0-9a-f]+", "", said_in_a_line)  # addresses differ from run to run
     return process.returncode, complaint[:_SHOWN_CHARACTERS]

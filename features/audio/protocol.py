@@ -47,6 +47,7 @@ class CodecInfo(NamedTuple):
         rate_hz: sample rate.
         truncated: whether the file has fewer bytes than it promises, or fewer frames where they were counted.
         end_unverified: whether only its last frame shows that it was not cut off, as in a FLAC.
+        size_note: by how much header and file disagree, where that is no loss of sound that is known.
     """
 
     frames: int
@@ -54,6 +55,7 @@ class CodecInfo(NamedTuple):
     rate_hz: int
     truncated: bool
     end_unverified: bool
+    size_note: str
 
 
 def limit_seconds(size: int) -> float:

@@ -7,6 +7,7 @@ from types import TracebackType
 from features.audio.decode import AudioInfo, AudioSource, file_error, probe, probe_plain
 from features.audio.plain_wav import HEADER_BYTES
 from features.errors import ClipError, Reason
+from features.io.file_time import mtime_ns
 from features.io.regular_file import open_regular
 
 # A file up to this size is read once and hashed and decoded from memory. To read a larger one twice, in pieces, costs
@@ -50,7 +51,7 @@ class Recording:
             status = os.stat(self.path)
         except OSError as error:
             raise ClipError("decode", Reason.VANISHED, "the file went away while it was read") from error
-        if (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns):
+        if (status.st_size, mtime_ns(status)) != (self.size, self.mtime_ns):
             raise ClipError("decode", Reason.VANISHED, _CHANGED)
 
     def __enter__(self) -> "Recording":
@@ -78,9 +79,9 @@ def open_recording(path: str, whole: bool) -> Recording:
     try:
         descriptor, status = open_regular(path)
         try:
-            size, mtime_ns = status.st_size, status.st_mtime_ns
+            size, time_ns = status.st_size, mtime_ns(status)
             if not whole or size > _IN_MEMORY_BYTES:
-                return Recording(path, size, mtime_ns, None, probe_plain(os.read(descriptor, HEADER_BYTES), size))
+                return Recording(path, size, time_ns, None, probe_plain(os.read(descriptor, HEADER_BYTES), size))
             content = os.read(descriptor, size)
             while len(content) < size and (more := os.read(descriptor, size - len(content))):
                 content += more
@@ -89,6 +90,6 @@ def open_recording(path: str, whole: bool) -> Recording:
             os.close(descriptor)
     except OSError as error:
         raise file_error(error) from error
-    if not len(content) == size == after.st_size or after.st_mtime_ns != mtime_ns:
+    if not len(content) == size == after.st_size or mtime_ns(after) != time_ns:
         raise ClipError("decode", Reason.VANISHED, _CHANGED)
-    return Recording(path, size, mtime_ns, content, probe_plain(content, size))
+    return Recording(path, size, time_ns, content, probe_plain(content, size))

@@ -1,5 +1,6 @@
 """Decodes through soundfile whatever it reads. This runs in a process of its own, see `decoder_client`."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -10,7 +11,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from features.audio.containers import inspect
+from features.audio.containers import Container, inspect
+from features.audio.file_view import FileView
+from features.audio.mpeg_frames import MpegSound, find_sound, frames_only
 from features.audio.protocol import CodecInfo
 from features.errors import ClipError, Reason
 
@@ -30,8 +33,12 @@ _UNSUPPORTED_ENCODING = 4
 
 
 class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    def __init__(self, descriptor: int, mp3: bool) -> None:
+    def __init__(self, source: int | FileView, mp3: bool = False) -> None:
+        if isinstance(source, FileView):
+            super().__init__(source)
+            return
         # Not by its path: where libsndfile does not know a file, it would take one named .au or .snd for samples.
+        descriptor = source
         os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             super().__init__(descriptor, closefd=False)
@@ -57,6 +64,24 @@ class _SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no
         return bool(super().seekable())
 
 
+def _open(descriptor: int, mp3: bool, container: Container) -> tuple[_SoundFile, MpegSound | None]:
+    """Opens a file; returns also where the frames of MPEG audio are whose length no header tells."""
+    if container.header:
+        audio = _SoundFile(FileView(descriptor, container.begin, container.end, container.header))
+    else:
+        audio = _SoundFile(descriptor, mp3)
+    if not audio.subtype.startswith("MPEG"):
+        return audio, None
+    sound = find_sound(descriptor, container.begin, container.end)
+    if sound.length == "told":
+        return audio, None
+    # libsndfile has guessed its length, and reads no further.
+    if sound.headed or sound.length == "unknown" or sound.frames > audio.frames:
+        with contextlib.suppress(soundfile.LibsndfileError):
+            return _SoundFile(frames_only(descriptor, sound)), sound
+    return audio, sound
+
+
 def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
     """Reads the header of an open file, and counts its frames where the header cannot be believed.
 
@@ -70,15 +95,19 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
     """
     container = inspect(descriptor, size)
     try:
-        with _SoundFile(descriptor, mp3) as audio:
+        audio, mpeg = _open(descriptor, mp3, container)
+        with audio:
             frames, truncated, promised = audio.frames, container.cut_off, audio.frames
             variable = _VARIABLE_RATE.search(f"{audio.format} {audio.subtype}")
             most = size * (_MOST_FRAMES_A_BYTE if variable else _MOST_FRAMES_A_BYTE_OF_FIXED_RATE)
-            if promised > most:
+            if mpeg is not None:
+                frames, stopped = (mpeg.frames, False) if mpeg.length == "counted" else _count(audio, most)
+                truncated |= mpeg.cut_off or stopped
+            elif promised > most:
                 frames, stopped = _count(audio, most)
                 truncated |= stopped or promised != _UNKNOWN_FRAMES
             end_unverified = audio.format == "FLAC" and promised != _UNKNOWN_FRAMES
-            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_unverified)
+            return CodecInfo(frames, audio.channels, audio.samplerate, truncated, end_unverified, container.note)
     except soundfile.LibsndfileError as error:
         if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
             reason = Reason.UNSUPPORTED_CODEC
@@ -141,12 +170,13 @@ def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[
 
 def _at(descriptor: int, mp3: bool, start: int) -> _SoundFile:
     """Opens a file and goes to a frame."""
-    audio = _SoundFile(descriptor, mp3)
+    container = inspect(descriptor, os.fstat(descriptor).st_size)
+    audio, _ = _open(descriptor, mp3, container)
     if audio.can_seek:
         try:
             audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
         except (soundfile.SoundFileError, OSError):  # at the end of a FLAC that was cut off or does not say its length
-            audio = _SoundFile(descriptor, mp3)
+            audio, _ = _open(descriptor, mp3, container)
         else:
             return audio
     for _ in _blocks(audio, start):

@@ -28,8 +28,8 @@ def clip_waveform(
         duration: frames of the clip, None for all that follow.
 
     Returns:
-        The waveform as `fit` gives it; the seconds of the clip before it was fitted; and its warning: `truncated`,
-        `silent`, or nothing.
+        The waveform as `fit` gives it; the seconds of the clip before it was fitted; and its warnings: `truncated` or
+        `silent`, `wrong_size`, with `;` between them.
 
     Raises:
         ClipError: the clip cannot be used.
@@ -71,7 +71,8 @@ def decode_clip(
     truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
-    return DecodedClip(to_mono(samples), info.rate_hz, samples.shape[1] > 1, frames / info.rate_hz, truncated)
+    mixed, seconds, wrong_size = samples.shape[1] > 1, frames / info.rate_hz, bool(info.size_note)
+    return DecodedClip(to_mono(samples), info.rate_hz, mixed, seconds, truncated, wrong_size)
 
 
 def check_room(frames: int, info: AudioInfo, spec: FeatureSpec) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from features.errors import ClipError, Reason
+from features.errors import WRONG_SIZE, ClipError, Reason
 from features.frontend.spec import FeatureSpec
 
 _FIRST_SAMPLES = 256
@@ -23,6 +23,7 @@ class DecodedClip:
         mixed: whether `mono` is the mean of several channels.
         seconds: duration of the clip, of which a spec with a shorter one uses a part.
         truncated: whether its file was cut off, is damaged within the clip or ends before the clip does.
+        wrong_size: whether its file holds more or less than its header says, and is not known to be cut off.
     """
 
     mono: NDArray[np.float32]
@@ -30,6 +31,7 @@ class DecodedClip:
     mixed: bool
     seconds: float
     truncated: bool
+    wrong_size: bool = False
 
 
 def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -114,8 +116,8 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
     """Fits clips, each by itself: what they are together changes nothing but the time that it takes.
 
     Returns:
-        For each its waveform as `fit` gives it, or why it cannot be used; and its warning: `truncated`, `silent`
-        or nothing.
+        For each its waveform as `fit` gives it, or why it cannot be used; and its warnings: `truncated` or `silent`,
+        `wrong_size`, with `;` between them.
     """
     results: list[tuple[NDArray[np.float32] | ClipError, str]] = []
     for clip, resampled in zip(clips, _resampled(clips, spec), strict=True):
@@ -126,7 +128,10 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
             continue
         # Most sounds have one within their first samples, and the rest need not be looked at.
         sounds = waveform[:_FIRST_SAMPLES].any() or waveform.any()
-        results.append((waveform, "truncated" if clip.truncated else "" if sounds else "silent"))
+        warning = "truncated" if clip.truncated else "" if sounds else "silent"
+        if clip.wrong_size:
+            warning = f"{warning};{WRONG_SIZE}" if warning else WRONG_SIZE
+        results.append((waveform, warning))
     return results
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
+from features.io.file_time import mtime_ns
 from features.maintenance.shard_check import Damage, Part, lines_by_shard
 from features.runtime.processes import choose_workers, run_jobs
 from features.runtime.progress import Progress
@@ -150,7 +151,7 @@ def _present(clip: Clip, root: str) -> Clip:
     """Returns a clip with the time that its file has now: where its content is known, its hash confirms it."""
     with contextlib.suppress(OSError):
         if clip.content_hash is not None:
-            return replace(clip, mtime_ns=os.stat(clip_file(root, clip.path)).st_mtime_ns)
+            return replace(clip, mtime_ns=mtime_ns(os.stat(clip_file(root, clip.path))))
     return clip
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from features.errors import ClipError
 from features.frontend.clip import clip_waveform
 from features.frontend.spectrogram import compute_features
+from features.io.file_time import mtime_ns
 from features.pictures.signal_summary import Trace, trace_waveform
 from features.sources.clip_order import key_order
 from features.sources.paths import clip_file
@@ -42,6 +43,7 @@ class Example:
     """One clip of the picture.
 
     Attributes:
+        path: of its file.
         label: its class.
         partition: that it is in.
         seconds: its duration before it was fitted.
@@ -49,6 +51,7 @@ class Example:
         features: shape spec.shape.
     """
 
+    path: str
     label: str
     partition: str
     seconds: float
@@ -81,7 +84,7 @@ def load_examples(description: Description) -> list[Example]:
         features = (
             stored[row["shard"], row["row"]] if waveform is None else compute_features([waveform], manifest.spec)[0]
         )
-        examples.append(Example(row["label"], row["partition"], row["seconds"], trace, features))
+        examples.append(Example(row["path"], row["label"], row["partition"], row["seconds"], trace, features))
     return examples
 
 
@@ -107,7 +110,7 @@ def _waveform(row: dict[str, Any], manifest: Manifest) -> NDArray[np.float32] | 
     path = clip_file(manifest.source["root"], row["path"])
     try:
         status = os.stat(path)
-        if (status.st_size, status.st_mtime_ns) != (row["size"], row["mtime_ns"]):
+        if (status.st_size, mtime_ns(status)) != (row["size"], row["mtime_ns"]):
             return None
         return clip_waveform(path, manifest.spec, row["start"], row["duration"])[0]
     except (OSError, ClipError):

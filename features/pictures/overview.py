@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 6
 _LONGEST_NAME = 24
+_LONGEST_PATH = 34
 _LONGEST_FOLDER = 50
 _HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 _MIN_BINS, _MAX_BINS = 5, 40
@@ -40,7 +41,7 @@ _LINEAR_RATIO = 100
 
 # Inches: margins, the width of a panel and the gaps between panels.
 _LEFT, _RIGHT, _TOP = 0.85, 0.25, 0.75
-_WIDTH, _GAP, _ROW_GAP, _HEAD, _TICKS, _LABEL = 2.2, 0.3, 0.22, 0.42, 0.25, 0.2
+_WIDTH, _GAP, _ROW_GAP, _HEAD, _TICKS, _LABEL = 2.2, 0.3, 0.22, 0.56, 0.25, 0.2
 _WAVEFORM, _IMAGE, _BARS = 0.5, 1.15, 1.0
 _AXIS_LABEL, _CHARTS, _LEAST_ROOM = 0.45, 2.6, 0.5
 
@@ -123,10 +124,10 @@ def _draw_example(panels: dict[str, Any], example: Example, description: Descrip
     top = next(iter(panels.values()))
     head = top.get_position().y1
     offset = POINT / top.figure.get_figheight()
-    top.figure.text(
-        top.get_position().x0, head + 15 * offset, plain(example.label, _LONGEST_NAME), fontsize=9, weight="bold"
-    )
-    top.figure.text(top.get_position().x0, head + 5 * offset, facts, fontsize=TICK_POINTS)
+    left = top.get_position().x0
+    top.figure.text(left, head + 25 * offset, plain(example.label, _LONGEST_NAME), fontsize=9, weight="bold")
+    top.figure.text(left, head + 15 * offset, plain(example.path, _LONGEST_PATH), fontsize=TICK_POINTS)
+    top.figure.text(left, head + 5 * offset, facts, fontsize=TICK_POINTS)
 
 
 def _label_panels(panels: dict[str, Any], first: bool, last: bool) -> None:

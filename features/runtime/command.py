@@ -6,51 +6,87 @@ import gc
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from features.errors import SoundmillError
 from features.io.atomic import write_file
+from features.runtime.interruption import INTERRUPTED, MESSAGE, raise_interrupts
 from features.runtime.invocation import command_line
 from features.runtime.log import FILE_ONLY, LOG, start_log
 from features.runtime.progress import clearing_bars
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_OPTION = re.compile("--?[a-zA-Z]")  # a hyphen and a digit begin a number
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser that answers wrong options in one line.
 
     Attributes:
-        beam: whether options that it does not know are passed on to Beam.
+        further: returns the options that it does not know and passes on, None where it passes none on.
     """
 
-    beam = False
+    further: Callable[[], Collection[str]] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Returns the options, and those that are Beam's; ends the process with 2 for what neither knows."""
-        options, others = super().parse_known_args(args, namespace)
-        if others and not (self.beam and others[0].startswith("--")):
+        """Returns the options, and those that are passed on; ends the process with 2 for what is neither.
+
+        An option that is not known is answered before argparse misses one: it may be the one that is missing.
+        """
+        given = sys.argv[1:] if args is None else list(args)
+        self._check_names(given)
+        options, others = super().parse_known_args(given, namespace)
+        if others and not (self.further and others[0].startswith("--")):
             self.error(f"unrecognized arguments: {' '.join(others)}")
         return options, others
+
+    def _check_names(self, given: Sequence[str]) -> None:
+        own = self._option_string_actions
+        before = given[: given.index("--")] if "--" in given else given  # what follows are names of files
+        names = [text.partition("=")[0] for text in before if _OPTION.match(text)]
+        unknown = [name for name in names if name not in own and " " not in name]
+        if not unknown:
+            return
+        further = self.further() if self.further else ()
+        for name in unknown:
+            if name not in further:
+                near = nearest_option(name, own) or nearest_option(name, further)
+                meant = f" (did you mean {near}?)" if near else ""
+                whose = ": neither soundmill nor Beam knows it" if self.further else ""
+                self.error(f"unrecognized option {name}{meant or whose}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
-def parser(description: str, *examples: str, beam: bool = False) -> argparse.ArgumentParser:
+def nearest_option(name: str, known: Iterable[str]) -> str | None:
+    """Returns the option that was probably meant by one that is not known, None where none is like it."""
+    from difflib import get_close_matches  # only where something is wrong
+
+    # Without the hyphens before and between the words, which all have in common or are typed as underscores.
+    by_word = {option.strip("-").replace("_", "-"): option for option in known if option.startswith("--")}
+    word = name.strip("-").replace("_", "-").lower()
+    for match in get_close_matches(word, by_word, n=1):
+        return by_word[match]
+    return next((option for text, option in by_word.items() if word and word in text.split("-")), None)
+
+
+def parser(
+    description: str, *examples: str, further: Callable[[], Collection[str]] | None = None
+) -> argparse.ArgumentParser:
     """Returns a command's parser with the options that all commands share.
 
     Args:
         description: what the command does.
         examples: for the end of its help, each `python -m MODULE ...`.
-        beam: whether options that the parser does not know are passed on to Beam.
+        further: returns the names of Beam's options, where those that the parser does not know are passed on to Beam.
     """
     module = examples[0].split()[2]
     prog = command_line(module)
     epilog = "example:" + "".join(f"\n  {prog}{example.removeprefix(f'python -m {module}')}" for example in examples)
-    if beam:
+    if further:
         epilog += "\n\nOptions that are not listed go to Beam, e.g. --runner=FlinkRunner --flink_master=HOST:PORT."
     result = _Parser(
         prog=prog,
@@ -59,7 +95,7 @@ def parser(description: str, *examples: str, beam: bool = False) -> argparse.Arg
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    result.beam = beam
+    result.further = further
     group = result.add_argument_group("messages")
     group.add_argument("--summary", metavar="FILE.json", help="write the figures of the run to this file")
     group.add_argument("--verbose", action="store_true", help="show more messages while running")
@@ -84,14 +120,15 @@ def run(
         arguments.error(f"no folder for --summary {options.summary}")
     start_log(options.verbose, options.log_file)
     try:
+        raise_interrupts()
         with clearing_bars():
             code = main(options, others)
     except SoundmillError as error:
         LOG.error("error: %s", error)
         code = error.exit_code
     except KeyboardInterrupt:
-        LOG.error("interrupted; nothing half-written stands under its final name")
-        code = _INTERRUPTED
+        LOG.error(MESSAGE)
+        code = INTERRUPTED
     except BrokenPipeError:
         code = 1
     except OSError as error:

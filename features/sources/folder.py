@@ -2,15 +2,20 @@
 
 import os
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import Reason, Reject, UsageError
+from features.errors import NothingUsableError, Reason, Reject, UsageError
+from features.io.file_time import mtime_ns
 from features.sources.clips import Source, clip_table
-from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, escape_path, escape_paths
+from features.sources.divided_folders import check_folders
+from features.sources.labels import clean_label
+from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, absolute_path, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
+_SHOWN_FOLDERS = 5
 _PATTERN_GROUPS = {"label", "group", "partition"}
 
 
@@ -27,10 +32,11 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
         The clips and what was left out.
 
     Raises:
+        NothingUsableError: all audio in it is behind what cannot be read.
         UsageError: there is no such path, no audio in it, no label where labels are required, or the pattern
             cannot be used.
     """
-    root = os.path.abspath(input_path)
+    root = absolute_path(input_path)
     searched = None if pattern is None else _label_pattern(pattern)
     if not os.path.exists(root):
         raise UsageError(f"no such file or folder: {input_path}")
@@ -45,10 +51,15 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
                 f"{input_path} is not audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}"
             )
         status = os.stat(root)
-        found = Listing([os.fsencode(os.path.basename(root))], [status.st_size], [status.st_mtime_ns])
+        found = Listing([os.fsencode(os.path.basename(root))], [status.st_size], [mtime_ns(status)])
         root = os.path.dirname(root)
     else:
         found = walk(os.fsencode(root))
+    if found.rejects and not found.paths:
+        first = found.rejects[0]
+        message = (f"no audio in {input_path}: {len(found.rejects)} files and folders cannot be read; the first: "
+                   f"{first.path}: {first.reason}, {first.message}")  # fmt: skip
+        raise NothingUsableError(message, found.rejects)
     if not found.paths:
         left = ", ".join(f"{count} {why}" for why, count in sorted(found.left_out.items()))
         raise UsageError(f"no audio in {input_path}" + (f" (left out: {left})" if left else ""))
@@ -56,7 +67,28 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
     if labelled:
         clips = _with_labels(clips, searched, found.rejects)
         _check_labels(clips, input_path, searched, found)
-    return Source(kind, root, clips, dict(sorted(found.left_out.items())), found.rejects, pattern=pattern)
+    notes = []
+    if labelled and pattern is None:
+        folders = [escape_path(name) for name in sorted(found.folders)]
+        found.rejects = [replace(reject, label=_label_of(reject.path, folders)) for reject in found.rejects]
+        notes = check_folders(clips, input_path) + _empty_folders(clips, found.rejects, folders)
+    left_out = dict(sorted(found.left_out.items()))
+    return Source(kind, root, clips, left_out, found.rejects, pattern=pattern, notes=notes)
+
+
+def _label_of(path: str, folders: list[str]) -> str | None:
+    folder, below, _ = path.partition("/")
+    return clean_label(folder) if below or folder in folders else None
+
+
+def _empty_folders(clips: pa.Table, rejects: list[Reject], folders: list[str]) -> list[str]:
+    """Returns a note of the class folders without audio, if there are any."""
+    labels = {*pc.unique(clips["label"]).to_pylist(), *(reject.label for reject in rejects)}
+    names = [name for name in folders if clean_label(name) not in labels]
+    if not names:
+        return []
+    more = f" and {len(names) - _SHOWN_FOLDERS} more" if len(names) > _SHOWN_FOLDERS else ""
+    return [f"no audio in these folders, which are no classes: {', '.join(names[:_SHOWN_FOLDERS])}{more}"]
 
 
 def _label_pattern(text: str) -> re.Pattern[str]:
@@ -81,12 +113,16 @@ def _clips(found: Listing) -> pa.Table:
 def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list[Reject]) -> pa.Table:
     """Returns the clips whose path has a label, with what else it names; the others become rejects."""
     if pattern is None:
-        parts = pc.split_pattern(clips["path"], "/", max_splits=1)
-        named = {"label": pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)}
+        parts = pc.split_pattern(clips["path"].combine_chunks(), "/", max_splits=1)
+        folders = pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)
+        by_folder = folders.dictionary_encode()
+        labels = pa.array(map(clean_label, by_folder.dictionary.to_pylist()), pa.string())
+        named = {"label": labels.take(by_folder.indices)}
     else:
         hits = [pattern.search(path) for path in clips["path"].to_pylist()]
         named = {name: pa.array([(hit and hit[name]) or None for hit in hits], pa.string())
                 for name in pattern.groupindex}  # fmt: skip
+        named["label"] = pa.array(map(clean_label, named["label"].to_pylist()), pa.string())
     labelled = named["label"].is_valid()
     message = (
         "--label-pattern finds no label in it" if pattern else

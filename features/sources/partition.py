@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,17 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.sources.groups import groups_of
-from features.sources.paths import BACKGROUND_FOLDER, escape_path
+from features.sources.labels import alike_text, look_alike
+from features.sources.official_lists import read_lists
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
-ALIASES = {"train": TRAINING, "val": VALIDATION, "dev": VALIDATION, "test": TESTING}
+_EVALUATIONS = ("eval", "evaluation")
+ALIASES = {"train": TRAINING, "test": TESTING} | dict.fromkeys(("val", "valid", "dev"), VALIDATION)
+ALIASES |= dict.fromkeys(_EVALUATIONS, TESTING)
 OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
 DEFAULT_SPLIT = (80, 10, 10)
 
+_SHOWN_LABELS = 5
 _FOLD = "fold-"
 _FOLD_VALUE = re.compile(r"(?:fold[-_ ]?)?([0-9]{1,9})")
 # Warden's MAX_NUM_WAVS_PER_CLASS: the number of buckets that the hash of a group falls into.
@@ -59,7 +62,7 @@ def parse_split(text: str) -> tuple[int, int, int]:
 
 
 def parse_partitions(text: str) -> tuple[str, ...]:
-    """Reads a comma list of partitions; `train`, `val`, `dev` and `test` are aliases."""
+    """Reads a comma list of partitions, each by its name or an alias."""
     names = tuple(dict.fromkeys(ALIASES.get(part.strip(), part.strip()) for part in text.split(",") if part.strip()))
     if not names:
         raise UsageError(f"a list of partitions names one at least, e.g. training,validation; not {text!r}")
@@ -69,7 +72,8 @@ def parse_partitions(text: str) -> tuple[str, ...]:
 def read_partition(value: str) -> str | None:
     """Returns the partition that a value of a table or a part of a path means, None where it means none.
 
-    Case does not count: `Train` is training, `Dev` is validation; `1`, `01`, `fold1`, `fold_1`, `Fold 1` are `fold-1`.
+    Case does not count: `Train` is training; `Dev` and `valid` are validation, `eval` is testing; `1`, `01`, `fold1`,
+    `fold_1`, `Fold 1` are `fold-1`.
     """
     name = value.strip().lower()
     fold = _FOLD_VALUE.fullmatch(name)
@@ -77,6 +81,18 @@ def read_partition(value: str) -> str | None:
         return f"{_FOLD}{int(fold[1])}"
     name = ALIASES.get(name, name)
     return name if name in PARTITIONS else None
+
+
+def both_tested(values: Iterable[str]) -> tuple[str, str] | None:
+    """Returns the first value that means an evaluation and the first that means a test, where there are both.
+
+    Collections that have both differ in which of them is to be tested on.
+    """
+    tested = [value for value in values if read_partition(value) == TESTING]
+    is_evaluation = [value.strip().lower() in _EVALUATIONS for value in tested]
+    if all(is_evaluation) or not any(is_evaluation):
+        return None
+    return tested[is_evaluation.index(True)], tested[is_evaluation.index(False)]
 
 
 def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
@@ -90,7 +106,7 @@ def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
 
 
 def assign(
-    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None, complete: bool = True
+    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None
 ) -> tuple[pa.Table, list[str]]:
     """Gives each clip its group and its partition.
 
@@ -103,27 +119,28 @@ def assign(
         root: where paths begin.
         group: see `groups_of`.
         split: percentages, or None where none were given.
-        complete: whether the clips are all that the root holds. A table may name a few of them, and what official
-            lists name besides is not missing then.
 
     Returns:
         The table with the columns group and partition, and what there is to say about the lists.
 
     Raises:
-        UsageError: a clip is in both lists, or its partition is not one.
+        UsageError: the lists cannot be used, see `features.sources.official_lists.read_lists`, or a clip's partition
+            is not one.
     """
     groups = groups_of(clips["path"].combine_chunks(), group, root)
     if group is None and "group" in clips.column_names:
         groups = pc.coalesce(clips["group"].combine_chunks(), groups)
     named = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
-    listed, notes = _read_lists(clips, root, complete) if split is None else (None, [])
-    if listed is not None:
+    lists, notes = official_lists(root) if split is None else {}, list[str]()
+    if lists:
+        listed, notes = read_lists(root, lists, clips["path"].to_pylist())
         partitions = pa.array([listed.get(path, TRAINING) for path in clips["path"].to_pylist()], pa.string())
         if any(named or ()):
-            names = " and ".join(official_lists(root).values())
+            names = " and ".join(lists.values())
             notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
                          f"names have; move {names} away to have these")  # fmt: skip
     elif named is not None:
+        _check_tested(named)
         pairs = zip(clips["path"].to_pylist(), named, strict=True)
         partitions = pa.array([_named_partition(path, value) for path, value in pairs], pa.string())
     else:
@@ -134,8 +151,15 @@ def assign(
     return clips.append_column("group", groups).append_column("partition", partitions), notes
 
 
-def _read_lists(clips: pa.Table, root: str, complete: bool) -> tuple[dict[str, str] | None, list[str]]:
-    return read_lists(root, clips["path"].to_pylist(), complete) if official_lists(root) else (None, [])
+def _check_tested(named: Iterable[str | None]) -> None:
+    values = sorted({value for value in named if value})
+    both = both_tested(values)
+    if both:
+        others = "|".join(re.escape(value) for value in values if value != both[0])
+        raise UsageError(
+            f"--label-pattern finds the partitions {both[0]!r} and {both[1]!r}, and either may be what "
+            f"is tested; let it find one of them, as (?P<partition>{others}) does, or give --split"
+        )
 
 
 def _named_partition(path: str, value: str | None) -> str:
@@ -149,38 +173,6 @@ def _named_partition(path: str, value: str | None) -> str:
 def official_lists(root: str) -> dict[str, str]:
     """Returns the names of the official lists that lie in a root, by the partition that they list."""
     return {partition: name for partition, name in OFFICIAL_LISTS.items() if (Path(root) / name).is_file()}
-
-
-def read_lists(root: str, paths: Iterable[str], complete: bool = True) -> tuple[dict[str, str] | None, list[str]]:
-    """Reads `validation_list.txt` and `testing_list.txt`.
-
-    Args:
-        root: where they lie, and where their entries begin.
-        paths: of the clips.
-        complete: whether an entry without a clip is missing.
-
-    Returns:
-        Partition by path, None where neither list is there; and notes that name missing and double entries.
-    """
-    listed: dict[str, str] = {}
-    notes: list[str] = []
-    lists = official_lists(root)
-    for partition, name in lists.items():
-        content = (Path(root) / name).read_bytes()
-        entries = [escape_path(line.strip()) for line in content.splitlines() if line.strip()]
-        entries = [entry for entry in entries if not entry.startswith(f"{BACKGROUND_FOLDER}/")]
-        double = sorted(entry for entry, count in Counter(entries).items() if count > 1)
-        missing = sorted(set(entries).difference(paths)) if complete else []
-        both = sorted(set(entries) & listed.keys())
-        if both:
-            raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(OFFICIAL_LISTS.values())}"
-                             f" of {root}; take it out of one, or give --split")  # fmt: skip
-        if double:
-            notes.append(f"{name} names {len(double)} entries more than once: {_some(double)}")
-        if missing:
-            notes.append(f"{name} names {len(missing)} files that are not there: {_some(missing)}")
-        listed.update(dict.fromkeys(entries, partition))
-    return (listed if lists else None), notes
 
 
 def count(clips: pa.Table) -> dict[str, dict[str, int]]:
@@ -203,6 +195,11 @@ def count_table(clips: pa.Table) -> list[str]:
     return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
 
 
+def without_clips(counts: Mapping[str, Mapping[str, int]], partitions: Iterable[str]) -> list[str]:
+    """Returns the labels of which none of some partitions has a clip, of what `count` counts."""
+    return [label for label, numbers in counts.items() if not any(numbers.get(name) for name in partitions)]
+
+
 def remarks(clips: pa.Table) -> list[str]:
     """Returns what there is to say about clips that no network can be trained on as they are."""
     counts, said = count(clips), []
@@ -211,6 +208,13 @@ def remarks(clips: pa.Table) -> list[str]:
     names = {name for by_partition in counts.values() for name in by_partition}
     if TRAINING not in names and names <= set(PARTITIONS):
         said.append("the training partition is empty; --group and --split say who belongs to it")
+    without = without_clips(counts, (TRAINING,))
+    if TRAINING in names and names <= set(PARTITIONS) and without:
+        said.append(f"classes without a training clip, which no network learns: {', '.join(without)}")
+    if alike := look_alike(counts):
+        pairs = "; ".join(map(alike_text, alike[:_SHOWN_LABELS]))
+        more = f"; and {len(alike) - _SHOWN_LABELS} more" if len(alike) > _SHOWN_LABELS else ""
+        said.append(f"labels that look alike are classes of their own: {pairs}{more}; give each class one name")
     return said
 
 
@@ -219,8 +223,3 @@ def train_options(names: list[str]) -> str:
     if names[0] == TRAINING or len(names) == 1:
         return ""
     return f" --train-on {','.join(names[:-1])} --test-on {names[-1]}"
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

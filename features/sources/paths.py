@@ -1,4 +1,4 @@
-"""Paths of recordings as text that every table can hold, and which names are audio."""
+"""Paths of recordings: relative to a root, as text that every table can hold; and which names are audio."""
 
 import os
 import re
@@ -51,3 +51,43 @@ def csv_path(text: str) -> str:
 def clip_file(root: str, path: str) -> str:
     """Returns the path under which a clip is opened, as `os.fsdecode` gives it."""
     return os.path.join(root, os.fsdecode(unescape_path(path)))
+
+
+def absolute_path(path: str) -> str:
+    """Returns the absolute path of the file that the system opens by a path, without the parts `.` and `..`."""
+    found = below(b"/", os.fsencode(os.path.join(os.getcwd(), path)))
+    return os.path.normpath("/" + os.fsdecode(found))
+
+
+def below(root: bytes, path: bytes) -> bytes:
+    """Returns a path relative to a root, without the parts `.` and `..` as far as that names the same file.
+
+    A `..` behind a link leads to the parent of the folder that the link leads to, as the system follows it.
+
+    Args:
+        root: absolute path.
+        path: absolute, or relative to the root.
+    """
+    if not (path.startswith((b"/", b".")) or path.endswith(b"/") or b"/." in path or b"//" in path):
+        return path or b"."
+    is_absolute = path.startswith(b"/")
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        if part != b".." or (not is_absolute and parts[-1:] in ([], [b".."])):
+            parts.append(part)
+            continue
+        folder = os.path.join(b"/" if is_absolute else root, *parts)
+        if os.path.islink(folder):
+            is_absolute, parts = True, os.path.realpath(os.path.join(folder, b"..")).split(b"/")[1:]
+        else:
+            parts = parts[:-1]
+    if not is_absolute:
+        return b"/".join(parts) or b"."
+    found = b"/" + b"/".join(parts)
+    if os.path.commonpath([root, found]) != root and os.path.realpath(root) != root:
+        # From the root upwards the system goes by the folder that a link leads to.
+        folder, name = os.path.split(found)
+        return os.path.relpath(os.path.join(os.path.realpath(folder), name), os.path.realpath(root))
+    return os.path.relpath(found, root)

@@ -20,15 +20,22 @@ MESSAGES = {
 
 
 def refusal(warning: str | None, policies: Policies) -> ClipError | None:
-    """Returns the reason for which a clip with this warning is not used, None where it is."""
-    if not warning or policies.get(warning) != REJECT:
-        return None
-    return ClipError(_STAGES[warning], Reason(warning), f"{MESSAGES[warning]}; --{warning} keep uses it")
+    """Returns the reason for which a clip with these warnings, `;` between them, is not used, None where it is."""
+    for code in (warning or "").split(";"):
+        if policies.get(code) == REJECT:
+            return ClipError(_STAGES[code], Reason(code), f"{MESSAGES[code]}; --{code} keep uses it")
+    return None
 
 
-def remark(path: str, warning: str) -> Reject:
-    """Returns the row of the table of warnings for a file that is used although it has this warning."""
-    return Reject(path, _STAGES[warning], warning, MESSAGES[warning])
+def remark(path: str, warning: str, message: str = "") -> Reject:
+    """Returns the row of the table of warnings for a file that is used although it has this one.
+
+    Args:
+        path: of the file.
+        warning: one code; a file with several has a row for each.
+        message: what was met, where it differs from file to file.
+    """
+    return Reject(path, _STAGES.get(warning, "decode"), warning, message or MESSAGES[warning])
 
 
 def decided_anew(cache: pa.Table, policies: Policies) -> pa.Table:
@@ -48,7 +55,8 @@ def decided_anew(cache: pa.Table, policies: Policies) -> pa.Table:
         error = refusal(warning, policies)
         if error is None:
             continue
-        chosen = pc.and_(pc.equal(cache["warning"], warning).fill_null(False), cache["row"].is_valid())
+        warned = pc.match_substring_regex(cache["warning"], f"(^|;){warning}(;|$)")
+        chosen = pc.and_(warned.fill_null(False), cache["row"].is_valid())
         values: dict[str, str | None] = {"stage": error.stage, "reason": str(error.reason), "message": error.message}
         values |= dict.fromkeys(("row", "offset", "crc32c", "shard", "warning", "seconds"))
         for name, value in values.items():

@@ -26,7 +26,7 @@ def to_csv(rejects: Iterable[Reject], columns: Sequence[str] = COLUMNS) -> str:
 
 
 def read_csv(path: Path) -> list[Reject]:
-    """Reads a feature set's table; one of format version 1 has no state of the files.
+    """Reads a feature set's table; one of format version 1 has no state of the files, an early one no labels.
 
     Raises:
         OSError: it cannot be read.
@@ -43,7 +43,8 @@ def _reject(row: dict[str, str]) -> Reject:
     path = row["path"].removeprefix("./")
     size, mtime_ns, duration = (int(row[name]) if row.get(name) else None for name in ("size", "mtime_ns", "duration"))
     start, content_hash = int(row.get("start") or 0), row.get("content_hash") or None
-    return Reject(path, row["stage"], row["reason"], row["message"], start, duration, size, mtime_ns, content_hash)
+    return Reject(path, row["stage"], row["reason"], row["message"], start, duration, size, mtime_ns, content_hash,
+                  row.get("label") or None)  # fmt: skip
 
 
 def rejects_sentence(rejects: dict[str, int], table: Path) -> str:

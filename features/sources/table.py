@@ -10,11 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from features.audio.decode import file_error, probe
-from features.errors import ClipError, Reason, Reject, UsageError
+from features.errors import ClipError, NothingUsableError, Reason, Reject, UsageError
+from features.io.file_time import mtime_ns
 from features.sources.clips import Source, clip_table
+from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
-from features.sources.partition import PARTITIONS, read_partition
-from features.sources.paths import FORMULA_STARTS, escape_path, escape_paths
+from features.sources.labels import clean_label
+from features.sources.partition import PARTITIONS, both_tested, read_partition
+from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
 
@@ -70,9 +73,10 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
         The clips. A row whose file cannot be used, or whose label is empty, is a reject.
 
     Raises:
-        UsageError: the table, its columns or a value cannot be used, a clip is named twice, or no row can be used.
+        NothingUsableError: no row can be used.
+        UsageError: the table, its columns or a value cannot be used, or a clip is named twice.
     """
-    root = os.path.abspath(os.path.dirname(os.path.abspath(table)) if layout.root is None else layout.root)
+    root = os.path.dirname(absolute_path(table)) if layout.root is None else absolute_path(layout.root)
     if layout.root is not None and not os.path.isdir(root):
         raise UsageError(f"--root is the folder in which the paths of {table} begin, and there is no folder {root}")
     roles = tuple(DEFAULT_COLUMNS) if labelled else ()
@@ -85,6 +89,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     columns = _columns(rows, used)
     times = {role: _seconds(rows, used[role], role) for role in ("start", "duration") if role in used}
     files = {path: _look(os.path.join(os.fsencode(root), path), bool(times)) for path in dict.fromkeys(paths)}
+    paths = _found(rows, paths, files, os.fsencode(root), bool(times))
     samples = {role: _samples(seconds, paths, files) for role, seconds in times.items()}
     starts: list[float] = samples.get("start", [0] * len(paths))
     firsts: dict[tuple[bytes, float], int] = {}
@@ -96,24 +101,27 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     rejects: list[Reject] = []
     for (path, _), row in sorted(firsts.items()):
         error = files[path].error
-        if error is None and labelled and not (columns["label"][row] or "").strip():
+        if error is None and labelled and columns["label"][row] is None:
             error = ClipError("scan", Reason.BAD_LABEL, "the label is empty")
         if error is None:
             kept.append(row)
         else:
-            rejects.append(Reject(escape_path(path), error.stage, error.reason, f"{rows.where(row)}: {error.message}"))
+            message = f"{rows.where(row)}: {error.message}"
+            label = columns["label"][row] if labelled else None
+            rejects.append(Reject(escape_path(path), error.stage, error.reason, message, label=label))
     if not kept:
         first = rejects[0]
-        raise UsageError(f"no audio in {table}: all {len(rejects)} rows were rejected; the first: {first.path}: "
-                         f"{first.reason}, {first.message} (--root says where paths begin)")  # fmt: skip
+        message = (f"no audio in {table}: all {len(rejects)} rows were rejected; the first: {first.path}: "
+                   f"{first.reason}, {first.message} (--root says where paths begin)")  # fmt: skip
+        raise NothingUsableError(message, rejects)
     if "duration" in samples:  # a part that lasts at all is a sample at least
         samples["duration"] = [max(1, duration) for duration in samples["duration"]]
     values: tuple[tuple[str, list[Any]], ...] = (*samples.items(), *columns.items())
     chosen = {name: [column[row] for row in kept] for name, column in values}
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
     names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
-    clips = clip_table(names, [file.st_size for file in stats], [file.st_mtime_ns for file in stats], **chosen)
-    return Source("table", root, clips, {}, rejects, os.path.abspath(table), columns=used, notes=notes)
+    clips = clip_table(names, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
+    return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes)
 
 
 def _used_columns(
@@ -154,9 +162,29 @@ def _paths(rows: Rows, layout: TableLayout, root: bytes) -> list[bytes]:
         text = "".join(before + (next(texts) if name is not None else "") for before, name in parts)
         if _NO_NAME.search(text):
             raise UsageError(f"{rows.where(row)}: no file can have the name {text!r}")
-        path = os.path.normpath(os.fsencode(text))
-        paths.append(os.path.relpath(path, root) if path.startswith(b"/") else path)
+        paths.append(below(root, os.fsencode(text)))
     return paths
+
+
+def _found(rows: Rows, paths: list[bytes], files: dict[bytes, _File], root: bytes, probed: bool) -> list[bytes]:
+    """Returns the paths as the file system has them where another system has written them; adds these to the files."""
+    finder = FileFinder(root)
+    meant: dict[bytes, bytes] = {}
+    for path, file in list(files.items()):
+        if file.error is None or file.error.reason != Reason.MISSING:
+            continue
+        found = finder.find(path)
+        if len(found) > 1:
+            names = " and ".join(map(escape_path, found))
+            raise UsageError(f"{rows.where(paths.index(path))}: no file is named {escape_path(path)}, and {names} are "
+                             "named alike; write it as it is")  # fmt: skip
+        if not found and not is_text(os.fsdecode(path)):
+            raise UsageError(f"{rows.where(paths.index(path))}: {escape_path(path)} is not there, and is not UTF-8; "
+                             "save the table as UTF-8")  # fmt: skip
+        if found and found[0] != path:
+            meant[path] = found[0]
+            files[found[0]] = _look(os.path.join(root, found[0]), probed)
+    return [meant.get(path, path) for path in paths]
 
 
 def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
@@ -169,10 +197,10 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
         for value in dict.fromkeys(values):
             if not is_text(value):
                 raise rows.refusal(values.index(value), name, f"a {role} is UTF-8", "save the table as UTF-8")
-            if role == "label" and value.startswith(FORMULA_STARTS):
+            if role == "label" and value.strip().startswith(FORMULA_STARTS):
                 rule = f"a label begins with none of {' '.join(FORMULA_STARTS)}, which spreadsheets take for formulas"
                 raise rows.refusal(values.index(value), name, rule, "rename it")
-        columns[role] = [value or None for value in values]
+        columns[role] = [clean_label(value) if role == "label" else value or None for value in values]
     if "partition" in used or "fold" in used:
         name = used["partition" if "partition" in used else "fold"]
         values = rows.values[name]
@@ -181,6 +209,11 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
             rule = f"a partition is {', '.join(PARTITIONS)} or a fold such as 1 or fold-1"
             way_out = "change it, name another --partition-column or --fold-column, or give --split"
             raise rows.refusal(values.index(value), name, rule, way_out)
+        if both := both_tested(meant):
+            raise UsageError(
+                f"{rows.name} has {both[0]!r} and {both[1]!r} in its column {name!r}, and either may be "
+                "what is tested; take one out, name another --partition-column, or give --split"
+            )
         columns["partition"] = [meant[value] for value in values]
     return columns
 

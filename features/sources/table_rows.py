@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import UsageError
+from features.io.text_encoding import text_encoding
 
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
@@ -66,7 +67,8 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
     """Reads columns of a table.
 
     Every value becomes text as one would write it: the number 1.0 is `1`, what is true is `true`, what is missing is
-    empty. Blank lines are skipped. Bytes that are not UTF-8 become lone surrogates, as in the names of files.
+    empty. Blank lines are skipped. Text is UTF-8, or UTF-16 as `features.io.text_encoding` finds it; bytes that are not
+    UTF-8 become lone surrogates, as in the names of files.
 
     Args:
         table: CSV (RFC 4180), TSV (the same with tabs), Parquet, or one JSON object per line, by its name's ending.
@@ -83,13 +85,13 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
     try:
         if ending == ".parquet":
             return _read_parquet(table, name, columns)
-        with open(table, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with open(table, encoding=text_encoding(table), errors="surrogateescape", newline="") as file:
             if ending in (".csv", ".tsv"):
                 return _read_csv(file, name, columns, "," if ending == ".csv" else "\t")
             return _read_json_lines(file, name, columns)
     except FileNotFoundError as error:
         raise UsageError(f"no such file or folder: {table}") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeError, pa.ArrowException) as error:
         raise UsageError(f"cannot read {table}: {' '.join(str(error).split())}") from error
 
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 
 from features.audio.decode import file_error
 from features.errors import Reject
+from features.io.file_time import mtime_ns
 from features.sources.paths import AUDIO_EXTENSIONS, BACKGROUND_FOLDER, escape_path
 
 _ENDINGS = frozenset(map(os.fsencode, AUDIO_EXTENSIONS))
 _BACKGROUND = os.fsencode(BACKGROUND_FOLDER)
+# Where Windows, storage boxes and file systems keep what was deleted, copies, and thumbnails; in lower case.
+_LITTER = frozenset((b"#recycle", b"#snapshot", b"@eadir", b"@recycle", b"$recycle.bin", b"lost+found",
+                     b"system volume information"))  # fmt: skip
 _DOT = ord(".")
 
 
@@ -25,6 +29,7 @@ class Listing:
         mtimes_ns: modification time of each file.
         left_out: how many files were passed over, by why.
         rejects: files and folders that were seen and cannot be read.
+        folders: names of those in the root that are walked and are not behind a link.
     """
 
     paths: list[bytes] = field(default_factory=list)
@@ -32,6 +37,7 @@ class Listing:
     mtimes_ns: list[int] = field(default_factory=list)
     left_out: collections.Counter[str] = field(default_factory=collections.Counter)
     rejects: list[Reject] = field(default_factory=list)
+    folders: list[bytes] = field(default_factory=list)
 
 
 def is_audio(name: bytes) -> bool:
@@ -60,6 +66,8 @@ def walk(root: bytes) -> Listing:
         prefix = relative + b"/" if relative else b""
         with entries:
             folders = _list_folder(found, prefix, entries)
+        if not relative:
+            found.folders = [name for name, is_link in folders if not is_link]
         # The order of names decides what is met first, not that of the disk.
         for name, is_link in sorted(folders, reverse=True):
             (linked if is_link else real).append(prefix + name)
@@ -76,9 +84,9 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
             if name[0] == _DOT:
                 found.left_out["hidden"] += 1
             elif _is_folder(entry):
-                if name == _BACKGROUND:
+                if name == _BACKGROUND or name.lower() in _LITTER:
                     left = sum(len(names) for _, _, names in os.walk(entry.path))
-                    found.left_out[f"in {BACKGROUND_FOLDER}"] += left
+                    found.left_out[f"in {os.fsdecode(name)}"] += left
                 else:
                     folders.append((name, entry.is_symlink()))
             elif name[-4:] not in _ENDINGS and not is_audio(name):  # the first test decides most names
@@ -94,7 +102,7 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
                     continue
                 paths.append(prefix + name)
                 sizes.append(status.st_size)
-                mtimes_ns.append(status.st_mtime_ns)
+                mtimes_ns.append(mtime_ns(status))
     except OSError as error:
         found.rejects.append(_reject(prefix[:-1], error))
     return folders

@@ -47,7 +47,7 @@ def read_clip(layout: Layout, manifest: Manifest, clips: pa.Table, path: str, st
     if tensor is None:
         raise RunError(
             f"the shard {layout.shard(row['shard'])} is missing or damaged where it holds {path}; "
-            f"{command_line('features.verify')} {layout.root} --repair computes it again from the source"
+            f"{command_line('features.verify', layout.root, '--repair')} computes it again from the source"
         )
     return np.asarray(tensor, spec.storage_dtype).copy()
 

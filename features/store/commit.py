@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from features.store.unit_report import Report, is_whole, read_report, read_stati
 from features.store.versions import library_versions
 
 # Versions say who computed the set, and the state is a number: neither is its content, nor is how it is written.
+_REJECT_COLUMNS = (*COLUMNS, *STATE_COLUMNS, "label")
 _NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file", "format_version")
 
 
@@ -112,9 +114,10 @@ def commit(
     """
     clips, rejects = contents.clips, contents.rejects
     if not len(clips):
-        first = rejects[0]
+        first, table = rejects[0], write_rejects(layout, base, rejects)
         raise RunError(
             f"every clip was rejected, {len(rejects)} in all; the first: {first.path}: {first.reason}, {first.message}"
+            f"; all are in {table}"
         )
     sink = pa.BufferOutputStream()
     pq.write_table(clips, sink)
@@ -162,17 +165,28 @@ def commit(
     return manifest, True
 
 
-def rejects_table(rejects: Iterable[Reject]) -> str:
+def rejects_table(rejects: Iterable[Reject], columns: Sequence[str] = _REJECT_COLUMNS) -> str:
     """Returns the table of rejects of a set as CSV."""
-    return to_csv(in_order(rejects), (*COLUMNS, *STATE_COLUMNS))
+    return to_csv(in_order(rejects), columns)
 
 
-def has_rejects(layout: Layout, base: Manifest, rejects: Iterable[Reject]) -> bool:
+def has_rejects(layout: Layout, base: Manifest, rejects: Sequence[Reject]) -> bool:
     """Returns whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
     try:
-        return layout.path(base.rejects_file).read_bytes() == rejects_table(rejects).encode()
-    except OSError:
+        content = layout.path(base.rejects_file).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
         return False
+    # A table from before there were labels in it stays as it is.
+    return content in (rejects_table(rejects), rejects_table(rejects, _REJECT_COLUMNS[:-1]))
+
+
+def write_rejects(layout: Layout, base: Manifest | None, rejects: Iterable[Reject]) -> Path:
+    """Writes the table of rejects of a run that commits nothing, as no clip was usable; returns where it lies."""
+    content = rejects_table(rejects).encode()
+    table = layout.path(rejects_name((base.state if base else 0) + 1, content))
+    table.parent.mkdir(parents=True, exist_ok=True)
+    write_file(table, content)
+    return table
 
 
 def _statistics(layout: Layout, shard: Shard, spec: FeatureSpec) -> Statistics:
@@ -197,13 +211,13 @@ def _reported(layout: Layout, name: str) -> Shard | None:
 
 
 def _rejects(rows: pa.Table) -> list[Reject]:
-    names = [*COLUMNS, *STATE_COLUMNS]
-    return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(names).to_pylist()]
+    return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(_REJECT_COLUMNS).to_pylist()]
 
 
 def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:
     reasons = [reject.reason for reject in rejects]
-    warnings = pc.value_counts(clips["warning"].drop_null()).to_pylist()
+    codes = pc.list_flatten(pc.split_pattern(clips["warning"].drop_null(), ";"))  # a clip may have several
+    warnings = pc.value_counts(codes).to_pylist()
     return {
         "clips": len(clips),
         "rejected": len(rejects),

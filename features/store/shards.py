@@ -214,7 +214,7 @@ def read_shard(
         RunError: the file is missing, or is not what the manifest says, with its name and the way out.
     """
     path = layout.shard(expected.name)
-    way_out = f"{command_line('features.verify')} {layout.root} --repair computes it again from the source"
+    way_out = f"{command_line('features.verify', layout.root, '--repair')} computes it again from the source"
     try:
         content, size = _read_into(np.empty(expected.bytes, np.uint8) if memory is None else memory, path, expected)
     except OSError as error:

@@ -177,7 +177,7 @@ def _unreferenced_lines(description: Description) -> list[str]:
         prune = "refuses while it cannot read an earlier state:"
     return [
         f"to prune    {', '.join(texts)};",
-        f"            {command_line('features.prune')} {description.layout.root} {prune}",
+        f"            {command_line('features.prune', description.layout.root)} {prune}",
         *lines,
     ]
 

@@ -1,6 +1,5 @@
 """The request of a featurize run, and what it would do."""
 
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from features.runtime.log import LOG
 from features.sources import partition
 from features.sources.clip_order import limit
 from features.sources.clips import Source
+from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
@@ -37,6 +37,7 @@ class Request:
         table_layout: where a table says what.
         label_pattern: what finds the labels in the paths of a folder; None for the first folder below it.
         allow_removal: whether most clips may leave the set, or come from another source.
+        source_moved: whether the source may lie elsewhere than it did.
         verify_content: whether contents are compared where sizes and times say that nothing has changed.
         policies: whether clips that have a warning are used; the clips table says which were.
     """
@@ -51,13 +52,14 @@ class Request:
     table_layout: TableLayout = field(default_factory=TableLayout)
     label_pattern: str | None = None
     allow_removal: bool = False
+    source_moved: bool = False
     verify_content: bool = False
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
 
     @property
     def layout(self) -> Layout:
         """Where the files of the feature set lie, by its absolute path."""
-        return Layout(Path(os.path.abspath(self.output)), self.storage_format)
+        return Layout(Path(absolute_path(self.output)), self.storage_format)
 
     def _provenance(self, source: Source) -> Provenance:
         chosen = {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}
@@ -97,8 +99,7 @@ class Request:
         )
         source.columns = self._used_columns(source)
         check_text([*source.described.values(), *source.columns.values(), self.group or ""])
-        complete = source.kind == "folder"
-        clips, notes = partition.assign(source.clips, source.root, self.group, self.split, complete)
+        clips, notes = partition.assign(source.clips, source.root, self.group, self.split)
         clips = limit(clips, self.limit)
         for note in (*source.notes, *notes, *partition.remarks(clips)):
             LOG.warning("warning: %s", note)
@@ -131,7 +132,11 @@ class Request:
             return
         here = (source.root, source.table or "a folder")
         there = (base.source["root"], base.source.get("table", "a folder"))
+        same_kind = (source.table is None) == ("table" not in base.source)
+        if self.source_moved and same_kind:  # what is not found again is found out by `check_removal`
+            return
+        moved = "--source-moved where the same recordings lie there now, " if same_kind else ""
         for one, other in zip(there, here, strict=True):
             if one != other:
-                raise UsageError(f"{self.output} was made from {one}, not from {other}; give another --output, or "
-                                 "--allow-removal to make it the features of that")  # fmt: skip
+                raise UsageError(f"{self.output} was made from {one}, not from {other}; give another --output, {moved}"
+                                 "or --allow-removal to make it the features of that")  # fmt: skip

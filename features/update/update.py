@@ -24,7 +24,7 @@ from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
 from features.store.run_log import last_scan_ns
 from features.store.shards import Shard
-from features.store.unit_report import is_finished, is_whole, other_decoder
+from features.store.unit_report import has_rows, is_finished, is_whole, other_decoder
 from features.update.changes import NOTHING, Changes, Evidence, compare, spare_lines
 from features.update.plan import Plan, make_plan, unit_members
 from features.update.work_list import write_work_list
@@ -99,6 +99,12 @@ class Update:
             "removed": self.changes.removed,
         }
 
+    @property
+    def computed_rows(self) -> int:
+        """Of the clips that this run decodes, the number of those that have become rows; the units are finished."""
+        computed = self.changes.computed & (self.spare_of == NOTHING)
+        return sum(int((computed[self.plan.units[name]] & has_rows(self.layout, name)).sum()) for name in self.todo)
+
     def write_work_list(self, path: Path) -> None:
         """Writes the units that are to be done, one row group each."""
         units = self.plan.units
@@ -142,9 +148,9 @@ class Update:
         """Returns the rejects of the scan, and known ones that need not be tried again."""
         refused = np.flatnonzero(self.changes.refused)
         lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
-        times = self.changes.clips["mtime_ns"].take(pa.array(refused)).to_pylist()
+        now = self.changes.clips.select(["mtime_ns", "label"]).take(pa.array(refused)).to_pylist()
         rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
-        known = [Reject(**{**row, "mtime_ns": time}) for row, time in zip(rows, times, strict=True)]
+        known = [Reject(**{**row, **state}) for row, state in zip(rows, now, strict=True)]
         return self.source.rejects + known
 
 
@@ -213,7 +219,7 @@ def check_space(update: Update) -> None:
     if update.bytes > free:
         raise RunError(
             f"{folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
-            f"make room ({command_line('features.prune')} {folder} removes what no state names any more), give an "
+            f"make room ({command_line('features.prune', folder)} removes what no state names any more), give an "
             '--output on another disk, or storage_dtype = "float16" in a spec, which halves it'
         )
 

@@ -26,11 +26,6 @@ _EXAMPLES = 16
 _MISTAKES = 12
 
 
-def folder_of(run: str, test_on: tuple[str, ...]) -> Path:
-    """Returns the folder of an evaluation."""
-    return Path(run) / "evaluation" / "+".join(test_on)
-
-
 def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predictions, rows: Rows) -> None:
     """Writes an evaluation.
 
@@ -59,6 +54,7 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
     tensors = _tensors(rows, shown)
     examples = [
         Example(
+            path=predictions.paths[row],
             features=tensors[row],
             true=predictions.true[row],
             predicted=classes[predictions.predicted[row]],
@@ -83,12 +79,24 @@ def write_confusion(folder: Path, metrics: dict[str, Any]) -> None:
     draw_confusion(np.array(metrics["confusion"]), labels, title, folder / "confusion.png")
 
 
+def mistakes_first(predictions: Predictions, classes: list[str]) -> list[int]:
+    """Returns all rows, those to look at first: the surest mistakes, and after all of them the least sure right ones.
+
+    Equals are in the order of their paths' bytes.
+    """
+    sureness = predictions.probabilities.max(axis=1).tolist()
+    correct = predictions.correct(classes).tolist()
+
+    def place(row: int) -> tuple[bool, float, bytes]:
+        return correct[row], sureness[row] if correct[row] else -sureness[row], unescape_path(predictions.paths[row])
+
+    return sorted(range(len(correct)), key=place)
+
+
 def choose_examples(predictions: Predictions, classes: list[str]) -> list[int]:
     """Returns the rows to show: the surest mistakes, then the least sure of the right ones."""
-    sureness = predictions.probabilities.max(axis=1)
-    correct = predictions.correct(classes)
-    wrong = sorted(np.flatnonzero(~correct).tolist(), key=lambda row: (-sureness[row], predictions.paths[row]))
-    right = sorted(np.flatnonzero(correct).tolist(), key=lambda row: (sureness[row], predictions.paths[row]))
+    rows, num_wrong = mistakes_first(predictions, classes), int((~predictions.correct(classes)).sum())
+    wrong, right = rows[:num_wrong], rows[num_wrong:]
     mistakes = wrong[: max(_MISTAKES, _EXAMPLES - len(right))]
     return mistakes + right[: _EXAMPLES - len(mistakes)]
 
@@ -128,7 +136,7 @@ def _group_rows(scores: GroupScores) -> Iterator[tuple[str, ...]]:
 def prediction_rows(
     predictions: Predictions, classes: list[str], more: tuple[str, Sequence[str]] | None = None
 ) -> Iterator[tuple[str, ...]]:
-    """Yields the lines of predictions.csv, in the order of the paths' bytes.
+    """Yields the lines of predictions.csv, in the order of `mistakes_first`.
 
     Args:
         predictions: of the clips.
@@ -137,7 +145,7 @@ def prediction_rows(
     """
     yield PREDICTIONS_HEADER + ((more[0],) if more else ())
     predicted = predictions.predicted
-    for row in sorted(range(len(predictions.paths)), key=lambda row: unescape_path(predictions.paths[row])):
+    for row in mistakes_first(predictions, classes):
         guess = predicted[row]
         probability = f"{predictions.probabilities[row, guess]:.6f}"
         last = (more[1][row],) if more else ()

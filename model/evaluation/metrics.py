@@ -60,7 +60,7 @@ def cross_entropy(probabilities: NDArray[np.float32], true: NDArray[np.int64]) -
     if not len(true):
         return 0.0
     chosen = probabilities[np.arange(len(true)), true].astype(np.float64)
-    return float(-np.log(np.clip(chosen, _SMALLEST_PROBABILITY, 1.0)).mean())
+    return float(np.abs(np.log(np.clip(chosen, _SMALLEST_PROBABILITY, 1.0))).mean())  # never -0.0, which prints so
 
 
 def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float | None:

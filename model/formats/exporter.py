@@ -6,13 +6,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import soundfile
+
 from features.errors import RunError, UsageError
 from features.io.atomic import atomic_folder
+from features.sources.paths import escape_path
 from model.formats.parity import TOLERANCE, compare, made_signals, real_signals
 from model.inference.artifact import load_artifact, read_description
 from model.inference.tensorflow_setup import quiet_tensorflow
 
 _SAVED_MODEL = "saved_model.pb"
+_PATTERN = frozenset("*?[\\")
 
 
 def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
@@ -39,15 +43,15 @@ def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
 
     from model.formats.saved_model import DESCRIPTION_ASSET, LoadedModel, WaveformModel, reads_file
 
-    with tempfile.TemporaryDirectory() as scratch, atomic_folder(final) as folder, quiet_tensorflow():
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as scratch, atomic_folder(final) as folder, quiet_tensorflow():
             WaveformModel(artifact).save(folder)
-        except tf.errors.OpError as error:  # which is what TensorFlow raises where the disk is full
-            raise RunError(f"cannot write {output}: {error.message}; nothing was kept of it") from error
-        signals = made_signals(artifact.spec, Path(scratch))
-        real, no_real = real_signals(Path(run), artifact.spec, reads_file)
-        differences = compare(artifact, LoadedModel(folder), signals + real)
-        num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            signals = made_signals(artifact.spec, Path(scratch))
+            real, no_real = real_signals(Path(run), artifact.spec, reads_file)
+            differences = compare(artifact, LoadedModel(folder), signals + real)
+            num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    except (OSError, tf.errors.OpError, soundfile.SoundFileError) as error:
+        raise RunError(f"cannot write {output}: {_cause(error)}; nothing was kept of it") from error
     return {
         "seconds": time.monotonic() - started,
         "bytes": num_bytes,
@@ -63,9 +67,30 @@ def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
     }
 
 
+def _cause(error: Exception) -> str:
+    """Returns why a file cannot be written, of the names and traces that TensorFlow says around it the first alone."""
+    said = (isinstance(error, OSError) and error.strerror) or str(error).rpartition("; ")[2].partition(" [Op:")[0]
+    return " ".join(said.split())
+
+
 def check_output(output: str, overwrite: bool) -> Path:
-    """Returns the folder to write, without links; raises `UsageError` where something stands there that has to stay."""
+    """Returns the folder to write, without links.
+
+    Raises:
+        UsageError: something stands there that has to stay, or TensorFlow cannot load a SavedModel from there.
+    """
     folder = Path(os.path.realpath(output))
+    for path in (os.path.abspath(output), str(folder)):
+        if _PATTERN.intersection(path):
+            raise UsageError(
+                f"TensorFlow takes {' '.join(sorted(_PATTERN))} in a path for a pattern and cannot load a SavedModel "
+                f"from {path}; give an --output without them"
+            )
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"TensorFlow takes paths in UTF-8, and {escape_path(os.fsencode(path))} is none; give "
+                             "another --output") from error  # fmt: skip
     if not folder.exists():
         return folder
     if not (folder / _SAVED_MODEL).is_file():

@@ -1,6 +1,7 @@
 """A network with its front end as a TensorFlow SavedModel: from waveforms or a WAV file to probabilities."""
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -26,6 +27,9 @@ class WaveformModel(tf.Module):
     It is called with waveforms or with the path of a WAV file and returns a dict of `predictions` (the network's
     output, float32 of shape (clips, classes)), `probabilities` (the same shape), `class_ids` (int64 of shape (clips,))
     and `class_names` (strings of shape (clips,)). A path is a batch of one clip.
+
+    A clip that holds a number that is not finite, or whose features do, is what soundmill itself rejects: its
+    predictions and probabilities are NaN, its class id is -1, and its class name is empty.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -49,12 +53,15 @@ class WaveformModel(tf.Module):
         audio = tf.pad(audio, [[0, tf.cast(tf.equal(clips, 0), tf.int32)], [0, 0]])
         features = compute_features(audio, self._spec)
         predictions = self._predict(features[..., tf.newaxis])[:clips]
-        class_ids = tf.argmax(predictions, axis=-1)
+        usable = (_is_finite(audio) & _is_finite(features))[:clips]  # (clips,)
+        predictions = tf.where(usable[:, tf.newaxis], predictions, math.nan)
+        class_ids = tf.argmax(predictions, axis=-1)  # of NaN, 0
+        class_names = tf.gather(tf.constant(self._classes), class_ids)
         return {
             "predictions": predictions,
             "probabilities": self._outputs.in_tensorflow(predictions),
-            "class_ids": class_ids,
-            "class_names": tf.gather(tf.constant(self._classes), class_ids),
+            "class_ids": tf.where(usable, class_ids, -1),
+            "class_names": tf.where(usable, class_names, ""),
         }
 
     def save(self, folder: Path) -> None:
@@ -93,6 +100,11 @@ class LoadedModel:
         outputs = self._loaded.signatures["from_path"](path=tf.constant(os.fsencode(path)))
         result: NDArray[np.float32] = outputs["probabilities"].numpy()[0]
         return result
+
+
+def _is_finite(values: tf.Tensor) -> tf.Tensor:
+    """Returns whether all numbers of each clip are finite: (clips, ...) to (clips,)."""
+    return tf.reduce_all(tf.math.is_finite(tf.reshape(values, (tf.shape(values)[0], -1))), axis=1)
 
 
 def reads_file(path: str) -> bool:

@@ -1,5 +1,6 @@
 """Layers that networks share."""
 
+import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
@@ -21,3 +22,17 @@ def normalization(mean: float | NDArray[np.float64], variance: float | NDArray[n
     layer.set_weights([np.asarray(mean, np.float32), np.asarray(variance, np.float32), np.int32(0)])
     layer.finalize_state()
     return layer
+
+
+def use_given_normalization(model: keras.Model) -> None:
+    """Has a network compute with the means and variances among its weights, after others were assigned to them.
+
+    Keras' layer computes with copies of them, which it takes when it is built or loaded, and so do the functions that
+    were compiled of it. Without this a network would learn with other numbers than it is saved with.
+    """
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
+        elif isinstance(layer, keras.Model):
+            use_given_normalization(layer)
+    model.train_function = model.test_function = model.predict_function = None

@@ -30,6 +30,7 @@ _CURVES = {"loss": "loss (cross-entropy)", "accuracy": "accuracy", "recall": "re
 _GRID_COLUMNS = 4
 _LONGEST_NAME = 22
 _LONGEST_PATH = 70
+_LONGEST_EXAMPLE = 36  # of a path, in a column of the grid
 # Classes of a window, the most probable first.
 _MOST_BARS = 10
 _LEAST_BARS = 4  # fewer would be thicker than they are long
@@ -74,12 +75,14 @@ class Example:
     """A clip and what the network predicts for it.
 
     Attributes:
+        path: of its file.
         features: shape spec.shape.
         true: the true label.
         predicted: the label that the network gives it.
         probability: of the predicted label.
     """
 
+    path: str
     features: NDArray[np.floating]
     true: str
     predicted: str
@@ -169,7 +172,7 @@ def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) 
         title: of the picture.
     """
     rows = max(1, -(-len(examples) // _GRID_COLUMNS))
-    figure = new_figure(3.2 * _GRID_COLUMNS, 2.9 * rows + 0.6, layout="constrained")
+    figure = new_figure(3.2 * _GRID_COLUMNS, 3.05 * rows + 0.6, layout="constrained")
     grid = figure.subplots(rows, _GRID_COLUMNS, squeeze=False).ravel()
     for axes in grid[len(examples) :]:
         axes.set_axis_off()
@@ -179,7 +182,8 @@ def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) 
         names = plain(example.true, _LONGEST_NAME), plain(example.predicted, _LONGEST_NAME)
         # Two long names side by side would run into the neighbour's.
         between = "\n" if sum(map(len, names)) > _LONGEST_NAME else " "
-        axes.set_title(f"{mark}: {names[0]}{between}→ {names[1]} ({example.probability:.2f})", fontsize=9, color=colour)
+        verdict = f"{mark}: {names[0]}{between}→ {names[1]} ({example.probability:.2f})"
+        axes.set_title(f"{verdict}\n{plain(example.path, _LONGEST_EXAMPLE)}", fontsize=9, color=colour)
         if place % _GRID_COLUMNS:
             axes.set_ylabel("")
         if place + _GRID_COLUMNS < len(examples):

@@ -61,7 +61,7 @@ class PartNote:
         scored: number of units that were labelled.
         windows: number of windows labelled of each unit, 0 of a reject.
         rejects: files that could not be used: path, stage, reason and message.
-        warnings: units that are truncated or silent and were labelled all the same, with the same fields.
+        warnings: of units that were labelled all the same, with the same fields.
     """
 
     job: str

@@ -45,7 +45,7 @@ class OutputFiles:
 
     @property
     def warnings(self) -> str:
-        """The table of truncated and silent files that were labelled all the same: `labels.warnings.csv`."""
+        """The table of files that were labelled although they have a warning: `labels.warnings.csv`."""
         return f"{self.labels.removesuffix('.csv')}.warnings.csv"
 
     @property
@@ -81,13 +81,15 @@ class Outcome:
         files: number of files that were labelled.
         windows: number of windows that were labelled.
         rejects: files that could not be used, in the order of their paths.
-        warnings: truncated and silent files that were labelled all the same, in that order.
+        warnings: of files that were labelled all the same, in that order; a file may have several.
+        empty: whether the CSV has no line, as no label is probable enough.
     """
 
     files: int
     windows: int
     rejects: list[Reject]
     warnings: list[Reject]
+    empty: bool = False
 
 
 def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
@@ -124,25 +126,30 @@ def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
         rejects=_with_sizes(rejects.values(), sizes),
         warnings=_with_sizes(warnings, sizes),
     )
+    write_rejects(job.outputs, outcome.rejects)
     if not outcome.files:
         first = outcome.rejects[0]
         raise RunError(
             f"every file was rejected, {len(rejects):,} in all; the first: {first.path}: {first.reason}, "
-            f"{first.message}"
+            f"{first.message}; all are in {job.outputs.rejects}"
         )
-    write_file(job.outputs.rejects, to_csv(outcome.rejects, _TABLE_COLUMNS))
     write_file(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
     # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
     without = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
     with AtomicFile(job.outputs.labels) as file:
-        file.write(csv_header(job.top).encode())
+        header = file.write(csv_header(job.top).encode())
         for number, note in enumerate(notes):
             file.write(_without(parts.read_lines(number, note), without))
-    return outcome
+    return replace(outcome, empty=file.num_bytes == header)
+
+
+def write_rejects(outputs: OutputFiles, rejects: Iterable[Reject]) -> None:
+    """Writes the table of files that could not be used."""
+    write_file(outputs.rejects, to_csv(in_order(rejects), _TABLE_COLUMNS))
 
 
 def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:
-    """Returns the warning of each file: it is truncated where any unit of it is, and silent where all units are.
+    """Returns the warnings of each file: it is silent where all units of it are, all else where any unit is.
 
     Args:
         found: the warnings of units.
@@ -150,9 +157,9 @@ def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:
     """
     warnings = list(found)
     silent = Counter(warning.path for warning in warnings if warning.reason == Reason.SILENT)
-    by_path = {warning.path: warning for warning in warnings
-               if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
-    return list(by_path.values())
+    once = {(warning.path, warning.reason): warning for warning in warnings
+            if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
+    return list(once.values())
 
 
 def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None:
@@ -166,9 +173,9 @@ def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None
 
 def _refused(warnings: Iterable[Reject], policies: Policies) -> dict[str, Reject]:
     """Returns a reject for each file with a warning that the policies refuse, by path."""
-    errors = {warning.path: refusal(warning.reason, policies) for warning in warnings}
+    errors = ((warning.path, refusal(warning.reason, policies)) for warning in warnings)
     return {path: Reject(path, error.stage, str(error.reason), error.message)
-            for path, error in errors.items() if error}  # fmt: skip
+            for path, error in errors if error}  # fmt: skip
 
 
 def _sizes(clips: pa.Table, paths: list[str]) -> dict[str, int]:

@@ -23,7 +23,7 @@ class LabelledFiles:
     Attributes:
         scores: of every window of every file that is not rejected, by rank within a window.
         rejects: files that cannot be used.
-        warnings: files that are truncated or silent and were labelled all the same.
+        warnings: of files that were labelled all the same; a file may have several.
     """
 
     scores: list[Score]
@@ -73,7 +73,7 @@ def check_files(paths: Iterable[str]) -> None:
         if "\0" in file:
             raise UsageError(f"{path!r} cannot be the path of a file: it holds a null character")
         if os.path.isdir(file):
-            score = command_line("pipelines.score")
-            raise UsageError(f"{path} is a folder; label its files with {score} --input {path}")
+            score = command_line("pipelines.score", "--input", path)
+            raise UsageError(f"{path} is a folder; label its files with {score}")
         if os.path.exists(file) and not os.path.isfile(file):
             raise UsageError(f"{path} is a pipe or a device, which cannot be read twice; write it to a file")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.recording import open_recording
-from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
+from features.errors import NOT_FINITE_FEATURES, WRONG_SIZE, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, window_waveforms
@@ -79,12 +79,11 @@ def label_windows(
     counts = [0] * len(units)
     for number, unit in enumerate(units):
         try:
-            windows, warning = _windows(clip_file(root, unit.path), spec, unit)
+            windows, said = _windows(clip_file(root, unit.path), spec, unit)
         except ClipError as error:
             rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
             continue
-        if warning:
-            warnings.append(remark(unit.path, warning))
+        warnings += said
         counts[number] = len(windows)
         waiting += [window.waveform for window in windows]
         places += [(unit.path, window.start_seconds, window.end_seconds) for window in windows]
@@ -150,11 +149,16 @@ def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDA
     return count
 
 
-def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Window], str]:
-    """Returns the windows of a unit and its warning: `truncated`, `silent` or nothing."""
+def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Window], list[Reject]]:
+    """Returns the windows of a unit and its warnings."""
     with open_recording(path, whole=unit.first_window == 0) as recording:
         info = recording.probe()
         windows = list(window_waveforms(recording.source, info, spec, unit.first_window, unit.num_windows))
+    warnings = []
     if info.truncated or len(windows) < unit.num_windows or not all(window.whole for window in windows):
-        return windows, Reason.TRUNCATED
-    return windows, "" if any(window.waveform.any() for window in windows) else Reason.SILENT
+        warnings.append(remark(unit.path, Reason.TRUNCATED))
+    elif not any(window.waveform.any() for window in windows):
+        warnings.append(remark(unit.path, Reason.SILENT))
+    if info.size_note:
+        warnings.append(remark(unit.path, WRONG_SIZE, info.size_note))
+    return windows, warnings

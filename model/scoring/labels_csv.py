@@ -36,7 +36,7 @@ class Labels:
     Attributes:
         scores: in the order of the units and their windows, then by rank.
         rejects: files that could not be used; none of their windows is among the scores.
-        warnings: units that are truncated or silent and were labelled all the same, a reject's fields each.
+        warnings: of units that were labelled all the same, a reject's fields each; a unit may have several.
         scored: number of units that were labelled.
         windows: number of windows labelled of each unit, 0 of a reject.
     """

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.errors import UsageError
+from features.errors import NothingUsableError, UsageError
 from features.io.atomic import write_file
 from features.runtime.log import LOG
+from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
@@ -18,7 +19,7 @@ from features.store.locks import claim
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
 from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
-from model.scoring.join import JoinJob, OutputFiles, join
+from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_windows import LabelJob
 from model.scoring.labels_csv import check_top
 from model.scoring.plan import plan_batches
@@ -81,7 +82,7 @@ def check(request: Request, classes: list[str]) -> None:
         raise UsageError(f"--output is a CSV file, but {request.output} is a folder")
     if os.path.exists(request.output) and not request.overwrite:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(request.output))):
+    if not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
 
 
@@ -104,11 +105,15 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     description = read_description(request.run)
     thresholds = class_thresholds(request, description)
     check(request, description.classes)
-    outputs = OutputFiles(os.path.abspath(request.output))
+    outputs = OutputFiles(absolute_path(request.output))
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output):
         check(request, description.classes)  # another score may have ended in between
-        source = list_clips(request.input, request.table_layout, labelled=False)
+        try:
+            source = list_clips(request.input, request.table_layout, labelled=False)
+        except NothingUsableError as error:
+            write_rejects(outputs, error.rejects)
+            raise UsageError(f"{error}; all are in {outputs.rejects}") from error
         batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
         settings = JobSettings(
             network=description.network_sha256,
@@ -150,6 +155,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
+        "no_lines": outcome.empty,
         "left_out": source.left_out,
         "classes_without_threshold": description.calibration.without_threshold if request.threshold == AUTO else [],
         "clips_per_second": outcome.windows / seconds,

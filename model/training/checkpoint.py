@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.io.atomic import atomic_folder, write_file
+from model.networks.layers import use_given_normalization
 from model.training.history import Recorder, Row, best_epoch, should_stop
 from model.training.optimization import averaged_weights
 from model.training.settings import Schedule
@@ -79,11 +80,13 @@ def restore(model: keras.Model, checkpoint: Checkpoint) -> None:
     """Brings a compiled network to the state of a checkpoint; raises `UsageError` where it is of another network."""
     model.optimizer.build(model.trainable_variables)
     _load(checkpoint.folder, [*model.variables, *model.optimizer.variables])
+    use_given_normalization(model)
 
 
 def restore_best(model: keras.Model, run: Path, epoch: int) -> None:
     """Brings a network to the weights of the best epoch."""
     _load(_best(run / FOLDER, epoch), model.variables)
+    use_given_normalization(model)
 
 
 def _best(folder: Path, epoch: int | None) -> Path:

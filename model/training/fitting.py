@@ -34,6 +34,7 @@ from model.training.precision import FLOAT32, building_in, with_float32_outputs
 from model.training.rows import Rows, steps
 from model.training.run_folder import DivergedError, training_statistics
 from model.training.settings import Settings
+from model.training.still_bands import warn_of_still_bands
 
 VERSIONS = {"keras": keras.__version__, "tensorflow": tf.__version__}
 # Of the memory that is free, the share that a set in memory may take.
@@ -138,6 +139,7 @@ class Training:
             validation += ", a tenth of the training groups held out since there was nothing else"
         kept = "kept in memory" if self._in_memory else "streamed from the shards"
         LOG.info("training on %s clips, %s, %s", f"{len(self.training):,}", validation, kept)
+        warn_of_still_bands(self.statistics, self._manifest.spec)
         if self.training.sampler is not None:
             LOG.info("an epoch has %s", self.training.sampler.describe())
 

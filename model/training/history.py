@@ -94,7 +94,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Row | None = None) -> None:
         """Shows the progress."""
-        loss = f", loss {logs['loss']:.4f}" if logs else ""
+        loss = f", loss {logs['loss']:z.4f}" if logs else ""
         self._progress.update(min(self._clips, (batch + 1) * self._batch_size), loss)
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
@@ -105,9 +105,9 @@ class Recorder(keras.callbacks.Callback):
         figures = {name: float(value) for name, value in sorted((logs or {}).items(), key=_column)}
         self.rows.append({"epoch": epoch + 1, **figures, "seconds": seconds})
         write_history(self._path, self.rows)
-        training = ", ".join(f"{name} {value:.4f}" for name, value in figures.items() if not name.startswith("val_"))
+        training = ", ".join(f"{name} {value:z.4f}" for name, value in figures.items() if not name.startswith("val_"))
         validation = ", ".join(
-            f"{name.removeprefix('val_')} {value:.4f}" for name, value in figures.items() if name.startswith("val_")
+            f"{name.removeprefix('val_')} {value:z.4f}" for name, value in figures.items() if name.startswith("val_")
         )
         LOG.info(
             "epoch %d of %d: %s%s; %.1f s",

@@ -52,6 +52,8 @@ class InitialRun:
                  "it knows all classes")  # fmt: skip
 
     def _copy(self, earlier: Artifact, model: "keras.Model", classes: list[str]) -> None:
+        from model.networks.layers import use_given_normalization  # which loads Keras
+
         mine, others = model.weights, earlier.network.weights
         if len(mine) != len(others):
             raise self._other_kind(f"it has {len(others)} weights, not {len(mine)}")
@@ -70,6 +72,7 @@ class InitialRun:
                 kept[..., common] = value[..., theirs]
                 value = kept
             weight.assign(value)
+        use_given_normalization(model)
 
     def _other_kind(self, why: str) -> UsageError:
         return UsageError(f"--init {self.folder} holds another network than the one to be trained: {why}; leave "

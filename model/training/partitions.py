@@ -2,7 +2,8 @@
 
 from features.errors import UsageError
 from features.runtime.log import LOG
-from features.sources.partition import VALIDATION
+from features.sources.partition import VALIDATION, without_clips
+from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest
 from model.networks.registry import check_shape, network
 from model.training.label_plan import NOT_NAMED, LabelPlan
@@ -60,6 +61,18 @@ def check(manifest: Manifest, settings: Settings, features: str) -> None:
         if both:
             raise UsageError(f"{purpose} on other clips than those trained on, but --train-on and --{purpose}-on both "
                              f"name {both[0]!r}")  # fmt: skip
+
+
+def warn_of_classes(manifest: Manifest, settings: Settings, features: str) -> None:
+    """Warns of classes that the network will not know, for want of clips to learn from."""
+    plan = LabelPlan(settings.labels)
+    lost = lost_classes(manifest.layout(features), manifest)
+    if lost := {label: number for label, number in lost.items() if plan.class_of(label) == label}:
+        LOG.warning("warning: %s", lost_text(lost))
+    names = [label for label in without_clips(manifest.counts["classes"], settings.rows.train_on)
+             if plan.class_of(label) == label]  # fmt: skip
+    if names:
+        LOG.warning("warning: classes without a training clip, which the network does not learn: %s", ", ".join(names))
 
 
 def warn_of_test(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:

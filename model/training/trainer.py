@@ -13,7 +13,7 @@ from features.store.manifest import Manifest, load_manifest
 from model.inference.artifact import remove_artifact
 from model.inference.tensorflow_setup import load_tensorflow
 from model.training.initial import InitialRun, initial_run
-from model.training.partitions import check, warn_of_test
+from model.training.partitions import check, warn_of_classes, warn_of_test
 from model.training.plan import Plan, plan_training
 from model.training.recipes import write_recipe
 from model.training.run_folder import RECIPE, check_new, check_resume, read_config, warn_of_versions, write_config
@@ -64,6 +64,7 @@ def train(
         record, plan, initial = _begin(run, features, manifest, given, resume, noise, init)
         settings = plan.settings
         warn_of_test(manifest, settings, settings.rows.test_on)
+        warn_of_classes(manifest, settings, features)
         if resume and not record:
             LOG.info("nothing to resume in %s: the training begins", output)
         plan.log_left_out()

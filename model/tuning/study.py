@@ -1,10 +1,12 @@
 """A search for settings: trials of Optuna that are trainings, in a study that goes on where it stopped."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +93,7 @@ def tune(
     named = {"noise": os.path.abspath(noise)} if noise else {}
     shared = {**given, **named}
     request = {"settings": shared, "search": ranges_toml(ranges), "clips": manifest.clips_file}
-    with claim(folder, "tuning", output):
+    with claim(folder, "tuning", output), _storing(folder / STUDY):
         study = _open(folder, json.loads(json.dumps(request)))
         write_file(folder / SEARCH, ranges_toml(ranges))
         _begin_unfinished_again(study)
@@ -184,6 +186,22 @@ def _open(folder: Path, request: dict[str, Any]) -> "optuna.Study":
         raise UsageError(f"{folder} was begun with other {different}, {begun.get(different)}, not "
                          f"{request[different]}; give another --output")  # fmt: skip
     return study
+
+
+@contextlib.contextmanager
+def _storing(study: Path) -> Iterator[None]:
+    """Raises `RunError` in place of what Optuna and its database raise where the file cannot be written."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if not isinstance(cause, sqlite3.Error):
+            raise
+        raise RunError(
+            f"cannot write {study}: {cause}; make room there and run it again, trials that ended are kept"
+        ) from error
 
 
 def _begin_unfinished_again(study: "optuna.Study") -> None:

@@ -258,6 +258,8 @@ def test_the_overview_shows_three_clips_a_class(words_set):
     _, examples, figure = shown(words_set)
     assert [example.label for example in examples] == ["high"] * 3 + ["low"] * 3 + ["middle"] * 3
     assert all(example.trace for example in examples)
+    shown_texts = [text.get_text() for text in figure.texts]
+    assert all(example.path in shown_texts for example in examples)
     assert len(figure.axes) == 9 * 2 + 2
     waveform, image = figure.axes[:2]
     assert waveform.get_ylabel() == "amplitude"

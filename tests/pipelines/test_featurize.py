@@ -204,6 +204,30 @@ def test_the_order_of_the_files_changes_no_byte(old_words, tmp_path):
 CHANGE_FIGURES = ("computed", "copied", "kept", "removed", "rejected")
 
 
+def test_computed_counts_the_rows_that_were_computed(tmp_path):
+    """Not the files that became rejects, in a first run, in one that tries them again, and in one that resumes."""
+    for number in range(5):
+        write_wav(tmp_path / "words" / "ab"[number % 2] / f"{number}.wav", noise(16_000, seed=number))
+    source = make_old(tmp_path / "words")
+    (source / "a" / "0.wav").write_bytes(b"")
+    (source / "b" / "1.wav").unlink()
+    (source / "b" / "1.wav").symlink_to("nowhere")
+
+    def counted(*options: str) -> tuple[int, ...]:
+        assert featurize(source, tmp_path / "set", "--summary", tmp_path / "run.json", *options) == 0
+        figures = json.loads((tmp_path / "run.json").read_text())
+        assert figures["computed"] + figures["kept"] + figures["copied"] == figures["clips"]
+        return figures["computed"], figures["kept"], figures["clips"], figures["rejected"]
+
+    assert counted() == (3, 0, 3, 2)
+    assert counted() == (0, 3, 3, 2)
+    write_wav(source / "b" / "5.wav", noise(16_000, seed=5))
+    (source / "b" / "6.wav").write_bytes(b"RIFF")
+    assert counted() == (1, 3, 4, 3)
+    (tmp_path / "set" / "manifest.json").unlink()  # as where a run was killed before its commit
+    assert counted()[2:] == (4, 3)
+
+
 def test_every_kind_of_change_in_one_run(old_words, tmp_path, capsys):
     source, summary = make_old(shutil.copytree(old_words, tmp_path / "words")), tmp_path / "run.json"
     assert featurize(source, tmp_path / "set") == 0
@@ -217,8 +241,9 @@ def test_every_kind_of_change_in_one_run(old_words, tmp_path, capsys):
     write_wav(source / "low" / f"{tested[0]}_nohash_8.wav", sine(300, 0))
     assert featurize(source, tmp_path / "set", "--summary", summary) == 0
     figures = json.loads(summary.read_text())
-    assert [figures[name] for name in CHANGE_FIGURES] == [3, 40, 78, 1, 1]
-    assert "3 computed, 78 kept, 40 copied and 1 removed" in capsys.readouterr().out
+    assert [figures[name] for name in CHANGE_FIGURES] == [2, 40, 78, 1, 1]
+    assert figures["clips"] == 120
+    assert "2 computed, 78 kept, 40 copied and 1 removed" in capsys.readouterr().out
     manifest = load_manifest(tmp_path / "set")
     assert manifest.state == before.state + 1
     assert manifest.classes == ["high", "low", "medium"]
@@ -251,7 +276,7 @@ def test_a_source_that_lacks_most_clips_or_is_another_one_is_refused(old_words, 
     assert featurize(source, tmp_path / "set") == 0
     before = files_of(tmp_path / "set")
     make_old(shutil.copytree(old_words, tmp_path / "other"))
-    with pytest.raises(UsageError, match=r"set was made from .*words, not from .*other; give another --output, or"):
+    with pytest.raises(UsageError, match=r"set was made from .*words, not from .*other; give another --output, --so"):
         featurize(tmp_path / "other", tmp_path / "set")
     for label in ("high", "low"):
         (source / label).rename(tmp_path / label)
@@ -269,6 +294,36 @@ def test_a_source_that_lacks_most_clips_or_is_another_one_is_refused(old_words, 
     assert featurize(tmp_path / "other", tmp_path / "set", "--allow-removal", "--summary", summary) == 0
     figures = json.loads(summary.read_text())
     assert [figures[name] for name in CHANGE_FIGURES] == [80, 0, 40, 0, 0]
+
+
+def test_a_source_that_has_moved_keeps_its_rows(tmp_path):
+    """A folder and a table; nothing else passes for a move: neither other recordings nor a table of them."""
+    source, moved, summary = tmp_path / "words", tmp_path / "mnt" / "words", tmp_path / "run.json"
+    for number in range(6):
+        write_wav(source / "ab"[number % 2] / f"{number}.wav", noise(16_000, seed=number))
+    (source / "t.csv").write_text("path,label\n" + "".join(f"{'ab'[n % 2]}/{n}.wav,{n % 3}\n" for n in range(6)))
+    for name, of in (("set", ""), ("of table", "t.csv")):
+        assert featurize(source / of, tmp_path / name) == 0
+    moved.parent.mkdir()
+    source.rename(moved)
+    (moved / "a" / "0.wav").unlink()
+    (moved / "t.csv").write_text((moved / "t.csv").read_text().replace("a/0.wav,0\n", ""))
+    for name, of in (("set", ""), ("of table", "t.csv")):
+        with pytest.raises(UsageError, match=r"give another --output, --source-moved where the same recordings lie"):
+            featurize(moved / of, tmp_path / name)
+        assert featurize(moved / of, tmp_path / name, "--source-moved", "--summary", summary) == 0
+        figures = json.loads(summary.read_text())
+        assert (figures["computed"], figures["clips"], figures["removed"]) == (0, 5, 1)
+        assert load_manifest(tmp_path / name).source["root"] == str(moved)
+        assert featurize(moved / of, tmp_path / name, "--source-moved", "--summary", summary) == 0
+        assert not json.loads(summary.read_text())["committed"]
+    with pytest.raises(
+        UsageError, match=r"was made from a folder, not from .*t\.csv; give another --output, or --allow-r"
+    ):
+        featurize(moved / "t.csv", tmp_path / "set", "--source-moved")
+    write_wav(tmp_path / "other" / "a" / "9.wav", noise(16_000, seed=9))
+    with pytest.raises(UsageError, match=r"5 of the 5 clips of .* are not in .*other any more"):
+        featurize(tmp_path / "other", tmp_path / "set", "--source-moved")
 
 
 def test_content_that_changed_under_its_old_time_is_found_when_contents_are_compared(old_words, tmp_path):

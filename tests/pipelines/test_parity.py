@@ -98,7 +98,8 @@ def test_the_network_says_the_same_of_data_set_evaluate_and_score(flow):
         probabilities = np.exp(probabilities) / np.exp(probabilities).sum(axis=1, keepdims=True)
     assert probabilities.argmax(axis=1).std() > 0, "the network says the same of all clips"
 
-    with open(flow.run / "evaluation" / "+".join(PARTITIONS) / "predictions.csv", newline="") as file:
+    [evaluation] = (flow.run / "evaluation").iterdir()
+    with open(evaluation / "predictions.csv", newline="") as file:
         evaluated = {row["path"]: row for row in csv.DictReader(file)}
     with open(flow.labels, newline="") as file:
         scored = {row["path"]: row for row in csv.DictReader(file) if float(row["start_seconds"]) == 0}

@@ -247,6 +247,20 @@ def test_auto_leaves_out_what_is_less_probable_than_its_class_own_threshold(reco
     assert first == [{name: row[name] for name in COLUMNS} for row in rows if row["rank"] == "1"]
 
 
+def test_a_threshold_that_leaves_no_line_says_so(recordings, run_folder, tmp_path, capsys):
+    run = calibrated(run_folder, tmp_path / "run", thresholds=dict.fromkeys(["high", "low", "middle"], 1.0),
+                     target_precision=0.9)  # fmt: skip
+    summary = tmp_path / "summary.json"
+    for threshold, least in (("1", "--threshold 1"), ("auto", "the threshold of its class"), ("0.2", None)):
+        options = ("--overwrite", "--threshold", threshold, "--summary", summary)
+        rows = score(run, recordings, tmp_path / "labels.csv", *options)
+        said = capsys.readouterr().out
+        assert bool(rows) == (least is None)
+        assert json.loads(summary.read_text())["no_lines"] == (not rows)
+        assert ("No line was written" in said) == (not rows)
+        assert least is None or f" No line was written: no window has a label that reaches {least}. The labels" in said
+
+
 def test_auto_is_refused_where_there_are_no_thresholds(run_folder, recordings, tmp_path, capsys):
     options = ("--model", run_folder, "--input", recordings, "--output", tmp_path / "labels.csv", "--threshold", "auto")
     done = run_command("pipelines.score", *options, check=False)

@@ -1,6 +1,8 @@
 """How soon a command is there."""
 
+import ast
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_command
+from tests.conftest import STARTED, run_command, wait_until
 from tests.cpu_time import check_help_is_quick
 
 ROOT = Path(__file__).parents[2]
@@ -29,9 +31,9 @@ finally:
 """
 
 
-def loaded(*command: object) -> set[str]:
+def loaded(*command: object, code: int = 0) -> set[str]:
     done = subprocess.run([sys.executable, "-c", RUN, *map(str, command)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
@@ -56,6 +58,36 @@ def test_help_loads_nothing_slow(command):
     found = loaded(command, "--help")
     assert command.partition(".")[0] in found
     assert not found & SLOW
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_option_is_answered_before_anything_slow_is_loaded(command):
+    assert not loaded(command, "--no-such-option", code=2) & SLOW
+
+
+def test_a_command_first_minds_ctrl_c():
+    for command in COMMANDS:
+        module = ast.parse((ROOT / f"{command.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        assert ast.unparse(module.body[1]) == "import features.runtime.interruption", command
+
+
+@pytest.mark.parametrize("command", ["pipelines.featurize", "soundmill featurize"])
+def test_ctrl_c_while_a_command_loads_is_one_line(command, words, tmp_path):
+    """It comes as soon as the first large library is there, of several that a command loads."""
+    module, *name = command.split()
+    code = f"import sys; sys.argv[0] = {module!r}; from soundmill.command import main; main()"
+    start = ["-c", code, *name] if name else ["-m", module]
+    process = subprocess.Popen(
+        [sys.executable, *start, "--input", words, "--output", tmp_path / "set"], stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    STARTED.append(process)
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_until(lambda: "/libarrow" in maps.read_text() or "_multiarray_umath" in maps.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "interrupted; nothing half-written stands under its final name\n"
+    assert process.returncode == 130
+    assert not (tmp_path / "set").exists()
 
 
 def test_neither_featurize_nor_score_loads_tensorflow(words, run_folder, tmp_path):

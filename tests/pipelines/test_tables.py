@@ -16,6 +16,8 @@ from features.sources.table_layout import TableLayout
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from features.update.request import Request
+from model.training.partitions import warn_of_classes
+from model.training.settings import Settings
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import make_old
 from tests.signals import noise, sine, write_wav
@@ -139,7 +141,8 @@ def test_lists_where_the_paths_of_a_table_begin_win_over_its_column(tmp_path, ca
     source, clips = request.find_clips()
     assert clips["partition"].to_pylist() == ["training", "testing"]
     assert source.columns == {"path": "path", "label": "label"}
-    (message,) = caplog.messages
+    message, other = caplog.messages
+    assert other == "warning: classes without a training clip, which no network learns: no"
     assert message.startswith(f"warning: the partitions are those of the lists in {tmp_path / 'root'}, not those")
     assert message.endswith("move testing_list.txt away to have these")
     (tmp_path / "root" / "testing_list.txt").unlink()
@@ -320,3 +323,53 @@ def test_files_none_of_which_can_be_scored_are_all_counted(run_folder, tmp_path)
     os.symlink("gone.wav", tmp_path / "source" / "a.wav")
     with pytest.raises(RunError, match=r"every file was rejected, 2 in all; the first: a\.wav: missing"):
         call("pipelines.score", "--model", run_folder, "--input", tmp_path / "source", "--output", tmp_path / "l.csv")
+    assert [row["path"] for row in read(tmp_path / "l.rejects.csv")] == ["a.wav", "b.wav"]
+
+
+def test_a_table_none_of_whose_files_is_there_leaves_the_table_of_rejects(tmp_path):
+    (tmp_path / "t.csv").write_text("path,label\na.wav,x\nb.wav,y\n")
+    with pytest.raises(UsageError, match=r"all 2 rows were rejected.*; all are in .*set/rejects-000001-.*\.csv$"):
+        featurize(tmp_path / "t.csv", tmp_path / "set")
+    (table,) = (tmp_path / "set").iterdir()
+    assert [(row["path"], row["label"]) for row in read(table)] == [("a.wav", "x"), ("b.wav", "y")]
+    for name in "ab":
+        write_wav(tmp_path / f"{name}.wav", noise(16_000))
+    assert featurize(tmp_path / "t.csv", tmp_path / "set") == 0
+
+
+def test_of_a_table_none_of_whose_files_can_be_scored_the_table_of_rejects_is_left(run_folder, tmp_path):
+    (tmp_path / "t.csv").write_text("path\na.wav\nb.wav\n")
+    with pytest.raises(UsageError, match=r"all 2 rows were rejected.*; all are in .*/l\.rejects\.csv$"):
+        call("pipelines.score", "--model", run_folder, "--input", tmp_path / "t.csv", "--output", tmp_path / "l.csv")
+    assert [row["reason"] for row in read(tmp_path / "l.rejects.csv")] == ["missing"] * 2
+
+
+def test_classes_that_vanish_are_named_by_featurize_and_by_train(tmp_path, caplog):
+    caplog.set_level("INFO", "soundmill")
+    held_out = [number for number in range(99) if hash_partition(f"owl/{number}.wav") == "testing"][:2]
+    for number in range(4):
+        write_wav(tmp_path / "words" / "a" / f"{number}.wav", noise(4_000, seed=number))
+        write_wav(tmp_path / "words" / "b" / f"{number}.wav", noise(4_000, seed=number + 9))
+    for number in held_out:
+        write_wav(tmp_path / "words" / "owl" / f"{number}.wav", noise(4_000, seed=number + 99))
+    for path in ("broken/1.wav", "broken/2.wav", "nothing/notes.txt"):
+        (tmp_path / "words" / path).parent.mkdir(exist_ok=True)
+        (tmp_path / "words" / path).write_bytes(b"")
+    assert featurize(tmp_path / "words", tmp_path / "set") == 0
+    remarks = [message for message in caplog.messages if "classes" in message]
+    assert remarks == [
+        "warning: no audio in these folders, which are no classes: nothing",
+        "warning: classes without a training clip, which no network learns: owl",
+        "warning: no file of these classes could be used: broken (2 rejected)",
+    ]
+    manifest = load_manifest(tmp_path / "set")
+    assert [row["label"] for row in read(tmp_path / "set" / manifest.rejects_file)] == ["broken", "broken"]
+    caplog.clear()
+    warn_of_classes(manifest, Settings(), str(tmp_path / "set"))
+    assert caplog.messages == [
+        "warning: no file of these classes could be used: broken (2 rejected)",
+        "warning: classes without a training clip, which the network does not learn: owl",
+    ]
+    caplog.clear()
+    warn_of_classes(manifest, Settings().with_given({"classes": ("a", "b")}), str(tmp_path / "set"))
+    assert caplog.messages == [], "those that are none of the classes are not missing"

@@ -1,12 +1,13 @@
 """What cannot be done is refused with exit code 2 and one line that names it."""
 
+import argparse
 import shutil
 from pathlib import Path
 
 import pytest
 
 from features.errors import UsageError
-from pipelines.beam.options import check_beam_options
+from pipelines.beam.options import beam_option_names, check_beam_options
 from tests.conftest import call, run_command
 from tests.signals import noise, write_wav
 
@@ -73,7 +74,12 @@ IN_A_PROCESS = {
     "output holds something else": (
         featurize("--input|words|--output|something else"), ["something else", "thesis.txt"]
     ),
-    "unknown option": (featurize("--input|words|--wrokers|2"), ["--wrokers"]),
+    "unknown option": (featurize("--input|words|--wrokers|2"), ["--wrokers (did you mean --workers?)"]),
+    "unknown option, and that one is missing": ((FEATURIZE, "--inptu|words|--output|new"), ["(did you mean --input?)"]),
+    "an option like one of Beam's": (
+        featurize("--input|words|--direct_num_worker=2"), ["(did you mean --direct_num_workers?)"]
+    ),
+    "an option like none": (featurize("--input|words|--xyz|2"), ["--xyz: neither soundmill nor Beam knows it"]),
     "a value that Beam cannot read": (
         featurize("--input|words|--direct_num_workers=few"), ["--direct_num_workers", "few"]
     ),
@@ -81,7 +87,7 @@ IN_A_PROCESS = {
     "a clip twice": (featurize("--input|twice.csv"), ["high/00000000_nohash_0.wav in lines 2 and 4"]),
     "train: one class": (train("--features|one class set"), ["'left'", "two classes"]),
     "train: output exists": ((TRAIN, "--features|set|--output|run"), ["run exists"]),
-    "train: unknown option": (train("--features|set|--epoch|3"), ["--epoch"]),
+    "train: unknown option": (train("--features|set|--epoch|3"), ["--epoch (did you mean --epochs?)"]),
     "train: no output": ((TRAIN, "--features|set"), ["--output"]),
     "evaluate: another spec": ((EVALUATE, "--model|run|--features|other spec"), ["hop_samples: 100 against 128"]),
     "evaluate: no run": ((EVALUATE, "--model|something else|--features|set"), ["something else", "model.train"]),
@@ -89,7 +95,7 @@ IN_A_PROCESS = {
     "score: output exists": (
         score("--model|run|--input|words|--output|labels.csv"), ["labels.csv exists", "--overwrite"]
     ),
-    "score: unknown option": (score("--model|run|--input|words|--wrokers|2"), ["--wrokers"]),
+    "score: unknown option": (score("--model|run|--input|words|--wrokers|2"), ["(did you mean --workers?)"]),
 }  # fmt: skip
 
 
@@ -157,8 +163,9 @@ HERE = {
     "no such table": (featurize("--input|none.csv"), ["no such file or folder: none.csv"]),
     "a set of a folder": (featurize("--input|t.csv|--root|words|--output|of words"), ["of words", "t.csv"]),
     "no such runner": (featurize("--input|words|--runner|Nowhere"), ["--runner", "Nowhere"]),
-    "unknown option, nothing to do": (featurize("--input|words|--output|of words|--wrokers|2"), ["--wrokers"]),
-    "unknown option, dry run": (featurize("--input|words|--dry-run|--wrokers|2"), ["--wrokers"]),
+    # A name that stands in Beam's source and is no option there.
+    "unknown option, nothing to do": (featurize("--input|words|--output|of words|--abc|2"), ["--abc"]),
+    "unknown option, dry run": (featurize("--input|words|--dry-run|--abc|2"), ["--abc"]),
     "train: no such set": (train("--features|nowhere"), ["nowhere"]),
     "train: epochs 0": (train("--features|set|--epochs|0"), ["--epochs", "0"]),
     "train: no such network": (train("--features|set|--network|nothing"), ["'nothing'", "tutorial-cnn"]),
@@ -196,4 +203,18 @@ def test_wrong_use_is_refused_before_anything_is_done(place, case, monkeypatch, 
 
 @pytest.mark.parametrize("option", ["--extra_package=a.tar.gz", "--experiment=use_fast", "--direct_num_workers=2"])
 def test_options_that_beam_knows_are_not_refused(option):
+    name = option.partition("=")[0]
+    assert name in beam_option_names()
     check_beam_options([option])
+
+
+def test_the_names_of_beams_options_are_those_that_beam_has():
+    import apache_beam  # noqa: F401  # its runners bring options of their own
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    for kind in PipelineOptions.__subclasses__():
+        kind._add_argparse_args(parser)
+    known = set(parser._option_string_actions)
+    assert len(known) > 100
+    assert known <= beam_option_names()

@@ -79,7 +79,11 @@ def test_version(script, tmp_path):
         (["--verbose", "train"], "error: no option --verbose before the command; see soundmill --help"),
         (["train", "--features"], "error: argument --features: expected one argument; see soundmill train --help"),
         (["show"], "error: the following arguments are required: FEATURES; see soundmill show --help"),
-        (["show", "set", "--no"], "error: unrecognized arguments: --no; see soundmill show --help"),
+        (["show", "set", "--no"], "error: unrecognized option --no; see soundmill show --help"),
+        (
+            ["train", "--feature=x"],
+            "error: unrecognized option --feature (did you mean --features?); see soundmill train --help",
+        ),
         (["show", "none"], "error: no such feature set: none; make it with soundmill featurize"),
     ],
 )

@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import struct
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -148,7 +147,9 @@ def test_whatever_the_header_samples_are_soundfiles(no_ffmpeg, content):
         assert probe_plain(content, len(content)) is None
         assert reason_of(content)[0] == "decode"
         return
-    if np.isfinite(expected).all():
+    if probe(content).size_note:  # it believes a size of 0, whatever lies behind
+        assert len(expected) == 0
+    elif np.isfinite(expected).all():
         same_as_soundfile(content)
 
 
@@ -460,15 +461,15 @@ def test_chunks_that_end_beyond_all_files_are_the_end(tmp_path):
     same_as_soundfile(damaged)
 
 
-def test_what_a_decoder_makes_up_after_the_end_is_counted_no_further_than_a_file_can_hold():
-    damaged = bytearray(encoded(sine(440.0, 7_000), "W64", "GSM610", 44_100))
+def test_a_size_that_no_file_has_makes_up_no_sound():
+    """libsndfile makes days of silence of a chunk whose size is nearly 2^64; there is what the file holds."""
+    whole = encoded(sine(440.0, 7_000), "W64", "GSM610", 44_100)
+    damaged = bytearray(whole)
     at = damaged.index(b"data\xf3\xac") + 16
-    damaged[at : at + 8] = struct.pack("<q", 0x5AE - 2**40)  # days of silence, libsndfile makes of it
-    started = time.monotonic()
-    with pytest.raises(ClipError, match=r"more than [\d,]+ frames, which a file of its size cannot hold") as caught:
-        probe(bytes(damaged))
-    assert caught.value.reason == Reason.DAMAGED
-    assert time.monotonic() - started < 2
+    damaged[at : at + 8] = struct.pack("<q", 0x5AE - 2**40)
+    info = probe(bytes(damaged))
+    assert (info.frames, info.truncated) == (probe(whole).frames, True)
+    np.testing.assert_array_equal(decode(bytes(damaged), info), decode(whole, probe(whole)))
 
 
 def test_a_small_file_of_many_frames_at_a_low_rate_is_not_taken_whole():

@@ -163,6 +163,53 @@ def test_a_file_that_was_cut_off(ffmpeg, tmp_path):
     assert clip_waveform(path, STFT)[2] == "truncated"
 
 
+def test_a_wma_that_was_cut_off_between_packets_says_so_by_its_size(ffmpeg, tmp_path):
+    path = converted(ffmpeg, tmp_path, chirp(160_000), "a.wma")
+    assert not probe(path).truncated
+    os.truncate(path, os.path.getsize(path) // 2)
+    assert probe(path).truncated
+
+
+def test_a_picture_that_cannot_be_decoded_is_no_lost_sound(ffmpeg, tmp_path):
+    source, picture, path = write_wav(tmp_path / "a.wav", SECOND), tmp_path / "a.jpg", tmp_path / "a.m4a"
+    draw = ["-f", "lavfi", "-i", "testsrc=size=64x64", "-frames:v", "1", picture]
+    join = [
+        "-i",
+        source,
+        "-i",
+        picture,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c:v",
+        "copy",
+        "-disposition:v",
+        "attached_pic",
+        path,
+    ]
+    for options in (draw, join):
+        subprocess.run([str(ffmpeg), "-v", "error", *map(str, options)], check=True, stdin=subprocess.DEVNULL)
+    content = path.read_bytes()
+    assert content.count(b"\xff\xd8\xff") == 1
+    damaged = content.replace(b"\xff\xd8\xff", b"abc")
+    assert probe(damaged) == probe(content)
+    assert probe(damaged).frames >= 16_000
+    assert not probe(damaged).truncated
+    assert np.array_equal(decode(damaged, probe(damaged)), decode(content, probe(content)))
+
+
+@pytest.mark.parametrize("without_data", [0, 1, 5])
+def test_amr_frames_without_data_are_no_lost_sound(ffmpeg, without_data):
+    bits = np.random.default_rng(0)
+    frames = [b"\x3c" + bits.bytes(31) for _ in range(50)] + [b"\x7c"] * without_data
+    content = b"#!AMR\n" + b"".join(frames[25:] + frames[:25])
+    info = probe(content)
+    assert not info.truncated
+    assert 160 * 50 <= info.frames <= 160 * (50 + without_data)
+    assert probe(content[:-10]).truncated
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
 def test_a_caf_that_was_cut_off_which_soundfile_refuses(ffmpeg, subtype):
     whole = encoded(chirp(16_000), "CAF", subtype)

@@ -239,3 +239,71 @@ def test_toml_that_is_not_there(tmp_path):
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(UsageError, match=f"cannot read the spec {path}"):
             load_spec(str(path))
+
+
+@pytest.mark.parametrize(("name", "window", "hop"), [("log-mel", 0.025, 0.01), ("log-mel-40", 0.03, 0.01)])
+def test_lengths_in_seconds_are_kept_in_samples(tmp_path, caplog, name, window, hop):
+    file = tmp_path / "spec.toml"
+    file.write_text(f'preset = "{name}"\nwindow_seconds = {window}\nhop_seconds = {hop}\n', encoding="utf-8")
+    assert load_spec(str(file)).fingerprint == preset(name).fingerprint
+    for rate_hz in (8_000, 22_050, 32_000, 44_100):
+        file.write_text(
+            f'preset = "{name}"\nsample_rate_hz = {rate_hz}\nmel_high_hz = {rate_hz / 2}\nmel_bands = 20\n'
+            f"window_seconds = {window}\nhop_seconds = {hop}\n",
+            encoding="utf-8",
+        )
+        spec = load_spec(str(file))
+        assert spec.window_samples == round(window * rate_hz) <= spec.fft_samples < 2 * spec.window_samples
+        assert spec.hop_samples == round(hop * rate_hz)
+        assert spec.shape == (preset(name).shape[0], 20), "a rate changes nothing else"
+    assert caplog.messages == []
+
+
+def test_a_centred_window_in_seconds_is_the_length_of_its_transform(tmp_path):
+    file = tmp_path / "spec.toml"
+    file.write_text('preset = "urbansound-mfcc"\nwindow_seconds = 0.09\n', encoding="utf-8")
+    spec = load_spec(str(file))
+    assert spec.window_samples == spec.fft_samples == round(0.09 * 22_050)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("", ["mel_high_hz = 8000", "window_samples = 400, 12.5 ms instead of 25", "hop_samples = 160, 5 ms instead"]),
+        ("mel_high_hz = 16000", ["window_samples = 400", "hop_samples = 160"]),
+        ("window_seconds = 0.025", ["mel_high_hz = 8000", "hop_samples = 160"]),
+        ("hop_samples = 160\nwindow_samples = 400", ["mel_high_hz = 8000"]),
+        ("hop_samples = 160\nwindow_seconds = 0.025\nmel_high_hz = 8000", []),
+    ],
+)
+def test_another_rate_than_the_presets_says_what_it_keeps(tmp_path, caplog, given, kept):
+    file = tmp_path / "spec.toml"
+    file.write_text(f'preset = "log-mel"\nsample_rate_hz = 32000\n{given}\n', encoding="utf-8")
+    load_spec(str(file))
+    assert len(caplog.messages) == bool(kept)
+    text = "".join(caplog.messages)
+    assert all(one in text for one in kept)
+    assert text.count("mel_high_hz = 16000") == ("mel_high_hz" in "".join(kept))
+    for name, seconds in (("window", "0.025"), ("hop", "0.01")):
+        is_kept = any(one.startswith(name) for one in kept)
+        assert (f"{name}_seconds = {seconds}" in text) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('preset = "log-mel"\nhop_seconds = 0.01\nhop_samples = 160', "hop_samples and hop_seconds are one length"),
+        ('preset = "log-mel"\nhop_seconds = 0', "hop_seconds is a number above 0, not 0"),
+        ('preset = "log-mel"\nhop_seconds = true', "hop_seconds is a number above 0, not True"),
+        ('preset = "log-mel"\nhop_seconds = nan', "hop_seconds is a number above 0, not nan"),
+        ('preset = "log-mel"\nwindow_seconds = "25 ms"', "window_seconds is a number above 0, not '25 ms'"),
+        ('preset = "log-mel"\nhop_seconds = 1e-9', "hop_samples"),
+        ("hop_seconds = 0.01", "hop_seconds needs sample_rate_hz"),
+    ],
+)
+def test_lengths_in_seconds_that_cannot_be(tmp_path, content, message):
+    file = tmp_path / "spec.toml"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=message) as error:
+        load_spec(str(file))
+    assert str(file) in str(error.value)

@@ -41,3 +41,54 @@ def test_every_parser_shows_its_example(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--summ", "s.json"])
     assert logging.getLogger("soundmill") is command.LOG
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--inptu", "x", "--output", "y"], "--input"),  # which is missing, too
+        (["--inptu=my birds", "--output", "y"], "--input"),
+        (["--input", "x", "--ouput", "y"], "--output"),
+        (["-input", "x", "--output", "y"], "--input"),
+        (["--max_rejects", "3"], "--max-rejects"),
+        (["--max-reject", "3"], "--max-rejects"),
+        (["--rejects", "3"], "--max-rejects"),
+        (["--INPUT", "x"], "--input"),
+        (["--input", "x", "--zoo_keeper", "3"], "--zoo_keepers"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_one_that_was_meant(capsys, given, meant):
+    parser = reader(further=lambda: {"--zoo_keepers", "--inputs"})
+    with pytest.raises(SystemExit) as end:
+        parser.parse_known_args(given)
+    assert end.value.code == 2
+    name = next(text for text in given if text.startswith("-") and text not in ("--input", "--output")).partition("=")[
+        0
+    ]
+    line = f"error: unrecognized option {name} (did you mean {meant}?); see python -m read --help\n"
+    assert capsys.readouterr().err == line
+
+
+def test_an_option_like_none_is_answered_before_a_missing_one(capsys):
+    with pytest.raises(SystemExit):
+        reader().parse_known_args(["--xyz"])
+    assert capsys.readouterr().err == "error: unrecognized option --xyz; see python -m read --help\n"
+
+
+def test_what_is_no_unknown_option_is_none():
+    parser = reader(further=lambda: {"--zoo_keepers"})
+    line = ["--input", "-1", "--output=--xyz", "--zoo_keepers=3", "--max-rejects", "2"]
+    options, others = parser.parse_known_args(line)
+    assert (options.input, options.output, options.max_rejects, others) == ("-1", "--xyz", 2, ["--zoo_keepers=3"])
+    options, _ = reader("files").parse_known_args([*line[:3], "--", "--not-an-option.wav"])
+    assert options.files == ["--not-an-option.wav"]
+
+
+def reader(*files: str, further=None) -> argparse.ArgumentParser:
+    parser = command.parser("Reads.", "python -m read --fast", further=further)
+    for name in files:
+        parser.add_argument(name, nargs="+")
+    for name in ("--input", "--output"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--max-rejects", type=int)
+    return parser

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shlex
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -9,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.errors import Reason, Reject, UsageError
+from features.audio.recording import open_recording
+from features.errors import NothingUsableError, Reason, Reject, UsageError
 from features.sources.folder import scan
 from features.sources.paths import clip_file, csv_path, escape_path, unescape_path
 from features.sources.rejects import in_order, to_csv
+from features.sources.table import scan_table
+from features.sources.table_layout import TableLayout
 from tests.signals import sine, write_wav
 
 BEEP = sine(440, 16)
@@ -116,6 +120,16 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert paths_of(source) == ["yes/_background_noise_.wav", "yes/a.wav"]
     assert source.left_out == {"hidden": 2, "in _background_noise_": 2, "not audio": 4}
     assert source.rejects == []
+
+
+@pytest.mark.parametrize("name", ["#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "lost+found", "System Volume Information",
+                                  "@eaDir", "#snapshot"])  # fmt: skip
+def test_folders_of_what_was_deleted_are_no_classes(tmp_path, name):
+    root = tree(tmp_path, "a/1.wav", "a/2.wav", f"{name}/S-1-5/old.wav", f"a/{name}/old.wav", f"b/{name}s/x.wav")
+    source = scan(root, labelled=True)
+    assert paths_of(source) == ["a/1.wav", "a/2.wav", f"b/{name}s/x.wav"]
+    assert source.left_out == {f"in {name}": 2}
+    assert len(scan(str(tmp_path / name), labelled=False).clips) == 1, "which is asked for by its name"
 
 
 @pytest.mark.data
@@ -248,6 +262,58 @@ def test_a_folder_that_may_not_be_read_is_a_reject():
     assert rejects_of(source) == [("no", "scan", Reason.PERMISSION)]
 
 
+def test_rejects_have_the_label_that_their_clips_would_have(tmp_path):
+    tree(tmp_path, "yes/a.wav", "b.wav")
+    for path in ("no /c.wav", "yes/d.wav"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).symlink_to("gone.wav")
+    rejects = {reject.path: reject.label for reject in scan(str(tmp_path), labelled=True).rejects}
+    assert rejects == {"b.wav": None, "no /c.wav": "no", "yes/d.wav": "yes"}
+
+
+def test_class_folders_without_audio_are_named(tmp_path):
+    tree(tmp_path, "yes/a.wav", "yes/deep/b.wav", ".hidden/a.wav", "#recycle/a.wav", "_background_noise_/a.wav")
+    for name in ("nothing", "docs", "yes/empty", "gone"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "docs" / "notes.txt").write_text("text")
+    (tmp_path / "gone" / "a.wav").symlink_to("nowhere")
+    (tmp_path / "again").symlink_to("yes")
+    source = scan(str(tmp_path), labelled=True)
+    assert source.notes == ["no audio in these folders, which are no classes: docs, nothing"]
+    assert scan(str(tmp_path), labelled=False).notes == []
+    for number in range(6):
+        (tmp_path / f"e{number}").mkdir()
+    assert scan(str(tmp_path), labelled=True).notes[0].endswith("docs, e0, e1, e2, e3 and 3 more")
+
+
+def test_where_nothing_can_be_read_the_rejects_come_with_the_error(tmp_path):
+    (tmp_path / "yes").mkdir()
+    (tmp_path / "yes" / "a.wav").symlink_to("gone.wav")
+    with pytest.raises(
+        NothingUsableError, match=r"1 files and folders cannot be read; the first: yes/a\.wav: missing"
+    ) as e:
+        scan(str(tmp_path), labelled=False)
+    assert [(reject.path, reject.reason) for reject in e.value.rejects] == [("yes/a.wav", Reason.MISSING)]
+
+
+@pytest.mark.parametrize("when_ns", [-(2**63), -5 * 10**17, -1, 0, 2**63 - 1, 2**63, 13 * 10**18])
+@pytest.mark.parametrize("kind", ["folder", "file", "table"])
+def test_any_time_that_a_file_system_keeps_is_a_time(tmp_path, when_ns, kind):
+    path = tmp_path / "yes" / "a.wav"
+    tree(tmp_path, "yes/a.wav")
+    (tmp_path / "t.csv").write_text("path,label\nyes/a.wav,yes\n")
+    os.utime(path, ns=(0, when_ns))
+    kept_ns = min(os.stat(path).st_mtime_ns, 2**63 - 1)
+    source = {
+        "folder": lambda: scan(str(tmp_path), labelled=True),
+        "file": lambda: scan(str(path), labelled=False),
+        "table": lambda: scan_table(str(tmp_path / "t.csv"), TableLayout()),
+    }[kind]()
+    assert source.clips["mtime_ns"].to_pylist() == [kept_ns]
+    with open_recording(str(path), whole=True) as recording:
+        assert recording.mtime_ns == kept_ns
+
+
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_what_is_no_file_is_left_out(tmp_path, monkeypatch, kind):
     tree(tmp_path, "yes/a.wav")
@@ -330,3 +396,69 @@ def test_patterns_that_cannot_be_used(tmp_path, pattern, message):
 def test_labels_of_a_pattern_that_spreadsheets_take_for_formulas(tmp_path):
     with pytest.raises(UsageError, match=r"formulas, but in .* --label-pattern finds '-1'"):
         scan(tree(tmp_path, "a-1.wav"), labelled=True, pattern="(?P<label>-1)")
+
+
+def divided(root, *folders, classes=("owl", "my frog")):
+    return tree(root, *(f"{folder}/{label}/{n}.wav" for folder in folders for label in classes for n in range(2)))
+
+
+def suggested(message):
+    """What a scan says of the folders with the pattern that a message suggests."""
+    words = shlex.split(message[message.index("--input") :].partition("; ")[0])
+    source = scan(words[1], labelled=True, pattern=words[words.index("--label-pattern") + 1])
+    return [set(source.clips[name].to_pylist()) for name in ("partition", "label")], len(source.rejects)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "test"),
+        ("Train", "valid", "evaluation"),
+        ("fold1",),
+        tuple(f"fold_{n}" for n in range(1, 11)),
+        ("dev",),
+    ],
+    ids="-".join,
+)
+def test_folders_named_like_partitions_are_refused_with_the_command_that_reads_them(tmp_path, folders):
+    root = divided(tmp_path / "a b", *folders)
+    with pytest.raises(UsageError, match="named like partitions") as raised:
+        scan(root, labelled=True)
+    assert suggested(str(raised.value)) == ([set(folders), {"owl", "my frog"}], 0)
+    assert len(scan(root, labelled=False).clips) == 4 * len(folders)
+    as_classes = shlex.split(str(raised.value))[-1]
+    assert set(scan(root, labelled=True, pattern=as_classes).clips["label"].to_pylist()) == set(folders)
+
+
+def test_of_an_evaluation_and_a_test_one_is_taken(tmp_path):
+    with pytest.raises(UsageError, match="either eval or test may be what is tested") as raised:
+        scan(divided(tmp_path, "train", "eval", "test"), labelled=True)
+    assert suggested(str(raised.value)) == ([{"train", "test"}, {"owl", "my frog"}], 4)
+
+
+def test_partitions_beside_other_folders_are_named(tmp_path):
+    (note,) = scan(tree(Path(divided(tmp_path, "train", "test")), "extra/1.wav"), labelled=True).notes
+    assert note.endswith("now they are classes")
+    assert suggested(note) == ([{"train", "test"}, {"owl", "my frog"}], 1)
+
+
+def test_partitions_without_folders_of_classes(tmp_path):
+    with pytest.raises(UsageError, match=r"2 folders of .* \(fold1, fold2\), and have no folders of classes"):
+        scan(tree(tmp_path, "fold1/7-0.wav", "fold2/8-0.wav", "fold2/deep/9-0.wav"), labelled=True)
+
+
+@pytest.mark.parametrize("folders", ["0 1 2", "07", "train plane", "trains tests", "fold folds", "left right"])
+def test_folders_that_are_classes(tmp_path, folders):
+    assert scan(divided(tmp_path, *folders.split()), labelled=True).notes == []
+
+
+def test_space_around_a_label_is_not_of_it(tmp_path):
+    root = tree(tmp_path, "Owl/1.wav", "Owl /2.wav", " Owl/3.wav", "Owl\u00a0/4.wav", "a b/5.wav", " \u3000/6.wav")
+    source = scan(root, labelled=True)
+    assert dict(zip(paths_of(source), source.clips["label"].to_pylist(), strict=True)) == {
+        "Owl/1.wav": "Owl", "Owl /2.wav": "Owl", " Owl/3.wav": "Owl", "Owl\u00a0/4.wav": "Owl", "a b/5.wav": "a b"
+    }  # fmt: skip
+    assert rejects_of(source) == [(" \u3000/6.wav", "scan", Reason.BAD_LABEL)]
+    source = scan(root, labelled=True, pattern="^(?P<label>[^/]+)/")
+    assert sorted(set(source.clips["label"].to_pylist())) == ["Owl", "a b"]
+    assert len(source.rejects) == 1

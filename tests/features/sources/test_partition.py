@@ -22,8 +22,8 @@ from features.sources.partition import (
     parse_partitions,
     parse_split,
     partition_order,
-    read_lists,
     read_partition,
+    remarks,
 )
 from tests.features.examples import clip_rows
 from tests.signals import sine, write_wav
@@ -107,6 +107,7 @@ def test_split_that_is_none(text):
         ("training", ("training",)),
         ("train,val,test", ("training", "validation", "testing")),
         (" dev , validation,fold-1,", ("validation", "fold-1")),
+        ("valid,eval,evaluation", ("validation", "testing")),
     ],
 )
 def test_lists_of_partitions(text, names):
@@ -187,40 +188,12 @@ def test_a_split_wins_over_lists(listed):
     assert partitions_of(listed, split=(0, 0, 100))[1] == []
 
 
-def test_entries_that_are_missing_or_double_are_named(listed):
-    with (listed / "testing_list.txt").open("a", encoding="utf-8") as file:
-        file.write("\nyes/b_nohash_0.wav\nno/x.wav\n_background_noise_/tap.wav\n")
-    partitions, notes = partitions_of(listed)
-    assert partitions["b"] == TESTING
-    assert notes == [
-        "testing_list.txt names 1 entries more than once: yes/b_nohash_0.wav",
-        "testing_list.txt names 1 files that are not there: no/x.wav",
-    ]
-
-
-def test_many_missing_entries_are_counted_and_five_named(listed):
-    (listed / "testing_list.txt").write_text("".join(f"no/{n}.wav\n" for n in range(9)), encoding="utf-8")
-    (note,) = partitions_of(listed)[1]
-    assert "names 9 files" in note
-    assert note.endswith("no/4.wav and 4 more")
-
-
 def test_a_clip_in_both_lists_is_refused(listed):
     with (listed / "testing_list.txt").open("a", encoding="utf-8") as file:
         file.write("\nyes/a_nohash_0.wav\n")
     with pytest.raises(UsageError, match=r"yes/a_nohash_0\.wav in validation_list\.txt and testing_list\.txt"):
         partitions_of(listed)
     assert len(partitions_of(listed, split=(80, 10, 10))[0]) == 5
-
-
-def test_entries_of_lists_in_any_bytes(tmp_path):
-    folder = os.fsencode(tmp_path) + b"/j\xc3\xa4\xff"
-    os.mkdir(folder)
-    with open(folder + b"/\\.wav", "wb") as file:
-        file.write(b"abc")
-    (tmp_path / "testing_list.txt").write_bytes(b"j\xc3\xa4\xff/\\.wav\n")
-    source = scan(str(tmp_path), labelled=True)
-    assert read_lists(source.root, set(source.clips["path"].to_pylist())) == ({"jä\\xff/\\\\.wav": TESTING}, [])
 
 
 @pytest.mark.data
@@ -255,13 +228,29 @@ def test_counts_by_class_and_partition():
         ("TRAIN", TRAINING),
         ("Val", VALIDATION),
         ("dev", VALIDATION),
+        ("VALID", VALIDATION),
+        ("Eval", TESTING),
+        ("evaluation", TESTING),
         (" Test\n", TESTING),
         *((value, "fold-1") for value in ("1", "01", "fold1", "fold-1", "fold_1", "fold 1", "FOLD1", "fold001")),
         ("0", "fold-0"),
         ("fold-10", "fold-10"),
         *(
             (value, None)
-            for value in ("", "trains", "1.0", "-1", "fold", "fold--1", "fold-1a", "1 2", "²", "9" * 5_000)
+            for value in (
+                "",
+                "trains",
+                "invalid",
+                "evaluate",
+                "1.0",
+                "-1",
+                "fold",
+                "fold--1",
+                "fold-1a",
+                "1 2",
+                "²",
+                "9" * 5_000,
+            )
         ),
     ],
 )
@@ -324,10 +313,9 @@ def test_lists_win_over_partitions_of_the_source_and_say_so(listed):
 
 def test_of_a_selection_lists_may_name_more(listed):
     source = scan(str(listed), labelled=True)
-    clips, notes = assign(source.clips.slice(1, 3), source.root, None, None, complete=False)
+    clips, notes = assign(source.clips.slice(1, 3), source.root, None, None)
     assert clips["partition"].to_pylist() == [TESTING, TESTING, TRAINING]
     assert notes == []
-    assert "names 1 files that are not there" in assign(source.clips.slice(1, 3), source.root, None, None)[1][0]
 
 
 @pytest.mark.parametrize("value", [None, "some"])
@@ -336,3 +324,20 @@ def test_a_partition_in_a_path_that_is_none(value):
     with pytest.raises(UsageError, match=rf"--label-pattern finds {value!r} in yes/00001_nohash_0\.wav.*--split"):
         assign(clips, "/nowhere", None, None)
     assert len(assign(clips, "/nowhere", None, (80, 10, 10))[0]) == 2
+
+
+@pytest.mark.parametrize("evaluation", ["eval", "Evaluation"])
+@pytest.mark.parametrize("test", ["test", "TESTING"])
+def test_of_an_evaluation_and_a_test_in_paths_the_pattern_decides(evaluation, test):
+    clips = clip_rows(4, partition=["train", evaluation, test, "fold-1"])
+    with pytest.raises(UsageError, match=rf"'{evaluation}' and '{test}', and either .*P<partition>.*{test}.*\) does"):
+        assign(clips.slice(1), "/nowhere", None, None)
+    assert assign(clips.take([0, 1]), "/nowhere", None, None)[0]["partition"].to_pylist() == [TRAINING, TESTING]
+    assert len(assign(clips, "/nowhere", None, (80, 10, 10))[0]) == 4
+
+
+def test_classes_without_a_training_clip_are_remarked_on():
+    clips = clip_rows(4, label=["a", "b", "b", "c"], partition=["training", "testing", "validation", "testing"])
+    assert remarks(clips) == ["classes without a training clip, which no network learns: b, c"]
+    folds = clip_rows(2, label=["a", "b"], partition=["fold-1", "fold-2"])
+    assert remarks(folds) == [], "a training says which folds it takes"

@@ -120,7 +120,30 @@ def test_what_soundmill_itself_reads_now_is_tried_again(source, tmp_path, monkey
     monkeypatch.setattr(versions, "_DECODING", "newer")
     figures = featurize(source, tmp_path / "set")
     versions.library_versions.cache_clear()
-    assert (figures["computed"], figures["kept"], figures["rejected"]) == (1, 33, 2)
+    assert (figures["decoded"], figures["computed"], figures["kept"], figures["rejected"]) == (2, 0, 33, 2)
+
+
+def test_a_clip_may_have_several_warnings_and_a_policy_sees_each(source, tmp_path, capsys):
+    """Recorders that died before they wrote how much they had recorded, one of them nothing but zeros."""
+    for name, samples in (("died", noise(16_000, 97)), ("died_silent", np.zeros(16_000, np.float32))):
+        path = write_wav(source / "no" / f"{name}.wav", samples)
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + bytes(4) + content[44:])
+    make_old(source)
+    figures = featurize(source, tmp_path / "set")
+    assert (figures["clips"], figures["rejected"]) == (35, 0)
+    assert figures["warnings"] == {"silent": 2, "truncated": 2, "wrong_size": 2}
+    manifest = load_manifest(tmp_path / "set")
+    rows = {row["path"]: row for row in clips_table(tmp_path / "set", manifest).to_pylist()}
+    assert rows["no/died.wav"]["warning"] == "wrong_size"
+    assert rows["no/died_silent.wav"]["warning"] == "silent;wrong_size"
+    assert rows["no/died.wav"]["seconds"] == 1.0
+    assert "2 silent, 2 truncated, 2 wrong_size." in capsys.readouterr().out
+    figures = featurize(source, tmp_path / "set", "--silent", "reject")
+    assert (figures["clips"], figures["computed"], figures["warnings"]) == (33, 0, {"truncated": 2, "wrong_size": 1})
+    assert rejected(tmp_path / "set") == {name: ("fit", "silent") for name in ("no/died_silent.wav", "yes/silent.wav")}
+    featurize(source, tmp_path / "new", "--silent", "reject")
+    assert content_of(tmp_path / "set") == content_of(tmp_path / "new")
 
 
 def test_verify_and_repair_keep_to_the_policy_of_the_set(source, tmp_path):

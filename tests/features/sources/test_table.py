@@ -1,6 +1,7 @@
 import collections
 import json
 import os
+import unicodedata
 
 import numpy as np
 import pyarrow as pa
@@ -286,9 +287,69 @@ def test_text_in_another_encoding(root):
     (root / "t.csv").write_bytes("path,label\na.wav,x\nb.wav,ä\n".encode("latin-1"))
     with pytest.raises(UsageError, match=r"line 3: a label is UTF-8, but .*save the table as UTF-8"):
         scan_table(str(root / "t.csv"), DEFAULT)
-    (root / "t.csv").write_bytes("path,label\na.wav,x\n".encode("utf-16"))
-    with pytest.raises(UsageError, match="save the table as UTF-8"):
+    (root / "t.csv").write_bytes("path,label\na.wav,x\nm\xf6we.wav,y\n".encode("latin-1"))
+    with pytest.raises(
+        UsageError, match=r"line 3: m\\xf6we\.wav is not there, and is not UTF-8; save the table as UTF-8"
+    ):
         scan_table(str(root / "t.csv"), DEFAULT)
+    (root / "t.csv").write_bytes("path,label\na.wav,x\n".encode("utf-16")[:-1])
+    with pytest.raises(UsageError, match=r"cannot read .*t\.csv"):
+        scan_table(str(root / "t.csv"), DEFAULT)
+
+
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+def test_tables_of_windows_programs(root, ending, encoding):
+    table = write_table(root / f"t{ending}", {"path": ["a.wav", "b.wav"], "label": ["x", "ä"]})
+    table.write_bytes(table.read_text(encoding="utf-8").encode(encoding))
+    source = scan_table(str(table), DEFAULT)
+    assert list(zip(column(source, "path"), column(source, "label"), strict=True)) == [("a.wav", "x"), ("b.wav", "ä")]
+
+
+def test_paths_as_another_system_has_written_them_are_the_files_that_are_there(root):
+    name = unicodedata.normalize("NFD", "möwe")
+    write_wav(root / name / "1.wav", BEEP)
+    write_wav(root / "b" / "x\\y.wav", BEEP)
+    lines = [unicodedata.normalize("NFC", "möwe\\1.WAV"), "deep\\D.wav", "c.wav ", "b/x\\y.wav", ".\\gone.wav"]
+    source = scan_table(write_lines(root / "t.csv", "path,label", *(f"{line},x" for line in lines)), DEFAULT)
+    assert column(source, "path") == ["b/x\\\\y.wav", "c.wav", "deep/d.wav", f"{name}/1.wav"]
+    assert [row["size"] for row in source.clips.to_pylist()][2] == (root / "deep/d.wav").stat().st_size
+    assert rejects_of(source) == [
+        (".\\\\gone.wav", "scan", Reason.MISSING, "t.csv, line 6: No such file or directory")
+    ]  # fmt: skip
+    template = TableLayout(path_template="{path}.WAV")
+    source = scan_table(write_lines(root / "t.csv", "path,label", "a,x", "./b,x"), template)
+    assert column(source, "path") == ["a.wav", "b.wav"]
+
+
+def test_a_file_that_is_named_twice_in_two_ways_is_named_twice(root):
+    with pytest.raises(UsageError, match=r"has twice deep/d\.wav in lines 2 and 3"):
+        scan_table(write_lines(root / "t.csv", "path,label", "deep/d.wav,x", "deep\\d.wav,y"), DEFAULT)
+
+
+def test_a_path_that_may_be_two_files_is_refused(root):
+    write_wav(root / "A.wav", BEEP)
+    source = scan_table(write_lines(root / "t.csv", "path,label", "a.wav,x", "A.wav,y"), DEFAULT)
+    assert column(source, "label") == ["y", "x"]
+    with pytest.raises(UsageError, match=r"line 2: no file is named a\.WAV, and A\.wav and a\.wav are named alike"):
+        scan_table(write_lines(root / "t.csv", "path,label", "a.WAV,x"), DEFAULT)
+
+
+def test_a_path_through_a_link_is_the_file_that_the_system_opens(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_wav(elsewhere / "deep" / "a.wav", BEEP)
+    write_wav(elsewhere / "a.wav", BEEP)
+    (root / "current").symlink_to(elsewhere / "deep")
+    lines = ["path,label", "current/a.wav,x", "current/../a.wav,y", f"{root}/current/../../{elsewhere.name}/a.wav,z"]
+    source = scan_table(write_lines(root / "t.csv", *lines[:3]), DEFAULT)
+    assert dict(zip(column(source, "label"), column(source, "path"), strict=True)) == {
+        "x": "current/a.wav", "y": f"../{elsewhere.name}/a.wav"
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=rf"has twice \.\./{elsewhere.name}/a\.wav in lines 3 and 4"):
+        scan_table(write_lines(root / "t.csv", *lines), DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -336,6 +397,27 @@ def test_partitions_and_folds(root, column_name, value, partition):
     source = scan_table(write_lines(root / "t.csv", f"path,label,{column_name}", f"a.wav,x,{value}"), DEFAULT)
     assert column(source, "partition") == [partition]
     assert source.columns[column_name] == column_name
+
+
+def test_space_around_a_label_is_not_of_it(root):
+    lines = ["path,label", "a.wav,Owl", "b.wav, Owl\u00a0", "c.wav,\u00a0 ", "deep/d.wav,a  b"]
+    source = scan_table(write_lines(root / "t.csv", *lines), DEFAULT)
+    assert column(source, "label") == ["Owl", "Owl", "a  b"]
+    gone = scan_table(write_lines(root / "g.csv", "path,label", "a.wav,Owl", "gone.wav,ow l "), DEFAULT).rejects
+    assert [(reject.path, reject.label) for reject in gone] == [("gone.wav", "ow l")]
+    assert rejects_of(source) == [("c.wav", "scan", Reason.BAD_LABEL, "t.csv, line 4: the label is empty")]
+
+
+@pytest.mark.parametrize("values", [("eval", "test"), ("Testing", " EVALUATION ")])
+def test_of_an_evaluation_and_a_test_the_column_decides(root, values):
+    lines = ["path,label,split", f"a.wav,x,{values[0]}", f"b.wav,x,{values[1]}", "c.wav,x,train"]
+    table, layout = write_lines(root / "t.csv", *lines), TableLayout(partition_column="split")
+    with pytest.raises(UsageError, match=r"in its column 'split', and either may be what is tested.*--split") as raised:
+        scan_table(table, layout)
+    assert all(repr(value) in str(raised.value) for value in values)
+    assert len(scan_table(table, layout, partitioned=False).clips) == 3
+    source = scan_table(write_lines(root / "t.csv", *lines[:2], lines[3]), layout)
+    assert column(source, "partition") == ["testing", "training"]
 
 
 def test_of_a_partition_and_a_fold_the_partition_counts_and_a_note_says_so(root):
@@ -499,12 +581,12 @@ def test_the_real_tables(data):
     layout = TableLayout(root=str(data / "esc10/audio"), path_column="filename", label_column="category",
                          group_column="src_file")  # fmt: skip
     source = list_clips(str(data / "esc10/esc10.csv"), layout, labelled=True)
-    clips, notes = assign(source.clips, source.root, None, None, complete=False)
+    clips, notes = assign(source.clips, source.root, None, None)
     assert (len(clips), notes, source.notes, source.rejects) == (400, [], [], [])
     assert collections.Counter(clips["partition"].to_pylist()) == {f"fold-{number}": 80 for number in range(1, 6)}
     assert len(set(clips["group"].to_pylist())) == 304
     source = list_clips(str(data / "fsdd/fsdd.csv"), TableLayout(label_column="digit"), labelled=True)
-    clips, _ = assign(source.clips, source.root, None, None, complete=False)
+    clips, _ = assign(source.clips, source.root, None, None)
     assert collections.Counter(clips["partition"].to_pylist()) == {"training": 2_700, "testing": 300}
     assert sorted(set(clips["label"].to_pylist())) == list("0123456789")
     assert np.all(np.array(clips["size"].to_pylist()) > 44)

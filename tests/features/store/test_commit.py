@@ -10,7 +10,8 @@ import pytest
 
 from features.errors import Reject, RunError
 from features.sources.content_hash import table_hash
-from features.store.layout import FORMATS, Layout
+from features.sources.rejects import read_csv
+from features.store.layout import FORMATS, Layout, rejects_name
 from features.store.manifest import existing_manifest, load_manifest
 from features.store.run_log import append_run, last_scan_ns, read_runs
 from features.store.shards import read_shard
@@ -133,14 +134,17 @@ def test_statistics_are_those_of_all_rows_of_a_partition(base):
 
 def test_table_of_rejects(base):
     rejects = [
-        Reject("日本/=1.wav", "scan", "missing", "gone, it is"),
+        Reject("日本/=1.wav", "scan", "missing", "gone, it is", label="owl"),
         Reject("=1.wav", "scan", "bad_label", "no label"),
     ]
     manifest, _ = bring_up(base, rejects)
     with open(base / "set" / manifest.rejects_file, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     known = (base / "words" / "yes" / "ffffffff_nohash_0.wav").stat()
-    assert rows[0] == ["path", "stage", "reason", "message", "start", "duration", "size", "mtime_ns", "content_hash"]
+    assert rows[0] == [
+        "path", "stage", "reason", "message", "start", "duration", "size", "mtime_ns", "content_hash", "label"
+    ]  # fmt: skip
+    assert [row[9] for row in rows[1:]] == ["", "yes", "owl"]
     assert [row[:8] for row in rows[1:]] == [
         ["./=1.wav", "scan", "bad_label", "no label", "0", "", "", ""],
         ["yes/ffffffff_nohash_0.wav", "decode", "empty", "the file holds no samples", "0", "",
@@ -314,9 +318,34 @@ def test_of_two_commits_at_once_one_wins(base):
 def test_a_set_without_a_usable_clip_is_no_set(tmp_path):
     write_wav(tmp_path / "words" / "yes" / "ffffffff_nohash_0.wav", noise(0))
     rejects = [Reject("b.wav", "scan", "missing", "gone"), Reject("a.wav", "scan", "permission", "denied")]
-    with pytest.raises(RunError, match=r"every clip was rejected, 3 in all; the first: a\.wav: permission, denied"):
+    with pytest.raises(RunError, match=r"every clip was rejected, 3 in all; the first: a\.wav: perm.*denied") as raised:
         bring_up(tmp_path, rejects)
     assert not (tmp_path / "set" / "manifest.json").exists()
+    (table,) = (tmp_path / "set").glob("rejects-000001-*.csv")
+    assert str(raised.value).endswith(f"all are in {table}")
+    assert [(reject.path, reject.label) for reject in read_csv(table)] == [
+        ("a.wav", None), ("b.wav", None), ("yes/ffffffff_nohash_0.wav", "yes")
+    ]  # fmt: skip
+    make_words(tmp_path / "words", range(3))
+    assert bring_up(tmp_path)[1], "the table is in no one's way"
+
+
+def test_a_table_of_rejects_from_before_there_were_labels_stays(base):
+    manifest, _ = bring_up(base)
+    rows = list(csv.reader((base / "set" / manifest.rejects_file).read_text().splitlines()))
+    content = "".join(",".join(row[:-1]) + "\n" for row in rows).encode()
+    earlier = rejects_name(1, content)
+    (base / "set" / earlier).write_bytes(content)
+    state = base / "set" / "manifest.json"
+    state.write_text(state.read_text().replace(manifest.rejects_file, earlier))
+    before = tree(base / "set")
+    assert bring_up(base)[1] is False
+    assert tree(base / "set") == before
+    third, new = bring_up(base, [Reject("b.wav", "scan", "missing", "gone")])
+    assert new
+    assert {reject.path: reject.label for reject in read_csv(base / "set" / third.rejects_file)} == {
+        "b.wav": None, "yes/ffffffff_nohash_0.wav": "yes"
+    }  # fmt: skip
 
 
 def test_a_unit_all_of_whose_clips_were_rejected_has_no_shard_and_is_not_tried_again(base):

@@ -81,3 +81,32 @@ def test_sums_do_not_depend_on_batches_and_leave_out_what_is_not_finite(batch, s
     added = [good for first in range(0, len(mixed), batch) for good in sums.add(mixed[first : first + batch])]
     assert [row for row, good in enumerate(added) if not good] == [0, 51, 52, 103]
     assert sums.statistics() == expected
+
+
+@pytest.mark.parametrize("deviation", [0.0, 1e-5, 0.019])
+def test_a_band_that_stands_still_has_the_variance_of_all_bands_together(deviation):
+    features = values(400)
+    features[..., 5:] = features[..., 5:] / 3 * deviation - 6.9
+    statistics = Statistics.of(features)
+    mean, variance = statistics.by_band()
+    assert statistics.still_bands().tolist() == [False] * 5 + [True] * 2
+    rows = features.astype(np.float64).reshape(-1, 7)
+    np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(variance[:5], rows.var(axis=0)[:5], rtol=1e-9)
+    np.testing.assert_allclose(variance[5:], rows.var(), rtol=1e-9)
+
+
+def test_bands_that_differ_much_keep_their_own_variance():
+    features = values(400) * np.array([1, 0.1, 0.05, 0.03, 0.03, 0.03, 0.03], np.float32)  # as MFCCs do
+    statistics = Statistics.of(features)
+    assert not statistics.still_bands().any()
+    expected = features.astype(np.float64).reshape(-1, 7).var(axis=0)
+    np.testing.assert_allclose(statistics.by_band()[1], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bands", [[0.0], [-6.9, -6.9], [1.0, 2.0, 3.0]])
+def test_features_that_never_change_have_a_variance_above_zero(bands):
+    statistics = Statistics.of(np.tile(np.array(bands, np.float32), (10, 4, 1)))
+    assert statistics.still_bands().all()
+    spread = np.var(np.float32(bands), dtype=np.float64)
+    np.testing.assert_allclose(statistics.by_band()[1], [spread or 1.0] * len(bands), rtol=1e-6)

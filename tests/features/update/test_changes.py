@@ -252,6 +252,16 @@ def test_a_time_within_two_seconds_of_the_last_scan_is_no_evidence(words, tmp_pa
         is_that_of_a_cold_run(words, tmp_path / "set")
 
 
+@pytest.mark.parametrize("mtime_ns", [-5 * 10**17, 2**63 - 1, 2**63, 13 * 10**18])
+def test_clips_of_a_clock_that_is_wrong_are_computed_and_kept(words, tmp_path, mtime_ns):
+    old(clip(words, "no", 1), mtime_ns)
+    _, first = featurized(words, tmp_path / "set")
+    assert first.counts["rejected"] == 0
+    update, second = featurized(words, tmp_path / "set")
+    assert update.figures == {"computed": 0, "copied": 0, "kept": first.counts["clips"], "removed": 0}
+    assert second == first
+
+
 def test_the_scan_that_counts_is_the_last_one_of_the_state(words, tmp_path, hashed):
     path = write(clip(words, "no", 1), seed=99, mtime_ns=time.time_ns())
     featurized(words, tmp_path / "set")
@@ -448,7 +458,7 @@ class Parts:
         table.write_text("\n".join(["path,from,seconds,label,fold", *lines]))
         table_layout = TableLayout(root=str(self.base / "long"), start_column="from", duration_column="seconds")
         source = list_clips(str(table), table_layout, labelled=True)
-        clips, _ = assign(source.clips, source.root, None, None, complete=False)
+        clips, _ = assign(source.clips, source.root, None, None)
         scan_started_ns = time.time_ns()
         base, provenance = existing_manifest(self.folder), provenance_of(source)
         found = prepare(self.layout, base, source, clips, TINY, provenance, scan_started_ns)

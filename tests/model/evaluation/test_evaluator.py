@@ -1,9 +1,11 @@
 import csv
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import keras
 import matplotlib.image
@@ -11,7 +13,6 @@ import numpy as np
 import pytest
 
 from features.errors import UsageError
-from features.sources.paths import unescape_path
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from model.evaluation.evaluator import evaluate
@@ -37,8 +38,8 @@ def read_csv(path) -> list[list[str]]:
 def evaluated(untrained, feature_set, tmp_path_factory):
     """The folder of an evaluation on all clips, with many mistakes."""
     run = shutil.copytree(untrained, tmp_path_factory.mktemp("runs") / "run")
-    evaluate(str(run), str(feature_set), PARTITIONS)
-    return run / "evaluation" / "training+validation+testing"
+    metrics = evaluate(str(run), str(feature_set), PARTITIONS)
+    return run / "evaluation" / metrics["folder"]
 
 
 def test_an_evaluation_leaves_seven_files(evaluated):
@@ -49,13 +50,15 @@ def test_an_evaluation_leaves_seven_files(evaluated):
     assert sorted(path.name for path in evaluated.iterdir()) == names
 
 
-def test_predictions_name_every_clip_in_the_order_of_the_paths_bytes(evaluated, feature_set):
+def test_predictions_name_every_clip_and_begin_with_the_surest_mistakes(evaluated, feature_set):
     header, *rows = read_csv(evaluated / "predictions.csv")
     assert header == ["path", "true", "predicted", "probability"]
     clips = clips_table(feature_set, load_manifest(feature_set)).to_pylist()
     assert {row[0]: row[1] for row in rows} == {clip["path"]: clip["label"] for clip in clips}
     assert len(rows) == len(clips) == 120
-    assert [row[0] for row in rows] == sorted((row[0] for row in rows), key=unescape_path)
+    sureness = [(row[1] == row[2], float(row[3]) if row[1] == row[2] else -float(row[3])) for row in rows]
+    assert sureness == sorted(sureness)
+    assert 0 < sum(right for right, _ in sureness) < len(rows)
     assert all(1 / 3 <= float(row[3]) <= 1 and len(row[3]) == 8 for row in rows)
 
 
@@ -111,7 +114,8 @@ def test_rankings_calibration_and_thresholds_are_those_of_the_probabilities(untr
     path.write_text(json.dumps({**json.loads(path.read_text()), **calibration}))
     options = ("--model", run, "--features", feature_set, "--test-on", ",".join(PARTITIONS))
     assert call("model.evaluate", *options) == 0
-    metrics = json.loads((run / "evaluation" / "training+validation+testing" / "metrics.json").read_text())
+    [folder] = (run / "evaluation").iterdir()
+    metrics = json.loads((folder / "metrics.json").read_text())
 
     manifest, artifact = load_manifest(feature_set), load_artifact(run)
     shards = [read_shard(manifest.layout(feature_set), shard, manifest.spec) for shard in manifest.shards(PARTITIONS)]
@@ -146,6 +150,7 @@ def test_rankings_calibration_and_thresholds_are_those_of_the_probabilities(untr
         "without_threshold": ["low"],
     }
     paragraph = capsys.readouterr().out
+    assert paragraph.startswith("class   precision  recall     f1   clips\nhigh   ")
     low, high = metrics["interval_95_by_group"]
     assert f"if clips were independent, {low:.4f} to {high:.4f} by the 40 groups, half of which" in paragraph
     assert f" Calibration error {found['expected_calibration_error']:.4f}, without the temperature " in paragraph
@@ -200,6 +205,45 @@ def test_clips_that_a_training_never_saw_are_not_called_its_own(
         assert text not in other
 
 
+def test_an_evaluation_on_another_set_stands_beside_that_on_the_runs_own(trained, feature_set, tmp_path, caplog):
+    run = shutil.copytree(trained, tmp_path / "run")
+    own = evaluate(str(run), str(feature_set), ("testing",))
+    before = {path.name: path.read_bytes() for path in (run / "evaluation" / "testing").iterdir()}
+    moved = shutil.copytree(feature_set, tmp_path / "moved")  # the same rows elsewhere are the run's own too
+    assert evaluate(str(run), str(moved), ("validation",))["folder"] == "validation"
+    other = tmp_path / "field day"
+    command = ("pipelines.featurize", "--input", Path(load_manifest(feature_set).source["root"]), "--limit", 40)
+    assert call(*command, "--preset", "speech-commands", "--output", other) == 0
+    caplog.clear()
+    metrics = evaluate(str(run), str(other), ("testing",))
+    digest = hashlib.sha256((other / "manifest.json").read_bytes()).hexdigest()
+    assert metrics["folder"] == f"testing@field day-{digest[:8]}"
+    assert (metrics["features"], metrics["manifest_sha256"]) == (str(other), digest)
+    assert own["features"] == str(feature_set)
+    assert json.loads((run / "evaluation" / metrics["folder"] / "metrics.json").read_text()) == metrics
+    assert {path.name: path.read_bytes() for path in (run / "evaluation" / "testing").iterdir()} == before
+    # The set's testing clips are testing clips of the run's own set; none was trained on.
+    assert (own["clips_trained_on"], metrics["clips_trained_on"]) == (0, 0)
+    assert "by content" not in caplog.text
+    # What was trained on is known by content, whatever set, partition and path it has now.
+    trained_on = evaluate(str(run), str(other), ("training", "testing"))
+    clips = clips_table(other, load_manifest(other)).to_pylist()
+    expected = sum(clip["partition"] == "training" for clip in clips)
+    assert trained_on["clips_trained_on"] == expected > 0
+    assert f"warning: {expected} of {trained_on['clips']} clips of training, testing are, by content," in caplog.text
+
+
+def test_clips_of_a_run_whose_set_is_gone_are_not_called_new(trained, feature_set, parquet_set, tmp_path, caplog):
+    run = shutil.copytree(trained, tmp_path / "run")
+    path = run / "config.json"
+    gone = str(tmp_path / "gone")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "features": gone}))
+    caplog.set_level("INFO", "soundmill")
+    assert evaluate(str(run), str(parquet_set), ("testing",))["clips_trained_on"] is None
+    assert f"cannot be known: {gone} is gone or has changed" in caplog.text
+    assert evaluate(str(run), str(feature_set), ("testing",))["clips_trained_on"] == 0, "it has the same rows"
+
+
 def test_an_evaluation_again_takes_the_place_of_the_first(evaluated, feature_set):
     first = {path.name: path.read_bytes() for path in evaluated.iterdir()}
     metrics = evaluate(str(evaluated.parents[1]), str(feature_set), PARTITIONS)
@@ -220,7 +264,7 @@ def two_classes(feature_set, tmp_path_factory):
 def test_a_class_that_the_network_lacks_is_counted_wrong_and_named(two_classes, feature_set, capsys):
     assert call("model.evaluate", "--model", two_classes, "--features", feature_set, "--test-on", "val") == 0
     assert "low (10)" in capsys.readouterr().out
-    folder = two_classes / "evaluation" / "validation"
+    [folder] = (two_classes / "evaluation").glob("validation@*")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["unknown_classes"] == {"low": 10}
     assert metrics["clips"] == 30

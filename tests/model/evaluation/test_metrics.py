@@ -63,6 +63,12 @@ def test_cross_entropy_of_a_sure_mistake_is_finite():
     assert cross_entropy(np.array([[1.0, 0.0]], np.float32), np.array([1])) == pytest.approx(-np.log(1e-7))
 
 
+@pytest.mark.parametrize("clips", [0, 1, 2])
+def test_cross_entropy_of_sure_and_right_predictions_is_printed_without_a_sign(clips):
+    loss = cross_entropy(np.ones((clips, 1), np.float32), np.zeros(clips, np.int64))
+    assert f"{loss:.4f}" == "0.0000"
+
+
 @pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (0, 30), (30, 30), (7, 9), (484, 500), (1, 10_000)])
 def test_wilson_interval_is_that_of_scipy(correct, total):
     expected = binomtest(correct, total).proportion_ci(confidence_level=0.95, method="wilson")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features, mel_weights
 from features.store.statistics import Statistics
-from model.formats import tf_front_end
+from model.formats import exporter, tf_front_end
 from model.formats.exporter import export
 from model.formats.parity import TOLERANCE
 from model.inference.artifact import Artifact, load_artifact, save_artifact
@@ -161,6 +162,33 @@ def test_the_signatures_are_as_promised(loaded):
             "class_ids": tf.int64,
             "class_names": tf.string,
         }
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_what_score_rejects_gets_no_label(loaded, bad):
+    """A single sample spoils its own clip, wherever it is, and no other."""
+    waveforms = noise(4 * 16_000).reshape(4, 16_000)
+    clean = loaded(waveforms)
+    waveforms[0, 5] = waveforms[2, -5] = bad
+    for output in (loaded(waveforms), loaded.signatures["serving_default"](waveforms=tf.constant(waveforms))):
+        assert np.isnan(output["predictions"].numpy()[[0, 2]]).all()
+        assert np.isnan(output["probabilities"].numpy()[[0, 2]]).all()
+        assert output["class_ids"].numpy()[[0, 2]].tolist() == [-1, -1]
+        assert output["class_names"].numpy()[[0, 2]].tolist() == [b"", b""]
+        for name, values in output.items():
+            np.testing.assert_array_equal(values.numpy()[[1, 3]], clean[name].numpy()[[1, 3]])
+
+
+@pytest.mark.parametrize("front_end", [LOG_MEL, MFCC, preset("speech-commands")])
+def test_a_sample_that_is_no_number_is_none_by_any_front_end(tmp_path, front_end):
+    """TensorFlow's maximum may lose it on the way to the features; those of pooled features sum it away."""
+    export(str(save_dense(tmp_path / "run", front_end, ["a", "b"])), str(tmp_path / "model"))
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    samples = front_end.clip_samples or 3_000
+    waveforms = noise(2 * samples).reshape(2, samples)
+    waveforms[1, samples // 2] = np.nan
+    assert np.isnan(model(waveforms)["probabilities"].numpy()).any(axis=1).tolist() == [False, True]
+    assert model(waveforms)["class_names"].numpy().tolist()[1] == b""
 
 
 @pytest.mark.parametrize("clips", [0, 1, 2, 33])
@@ -317,6 +345,30 @@ def test_overwrite_replaces_an_export(tmp_path):
     assert call("model.export", "--model", run, "--output", tmp_path / "link", "--overwrite") == 0
     assert "stray" not in files_in(tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model", "run"]
+
+
+@pytest.mark.parametrize("name", ["birds [v2]", "a\\b", "a*b", "b?", "[v2]/export", "link", os.fsdecode(b"\xff")])
+def test_a_path_that_tensorflow_cannot_load_from_is_refused_at_once(run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(exporter, "load_artifact", None)
+    (tmp_path / "link").symlink_to(tmp_path / "[v2]")
+    with pytest.raises(UsageError, match=r"^TensorFlow takes .*give an.* --output"):
+        export(str(run), str(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+@pytest.mark.parametrize("most_bytes", [100, 100_000])
+def test_what_cannot_be_written_is_said_in_a_line_and_leaves_nothing(tmp_path, most_bytes):
+    """By a limit for the size of files: TensorFlow's own writing fails, of the weights or of the graph."""
+    run = save_dense(tmp_path / "run", LOG_MEL, ["a", "b"])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        with pytest.raises(RunError) as raised:
+            export(str(run), str(tmp_path / "model"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(raised.value) == f"cannot write {tmp_path / 'model'}: File too large; nothing was kept of it"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_no_run_is_refused(tmp_path):

@@ -108,7 +108,7 @@ def test_a_clip_does_not_depend_on_its_batch(spec):
     waveforms = tf.constant(noise(9 * samples, amplitude=0.3).reshape(9, samples) * loudness)
     together = tf_front_end.compute_features(waveforms, spec).numpy()
     alone = [tf_front_end.compute_features(waveforms[row : row + 1], spec).numpy() for row in range(9)]
-    near(together, np.concatenate(alone), 1e-6)
+    near(together, np.concatenate(alone), 2e-6)  # a matrix product by oneDNN rounds by the number of its rows
 
 
 def test_waveforms_without_a_frame_are_refused():

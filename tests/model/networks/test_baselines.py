@@ -66,3 +66,18 @@ def test_mlp_takes_features_of_any_shape(shape):
     model = build(network("mlp"), shape, 3, statistics(1.0, 4.0, shape[-1]))
     probabilities = model(np.ones((5, *shape, 1), np.float32)).numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_mlp_takes_the_first_sound_in_a_band_that_stood_still(tmp_path):
+    generator = np.random.default_rng(0)
+    features = generator.normal(0.0, 1.0, (60, 5, 8)).astype(np.float32)
+    features[..., 5:] = -6.9 + 1e-5 * features[..., 5:]  # nothing above 4 kHz, as of a telephone
+    model = build(network("mlp"), (5, 8), 3, Statistics.of(features))
+    layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
+    sound = features.copy()
+    sound[..., 5:] += 5
+    assert np.abs(layer(features)).max() < 5
+    assert np.abs(layer(sound)).max() < 5, "and not 5e5"
+    model.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(loaded(sound[..., None]), model(sound[..., None]))

@@ -89,21 +89,25 @@ def test_a_confusion_matrix_has_room_for_its_names(classes, numbers, long_names)
 def test_sixteen_examples_of_any_front_end(spec):
     labels = named(16)
     features = compute_features([noise(spec.clip_samples or 30_000)], spec)[0]
-    examples = [Example(features, labels[number], labels[number // 2], 0.5) for number in range(16)]
+    examples = [
+        Example(f"a/long/folder/{number:030d}.wav", features, labels[number], labels[number // 2], 0.5)
+        for number in range(16)
+    ]
     figure = examples_figure(examples, spec, "Mistakes first")
     assert len(figure.axes) == 16
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0].startswith("right: ")
     assert all(title.startswith("wrong: ") for title in titles[1:])
+    assert all(title.endswith(f"{number:02d}.wav") for number, title in enumerate(titles))
     assert figure.axes[12].get_xlabel() == ("MFCC (coefficient)" if spec is POOLED else "time (s)")
     assert not misplaced(figure)
 
 
 def test_few_examples_leave_the_rest_of_the_grid_empty():
     features = compute_features([noise(16_000)], STFT)[0]
-    figure = examples_figure([Example(features, "up", "down", 0.987)], STFT, "Mistakes first")
+    figure = examples_figure([Example("up/$1.wav", features, "up", "down", 0.987)], STFT, "Mistakes first")
     assert [axes.axison for axes in figure.axes] == [True, False, False, False]
-    assert figure.axes[0].get_title() == "wrong: up → down (0.99)"
+    assert figure.axes[0].get_title() == "wrong: up → down (0.99)\nup/\\$1.wav"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +149,7 @@ def test_pictures_are_written_and_the_same_every_time(tmp_path):
     for number in "12":
         draw_curves(HISTORY[:1], tmp_path / f"curves{number}.png")
         draw_confusion(np.eye(3, dtype=np.int64), ["a", "b", "c"], "title", tmp_path / f"confusion{number}.png")
-        draw_examples([Example(features, "a", "b", 0.5)], STFT, "title", tmp_path / f"examples{number}.png")
+        draw_examples([Example("a/1.wav", features, "a", "b", 0.5)], STFT, "title", tmp_path / f"examples{number}.png")
     for name in ("curves", "confusion", "examples"):
         content = (tmp_path / f"{name}1.png").read_bytes()
         assert content.startswith(b"\x89PNG")

@@ -83,7 +83,8 @@ def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
     job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
     with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
         join(planned.parts, [], job)
-    assert not list(tmp_path.glob("labels*.csv"))
+    assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]
+    assert (tmp_path / "labels.rejects.csv").read_text().splitlines()[1:] == ["z.wav,decode,empty,no samples,"]
 
 
 def test_a_part_of_another_job_is_never_joined(planned, tmp_path):
@@ -108,13 +109,16 @@ def test_a_part_that_is_missing_or_of_another_plan_is_an_error(planned, tmp_path
     assert not list(tmp_path.glob("labels*.csv"))
 
 
-def test_a_file_is_silent_where_all_of_it_is_and_truncated_where_any_of_it_is():
+def test_a_file_is_silent_where_all_of_it_is_and_has_each_other_warning_of_any_part_once():
     units = Counter({"all.wav": 2, "half.wav": 2, "both.wav": 2, "cut.wav": 3})
     found = [("all.wav", "silent"), ("half.wav", "silent"), ("all.wav", "silent"), ("both.wav", "silent"),
-             ("both.wav", "truncated"), ("cut.wav", "truncated"), ("cut.wav", "truncated")]  # fmt: skip
-    warnings = file_warnings([remark(path, reason) for path, reason in found], units)
+             ("both.wav", "truncated"), ("cut.wav", "truncated"), ("cut.wav", "truncated"), ("cut.wav", "wrong_size"),
+             ("all.wav", "wrong_size"), ("cut.wav", "wrong_size")]  # fmt: skip
+    warnings = file_warnings([remark(path, reason, "what was met") for path, reason in found], units)
     assert [(warning.path, warning.reason) for warning in warnings] == [
         ("all.wav", "silent"),
         ("both.wav", "truncated"),
         ("cut.wav", "truncated"),
+        ("cut.wav", "wrong_size"),
+        ("all.wav", "wrong_size"),
     ]

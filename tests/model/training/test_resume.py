@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 import signal
 
@@ -148,7 +149,7 @@ def test_a_training_that_lost_patience_does_not_go_on(feature_set, tmp_path):
 
 
 def test_resume_without_a_run_begins_one_and_names_what_comes_next(feature_set, tmp_path, capsys):
-    run = tmp_path / "run"
+    run = tmp_path / "Sam's run; v2"
     run.mkdir()
     (run / "config.json.123.partial").write_text("{")  # of a run that was killed as it began
     (run / "noise.parquet").write_text("")
@@ -156,7 +157,7 @@ def test_resume_without_a_run_begins_one_and_names_what_comes_next(feature_set, 
     assert call("model.train", *options, "--network", "mlp", "--epochs", 1, "--test-on", "testing") == 0
     assert call("model.train", *options) == 0
     assert [line.partition("Next: ")[2] for line in capsys.readouterr().out.splitlines()] == [
-        f"python -m model.evaluate --model {run} --features {feature_set} --test-on testing"
+        f"python -m model.evaluate --model {shlex.quote(str(run))} --features {feature_set} --test-on testing"
     ] * 2
 
 

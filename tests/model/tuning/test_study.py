@@ -3,12 +3,14 @@
 import csv
 import importlib.util
 import json
+import re
+import resource
 
 import matplotlib.image
 import optuna
 import pytest
 
-from features.errors import UsageError
+from features.errors import RunError, UsageError
 from features.store.manifest import load_manifest
 from model.training.history import read_history
 from model.training.recipes import read_recipe
@@ -109,16 +111,32 @@ def test_what_is_asked_for_otherwise_is_refused(searched, small_set, ranges, tmp
     assert not (tmp_path / "new").exists()
 
 
-def test_what_is_given_is_not_searched_by_default_and_what_is_searched_replaces_a_recipe(small_set, ranges, tmp_path):
+def test_what_is_given_is_not_searched_by_default_and_what_is_searched_replaces_a_recipe(
+    small_set, ranges, tmp_path, capsys
+):
     with pytest.raises(UsageError, match="nothing is left to search"):
         tune(str(small_set), str(tmp_path / "all"), 1, {**GIVEN, "batch_size": 4, "learning_rate": 0.1})
     (tmp_path / "recipe.toml").write_text("network = 'mlp'\n[schedule]\nepochs = 1\npatience = 0\nbatch_size = 64\n")
-    folder = tmp_path / "study"
+    folder = tmp_path / "a study"
     assert call("model.tune", "--features", small_set, "--output", folder, "--trials", 1, "--search", ranges,
                 "--config", tmp_path / "recipe.toml") == 0  # fmt: skip
+    assert capsys.readouterr().out.endswith(
+        f". Next: python -m model.train --features {small_set} --output RUN --config '{folder}/recipe.toml'\n"
+    )
     recipe = read_recipe(str(folder / "recipe.toml"))
     assert recipe["epochs"] == 1
     assert recipe["batch_size"] in (4, 8)
+
+
+def test_a_study_that_cannot_be_written_ends_in_a_line(small_set, ranges, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # as on a full disk, the database cannot grow
+    try:
+        with pytest.raises(RunError) as raised:
+            tune(str(small_set), str(tmp_path / "study"), 1, GIVEN, ranges)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert re.fullmatch(rf"cannot write {tmp_path}/study/study\.db: [^\n;]+; make room there .*", str(raised.value))
 
 
 def test_a_trial_that_draws_no_noise_takes_no_folder_of_it(feature_set, tmp_path):

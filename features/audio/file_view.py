@@ -1,0 +1,61 @@
+"""A file as a decoder is to see it: without what is no sound, or with the header that it should have."""
+
+import io
+import os
+
+# What decoders look at to find a tag at the end of a file.
+_TAG_BYTES = 128
+
+
+class FileView(io.RawIOBase):
+    """A part of an open file, from which nothing is copied.
+
+    It may claim to be longer than it is. Behind its bytes there is then nothing to read but, at the claimed end, zeros:
+    there a decoder looks for a tag, and one that finds nothing would not seek.
+    """
+
+    def __init__(self, descriptor: int, begin: int, end: int, header: bytes = b"", claimed: int = 0) -> None:
+        """Shows a part of an open file.
+
+        Args:
+            descriptor: of the file; its position stays.
+            begin: first byte of the part.
+            end: behind its last byte.
+            header: what is shown before it.
+            claimed: how long all that claims to be, if that is longer than it is.
+        """
+        self._descriptor, self._begin, self._header = descriptor, begin, header
+        self._size = len(header) + max(0, end - begin)
+        self._claimed = max(self._size, claimed)
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def tell(self) -> int:
+        """Returns the position."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Goes to a position, which may be the claimed end."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._claimed}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # soundfile gives a buffer of cffi
+        """Reads what is there, or the zeros of the claimed end."""
+        wanted = max(0, min(len(buffer), self._size - self._at))
+        if self._at < len(self._header):
+            content = self._header[self._at : self._at + wanted]
+        elif wanted or self._at < self._claimed - _TAG_BYTES:
+            content = os.pread(self._descriptor, wanted, self._begin + self._at - len(self._header))
+        else:
+            content = bytes(max(0, min(len(buffer), self._claimed - self._at)))
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)

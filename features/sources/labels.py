@@ -1,0 +1,29 @@
+"""Labels as they are taken from folders, names and tables, and those that look alike."""
+
+import unicodedata
+from collections.abc import Iterable
+
+_NOT_SEEN = "Cf"  # Unicode's category of zero-width spaces, joiners, marks of direction, soft hyphens
+
+
+def clean_label(text: str | None) -> str | None:
+    """Returns a label without the space around it, no-break spaces included; None where nothing is left."""
+    return (text or "").strip() or None
+
+
+def look_alike(labels: Iterable[str]) -> list[list[str]]:
+    """Returns the groups of labels that differ in case, spaces, forms of Unicode or signs without a width alone."""
+    groups: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        groups.setdefault(_seen(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def alike_text(group: list[str]) -> str:
+    """Returns labels that look alike for a message, by their code points where these differ in more than ASCII."""
+    return " and ".join(repr(label) if label.isascii() else f"{label!r} ({ascii(label)[1:-1]})" for label in group)
+
+
+def _seen(label: str) -> str:
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
+    return " ".join("".join(sign for sign in text if unicodedata.category(sign) != _NOT_SEEN).split())

@@ -1,0 +1,228 @@
+"""How long an MP3 is whose length no header tells: by its frames, whatever lies before, behind and between them."""
+
+import functools
+import io
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.audio.decode import decode, probe
+from features.frontend.clip import clip_waveform
+from tests.features.audio.test_decode import chunk, riff
+from tests.features.examples import STFT
+from tests.signals import chirp, noise
+
+RATES_HZ = (8_000, 16_000, 22_050, 32_000, 44_100, 48_000)
+
+
+def frame_samples(rate_hz: int) -> int:
+    return 1_152 if rate_hz >= 32_000 else 576
+
+
+@functools.cache
+def encoded_frames(rate_hz: int, variable: bool, channels: int = 1) -> tuple[bytes, tuple[bytes, ...]]:
+    """Returns an MP3 of noise, silence and a chirp: the frame of its Info or Xing header and the frames of its sound.
+
+    They are told apart by the number of frames and of bytes that the header has, and by where frames can begin.
+    """
+    mono = np.concatenate([noise(rate_hz // 2), np.zeros(rate_hz, np.float32), 0.5 * chirp(rate_hz, rate_hz)])
+    content, samples = io.BytesIO(), np.repeat(mono[:, None], channels, axis=1)
+    level, mode = (0.9, "VARIABLE") if variable else (0.5, "CONSTANT")
+    soundfile.write(content, samples, rate_hz, "MPEG_LAYER_III", format="MP3", compression_level=level,
+                    bitrate_mode=mode)  # fmt: skip
+    whole = content.getvalue()
+    sync = whole[:2]
+    at = max(whole.find(b"Xing"), whole.find(b"Info"))
+    assert int.from_bytes(whole[at + 4 : at + 8], "big") & 3 == 3
+    count, size = struct.unpack_from(">II", whole, at + 8)
+    assert size == len(whole)
+    frames, begin = [], 0
+    while begin < len(whole):
+        rates = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+        if rate_hz >= 32_000:
+            rates = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+        bits = frame_samples(rate_hz) * rates[(whole[begin + 2] >> 4) - 1] * 1_000
+        end = begin + bits // 8 // rate_hz + (whole[begin + 2] >> 1 & 1)
+        frames.append(whole[begin:end])
+        assert frames[-1][:2] == sync
+        begin = end
+    assert len(frames) == count + 1
+    return frames[0], tuple(frames[1:])
+
+
+def without_header(rate_hz: int = 16_000, variable: bool = True, channels: int = 1) -> bytes:
+    return b"".join(encoded_frames(rate_hz, variable, channels)[1])
+
+
+def is_whole(content: bytes | str, frames: int) -> None:
+    info = probe(content)
+    assert (info.frames, info.truncated) == (frames, False)
+    assert len(decode(content, info)) == frames
+    assert clip_waveform(content, replace(STFT, clip_seconds=0.1))[2] != "truncated"
+    assert clip_waveform(content, replace(STFT, clip_seconds=5.0))[2] == ""
+
+
+@pytest.mark.parametrize("variable", [False, True])
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_without_a_header_all_frames_are_used(rate_hz, variable, channels):
+    frames = encoded_frames(rate_hz, variable, channels)[1]
+    is_whole(b"".join(frames), len(frames) * frame_samples(rate_hz))
+
+
+@pytest.mark.parametrize("variable", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 30])
+def test_of_any_number_of_frames(variable, count):
+    content = b"".join(encoded_frames(16_000, variable)[1][-count:])
+    info = probe(content)
+    assert (info.frames, info.truncated) == (576 * count, False)
+    assert len(decode(content, info)) == 576 * count
+
+
+def test_what_was_read_before_is_what_it_was_and_parts_are_parts_of_the_whole():
+    """libsndfile reads the beginning, as far as it guesses; what follows has to be what a guess would not reach."""
+    content = without_header(32_000)
+    guessed = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)[0]
+    info = probe(content)
+    whole = decode(content, info)
+    assert len(guessed) < 0.9 * info.frames
+    assert np.array_equal(whole[: len(guessed)], guessed)
+    assert np.abs(whole[-32_000:]).max() > 0.3  # the chirp at its end
+    for start in (1, 1_151, 1_152, 40_000, info.frames - 5_000, info.frames - 1):
+        part = decode(content, info, start, 3_000)
+        assert part.shape == whole[start : start + 3_000].shape
+        assert np.allclose(part, whole[start : start + 3_000], atol=1e-6)
+
+
+def id3v2(size: int, footer: bool = False) -> bytes:
+    length = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    picture = np.random.default_rng(size).bytes(size)
+    flags = b"\x10" if footer else b"\0"
+    return b"ID3\4\0" + flags + length + picture + (b"3DI\4\0" + flags + length if footer else b"")
+
+
+def ape(size: int) -> bytes:
+    """An APE tag with a picture in it, with its header and its footer."""
+    body = np.random.default_rng(size).bytes(size)
+    rest = struct.pack("<III", 2_000, size + 32, 1)
+    return b"APETAGEX" + rest + b"\0\0\0\xa0" + bytes(8) + body + b"APETAGEX" + rest + b"\0\0\0\x80" + bytes(8)
+
+
+ID3V1 = b"TAG" + b"title".ljust(125, b"\0")
+TAGS = {
+    "id3v2": (id3v2(2_000), b""),
+    "a cover larger than the sound": (id3v2(200_000), b""),
+    "id3v2 twice and padding": (id3v2(100) + id3v2(3_000) + bytes(500), b""),
+    "id3v1": (b"", ID3V1),
+    "ape and id3v1": (b"", ape(20_000) + ID3V1),
+    "lyrics and id3v1": (b"", b"LYRICSBEGININD00002000LYRICS200" + ID3V1),
+    "id3v2 with footer, id3v1": (id3v2(1_000, footer=True), ID3V1),
+    "id3v2 at the end": (b"", id3v2(5_000, footer=True)),
+    "zeros": (b"", bytes(3_000)),
+}
+
+
+@pytest.mark.parametrize("variable", [False, True])
+@pytest.mark.parametrize(("before", "behind"), TAGS.values(), ids=TAGS)
+def test_tags_are_no_sound(tmp_path, before, behind, variable):
+    frames = len(encoded_frames(44_100, variable)[1])
+    path = tmp_path / "a.mp3"  # libsndfile passes over some of them by this name alone
+    path.write_bytes(before + without_header(44_100, variable) + behind)
+    is_whole(str(path), frames * 1_152)
+
+
+@pytest.mark.parametrize("variable", [False, True])
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_mp3_in_wav(rate_hz, variable):
+    frames = encoded_frames(rate_hz, variable)[1]
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, rate_hz, 8_000, 1, 0, 12, 1, 2, 1_152, 1, 1_393)
+    fact = chunk(b"fact", struct.pack("<I", frame_samples(rate_hz) * len(frames)))
+    content = riff(chunk(b"fmt ", form), fact, chunk(b"data", b"".join(frames)), chunk(b"LIST", bytes(700)))
+    is_whole(content, frame_samples(rate_hz) * len(frames))
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2, 20])
+def test_a_vbri_header_is_no_sound_and_says_how_many_frames_there_are(missing):
+    header, frames = encoded_frames(44_100, True)
+    length = 1_152 // 8 * 64_000 // 44_100
+    vbri = header[:2] + b"\x50" + header[3:4] + bytes(32) + b"VBRI" + struct.pack(">HHHII", 1, 0, 75, 0, len(frames))
+    content = vbri.ljust(length, b"\0") + b"".join(frames[: len(frames) - missing])
+    info = probe(content)
+    assert info.frames == len(decode(content, info)) == 1_152 * (len(frames) - missing)
+    assert info.truncated == (missing > 1)  # encoders count the header, or do not
+
+
+@pytest.mark.parametrize("name", ["Xing", "Info"])
+def test_a_header_that_names_no_number_of_frames_is_no_sound_either(name):
+    header, frames = encoded_frames(44_100, True)
+    at = max(header.find(b"Xing"), header.find(b"Info"))
+    content = header[:at] + name.encode() + bytes(len(header) - at - 4) + b"".join(frames)
+    is_whole(content, 1_152 * len(frames))
+
+
+@settings(max_examples=60, deadline=None)
+@given(variable=st.booleans(), cut=st.floats(0.1, 1.0))
+def test_wherever_it_was_cut_off_whole_frames_are_used_and_a_part_of_one_is_a_warning(variable, cut):
+    frames = encoded_frames(22_050, variable)[1]
+    kept = int(cut * sum(map(len, frames)))
+    content = b"".join(frames)[:kept]
+    ends = np.cumsum([len(frame) for frame in frames])
+    whole = int(np.searchsorted(ends, kept, side="right"))
+    info = probe(content)
+    assert info.frames == len(decode(content, info)) == 576 * whole
+    # A last byte of padding is no loss, and two bytes of a header can be anything.
+    lacks_padding = whole < len(ends) and ends[whole] - kept == 1
+    assert info.truncated == (kept - ends[whole - 1] > 2 and not lacks_padding)
+
+
+@pytest.mark.parametrize("rubbish", [1, 50, 900, 3_000])
+def test_what_lies_between_frames_is_damage_and_what_can_be_decoded_is_used(rubbish):
+    frames = encoded_frames(16_000, False)[1]
+    middle = np.random.default_rng(rubbish).integers(0, 255, rubbish, np.uint8).tobytes()  # no byte that begins a frame
+    content = b"".join(frames[:40]) + middle + b"".join(frames[40:])
+    info = probe(content)
+    assert info.truncated
+    assert len(decode(content, info)) == info.frames >= 576 * 39
+    if rubbish <= 900:  # mpg123 looks no further than 1,024 bytes
+        assert info.frames >= 576 * (len(frames) - 3)
+
+
+def test_a_tag_between_two_files_in_one_is_no_damage():
+    frames = encoded_frames(16_000, True)[1]
+    is_whole(without_header() + ID3V1 + id3v2(300) + without_header(), 2 * 576 * len(frames))
+
+
+def test_of_one_with_its_header_nothing_changes():
+    header, frames = encoded_frames(44_100, True)
+    content = header + b"".join(frames)
+    expected = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)[0]
+    assert np.array_equal(decode(content, probe(content)), expected)
+    assert probe(content).truncated is False
+    assert probe(content[: len(content) // 2]).truncated
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("androidx_media__bear-vbr-no-seek-table.mp3", 2.808),
+        ("androidx_media__bear-vbr-vbri-header.mp3", 2.808),
+        ("huggingface_datasets__test_audio_44100.mp3", 2.508),
+        ("beetbox_beets__full.mp3", 1.071),
+        ("Borewit_music-metadata__he_32khz.mp3", 5.4),
+        ("GalLalouche_jaudiotagger__testV2L2.mp3", 1.296),
+        ("beetbox_beets__mpeglayer3.wav", 5.042),
+        ("made__streamed_vbr_60s.mp3", 60.048),
+    ],
+)
+def test_real_files_without_a_length_are_used_whole(data, name, seconds):
+    path = str(data / "odd_audio_2" / name)
+    info = probe(path)
+    assert info.frames / info.rate_hz == pytest.approx(seconds, abs=5e-4)
+    assert not info.truncated
+    assert len(decode(path, info)) == info.frames
