@@ -24,8 +24,8 @@ from features.store.statistics import Statistics
 from features.store.unit_report import Report, is_whole, read_report, read_statistics, reported_shard
 from features.store.versions import library_versions
 
-# Versions say who computed the set, and the state is a number: neither is its content, nor is how it is written.
 _REJECT_COLUMNS = (*COLUMNS, *STATE_COLUMNS, "label")
+# Versions say who computed the set, and the state is a number: neither is its content, nor is how it is written.
 _NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file", "format_version")
 
 
@@ -177,7 +177,7 @@ def has_rejects(layout: Layout, base: Manifest, rejects: Sequence[Reject]) -> bo
     except (OSError, UnicodeDecodeError):
         return False
     # A table from before there were labels in it stays as it is.
-    return content in (rejects_table(rejects), rejects_table(rejects, _REJECT_COLUMNS[:-1]))
+    return content == rejects_table(rejects) or content == rejects_table(rejects, _REJECT_COLUMNS[:-1])
 
 
 def write_rejects(layout: Layout, base: Manifest | None, rejects: Iterable[Reject]) -> Path:

@@ -17,9 +17,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     Outputs, gradients and running means are those of the layer that it stands for, but for rounding.
     """
 
-    def call(
-        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
-    ) -> tf.Tensor:  # fmt: skip
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Returns the inputs normalized, of the same shape; in training the running means move on."""
         if not training or not self.trainable or mask is not None or not self._can_be_fused(len(inputs.shape)):
             return super().call(inputs, training=training, mask=mask)
