@@ -6,6 +6,7 @@ epoch on the real clips: how well it labels changes nothing in how long it takes
 """
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,51 @@ def against_keras(features: Path, run_folder: Path) -> str:
     return "\n".join(lines)
 
 
+def by_stage(clips: Path, run_folder: Path, executor: str) -> str:
+    """Prints how long one process takes for each stage of labelling, without Beam, its start and the CSV."""
+    from features.audio.recording import open_recording
+    from features.frontend.spectrogram import FrontEnd, block_clips
+    from features.frontend.windows import window_waveforms
+    from features.sources.paths import clip_file
+    from model.inference.artifact import read_description, read_litert
+    from model.inference.executor import Executor
+    from model.scoring.label_windows import label_windows
+    from model.scoring.plan import plan_batches
+
+    description = read_description(run_folder)
+    spec = description.spec
+    network = Executor(read_litert(run_folder, description), description, executor)
+    front_end, most = FrontEnd(spec), block_clips(spec)
+    paths = sorted(str(path.relative_to(clips)) for path in clips.rglob("*.wav"))[:ATTENTIVE]
+    seconds = dict.fromkeys(("headers", "decoding", "features", "network", "all but headers"), 0.0)
+    started = time.perf_counter()
+    batches, _ = plan_batches(str(clips), paths, spec)
+    seconds["headers"] = time.perf_counter() - started
+    label_windows(network, str(clips), batches[0])  # a first time takes longer
+    windows = 0
+    for batch in batches:
+        times = [time.perf_counter()]
+        waveforms = []
+        for unit in batch:
+            with open_recording(clip_file(str(clips), unit.path), whole=True) as recording:
+                found = window_waveforms(recording.source, recording.probe(), spec, unit.first_window, unit.num_windows)
+                waveforms += [window.waveform for window in found]
+        times.append(time.perf_counter())
+        features = np.empty((len(waveforms), *spec.shape), dtype=spec.storage_dtype)
+        for first in range(0, len(waveforms), most):
+            front_end.compute(waveforms[first : first + most], features[first : first + most])
+        times.append(time.perf_counter())
+        network.probabilities(features)
+        times.append(time.perf_counter())
+        label_windows(network, str(clips), batch)
+        times.append(time.perf_counter())
+        for stage, took in zip(list(seconds)[1:], np.diff(times), strict=True):
+            seconds[stage] += float(took)
+        windows += len(waveforms)
+    figures = ", ".join(f"{stage} {took / windows * 1e6:,.0f}" for stage, took in seconds.items())
+    return f"{executor}, one process, microseconds a clip: {figures}"
+
+
 def main() -> None:
     """Measures and prints."""
     parser = benchmark_parser(__doc__, clips=100_000, turns=3)
@@ -99,6 +145,8 @@ def main() -> None:
     same = "the same bytes" if outputs[0] == outputs[1] else "DIFFERENT bytes"
     print(f"{options.network}. {where}.\n\n{text}\n")
     print(against_keras(real, network))
+    for name in EXECUTORS:
+        print(by_stage(few, network, name))
     print(f"1 worker and 2 workers write {same}.")
     shutil.rmtree(work)
 
