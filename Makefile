@@ -17,7 +17,8 @@ test: $(VENV)/.installed
 
 # Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder, librosa where `make peers` ran.
 trial: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 0 -m trial
+	$(BIN)/python -m pytest -m 'trial and not timed'
+	$(BIN)/python -m pytest -n 0 -m 'trial and timed'
 
 # The cache under many kills, many histories and runs at once: more of what `make test` and `make trial` do in short, some ten minutes.
 endurance: $(VENV)/.installed

@@ -101,6 +101,7 @@ def test_neither_featurize_nor_score_loads_tensorflow(words, run_folder, tmp_pat
 
 
 @pytest.mark.trial
+@pytest.mark.timed
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_takes_less_than_half_a_second(command):
     line = [sys.executable, "-m", command, "--help"]
@@ -108,6 +109,7 @@ def test_help_takes_less_than_half_a_second(command):
 
 
 @pytest.mark.trial
+@pytest.mark.timed
 def test_few_clips_take_seconds(words, run_folder, tmp_path):
     ten = tmp_path / "ten"
     for clip in sorted(words.glob("*/*.wav"))[::12][:10]:

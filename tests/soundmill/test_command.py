@@ -58,6 +58,7 @@ def test_a_command_loads_its_own_module_alone(name):
 
 
 @pytest.mark.trial
+@pytest.mark.timed
 @pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)])
 def test_help_takes_less_than_half_a_second(script, theirs, arguments):
     # What Python has compiled it keeps, as it does for a user.
