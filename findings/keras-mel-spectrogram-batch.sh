@@ -5,7 +5,7 @@
 # -54 dB; in a batch with a loud tone nothing is below -38 dB, 7 of 100 values differ, by up to 17 dB. So a model with the layer inside gives
 # a recording other scores for each batch size and order, and `fit` learns from values that `predict` of one clip never makes.
 # Besides: under the policy `mixed_bfloat16`, which bfloat16 hardware suggests, its neighbour `STFTSpectrogram` raises ("Invalid input type"),
-# while this one runs.
+# while this one runs; and without scipy, which Keras does not ask pip for, it raises when it is built.
 # Where from: `MelSpectrogram._dbscale` takes `max` over all axes. torchaudio (issue 994) and kapre (issue 46) had the same fault and take the
 # maximum of each clip since; Keras' documentation gives the cut-off as `max(10 * log10(S)) - top_db` and says not over what.
 # Way out: `power_to_db=False` and a logarithm of one's own, or a `top_db` so large that it cuts nothing off.
@@ -13,7 +13,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/env"
-"$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check tensorflow==2.21.0 keras==3.15.1
+"$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check tensorflow==2.21.0 keras==3.15.1 scipy==1.17.1
 CUDA_VISIBLE_DEVICES="" TF_CPP_MIN_LOG_LEVEL=3 "$folder/env/bin/python" - <<'PYTHON'
 import platform
 import sys
