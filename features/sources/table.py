@@ -16,7 +16,7 @@ from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
 from features.sources.labels import clean_label
 from features.sources.partition import PARTITIONS, both_tested, read_partition
-from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths
+from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths, escaped_path
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
 from features.sources.table_times import read_times
@@ -66,7 +66,8 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     Args:
         table: CSV, TSV, .txt, Parquet or JSON lines, see `features.sources.table_rows.read_rows`.
         layout: where it says what.
-        labelled: whether clips have labels. Without, only paths are read, and each file counts once and as a whole.
+        labelled: whether clips have labels. Without, only paths are read, each file counts once and as a whole, and
+            absolute paths stay as they are written.
         partitioned: whether partitions and folds are read.
 
     Returns:
@@ -86,10 +87,12 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
         raise UsageError(f"no audio in {table}: it has no rows")
     used, notes = _used_columns(rows, layout, roles, partitioned)
     rejects = [_bad_row(f"{rows.name}, {rows.unit} {number}", fault) for number, fault in rows.torn]
-    rows, paths = _named_rows(rows, layout, os.fsencode(root), rejects)
+    rows, written = _named_rows(rows, layout, rejects)
+    paths = [below(os.fsencode(root), path) for path in written]
     columns, times = _columns(rows, used), read_times(rows, used)
     files = {path: _look(os.path.join(os.fsencode(root), path), bool(times.seconds)) for path in dict.fromkeys(paths)}
     paths = _found(rows, paths, files, os.fsencode(root), bool(times.seconds))
+    names = paths if labelled else _names(written, paths, os.fsencode(root))
     rates = [files[path].rate_hz for path in paths]
     frames = [(times.start_seconds(row), None) if rate is None else times.frames(row, rate)
               for row, rate in enumerate(rates)]  # fmt: skip
@@ -100,8 +103,8 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     if labelled and len(firsts) < len(keys):
         raise _named_twice(rows, keys, firsts)
     kept: list[int] = []
-    for row in [row for _, row in sorted(firsts.items())] + list(times.wrong):
-        path, label = escape_path(paths[row]), columns["label"][row] if labelled else None
+    for row in sorted(firsts.values(), key=lambda row: (names[row], frames[row][0])) + list(times.wrong):
+        path, label = escape_path(names[row]), columns["label"][row] if labelled else None
         error = files[paths[row]].error
         if row in times.wrong:
             error = ClipError("scan", Reason.BAD_ROW, times.wrong[row])
@@ -121,8 +124,8 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     if times.seconds:
         chosen |= {"start": [frames[row][0] for row in kept], "duration": [frames[row][1] for row in kept]}
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
-    names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
-    clips = clip_table(names, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
+    escaped = escape_paths(pa.array([names[row] for row in kept], pa.binary()))
+    clips = clip_table(escaped, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
     return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes)
 
 
@@ -152,8 +155,8 @@ def _used_columns(
     return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
 
 
-def _named_rows(rows: Rows, layout: TableLayout, root: bytes, rejects: list[Reject]) -> tuple[Rows, list[bytes]]:
-    """Returns the rows that name a file, and their paths relative to the root; the others become rejects."""
+def _named_rows(rows: Rows, layout: TableLayout, rejects: list[Reject]) -> tuple[Rows, list[bytes]]:
+    """Returns the rows that name a file, and their paths as written; the others become rejects."""
     parts = layout.path_parts
     names = [name for _, name in parts if name is not None]
     named: list[int] = []
@@ -168,7 +171,7 @@ def _named_rows(rows: Rows, layout: TableLayout, root: bytes, rejects: list[Reje
             rejects.append(_bad_row(rows.where(row), f"no file can have the name {text!r}"))
         else:
             named.append(row)
-            paths.append(below(root, os.fsencode(text)))
+            paths.append(os.fsencode(text))
     return (rows if len(named) == len(rows.numbers) else rows.select(named)), paths
 
 
@@ -177,11 +180,26 @@ def _bad_row(where: str, fault: str) -> Reject:
     return Reject(escape_path(os.fsencode(where)), "scan", Reason.BAD_ROW, fault)
 
 
+def _names(written: list[bytes], paths: list[bytes], root: bytes) -> list[bytes]:
+    """Returns the paths with those that were written as absolute ones as they were written.
+
+    Where the file is named otherwise, they are its absolute path.
+    """
+    return [path if not text.startswith(b"/") else text if below(root, text) == path
+            else os.path.join(b"/", below(b"/", os.path.join(root, path)))
+            for text, path in zip(written, paths, strict=True)]  # fmt: skip
+
+
 def _found(rows: Rows, paths: list[bytes], files: dict[bytes, _File], root: bytes, probed: bool) -> list[bytes]:
     """Returns the paths as the file system has them where another system has written them; adds these to the files."""
     finder = FileFinder(root)
     meant: dict[bytes, bytes] = {}
     for path, file in list(files.items()):
+        escaped = escaped_path(path)
+        if file.error is None and escaped is not None and os.path.lexists(os.path.join(root, escaped)):
+            where = rows.where(paths.index(path))
+            raise UsageError(f"{where}: a file has this name, and soundmill writes the name of another one so: "
+                             f"{escape_path(path)} and {escape_path(escaped)}; rename one of them")  # fmt: skip
         if file.error is None or file.error.reason != Reason.MISSING:
             continue
         found = finder.find(path)

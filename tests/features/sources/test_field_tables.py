@@ -1,11 +1,17 @@
 """Tables as field tools and spreadsheets write them: separators, decimal signs, ends of clips, rows that are wrong."""
 
 import json
+import os
+import tempfile
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.errors import NothingUsableError, Reason, UsageError
+from features.io.csv_text import csv_lines
+from features.sources.paths import clip_file, csv_path, escape_path
 from features.sources.table import list_clips, scan_table
 from features.sources.table_layout import TableLayout
 from features.sources.table_rows import read_rows
@@ -230,3 +236,63 @@ def test_where_every_row_is_wrong_nothing_is_usable(root):
     ) as error:
         scan_table(write(root / "t.csv", "path,label,t", "a.wav,0,5,x", "b.wav,1,5,x"), TableLayout(start_column="t"))
     assert len(error.value.rejects) == 2
+
+
+PIECES = (
+    b"a",
+    b"\\",
+    b"\\\\",
+    b"\\x",
+    b"41",
+    b"e9",
+    b"\xe9",
+    "é".encode(),
+    b"=",
+    b"+",
+    b"'",
+    b" ",
+    b",",
+    b'"',
+    b"\n",
+    b"\r",
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map(b"".join), st.booleans(), st.booleans())
+def test_a_path_as_our_csv_files_have_it_is_read_back_as_the_same_file(name, labelled, absolute):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(os.fsencode(folder), name + b".wav")
+        with open(path, "wb"):
+            pass
+        text = csv_path(escape_path(path if absolute else name + b".wav"))
+        with open(f"{folder}/t.csv", "w", encoding="utf-8", newline="") as file:
+            file.write(csv_lines([("path", "label"), (text, "x")]))
+        source = list_clips(f"{folder}/t.csv", DEFAULT, labelled)
+        (found,) = column(source, "path")
+        assert os.fsencode(clip_file(source.root, found)) == path
+        if not labelled:
+            assert csv_path(found) == text
+
+
+def test_a_path_that_is_a_file_as_written_and_another_as_escaped_is_refused(root):
+    for name in ("one\\.wav", "one\\\\.wav"):
+        write_wav(root / name, sine(440, 80), RATE_HZ)
+    with pytest.raises(UsageError, match=r"t\.csv, line 2: a file has this name, and soundmill writes .*; rename one"):
+        scan_table(write(root / "t.csv", "path,label", "one\\\\.wav,x"), DEFAULT)
+    os.remove(root / "one\\.wav")
+    assert column(scan_table(str(root / "t.csv"), DEFAULT), "path") == ["one\\\\\\\\.wav"], "as it is written"
+
+
+def test_absolute_paths_of_a_table_stay_as_they_are_written_where_no_set_is_made(root):
+    (root / "tables").mkdir()
+    (root / "current").symlink_to(root / "tables")
+    paths = [f"{root}/a.wav", f"{root}//tables/../r.wav", f"{root}/current/../b.wav", f"{root}/none.wav"]
+    table = write(root / "tables" / "t.csv", "path,label", *(f"{path},x" for path in [*paths, "../r.wav", "../no.wav"]))
+    source = list_clips(table, DEFAULT, labelled=False)
+    assert column(source, "path") == sorted(paths[:3]), "each file counts once"
+    assert [reject.path for reject in source.rejects] == ["../no.wav", paths[3]]
+    assert all(os.path.isfile(clip_file(source.root, path)) for path in column(source, "path"))
+    assert column(scan_table(table, TableLayout(root=str(root))), "path") == ["a.wav", "b.wav", "r.wav"]
+    otherwise = write(root / "tables" / "u.csv", "path", f"{root}/A.WAV ", f"{root}\\b.wav")
+    assert column(list_clips(otherwise, DEFAULT, labelled=False), "path") == [f"{root}/a.wav", f"{root}/b.wav"]
