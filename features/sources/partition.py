@@ -121,7 +121,7 @@ def assign(
         split: percentages, or None where none were given.
 
     Returns:
-        The table with the columns group and partition, and what there is to say about the lists.
+        The table with the columns group and partition, and what there is to say about the lists and `group`.
 
     Raises:
         UsageError: the lists cannot be used, see `features.sources.official_lists.read_lists`, or a clip's partition
@@ -147,6 +147,11 @@ def assign(
         by_group = groups.dictionary_encode()
         hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
         partitions = pa.array(hashed, pa.string()).take(by_group.indices)
+    if group is not None and (lists or named is not None):
+        decided_by = f"{' and '.join(lists.values())} in {root}" if lists else "the table's column or the names"
+        shares = "/".join(map(str, DEFAULT_SPLIT))
+        notes.append(f"--group moves no clip to another partition, since {decided_by} decide; add --split {shares} "
+                     "to divide the groups anew")  # fmt: skip
     clips = clips.drop_columns([name for name in ("group", "partition") if name in clips.column_names])
     return clips.append_column("group", groups).append_column("partition", partitions), notes
 
