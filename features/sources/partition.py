@@ -21,6 +21,7 @@ ALIASES = {"train": TRAINING, "test": TESTING} | dict.fromkeys(("val", "valid", 
 ALIASES |= dict.fromkeys(_EVALUATIONS, TESTING)
 OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
 DEFAULT_SPLIT = (80, 10, 10)
+SPLIT_OPTION = f"--split {'/'.join(map(str, DEFAULT_SPLIT))}"
 
 _SHOWN_LABELS = 5
 _FOLD = "fold-"
@@ -147,13 +148,21 @@ def assign(
         by_group = groups.dictionary_encode()
         hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
         partitions = pa.array(hashed, pa.string()).take(by_group.indices)
-    if group is not None and (lists or named is not None):
-        decided_by = f"{' and '.join(lists.values())} in {root}" if lists else "the table's column or the names"
-        shares = "/".join(map(str, DEFAULT_SPLIT))
-        notes.append(f"--group moves no clip to another partition, since {decided_by} decide; add --split {shares} "
-                     "to divide the groups anew")  # fmt: skip
+    decided_by = overruling(clips, root, split)
+    if group is not None and decided_by:
+        notes.append(f"--group moves no clip to another partition, since {decided_by} decide; add {SPLIT_OPTION} to "
+                     "divide the groups anew")  # fmt: skip
     clips = clips.drop_columns([name for name in ("group", "partition") if name in clips.column_names])
     return clips.append_column("group", groups).append_column("partition", partitions), notes
+
+
+def overruling(clips: pa.Table, root: str, split: tuple[int, int, int] | None) -> str | None:
+    """Returns what decides the partitions in place of the groups, None where the groups do; see `assign`."""
+    if split is not None:
+        return None
+    if lists := official_lists(root):
+        return f"{' and '.join(lists.values())} in {root}"
+    return "the table's column or the names" if "partition" in clips.column_names else None
 
 
 def _check_tested(named: Iterable[str | None]) -> None:
