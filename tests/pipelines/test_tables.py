@@ -421,8 +421,18 @@ def test_classes_that_vanish_are_named_by_featurize_and_by_train(tmp_path, caplo
     warn_of_classes(manifest, Settings(), str(tmp_path / "set"))
     assert caplog.messages == [
         "warning: no file of these classes could be used: broken (2 rejected)",
+        "warning: the set has no clip of these class folders: nothing",
         "warning: classes without a training clip, which the network does not learn: owl",
     ]
     caplog.clear()
     warn_of_classes(manifest, Settings().with_given({"classes": ("a", "b")}), str(tmp_path / "set"))
     assert caplog.messages == [], "those that are none of the classes are not missing"
+    for name in ("_background_noise_", "lost+found", ".hidden", "new"):
+        (tmp_path / "words" / name).mkdir()
+    (tmp_path / "words" / "link").symlink_to(tmp_path)
+    warn_of_classes(manifest, Settings(), str(tmp_path / "set"))
+    assert caplog.messages[1] == "warning: the set has no clip of these class folders: new, nothing"
+    shutil.move(tmp_path / "words", tmp_path / "elsewhere")
+    caplog.clear()
+    warn_of_classes(manifest, Settings(), str(tmp_path / "set"))
+    assert [message for message in caplog.messages if "folders" in message] == []
