@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.sources.groups import groups_of
-from features.sources.labels import alike_text, look_alike
+from features.sources.labels import alike_text, look_alike, with_separators
 from features.sources.official_lists import read_lists
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
@@ -225,6 +225,11 @@ def remarks(clips: pa.Table) -> list[str]:
     without = without_clips(counts, (TRAINING,))
     if TRAINING in names and names <= set(PARTITIONS) and without:
         said.append(f"classes without a training clip, which no network learns: {', '.join(without)}")
+    if several := with_separators(counts):
+        more = f" and {len(several) - _SHOWN_LABELS} more" if len(several) > _SHOWN_LABELS else ""
+        verbs = "label holds a separator and is" if len(several) == 1 else "labels hold a separator and are"
+        said.append(f"{len(several):,} {verbs} taken as one class each: {', '.join(several[:_SHOWN_LABELS])}{more}; "
+                    "where several labels are meant, give each clip one")  # fmt: skip
     if alike := look_alike(counts):
         pairs = "; ".join(map(alike_text, alike[:_SHOWN_LABELS]))
         more = f"; and {len(alike) - _SHOWN_LABELS} more" if len(alike) > _SHOWN_LABELS else ""
