@@ -34,6 +34,7 @@ class Reason(enum.StrEnum):
     NOT_FINITE = "not_finite"
     SILENT = "silent"
     BAD_LABEL = "bad_label"
+    BAD_ROW = "bad_row"
     MISSING = "missing"
     PERMISSION = "permission"
     VANISHED = "vanished"

@@ -90,6 +90,8 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         figures: dict[str, Any] = {**update.figures, "written_bytes": update.written_bytes}
         manifest, committed = update.commit()
         _warn_of_lost_classes(update, manifest)
+        if committed:
+            request.warn_of_equal_contents(update.source, manifest)
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
         figures |= {"decoded": figures["computed"], "computed": update.computed_rows}  # the others became rejects
     figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]

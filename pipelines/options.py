@@ -17,7 +17,8 @@ _TABLE_OPTIONS = {
     "fold_column": ("NAME", "its folds are the partitions (fold, where it has one and no partition)"),
     "group_column": ("NAME", "(group, where it has one)"),
     "start_column": ("NAME", "seconds at which clips begin within their files (none)"),
-    "duration_column": ("NAME", "seconds that they last (none)"),
+    "end_column": ("NAME", "seconds at which they end (none)"),
+    "duration_column": ("NAME", "seconds that they last, in place of the end (none)"),
 }
 FILE_FIELDS = ("root", "path_column", "path_template")
 ALL_FIELDS = tuple(_TABLE_OPTIONS)

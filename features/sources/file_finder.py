@@ -3,14 +3,15 @@
 import os
 import unicodedata
 
-from features.sources.paths import below
+from features.sources.paths import below, escaped_path
 
 
 class FileFinder:
     r"""Finds files below a root by paths that may be written otherwise than the file system has them.
 
     These are the same to it: the composed and decomposed forms of Unicode (macOS has the second), upper and lower case,
-    `\` and `/`, and spaces around a name. A file that is there as it is written is always the one that is meant.
+    `\` and `/`, and spaces around a name. So is a path as CSV files of soundmill have it. A file that is there as it is
+    written is always the one that is meant.
     """
 
     def __init__(self, root: bytes) -> None:
@@ -21,7 +22,9 @@ class FileFinder:
     def find(self, written: bytes) -> list[bytes]:
         """Returns the files or folders that a path may mean, relative to the root: several where it is ambiguous."""
         stripped = os.fsencode(os.fsdecode(written).strip())
-        for path in dict.fromkeys((written, stripped, stripped.replace(b"\\", b"/"))):
+        for path in dict.fromkeys((written, stripped, escaped_path(stripped), stripped.replace(b"\\", b"/"))):
+            if path is None:
+                continue
             if os.path.lexists(os.path.join(self._root, path)):
                 return [below(self._root, path)]
             found = self._alike(path)

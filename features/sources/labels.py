@@ -1,9 +1,14 @@
 """Labels as they are taken from folders, names and tables, and those that look alike."""
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 
 _NOT_SEEN = "Cf"  # Unicode's category of zero-width spaces, joiners, marks of direction, soft hyphens
+
+_SEPARATOR = re.compile("[;|,]")
+_SURE_SEPARATOR = re.compile("[;|]")
 
 
 def clean_label(text: str | None) -> str | None:
@@ -17,6 +22,18 @@ def look_alike(labels: Iterable[str]) -> list[list[str]]:
     for label in sorted(labels):
         groups.setdefault(_seen(label), []).append(label)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def with_separators(labels: Iterable[str]) -> list[str]:
+    """Returns the labels that may be several in one field.
+
+    Those with `;` or `|` between two parts, and those with commas each part of which other labels have as well: a comma
+    alone may be part of a name.
+    """
+    parts = {label: [part.strip() for part in _SEPARATOR.split(label) if part.strip()] for label in sorted(labels)}
+    times = Counter(part for found in parts.values() for part in set(found))
+    return [label for label, found in parts.items() if len(found) > 1
+            and (_SURE_SEPARATOR.search(label) or all(times[part] > 1 for part in found))]  # fmt: skip
 
 
 def alike_text(group: list[str]) -> str:

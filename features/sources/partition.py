@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.sources.groups import groups_of
-from features.sources.labels import alike_text, look_alike
+from features.sources.labels import alike_text, look_alike, with_separators
 from features.sources.official_lists import read_lists
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
@@ -21,6 +21,7 @@ ALIASES = {"train": TRAINING, "test": TESTING} | dict.fromkeys(("val", "valid", 
 ALIASES |= dict.fromkeys(_EVALUATIONS, TESTING)
 OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
 DEFAULT_SPLIT = (80, 10, 10)
+SPLIT_OPTION = f"--split {'/'.join(map(str, DEFAULT_SPLIT))}"
 
 _SHOWN_LABELS = 5
 _FOLD = "fold-"
@@ -121,7 +122,7 @@ def assign(
         split: percentages, or None where none were given.
 
     Returns:
-        The table with the columns group and partition, and what there is to say about the lists.
+        The table with the columns group and partition, and what there is to say about the lists and `group`.
 
     Raises:
         UsageError: the lists cannot be used, see `features.sources.official_lists.read_lists`, or a clip's partition
@@ -147,8 +148,21 @@ def assign(
         by_group = groups.dictionary_encode()
         hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
         partitions = pa.array(hashed, pa.string()).take(by_group.indices)
+    decided_by = overruling(clips, root, split)
+    if group is not None and decided_by:
+        notes.append(f"--group moves no clip to another partition, since {decided_by} decide; add {SPLIT_OPTION} to "
+                     "divide the groups anew")  # fmt: skip
     clips = clips.drop_columns([name for name in ("group", "partition") if name in clips.column_names])
     return clips.append_column("group", groups).append_column("partition", partitions), notes
+
+
+def overruling(clips: pa.Table, root: str, split: tuple[int, int, int] | None) -> str | None:
+    """Returns what decides the partitions in place of the groups, None where the groups do; see `assign`."""
+    if split is not None:
+        return None
+    if lists := official_lists(root):
+        return f"{' and '.join(lists.values())} in {root}"
+    return "the table's column or the names" if "partition" in clips.column_names else None
 
 
 def _check_tested(named: Iterable[str | None]) -> None:
@@ -211,6 +225,11 @@ def remarks(clips: pa.Table) -> list[str]:
     without = without_clips(counts, (TRAINING,))
     if TRAINING in names and names <= set(PARTITIONS) and without:
         said.append(f"classes without a training clip, which no network learns: {', '.join(without)}")
+    if several := with_separators(counts):
+        more = f" and {len(several) - _SHOWN_LABELS} more" if len(several) > _SHOWN_LABELS else ""
+        verbs = "label holds a separator and is" if len(several) == 1 else "labels hold a separator and are"
+        said.append(f"{len(several):,} {verbs} taken as one class each: {', '.join(several[:_SHOWN_LABELS])}{more}; "
+                    "where several labels are meant, give each clip one")  # fmt: skip
     if alike := look_alike(counts):
         pairs = "; ".join(map(alike_text, alike[:_SHOWN_LABELS]))
         more = f"; and {len(alike) - _SHOWN_LABELS} more" if len(alike) > _SHOWN_LABELS else ""

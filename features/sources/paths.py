@@ -34,13 +34,20 @@ def escape_paths(paths: pa.Array) -> pa.Array:
 
 def unescape_path(text: str) -> bytes:
     """Returns the bytes of a path that `escape_path` wrote."""
-    if "\\" not in text:
-        return text.encode()
+    return _unescaped(text.encode()) if "\\" in text else text.encode()
 
+
+def escaped_path(written: bytes) -> bytes | None:
+    """Returns the path that `escape_path` has written so; None where it writes none so, or leaves it as it is."""
+    path = _unescaped(written) if b"\\" in written else written
+    return path if path != written and escape_path(path).encode() == written else None
+
+
+def _unescaped(path: bytes) -> bytes:
     def byte(match: re.Match[bytes]) -> bytes:
         return b"\\" if match[0] == b"\\\\" else bytes([int(match[0][2:], 16)])
 
-    return re.sub(rb"\\\\|\\x[0-9a-f]{2}", byte, text.encode())
+    return re.sub(rb"\\\\|\\x[0-9a-f]{2}", byte, path)
 
 
 def csv_path(text: str) -> str:

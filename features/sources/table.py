@@ -1,6 +1,5 @@
 """Lists the clips that a metadata table names."""
 
-import math
 import os
 import re
 import stat
@@ -17,12 +16,13 @@ from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
 from features.sources.labels import clean_label
 from features.sources.partition import PARTITIONS, both_tested, read_partition
-from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths
+from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths, escaped_path
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
+from features.sources.table_times import read_times
 
-_LATEST_SAMPLE = 2.0**62  # past the end of every recording, and still a 64-bit number
 _SHOWN_PAIRS = 5
+_WHOLE_NUMBER = re.compile(r"\s*([0-9]+)[.,]0+\s*")
 _NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # zero, and surrogates that do not stand for a byte
 
 
@@ -64,13 +64,14 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     """Lists the clips that a table names.
 
     Args:
-        table: CSV, TSV, Parquet or JSON lines, see `features.sources.table_rows.read_rows`.
+        table: CSV, TSV, .txt, Parquet or JSON lines, see `features.sources.table_rows.read_rows`.
         layout: where it says what.
-        labelled: whether clips have labels. Without, only paths are read, and each file counts once and as a whole.
+        labelled: whether clips have labels. Without, only paths are read, each file counts once and as a whole, and
+            absolute paths stay as they are written.
         partitioned: whether partitions and folds are read.
 
     Returns:
-        The clips. A row whose file cannot be used, or whose label is empty, is a reject.
+        The clips. A row that cannot be read, whose file cannot be used, or whose label is empty, is a reject.
 
     Raises:
         NothingUsableError: no row can be used.
@@ -82,45 +83,49 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     roles = tuple(DEFAULT_COLUMNS) if labelled else ()
     wanted = [*(name for _, name in layout.path_parts), *map(layout.column, roles)]
     rows = read_rows(table, [name for name in wanted if name is not None])
-    if not rows.numbers:
+    if not rows.numbers and not rows.torn:
         raise UsageError(f"no audio in {table}: it has no rows")
     used, notes = _used_columns(rows, layout, roles, partitioned)
-    paths = _paths(rows, layout, os.fsencode(root))
-    columns = _columns(rows, used)
-    times = {role: _seconds(rows, used[role], role) for role in ("start", "duration") if role in used}
-    files = {path: _look(os.path.join(os.fsencode(root), path), bool(times)) for path in dict.fromkeys(paths)}
-    paths = _found(rows, paths, files, os.fsencode(root), bool(times))
-    samples = {role: _samples(seconds, paths, files) for role, seconds in times.items()}
-    starts: list[float] = samples.get("start", [0] * len(paths))
+    rejects = [_bad_row(f"{rows.name}, {rows.unit} {number}", fault) for number, fault in rows.torn]
+    rows, written = _named_rows(rows, layout, rejects)
+    paths = [below(os.fsencode(root), path) for path in written]
+    columns, times = _columns(rows, used), read_times(rows, used)
+    files = {path: _look(os.path.join(os.fsencode(root), path), bool(times.seconds)) for path in dict.fromkeys(paths)}
+    paths = _found(rows, paths, files, os.fsencode(root), bool(times.seconds))
+    names = paths if labelled else _names(written, paths, os.fsencode(root))
+    rates = [files[path].rate_hz for path in paths]
+    frames = [(times.start_seconds(row), None) if rate is None else times.frames(row, rate)
+              for row, rate in enumerate(rates)]  # fmt: skip
+    keys = {row: (path, frames[row][0]) for row, path in enumerate(paths) if row not in times.wrong}
     firsts: dict[tuple[bytes, float], int] = {}
-    for row, key in enumerate(zip(paths, starts, strict=True)):
+    for row, key in keys.items():
         firsts.setdefault(key, row)
-    if labelled and len(firsts) < len(paths):
-        raise _named_twice(rows, paths, starts, firsts)
+    if labelled and len(firsts) < len(keys):
+        raise _named_twice(rows, keys, firsts)
     kept: list[int] = []
-    rejects: list[Reject] = []
-    for (path, _), row in sorted(firsts.items()):
-        error = files[path].error
-        if error is None and labelled and columns["label"][row] is None:
+    for row in sorted(firsts.values(), key=lambda row: (names[row], frames[row][0])) + list(times.wrong):
+        path, label = escape_path(names[row]), columns["label"][row] if labelled else None
+        error = files[paths[row]].error
+        if row in times.wrong:
+            error = ClipError("scan", Reason.BAD_ROW, times.wrong[row])
+        elif error is None and labelled and label is None:
             error = ClipError("scan", Reason.BAD_LABEL, "the label is empty")
         if error is None:
             kept.append(row)
         else:
             message = f"{rows.where(row)}: {error.message}"
-            label = columns["label"][row] if labelled else None
-            rejects.append(Reject(escape_path(path), error.stage, error.reason, message, label=label))
+            rejects.append(Reject(path, error.stage, error.reason, message, label=label))
     if not kept:
         first = rejects[0]
         message = (f"no audio in {table}: all {len(rejects)} rows were rejected; the first: {first.path}: "
                    f"{first.reason}, {first.message} (--root says where paths begin)")  # fmt: skip
         raise NothingUsableError(message, rejects)
-    if "duration" in samples:  # a part that lasts at all is a sample at least
-        samples["duration"] = [max(1, duration) for duration in samples["duration"]]
-    values: tuple[tuple[str, list[Any]], ...] = (*samples.items(), *columns.items())
-    chosen = {name: [column[row] for row in kept] for name, column in values}
+    chosen: dict[str, list[Any]] = {name: [column[row] for row in kept] for name, column in columns.items()}
+    if times.seconds:
+        chosen |= {"start": [frames[row][0] for row in kept], "duration": [frames[row][1] for row in kept]}
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
-    names = escape_paths(pa.array([paths[row] for row in kept], pa.binary()))
-    clips = clip_table(names, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
+    escaped = escape_paths(pa.array([names[row] for row in kept], pa.binary()))
+    clips = clip_table(escaped, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
     return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes)
 
 
@@ -150,20 +155,39 @@ def _used_columns(
     return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
 
 
-def _paths(rows: Rows, layout: TableLayout, root: bytes) -> list[bytes]:
-    """Returns the path of each row relative to the root."""
+def _named_rows(rows: Rows, layout: TableLayout, rejects: list[Reject]) -> tuple[Rows, list[bytes]]:
+    """Returns the rows that name a file, and their paths as written; the others become rejects."""
     parts = layout.path_parts
     names = [name for _, name in parts if name is not None]
-    paths = []
+    named: list[int] = []
+    paths: list[bytes] = []
     for row, values in enumerate(zip(*(rows.values[name] for name in names), strict=True)):
-        if "" in values:
-            raise rows.refusal(row, names[values.index("")], "a row names a file", "fill it in")
         texts = iter(values)
         text = "".join(before + (next(texts) if name is not None else "") for before, name in parts)
-        if _NO_NAME.search(text):
-            raise UsageError(f"{rows.where(row)}: no file can have the name {text!r}")
-        paths.append(below(root, os.fsencode(text)))
-    return paths
+        empty = next((name for name, value in zip(names, values, strict=True) if not value.strip()), None)
+        if empty is not None:
+            rejects.append(_bad_row(rows.where(row), f"a row names a file, but {empty!r} is empty"))
+        elif _NO_NAME.search(text):
+            rejects.append(_bad_row(rows.where(row), f"no file can have the name {text!r}"))
+        else:
+            named.append(row)
+            paths.append(os.fsencode(text))
+    return (rows if len(named) == len(rows.numbers) else rows.select(named)), paths
+
+
+def _bad_row(where: str, fault: str) -> Reject:
+    """Returns the reject of a row that names no file: where it stands is in the place of the path."""
+    return Reject(escape_path(os.fsencode(where)), "scan", Reason.BAD_ROW, fault)
+
+
+def _names(written: list[bytes], paths: list[bytes], root: bytes) -> list[bytes]:
+    """Returns the paths with those that were written as absolute ones as they were written.
+
+    Where the file is named otherwise, they are its absolute path.
+    """
+    return [path if not text.startswith(b"/") else text if below(root, text) == path
+            else os.path.join(b"/", below(b"/", os.path.join(root, path)))
+            for text, path in zip(written, paths, strict=True)]  # fmt: skip
 
 
 def _found(rows: Rows, paths: list[bytes], files: dict[bytes, _File], root: bytes, probed: bool) -> list[bytes]:
@@ -171,6 +195,11 @@ def _found(rows: Rows, paths: list[bytes], files: dict[bytes, _File], root: byte
     finder = FileFinder(root)
     meant: dict[bytes, bytes] = {}
     for path, file in list(files.items()):
+        escaped = escaped_path(path)
+        if file.error is None and escaped is not None and os.path.lexists(os.path.join(root, escaped)):
+            where = rows.where(paths.index(path))
+            raise UsageError(f"{where}: a file has this name, and soundmill writes the name of another one so: "
+                             f"{escape_path(path)} and {escape_path(escaped)}; rename one of them")  # fmt: skip
         if file.error is None or file.error.reason != Reason.MISSING:
             continue
         found = finder.find(path)
@@ -204,7 +233,7 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
     if "partition" in used or "fold" in used:
         name = used["partition" if "partition" in used else "fold"]
         values = rows.values[name]
-        meant = {value: read_partition(value) for value in dict.fromkeys(values)}
+        meant = {value: read_partition(_without_decimals(value)) for value in dict.fromkeys(values)}
         for value in [value for value, partition in meant.items() if partition is None]:
             rule = f"a partition is {', '.join(PARTITIONS)} or a fold such as 1 or fold-1"
             way_out = "change it, name another --partition-column or --fold-column, or give --split"
@@ -218,18 +247,10 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
     return columns
 
 
-def _seconds(rows: Rows, column: str, role: str) -> list[float]:
-    numbers = []
-    for row, text in enumerate(rows.values[column]):
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number) or number < 0 or (number == 0 and role == "duration"):
-            rule = f"a {role} is a number of seconds and {'not below 0' if role == 'start' else 'above 0'}"
-            raise rows.refusal(row, column, rule, f"change it, or name another --{role}-column")
-        numbers.append(number)
-    return numbers
+def _without_decimals(value: str) -> str:
+    """Returns `1` for `1.0`, which a program makes of it that keeps a column of whole numbers as decimal ones."""
+    found = _WHOLE_NUMBER.fullmatch(value)
+    return found[1] if found else value
 
 
 def _look(file: bytes, probed: bool) -> _File:
@@ -247,19 +268,11 @@ def _look(file: bytes, probed: bool) -> _File:
     return _File(status, rate_hz)
 
 
-def _samples(seconds: list[float], paths: list[bytes], files: dict[bytes, _File]) -> list[float]:
-    """Returns times in samples of each file's own rate; those of a file that cannot be read stay as they are."""
-    rates = [files[path].rate_hz for path in paths]
-    return [time if rate is None else round(min(time * rate, _LATEST_SAMPLE))
-            for time, rate in zip(seconds, rates, strict=True)]  # fmt: skip
-
-
 def _named_twice(
-    rows: Rows, paths: list[bytes], starts: list[float], firsts: dict[tuple[bytes, float], int]
+    rows: Rows, keys: dict[int, tuple[bytes, float]], firsts: dict[tuple[bytes, float], int]
 ) -> UsageError:
-    keys = enumerate(zip(paths, starts, strict=True))
-    pairs = [(firsts[key], row) for row, key in keys if firsts[key] != row]
-    shown = "; ".join(f"{escape_path(paths[row])} in {rows.unit}s {rows.numbers[first]} and {rows.numbers[row]}"
+    pairs = [(firsts[key], row) for row, key in keys.items() if firsts[key] != row]
+    shown = "; ".join(f"{escape_path(keys[row][0])} in {rows.unit}s {rows.numbers[first]} and {rows.numbers[row]}"
                       for first, row in pairs[:_SHOWN_PAIRS])  # fmt: skip
     more = f"; and {len(pairs) - _SHOWN_PAIRS} more" if len(pairs) > _SHOWN_PAIRS else ""
     return UsageError(f"a path and a start name one clip, but {rows.name} has twice {shown}{more}; take one of each "

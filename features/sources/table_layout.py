@@ -8,7 +8,9 @@ from features.errors import UsageError
 _DEFAULT_PATH = "path"
 # What else is read, and from which column where no option names one; None: only where an option does.
 DEFAULT_COLUMNS = {"label": "label", "partition": "partition", "fold": "fold", "group": "group", "start": None,
-             "duration": None}  # fmt: skip
+             "end": None, "duration": None}  # fmt: skip
+
+_EXCLUDING = (("path_column", "path_template"), ("partition_column", "fold_column"), ("end_column", "duration_column"))
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class TableLayout:
         fold_column: of the folds; `fold` without it, where the table has one.
         group_column: of the groups; `group` without it, where the table has one.
         start_column: of the seconds at which clips begin within their files; none without it.
+        end_column: of the seconds at which clips end within their files; none without it.
         duration_column: of the seconds that clips last; none without it.
 
     Raises:
@@ -38,11 +41,12 @@ class TableLayout:
     fold_column: str | None = None
     group_column: str | None = None
     start_column: str | None = None
+    end_column: str | None = None
     duration_column: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses what has no meaning."""
-        for one, other in (("path_column", "path_template"), ("partition_column", "fold_column")):
+        for one, other in _EXCLUDING:
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise UsageError(f"give {option_name(one)} or {option_name(other)}, not both")
         _ = self.path_parts

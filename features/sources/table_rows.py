@@ -1,11 +1,11 @@
-"""Reads columns of a metadata table as text, with the place of each row: CSV, TSV, Parquet or JSON lines."""
+"""Reads columns of a metadata table as text, with the place of each row: CSV, TSV, .txt, Parquet or JSON lines."""
 
 import csv
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TextIO
 
@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from features.errors import UsageError
 from features.io.text_encoding import text_encoding
+from features.sources.separators import OWN_SEPARATORS, SEPARATOR_LINE, SEPARATOR_NAMES, find_separator
 
-TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
+TABLE_ENDINGS = (*OWN_SEPARATORS, ".parquet", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Rows:
         columns: names of all columns of the table.
         values: text by row, by column; of those requested columns only that are there.
         numbers: where each row stands, from 1; a row of several lines stands where it begins.
+        torn: number and fault of each row that has not a field for each column.
+        separator: between the columns; empty where the format needs none.
     """
 
     name: str
@@ -35,6 +38,13 @@ class Rows:
     columns: list[str]
     values: dict[str, list[str]]
     numbers: Sequence[int]
+    torn: Sequence[tuple[int, str]] = ()
+    separator: str = ""
+
+    def select(self, chosen: Sequence[int]) -> "Rows":
+        """Returns some of the rows."""
+        values = {column: [found[row] for row in chosen] for column, found in self.values.items()}
+        return replace(self, values=values, numbers=[self.numbers[row] for row in chosen])
 
     def where(self, row: int) -> str:
         """Names the place of a row in a message."""
@@ -47,7 +57,16 @@ class Rows:
             raise UsageError(f"{self.name} has {number} columns named {column!r}; rename all but one")
         if number == 0:
             there = ", ".join(map(repr, self.columns))
-            raise UsageError(f"{self.name} has no column {column!r}; {option} names one of {there}")
+            message = f"{self.name} has no column {column!r}; {option} names one of {there}"
+            if self.separator and all(map(_is_number, self.columns[:2])):
+                message += (
+                    "; these are rather values, as in label tracks of Audacity: put a line with the names of the "
+                    "columns first, and a column with the path of the recording"
+                )
+            elif self.separator and any(other in name for name in self.columns for other in SEPARATOR_NAMES):
+                read_by = SEPARATOR_NAMES.get(self.separator, repr(self.separator))
+                message += f"; it was read with a {read_by} between columns, and {SEPARATOR_LINE}"
+            raise UsageError(message)
 
     def refusal(self, row: int, column: str, rule: str, way_out: str) -> UsageError:
         """Returns the error that a value breaks a rule."""
@@ -63,22 +82,31 @@ def is_text(value: str) -> bool:
     return True
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
 def read_rows(table: str, wanted: Iterable[str]) -> Rows:
     """Reads columns of a table.
 
     Every value becomes text as one would write it: the number 1.0 is `1`, what is true is `true`, what is missing is
-    empty. Blank lines are skipped. Text is UTF-8, or UTF-16 as `features.io.text_encoding` finds it; bytes that are not
-    UTF-8 become lone surrogates, as in the names of files.
+    empty. Blank lines are skipped, as are rows of a text table whose fields are all empty. Text is UTF-8, or UTF-16 as
+    `features.io.text_encoding` finds it; bytes that are not UTF-8 become lone surrogates, as in the names of files.
 
     Args:
-        table: CSV (RFC 4180), TSV (the same with tabs), Parquet, or one JSON object per line, by its name's ending.
+        table: text with one separator (RFC 4180, see `features.sources.separators`), Parquet, or one JSON object per
+            line, by its name's ending.
         wanted: columns to read where they are there.
 
     Returns:
         The rows.
 
     Raises:
-        UsageError: the file cannot be read, or a row is not what a table of its kind holds.
+        UsageError: the file cannot be read, its separator is not clear, or a row is not what a table of its kind holds.
     """
     name, columns = os.path.basename(table), list(dict.fromkeys(wanted))
     ending = os.path.splitext(table)[1].lower()
@@ -86,8 +114,8 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
         if ending == ".parquet":
             return _read_parquet(table, name, columns)
         with open(table, encoding=text_encoding(table), errors="surrogateescape", newline="") as file:
-            if ending in (".csv", ".tsv"):
-                return _read_csv(file, name, columns, "," if ending == ".csv" else "\t")
+            if ending in OWN_SEPARATORS:
+                return _read_csv(file, name, columns, *find_separator(file, name, ending))
             return _read_json_lines(file, name, columns)
     except FileNotFoundError as error:
         raise UsageError(f"no such file or folder: {table}") from error
@@ -95,30 +123,34 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
         raise UsageError(f"cannot read {table}: {' '.join(str(error).split())}") from error
 
 
-def _read_csv(file: TextIO, name: str, wanted: list[str], delimiter: str) -> Rows:
-    lines = _csv_lines(file, name, delimiter)
-    first, header = next(lines, (1, []))
-    if not header:
+def _read_csv(file: TextIO, name: str, wanted: list[str], separator: str, lines_before: int) -> Rows:
+    lines = _csv_lines(file, name, separator, lines_before)
+    first, names = next(lines, (1, []))
+    if not names:
         raise UsageError(f"{name} is empty; a table has a line with the names of its columns")
-    if not is_text("".join(header)):
+    if not is_text("".join(names)):
         raise UsageError(f"{name}, line {first}: the names of the columns are not UTF-8; save the table as UTF-8")
+    header = [column if column in wanted else column.strip() for column in names]
     values: dict[str, list[str]] = {column: [] for column in wanted if column in header}
     places = [(header.index(column), found) for column, found in values.items()]
-    numbers = []
+    numbers, torn = [], []
     for line, fields in lines:
-        if len(fields) != len(header):
-            raise UsageError(f"{name}, line {line}: a row has a field for each of the {len(header)} columns, not "
-                             f"{len(fields)}; put fields that hold the separator into double quotes")  # fmt: skip
+        if not any(map(str.strip, fields)):
+            continue
+        if len(fields) < len(header) or any(fields[len(header) :]):
+            torn.append((line, f"a row has a field for each of the {len(header)} columns, not {len(fields)}; put "
+                               "fields that hold the separator into double quotes"))  # fmt: skip
+            continue
         numbers.append(line)
         for place, found in places:
             found.append(fields[place])
-    return Rows(name, "line", header, values, numbers)
+    return Rows(name, "line", header, values, numbers, torn, separator)
 
 
-def _csv_lines(file: TextIO, name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+def _csv_lines(file: TextIO, name: str, separator: str, lines_before: int) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(file, delimiter=separator, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = lines_before + reader.line_num + 1
         try:
             fields = next(reader)
         except StopIteration:

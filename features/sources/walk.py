@@ -84,7 +84,7 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
             if name[0] == _DOT:
                 found.left_out["hidden"] += 1
             elif _is_folder(entry):
-                if name == _BACKGROUND or name.lower() in _LITTER:
+                if _is_litter(name):
                     left = sum(len(names) for _, _, names in os.walk(entry.path))
                     found.left_out[f"in {os.fsdecode(name)}"] += left
                 else:
@@ -106,6 +106,23 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
     except OSError as error:
         found.rejects.append(_reject(prefix[:-1], error))
     return folders
+
+
+def class_folders(root: bytes) -> list[bytes]:
+    """Returns the sorted names of the folders in a root that `walk` walks and that are not behind a link.
+
+    Where the root cannot be read, there are none.
+    """
+    try:
+        with os.scandir(root) as entries:
+            return sorted(entry.name for entry in entries if entry.name[0] != _DOT and not _is_litter(entry.name)
+                          and not entry.is_symlink() and _is_folder(entry))  # fmt: skip
+    except OSError:
+        return []
+
+
+def _is_litter(name: bytes) -> bool:
+    return name == _BACKGROUND or name.lower() in _LITTER
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

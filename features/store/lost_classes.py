@@ -1,8 +1,12 @@
 """Classes of a source of which a feature set has no clip."""
 
+import os
 from collections import Counter
 
+from features.sources.labels import clean_label
+from features.sources.paths import escape_path
 from features.sources.rejects import read_csv
+from features.sources.walk import class_folders
 from features.store.layout import Layout
 from features.store.manifest import Manifest
 
@@ -12,12 +16,30 @@ def lost_classes(layout: Layout, manifest: Manifest) -> dict[str, int]:
 
     A table of rejects that cannot be read has none, nor has one from before it had a column of labels.
     """
+    counts = _rejected(layout, manifest)
+    return {label: counts[label] for label in sorted(counts) if label not in manifest.classes}
+
+
+def absent_folders(layout: Layout, manifest: Manifest) -> list[str]:
+    """Returns the class folders of a state's source, where it is there, of which the state has neither clip nor reject.
+
+    Args:
+        layout: of the set.
+        manifest: the state; a table and a label pattern have no class folders.
+    """
+    if manifest.source.get("kind") != "folder" or "pattern" in manifest.source:
+        return []
+    known = {*manifest.classes, *_rejected(layout, manifest)}
+    names = map(escape_path, class_folders(os.fsencode(manifest.source["root"])))
+    return [name for name in names if clean_label(name) not in known]
+
+
+def _rejected(layout: Layout, manifest: Manifest) -> Counter[str]:
     try:
         rejects = read_csv(layout.path(manifest.rejects_file))
     except (OSError, ValueError):
-        return {}
-    counts = Counter(reject.label for reject in rejects if reject.label is not None)
-    return {label: counts[label] for label in sorted(counts) if label not in manifest.classes}
+        return Counter()
+    return Counter(reject.label for reject in rejects if reject.label is not None)
 
 
 def lost_text(lost: dict[str, int]) -> str:

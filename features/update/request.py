@@ -13,10 +13,13 @@ from features.runtime.log import LOG
 from features.sources import partition
 from features.sources.clip_order import limit
 from features.sources.clips import Source
+from features.sources.leaks import COLUMNS as CONTENT_COLUMNS
+from features.sources.leaks import equal_contents, spread_stems
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
+from features.store.clips_table import read_clips
 from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance, check_text, existing_manifest
 from features.update.update import Update, check_removal, prepare
@@ -90,7 +93,19 @@ class Request:
         )
         if not self.allow_removal:
             check_removal(update, self.limit)
+        if update.todo and self.group is None and not self._overruling(source):
+            for hint in spread_stems(update.changes.clips):
+                LOG.warning("hint: %s", hint)
         return update
+
+    def warn_of_equal_contents(self, source: Source, manifest: Manifest) -> None:
+        """Warns of equal contents in several partitions or under several labels of a state."""
+        options = f"--group content {partition.SPLIT_OPTION}" if self._overruling(source) else "--group content"
+        for text in equal_contents(read_clips(self.layout, manifest, CONTENT_COLUMNS), options):
+            LOG.warning("warning: %s", text)
+
+    def _overruling(self, source: Source) -> str | None:
+        return partition.overruling(source.clips, source.root, self.split)
 
     def find_clips(self) -> tuple[Source, pa.Table]:
         """Lists the clips of the input with their groups and partitions, and logs what is unusual about them."""

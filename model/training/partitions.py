@@ -3,12 +3,14 @@
 from features.errors import UsageError
 from features.runtime.log import LOG
 from features.sources.partition import VALIDATION, without_clips
-from features.store.lost_classes import lost_classes, lost_text
+from features.store.lost_classes import absent_folders, lost_classes, lost_text
 from features.store.manifest import Manifest
 from model.networks.registry import check_shape, network
 from model.training.label_plan import NOT_NAMED, LabelPlan
 from model.training.precision import check_precision
 from model.training.settings import Settings
+
+_SHOWN_FOLDERS = 5
 
 
 def holds_out(manifest: Manifest, settings: Settings) -> bool:
@@ -69,6 +71,12 @@ def warn_of_classes(manifest: Manifest, settings: Settings, features: str) -> No
     lost = lost_classes(manifest.layout(features), manifest)
     if lost := {label: number for label, number in lost.items() if plan.class_of(label) == label}:
         LOG.warning("warning: %s", lost_text(lost))
+    absent = [name for name in absent_folders(manifest.layout(features), manifest) if plan.class_of(name) == name]
+    if absent:
+        more = f" and {len(absent) - _SHOWN_FOLDERS} more" if len(absent) > _SHOWN_FOLDERS else ""
+        LOG.warning(
+            "warning: the set has no clip of these class folders: %s%s", ", ".join(absent[:_SHOWN_FOLDERS]), more
+        )
     names = [label for label in without_clips(manifest.counts["classes"], settings.rows.train_on)
              if plan.class_of(label) == label]  # fmt: skip
     if names:

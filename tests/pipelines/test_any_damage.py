@@ -243,7 +243,7 @@ def test_each_reason_is_met_for_real(damage, rejects, path):
 
 
 def test_no_reason_is_without_a_case_and_no_file_is_rejected_besides(rejects):
-    assert {case.reason for case in CASES.values()} == set(Reason)
+    assert {case.reason for case in CASES.values()} == set(Reason) - {Reason.BAD_ROW}, "there is no table"
     assert rejects.keys() == CASES.keys()
 
 

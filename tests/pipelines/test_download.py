@@ -156,7 +156,11 @@ def test_the_table_says_what_was_published():
     assert mini.url == "https://storage.googleapis.com/download.tensorflow.org/data/mini_speech_commands.zip"
     assert mini.bytes == 182_082_353
     assert mini.sha256 == "49650f2341b26d886b46b3f4fb8fed59e30300b17550f1ee4a768b3106cf93a0"
-    assert (mini.folder, mini.top, mini.options) == ("mini_speech_commands", "mini_speech_commands", "--group path")
+    assert (mini.folder, mini.top, mini.options) == (
+        "mini_speech_commands",
+        "mini_speech_commands",
+        "--group path --split 80/10/10",
+    )
     assert whole.url == "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
     assert whole.bytes == 2_428_923_189
     assert whole.sha256 == "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"

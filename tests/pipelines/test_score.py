@@ -13,7 +13,9 @@ import soundfile
 
 from features.errors import ClipError, Reason, RunError, UsageError
 from features.frontend.spectrogram import compute_features
-from features.sources.paths import unescape_path
+from features.sources.paths import clip_file, csv_path, unescape_path
+from features.sources.table import list_clips
+from features.sources.table_layout import TableLayout
 from features.store.versions import library_versions
 from model.inference.artifact import load_artifact
 from model.scoring import plan
@@ -100,6 +102,30 @@ def test_a_line_has_five_columns_in_their_format(labels):
         for name in COLUMNS[1:3] + COLUMNS[4:]:
             assert re.fullmatch(r"\d+\.\d{6}", row[name])
         assert 1 / 3 <= float(row["probability"]) <= 1
+
+
+def test_the_tables_that_scoring_writes_name_the_same_files_when_they_are_read(labels, recordings):
+    for table in (labels, labels.with_suffix(".rejects.csv")):
+        source = list_clips(str(table), TableLayout(root=str(recordings)), labelled=False)
+        paths = source.clips["path"].to_pylist()
+        assert [csv_path(path) for path in paths] == list(dict.fromkeys(row["path"] for row in read(table)))
+        assert all(os.path.isfile(clip_file(source.root, path)) for path in paths)
+
+
+def test_of_a_table_absolute_paths_come_back_as_they_are_and_rows_that_are_wrong_are_counted(run_folder, tmp_path):
+    wav = write_wav(tmp_path / "site 1" / "a.wav", noise(16_000))
+    write_wav(tmp_path / "tables" / "b.wav", noise(16_000, seed=1))
+    absolute, gone = f"{tmp_path}/tables/../site 1/a.wav", f"{wav}.gone"
+    table = tmp_path / "tables" / "t.txt"
+    table.write_text("\n".join(["file;species", f"{absolute};", "b.wav;x", ";x", "b.wav;x;y", f"{gone};x", ";", ""]))
+    options = ("--path-column", "file", "--summary", tmp_path / "s.json")
+    rows = score(run_folder, table, tmp_path / "labels.csv", *options)
+    assert [row["path"] for row in rows] == [absolute, "b.wav"]
+    assert {row["path"]: row["reason"] for row in read(tmp_path / "labels.rejects.csv")} == {
+        gone: "missing", "t.txt, line 4": "bad_row", "t.txt, line 5": "bad_row"
+    }  # fmt: skip
+    figures = json.loads((tmp_path / "s.json").read_text())
+    assert (figures["files"], figures["scored"], figures["rejected"]) == (5, 2, 3)
 
 
 def test_lines_are_sorted_by_the_bytes_of_the_path_and_the_start(labels):

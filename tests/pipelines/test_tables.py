@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -259,6 +260,58 @@ def test_equal_files_stay_together_and_paths_are_split_at_random(tmp_path):
             assert clip["partition"] == hash_partition(clip["group"])
 
 
+def test_equal_contents_in_two_partitions_are_warned_of_until_they_are_one_group(tmp_path, caplog):
+    names = [f"{label}/{number}.wav" for label in "ab" for number in range(12)]
+    for seed, name in enumerate(names):
+        write_wav(tmp_path / "words" / name, noise(4_000, seed=seed))
+    make_old(tmp_path)
+
+    def warnings(*options: object) -> list[str]:
+        caplog.clear()
+        assert featurize(tmp_path / "words", tmp_path / "set", "--summary", tmp_path / "run.json", *options) == 0
+        said = [record for record in caplog.records if record.name == "soundmill" and record.levelname == "WARNING"]
+        return [record.getMessage() for record in said]
+
+    assert warnings() == []
+    placed = {name: hash_partition(name) for name in names}
+    copies = [next(copy for copy in (f"{name[:-4]} copy {number}.wav" for number in range(99))
+                   if hash_partition(copy) != part) for name, part in placed.items() if name[0] == "a"]  # fmt: skip
+    for name in copies:
+        shutil.copy(tmp_path / "words" / f"{name.split(' ')[0]}.wav", tmp_path / "words" / name)
+    (said,) = warnings()
+    assert said.startswith("warning: 12 contents are in more than one partition, such as a/0")
+    assert said.endswith("; --group content keeps each in one")
+    assert warnings() == [], "nothing has changed"
+    assert warnings("--group", "content") == []
+    assert json.loads((tmp_path / "run.json").read_text())["computed"] == 0
+    by_content: dict[str, set[str]] = {}
+    for clip in clips_table(tmp_path / "set", load_manifest(tmp_path / "set")).to_pylist():
+        by_content.setdefault(clip["content_hash"], set()).add(clip["partition"])
+    assert {len(partitions) for partitions in by_content.values()} == {1}
+    assert warnings("--group", "content") == []
+    figures = json.loads((tmp_path / "run.json").read_text())
+    assert (figures["computed"], figures["copied"], figures["committed"]) == (0, 0, False)
+    shutil.copy(tmp_path / "words" / "a" / "0.wav", tmp_path / "words" / "b" / "again.wav")
+    assert [text[:45] for text in warnings("--group", "content")] == ["warning: 1 content has more than one label, s"]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_parts_of_recordings_in_two_partitions_get_a_group(tmp_path, caplog, listed):
+    for number in range(48):
+        name = f"{'ab'[number % 2]}/XC{100 + number // 8}_{number % 8 // 2}.wav"
+        write_wav(tmp_path / "words" / name, noise(4_000, seed=number))
+    if listed:
+        (tmp_path / "words" / "testing_list.txt").write_text("a/XC100_0.wav\nb/XC100_1.wav\n")
+    assert featurize(tmp_path / "words", tmp_path / "set", "--dry-run") == 0
+    hints = [record.getMessage() for record in caplog.records if "hint: " in record.getMessage()]
+    assert len(hints) == (0 if listed else 1)
+    if hints:
+        words = shlex.split(hints[0])
+        caplog.clear()
+        assert featurize(tmp_path / "words", tmp_path / "set", "--dry-run", *words[words.index("--group") :][:2]) == 0
+        assert "hint" not in caplog.text
+
+
 @pytest.fixture(scope="module")
 def named(tmp_path_factory) -> Path:
     """A table of three files that are there, one twice, one that is not audio, and one that is gone."""
@@ -368,8 +421,18 @@ def test_classes_that_vanish_are_named_by_featurize_and_by_train(tmp_path, caplo
     warn_of_classes(manifest, Settings(), str(tmp_path / "set"))
     assert caplog.messages == [
         "warning: no file of these classes could be used: broken (2 rejected)",
+        "warning: the set has no clip of these class folders: nothing",
         "warning: classes without a training clip, which the network does not learn: owl",
     ]
     caplog.clear()
     warn_of_classes(manifest, Settings().with_given({"classes": ("a", "b")}), str(tmp_path / "set"))
     assert caplog.messages == [], "those that are none of the classes are not missing"
+    for name in ("_background_noise_", "lost+found", ".hidden", "new"):
+        (tmp_path / "words" / name).mkdir()
+    (tmp_path / "words" / "link").symlink_to(tmp_path)
+    warn_of_classes(manifest, Settings(), str(tmp_path / "set"))
+    assert caplog.messages[1] == "warning: the set has no clip of these class folders: new, nothing"
+    shutil.move(tmp_path / "words", tmp_path / "elsewhere")
+    caplog.clear()
+    warn_of_classes(manifest, Settings(), str(tmp_path / "set"))
+    assert [message for message in caplog.messages if "folders" in message] == []

@@ -1,6 +1,7 @@
 import collections
 import hashlib
 import os
+import re
 import subprocess
 import sys
 
@@ -309,6 +310,24 @@ def test_lists_win_over_partitions_of_the_source_and_say_so(listed):
     assert assign(source.clips, source.root, None, (0, 0, 100))[1] == []
     (listed / "testing_list.txt").unlink()
     assert "move validation_list.txt away" in assign(source.clips, source.root, None, None)[1][0]
+
+
+@pytest.mark.parametrize("rule", ["path", "content", r"(\d)"])
+def test_a_group_that_moves_no_clip_is_warned_of(listed, tmp_path, rule):
+    source = scan(listed, labelled=True)
+    without, _ = assign(source.clips, source.root, None, None)
+    clips, (note,) = assign(source.clips, source.root, rule, None)
+    assert clips["partition"].equals(without["partition"])
+    assert re.match(
+        r"--group moves no clip .* validation_list\.txt and testing_list\.txt in .*; add --split 80/10/10", note
+    )
+    assert assign(source.clips, source.root, rule, (80, 10, 10))[1] == []
+    named, elsewhere = two_speakers("group", "partition"), str(tmp_path / "elsewhere")
+    clips, notes = assign(named, elsewhere, "path", None)
+    assert [re.match("--group moves .* since the table's column or the names decide", note) is not None
+            for note in notes] == [True]  # fmt: skip
+    assert clips["partition"].equals(assign(named, elsewhere, None, None)[0]["partition"])
+    assert assign(two_speakers("group"), elsewhere, "path", None)[1] == []
 
 
 def test_of_a_selection_lists_may_name_more(listed):
