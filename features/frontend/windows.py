@@ -14,7 +14,7 @@ from features.audio.decode import AudioInfo, AudioSource, decode
 from features.errors import ClipError, Reason
 from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
-from features.frontend.waveform import fit, source_frames
+from features.frontend.waveform import fit_mono, source_frames, to_mono
 
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
@@ -29,12 +29,14 @@ class Window(NamedTuple):
         start_seconds: where it begins.
         end_seconds: where it really ends.
         whole: whether it has all the samples that the header promises.
+        cancelled: whether its channels cancel each other in their mean.
     """
 
     waveform: NDArray[np.float32]
     start_seconds: float
     end_seconds: float
     whole: bool
+    cancelled: bool
 
 
 def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
@@ -97,12 +99,13 @@ def window_waveforms(
                 continue
             whole = start + len(window) == min(end, info.frames)
             try:
-                waveform = fit(window, info.rate_hz, spec)
+                mono = to_mono(window, spec.channels)
+                waveform = fit_mono(mono, info.rate_hz, spec)
             except ClipError as error:  # what a damage left of a window may be too short for one
                 if whole or number == 0 or error.reason != Reason.TOO_SHORT:
                     raise
                 continue
-            yield Window(waveform, start / info.rate_hz, (start + len(window)) / info.rate_hz, whole)
+            yield Window(waveform, start / info.rate_hz, (start + len(window)) / info.rate_hz, whole, mono.cancelled)
 
 
 def waveform_windows(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> Iterator[Window]:
@@ -119,7 +122,8 @@ def waveform_windows(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSp
     info = AudioInfo(len(samples), samples.shape[1], rate_hz)
     for number in range(num_windows(info, spec)):
         start, end = _start_of(number, info, spec), min(_start_of(number + 1, info, spec), info.frames)
-        yield Window(fit(samples[start:end], rate_hz, spec), start / rate_hz, end / rate_hz, True)
+        mono = to_mono(samples[start:end], spec.channels)
+        yield Window(fit_mono(mono, rate_hz, spec), start / rate_hz, end / rate_hz, True, mono.cancelled)
 
 
 def _start_of(number: int, info: AudioInfo, spec: FeatureSpec) -> int:

@@ -132,8 +132,8 @@ def _draw(scores: list[Score], windows: int, classes: list[str], spec: FeatureSp
         file = clip_file("", path)
         info = probe(file)
         found = window_waveforms(file, info, spec, 0, num_windows(info, spec))  # a damaged file lacks some
-        for waveform, start, end, _ in itertools.islice(found, count):
-            waveforms[path, start, end] = waveform
+        for window in itertools.islice(found, count):
+            waveforms[path, window.start_seconds, window.end_seconds] = window.waveform
     drawn = [
         LabelledWindow(
             path=path,
