@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import Reject, RunError
+from features.frontend.windows import least_window_seconds
 from features.io.atomic import AtomicFile, atomic_folder, write_file
 from features.io.csv_text import csv_lines
 from features.runtime.log import LOG
@@ -198,14 +199,16 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
     started = time.monotonic()
     description = read_description(run)
     source = list_clips(negatives, TableLayout(), labelled=False)
-    batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
+    least_seconds = least_window_seconds(None, description.spec)
+    paths = source.clips["path"].to_pylist()
+    batches, unreadable, shortened = plan_batches(source.root, paths, description.spec, least_seconds)
     rejects = [*source.rejects, *unreadable]
     network = load_executor(run)
     tally = Tally(network.classes, alarm_thresholds(network.classes, description.calibration.thresholds))
     with atomic_folder(negatives_folder(run)) as folder:
         with AtomicFile(folder / "alarms.csv", durable=False) as file:  # the folder is
             file.write(csv_lines([ALARMS_HEADER]).encode())
-            for path, windows in _recordings(network, source.root, batches, rejects):
+            for path, windows in _recordings(network, source.root, batches, least_seconds, rejects):
                 file.write(tally.add(path, windows).encode())
         for reject in rejects:
             LOG.warning("%s: %s, %s", csv_path(reject.path), reject.reason, reject.message)
@@ -215,6 +218,8 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
             "rejected": len(rejects),
             "rejects": dict(sorted(Counter(str(reject.reason) for reject in rejects).items())),
             "left_out": source.left_out,
+            "short_windows": len(set(shortened) - {reject.path for reject in rejects}),
+            "min_window_seconds": least_seconds,
             "negatives": negatives,
             "seconds": time.monotonic() - started,
             "network": description.network_sha256,
@@ -224,7 +229,7 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
 
 
 def _recordings(
-    network: Executor, root: str, batches: Sequence[Batch], rejects: list[Reject]
+    network: Executor, root: str, batches: Sequence[Batch], least_seconds: float, rejects: list[Reject]
 ) -> Iterator[tuple[str, Windows]]:
     """Labels recordings one after the other and yields each that is labelled whole; adds the others to the rejects."""
     ids = {label: number for number, label in enumerate(network.classes)}
@@ -233,7 +238,7 @@ def _recordings(
     progress = Progress("label", sum(unit.num_windows for batch in batches for unit in batch), "windows")
     done = 0
     for batch in batches:
-        labels = label_windows(network, root, batch)
+        labels = label_windows(network, root, batch, least_seconds)
         in_batch = {unit.path for unit in batch}
         for path in [path for path in parts if path not in in_batch]:
             yield path, _joined(parts.pop(path))
