@@ -16,6 +16,18 @@ from features.frontend.spectrogram import compute_features
 from features.frontend.waveform import loudest_channel, used_part
 from features.pictures.signal_summary import Trace, trace_file, trace_waveform
 
+# Of half the sample rate: a part of the spectrum that is narrower, as the lowest 20 Hz, is not worth a word.
+_NARROW_SHARE = 0.01
+
+
+def unused_ranges_hz(spec: FeatureSpec) -> list[tuple[float, float]]:
+    """Returns the parts of the spectrum, up to half the sample rate of a spec, that its mel bands leave out."""
+    nyquist_hz = spec.sample_rate_hz / 2
+    if spec.mel_low_hz is None or spec.mel_high_hz is None:
+        return []
+    ranges = [(0.0, spec.mel_low_hz), (spec.mel_high_hz, nyquist_hz)]
+    return [(low, high) for low, high in ranges if high - low > _NARROW_SHARE * nyquist_hz]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -138,6 +150,11 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         "",
         f"mixing      {mixing_text(comparison)}",
         f"fitting     {fitting_text(comparison)}",
+        *(
+            f"not used    {low:,.0f} to {high:,.0f} Hz: mel bands are from {comparison.spec.mel_low_hz:,.0f} to "
+            f"{comparison.spec.mel_high_hz:,.0f} Hz"
+            for low, high in unused_ranges_hz(comparison.spec)
+        ),
         f"features    {comparison.spec.front_end} of shape {features.shape}: min {features.min():.5g}, "
         f"max {features.max():.5g}, mean {features.mean(dtype=np.float64):.5g}",
         *([f"warning     {comparison.warning}"] if comparison.warning else []),
