@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     TRUNCATED = "truncated"
     EMPTY = "empty"
     TOO_SHORT = "too_short"
+    TOO_FEW_CHANNELS = "too_few_channels"
     NOT_FINITE = "not_finite"
     SILENT = "silent"
     BAD_LABEL = "bad_label"
@@ -44,6 +45,8 @@ class Reason(enum.StrEnum):
 
 # The warning of a file whose header and bytes disagree on how much sound it holds, where none is known to be lost.
 WRONG_SIZE = "wrong_size"
+# The warning of a recording whose channels cancel each other in their mean, of which a spec can take one instead.
+CHANNELS_CANCEL = "channels_cancel"
 
 
 # Causes that may pass with time: such a file is tried again although it has not changed.

@@ -12,7 +12,8 @@ from features.runtime import command
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path
 from model.evaluation.evaluator import evaluate
-from model.evaluation.false_alarms import count_false_alarms, negatives_folder
+from model.evaluation.false_alarms import count_false_alarms
+from model.scoring.plan import shortened_sentence
 
 EXAMPLES = (
     "python -m model.evaluate --model RUN --features FEATURES --test-on testing",
@@ -106,10 +107,11 @@ def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
     if alarms["rejected"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in alarms["rejects"].items())
         paragraph += f" {alarms['rejected']:,} recordings could not be used ({reasons})."
+    paragraph += shortened_sentence(alarms["short_windows"], alarms["min_window_seconds"])
     if alarms["worst"]:
         worst = alarms["worst"][0]
         paragraph += f" The worst recording: {csv_path(worst['path'])}, {worst['alarms_per_hour']:.4g} an hour."
-    return paragraph + f" Each is a line of {negatives_folder(run)}/alarms.csv."
+    return paragraph + f" Each is a line of {Path(run) / 'evaluation' / alarms['folder']}/alarms.csv."
 
 
 def _intervals(metrics: dict[str, Any]) -> str:

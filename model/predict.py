@@ -12,6 +12,8 @@ from features.pictures.drawing import check_picture
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.sources.paths import escape_path
+from model.scoring.options import add_window_option
+from model.scoring.plan import shortened_sentence
 from model.scoring.predictor import MOST_DRAWN, Request, predict, windows_phrase
 
 EXAMPLE = "python -m model.predict --model RUN yes.wav no.wav --plot predictions.png"
@@ -23,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("files", nargs="+", metavar="FILE", help="recordings; a long one is cut into windows")
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
+    add_window_option(result)
     result.add_argument("--plot", metavar="PICTURE.png", help=f"draw the first {MOST_DRAWN} windows; replaced if there")
     return result
 
@@ -32,10 +35,12 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     if options.plot is not None:
         check_picture("--plot", options.plot)
     paths = tuple(dict.fromkeys(escape_path(os.fsencode(file)) for file in options.files))
-    figures = predict(Request(options.model, paths, options.top, options.plot), sys.stdout)
+    request = Request(options.model, paths, options.top, options.plot, options.min_window_seconds)
+    figures = predict(request, sys.stdout)
     rejected = f" {figures['rejected']:,} could not be used; the reasons stand above." if figures["rejected"] else ""
     files = f"{figures['scored']:,} file{'s' if figures['scored'] > 1 else ''}"
     paragraph = f"Labelled {windows_phrase(figures['windows'])} of {files}.{rejected}"
+    paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
     if options.plot:
         some = f", which shows the first {figures['drawn']}" if figures["drawn"] < figures["windows"] else ""
         paragraph += f" Look at {options.plot}{some}."

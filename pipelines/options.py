@@ -45,9 +45,9 @@ def table_layout(options: argparse.Namespace) -> TableLayout:
 
 def add_policies(parser: argparse.ArgumentParser) -> None:
     """Adds an option for each policy."""
-    for name, message in MESSAGES.items():
-        parser.add_argument(f"--{name}", choices=CHOICES, default=DEFAULTS[name],
-                            help=f"what is done where {message} (%(default)s)")  # fmt: skip
+    for name, choice in DEFAULTS.items():
+        parser.add_argument(f"--{name}", choices=CHOICES, default=choice,
+                            help=f"what is done where {MESSAGES[name]} (%(default)s)")  # fmt: skip
 
 
 def chosen_policies(options: argparse.Namespace) -> Policies:

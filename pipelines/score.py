@@ -16,6 +16,8 @@ from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
 from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
+from model.scoring.options import add_window_option
+from model.scoring.plan import shortened_sentence
 from model.scoring.scorer import AUTO, Request, score
 from pipelines.beam.follow import follow
 from pipelines.beam.options import beam_option_names, check_beam_options
@@ -83,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=threshold, default=0.0, metavar=f"P|{AUTO}",
         help=f"leave out labels less probable than this (0); {AUTO}: than their class' own, fitted by model.train",
     )  # fmt: skip
+    add_window_option(result)
     add_policies(result)
     result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
     result.add_argument(
@@ -108,6 +111,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         policies=chosen_policies(options),
         overwrite=options.overwrite,
         executor=options.executor,
+        min_window_seconds=options.min_window_seconds,
     )
     figures = score(request, functools.partial(label_on_beam, workers=workers, beam_options=beam_options))
     outputs = OutputFiles(request.output)
@@ -115,6 +119,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['files']:,} files in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
         f"{figures['clips']:,} windows in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} a second)."
     )
+    paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
     paragraph += warnings_sentence(figures["warnings"], Path(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], Path(outputs.rejects))
     if figures["no_lines"]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import Reject, UsageError
 from features.frontend.spec import FeatureSpec
+from features.frontend.windows import least_window_seconds
 from model.inference.executor import Executor, load_executor
 from model.scoring.labels_table import path_labels, waveform_labels
 
@@ -61,6 +62,7 @@ class TrainedModel:
         sample_rate_hz: int | None = None,
         top: int = 1,
         rejects: list[Reject] | None = None,
+        min_window_seconds: float | None = None,
     ) -> pa.Table:
         """Labels every window of one file, of several, or of a waveform, as `soundmill score` does.
 
@@ -76,6 +78,8 @@ class TrainedModel:
             top: labels a window, the most probable first.
             rejects: a list that takes the files that cannot be used, each with `path`, `reason` and `message`. Without
                 it such a file is an error.
+            min_window_seconds: the last of several windows is left out where it is shorter than this, by default a
+                twentieth of a window; 0 leaves none out.
 
         Returns:
             Arrow table with the columns of the CSV: `path` (as it was given; null for a waveform), `start_seconds`,
@@ -83,16 +87,17 @@ class TrainedModel:
             order of the paths. Numbers are not rounded: with six digits they are those of `soundmill score`.
 
         Raises:
-            UsageError: `top`, the waveform or its rate is not what it should be; a path is that of a folder; or a file
-                cannot be used and there is no list for `rejects`.
+            UsageError: a number, the waveform or its rate is not what it should be; a path is that of a folder; or a
+                file cannot be used and there is no list for `rejects`.
         """
         if not 1 <= top <= len(self.classes):
             raise UsageError(f"top is 1 to {len(self.classes)}, the number of classes, not {top}")
+        least_seconds = least_window_seconds(min_window_seconds, self.spec)
         if isinstance(audio, str | PathLike):
             audio = [audio]
         # A column of paths is an array too, but not of numbers.
         elif hasattr(audio, "__array__") and np.asarray(audio).dtype.kind in "biufc":
-            return waveform_labels(self._network, np.asarray(audio), sample_rate_hz, top)
+            return waveform_labels(self._network, np.asarray(audio), sample_rate_hz, top, least_seconds)
         if sample_rate_hz is not None:
             raise UsageError("sample_rate_hz is that of a waveform; files say theirs")
-        return path_labels(self._network, [os.fspath(path) for path in audio], top, rejects)
+        return path_labels(self._network, [os.fspath(path) for path in audio], top, least_seconds, rejects)

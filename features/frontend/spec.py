@@ -19,6 +19,7 @@ FRONT_END_VERSION = 1
 _SMALLEST_OFFSET = 2.0**-126
 
 FRONT_ENDS = ("stft", "log_mel", "mfcc")
+MEAN, LOUDEST = "mean", "loudest"
 _MEL_FIELDS = ("mel_filter_bank", "mel_bands", "mel_low_hz", "mel_high_hz", "log_scale", "log_offset")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "front_end": FRONT_ENDS,
@@ -42,6 +43,8 @@ class FeatureSpec:
         clip_seconds: length that every clip is fitted to; shorter clips get zeros at the end. It may be absent with
             `pool`: then clips of any length are taken as they are, nothing is padded or cut.
         crop: where a longer clip is cut: its `start` or its `centre`.
+        channels: what is used of a recording of several channels: their `mean`, the `loudest` (of the most energy in a
+            clip or window, the first of equals), or the channel of this number, counted from 1.
         resample_quality: soxr's recipe, `QQ` to `VHQ`.
         window_samples: length of the Hann window (periodic; symmetric where the length is odd, as in `tf.signal`).
         hop_samples: distance between the starts of two frames.
@@ -65,6 +68,7 @@ class FeatureSpec:
     sample_rate_hz: int
     clip_seconds: float | None = None
     crop: str = "start"
+    channels: str | int = MEAN
     resample_quality: str = "HQ"
     window_samples: int
     hop_samples: int
@@ -91,6 +95,9 @@ class FeatureSpec:
         for name in ("sample_rate_hz", "clip_seconds", "window_samples", "hop_samples", "fft_samples"):
             value = getattr(self, name)
             _require(value is None or value > 0, f"{name} is above 0", name, value)
+        is_channel = self.channels in (MEAN, LOUDEST) if isinstance(self.channels, str) else self.channels >= 1
+        rule = f'channels is "{MEAN}", "{LOUDEST}" or the number of a channel, from 1'
+        _require(is_channel, rule, "channels", self.channels)
         self._check_frames()
         self._check_mel()
 
@@ -213,8 +220,15 @@ class FeatureSpec:
         return math.prod(self.shape) * (2 if self.storage_dtype == "float16" else 4)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields that are set, ready for JSON; fields that are None are left out."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        """Returns the fields that are set, ready for JSON.
+
+        Fields that are None are left out, and so is `channels` for the mean: specs had none when the mean was all there
+        was, and their fingerprints stay what they were.
+        """
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        if self.channels == MEAN:
+            del fields["channels"]
+        return fields
 
     @cached_property
     def fingerprint(self) -> str:
@@ -239,11 +253,9 @@ class FeatureSpec:
 
     def differences(self, other: "FeatureSpec") -> str:
         """Names the fields in which two specs differ, as `field: mine against theirs`."""
-        mine, theirs = self.to_dict(), other.to_dict()
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
         return "; ".join(
-            f"{name}: {mine.get(name)} against {theirs.get(name)}"
-            for name in sorted(mine.keys() | theirs.keys())
-            if mine.get(name) != theirs.get(name)
+            f"{name}: {mine[name]} against {theirs[name]}" for name in sorted(mine) if mine[name] != theirs[name]
         )
 
 

@@ -2,15 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from features.errors import WRONG_SIZE, ClipError, Reason
-from features.frontend.spec import FeatureSpec
+from features.errors import CHANNELS_CANCEL, WRONG_SIZE, ClipError, Reason
+from features.frontend.spec import LOUDEST, MEAN, FeatureSpec
 
 _FIRST_SAMPLES = 256
+# Channels cancel where their mean has less than this of the energy that it would have if they were unrelated: that is
+# 1/n of a channel's for n channels, so of two the mean is 20 dB below a channel then.
+_CANCELLED_SHARE = 0.02
+
+
+class Mono(NamedTuple):
+    """What is used of the channels of a clip.
+
+    Attributes:
+        waveform: float32 of shape (frames,), at its own rate.
+        mixed: whether it is the mean of several channels.
+        cancelled: whether these cancel each other in it.
+    """
+
+    waveform: NDArray[np.float32]
+    mixed: bool
+    cancelled: bool
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,7 @@ class DecodedClip:
         seconds: duration of the clip, of which a spec with a shorter one uses a part.
         truncated: whether its file was cut off, is damaged within the clip or ends before the clip does.
         wrong_size: whether its file holds more or less than its header says, and is not known to be cut off.
+        cancelled: whether several channels cancel each other in `mono`.
     """
 
     mono: NDArray[np.float32]
@@ -32,14 +51,40 @@ class DecodedClip:
     seconds: float
     truncated: bool
     wrong_size: bool = False
+    cancelled: bool = False
 
 
-def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the mean of the channels: (frames, channels) to (frames,)."""
-    if samples.shape[1] == 1:
-        return samples[:, 0]
+def to_mono(samples: NDArray[np.float32], channels: str | int = MEAN) -> Mono:
+    """Makes one channel of several.
+
+    Args:
+        samples: float32 of shape (frames, channels).
+        channels: which, as a spec says it.
+
+    Raises:
+        ClipError: the channel of this number is not there.
+    """
+    count = samples.shape[1]
+    if isinstance(channels, int) and channels > count:
+        there = "1 channel" if count == 1 else f"{count} channels"
+        raise ClipError("fit", Reason.TOO_FEW_CHANNELS, f"it has {there}, and the spec says channels = {channels}; "
+                        'channels = "mean" or "loudest" takes any number')  # fmt: skip
+    if count == 1:
+        return Mono(samples[:, 0], False, False)
+    if channels != MEAN:
+        chosen = loudest_channel(samples) if channels == LOUDEST else int(channels) - 1
+        return Mono(np.ascontiguousarray(samples[:, chosen]), False, False)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(samples.mean(axis=1, dtype=np.float32))
+        mean = np.asarray(samples.mean(axis=1, dtype=np.float32))
+        flat = samples.reshape(-1)
+        unrelated = float(np.dot(flat, flat)) / count**2
+        return Mono(mean, True, float(np.dot(mean, mean)) < _CANCELLED_SHARE * unrelated)
+
+
+def loudest_channel(samples: NDArray[np.float32]) -> int:
+    """Returns the index of the channel of the most energy, the first of equals: (frames, channels) to a number."""
+    # In float64, in which those of 16 bits are exact; and row by row, so that equal channels have equal energies.
+    return int(np.square(samples, dtype=np.float64).sum(axis=0).argmax())
 
 
 def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, quality: str) -> NDArray[np.float32]:
@@ -55,7 +100,7 @@ def source_frames(samples: int, spec: FeatureSpec, rate_hz: int) -> int:
 
 
 def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArray[np.float32]:
-    """Brings at most one clip length of samples to the spec: mean of channels, resampled, zeros at the end.
+    """Brings at most one clip length of samples to the spec: one channel, resampled, zeros at the end.
 
     Args:
         samples: float32 of shape (frames, channels), no longer than `source_frames` of a clip.
@@ -67,12 +112,16 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
         up, which is how librosa counts them.
 
     Raises:
-        ClipError: nothing is left at the spec's rate, or less than one frame where nothing is padded; or the samples
-            are so large that what comes of them is not finite.
+        ClipError: the spec's channel is not there; nothing is left at its rate, or less than one frame where nothing is
+            padded; or the samples are so large that what comes of them is not finite.
     """
-    mono = to_mono(samples)
-    waveform = resample(mono, rate_hz, spec.sample_rate_hz, spec.resample_quality)
-    return _of_length(waveform, len(samples), rate_hz, samples.shape[1] > 1, spec)
+    return fit_mono(to_mono(samples, spec.channels), rate_hz, spec)
+
+
+def fit_mono(mono: Mono, rate_hz: int, spec: FeatureSpec) -> NDArray[np.float32]:
+    """Does what `fit` does with what `to_mono` has made of the samples."""
+    waveform = resample(mono.waveform, rate_hz, spec.sample_rate_hz, spec.resample_quality)
+    return _of_length(waveform, len(mono.waveform), rate_hz, mono.mixed, spec)
 
 
 def _of_length(
@@ -117,7 +166,7 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
 
     Returns:
         For each its waveform as `fit` gives it, or why it cannot be used; and its warnings: `truncated` or `silent`,
-        `wrong_size`, with `;` between them.
+        `wrong_size`, `channels_cancel`, with `;` between them.
     """
     results: list[tuple[NDArray[np.float32] | ClipError, str]] = []
     for clip, resampled in zip(clips, _resampled(clips, spec), strict=True):
@@ -131,6 +180,8 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
         warning = "truncated" if clip.truncated else "" if sounds else "silent"
         if clip.wrong_size:
             warning = f"{warning};{WRONG_SIZE}" if warning else WRONG_SIZE
+        if clip.cancelled:
+            warning = f"{warning};{CHANNELS_CANCEL}" if warning else CHANNELS_CANCEL
         results.append((waveform, warning))
     return results
 

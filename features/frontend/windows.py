@@ -1,9 +1,11 @@
 """Recordings as windows of the clip length, one after the other.
 
 Each window is resampled by itself, so its values follow from its own samples, wherever the reading of the file began.
-Where the spec has no clip length, a file is one window, whole.
+Where the spec has no clip length, a file is one window, whole. Else its last window is what remains of it, which is
+left out where it is too short to be labelled; the first window of a recording always stays.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.decode import AudioInfo, AudioSource, decode
-from features.errors import ClipError, Reason
+from features.errors import ClipError, Reason, UsageError
 from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
-from features.frontend.waveform import fit, source_frames
+from features.frontend.waveform import fit_mono, source_frames, to_mono
 
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
+# Where nothing else is said, a last window is this part of a whole one at least.
+_SHORTEST_PART = 20
 
 
 class Window(NamedTuple):
@@ -29,29 +33,59 @@ class Window(NamedTuple):
         start_seconds: where it begins.
         end_seconds: where it really ends.
         whole: whether it has all the samples that the header promises.
+        cancelled: whether its channels cancel each other in their mean.
     """
 
     waveform: NDArray[np.float32]
     start_seconds: float
     end_seconds: float
     whole: bool
+    cancelled: bool
 
 
-def num_windows(info: AudioInfo, spec: FeatureSpec) -> int:
+def least_window_seconds(requested: float | None, spec: FeatureSpec) -> float:
+    """Returns how long the last of several windows is at least: a twentieth of a window where nothing is requested.
+
+    Raises:
+        UsageError: it is not from 0 to the length of a window.
+    """
+    length = math.inf if spec.clip_seconds is None else spec.clip_seconds
+    if requested is None:
+        return 0.0 if spec.clip_seconds is None else length / _SHORTEST_PART
+    if not 0 <= requested <= length:
+        raise UsageError(f"a last window is left out below 0 to {length:g} s, the length of a window, not below "
+                         f"{requested:g} s; give another --min-window-seconds")  # fmt: skip
+    return float(requested)
+
+
+def num_windows(info: AudioInfo, spec: FeatureSpec, least_seconds: float = 0.0) -> int:
     """Returns how many windows of the clip length, one after the other, a file has; the last may be padded.
 
     A remainder that is less than half a sample at the spec's rate is not a window: no sample is left of it. Without
     a clip length a file is one window.
+
+    Args:
+        info: what `probe` said of the file.
+        spec: the front end.
+        least_seconds: a last window that is shorter, and not the first, is left out.
     """
     if spec.clip_samples is None:
         return 1
     count = max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
-    rest = info.frames - source_frames((count - 1) * spec.clip_samples, spec, info.rate_hz)
-    return count - 1 if count > 1 and 2 * rest * spec.sample_rate_hz < info.rate_hz else count
+    rest = info.frames - _start_of(count - 1, info, spec)
+    is_short = 2 * rest * spec.sample_rate_hz < info.rate_hz or _is_short(rest, count - 1, info, spec, least_seconds)
+    return count - 1 if count > 1 and is_short else count
+
+
+def _is_short(frames: int, number: int, info: AudioInfo, spec: FeatureSpec, least_seconds: float) -> bool:
+    """Returns whether a window of a file, of which this many frames are there, is a remainder below the least."""
+    whole = _start_of(number + 1, info, spec) - _start_of(number, info, spec)
+    # Rounded, since 0.07 * 100 is more than 7.
+    return frames < whole and frames < round(least_seconds * info.rate_hz, 6)
 
 
 def window_waveforms(
-    source: AudioSource, info: AudioInfo, spec: FeatureSpec, first: int, count: int
+    source: AudioSource, info: AudioInfo, spec: FeatureSpec, first: int, count: int, least_seconds: float = 0.0
 ) -> Iterator[Window]:
     """Decodes windows that follow one another and fits each by itself; window 0 of a short clip is that clip.
 
@@ -61,9 +95,11 @@ def window_waveforms(
         spec: the front end.
         first: number of the first window.
         count: number of windows.
+        least_seconds: as in `num_windows`.
 
     Yields:
-        The windows, but those after the first of the file that hold no sample, as it was cut off or is damaged there.
+        The windows, but those after the first of the file that hold no sample or less than the least, as it was cut off
+        or is damaged there.
 
     Raises:
         ClipError: a window cannot be used, or nothing is left of the first one of the file.
@@ -93,33 +129,38 @@ def window_waveforms(
                     raise ClipError("decode", Reason.EMPTY, NO_SAMPLES)
                 promised = f"the header promises {info.frames} samples and none can be read"
                 raise ClipError("decode", Reason.DAMAGED, promised)
-            if len(window) == 0:
+            if len(window) == 0 or (number and _is_short(len(window), number, info, spec, least_seconds)):
                 continue
             whole = start + len(window) == min(end, info.frames)
             try:
-                waveform = fit(window, info.rate_hz, spec)
+                mono = to_mono(window, spec.channels)
+                waveform = fit_mono(mono, info.rate_hz, spec)
             except ClipError as error:  # what a damage left of a window may be too short for one
                 if whole or number == 0 or error.reason != Reason.TOO_SHORT:
                     raise
                 continue
-            yield Window(waveform, start / info.rate_hz, (start + len(window)) / info.rate_hz, whole)
+            yield Window(waveform, start / info.rate_hz, (start + len(window)) / info.rate_hz, whole, mono.cancelled)
 
 
-def waveform_windows(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> Iterator[Window]:
+def waveform_windows(
+    samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec, least_seconds: float = 0.0
+) -> Iterator[Window]:
     """Cuts samples in memory into the windows that a file of them has, each fitted by itself.
 
     Args:
         samples: float32 of shape (frames, channels), one frame at least, all finite.
         rate_hz: their rate.
         spec: the front end.
+        least_seconds: as in `num_windows`.
 
     Raises:
         ClipError: a window cannot be used.
     """
     info = AudioInfo(len(samples), samples.shape[1], rate_hz)
-    for number in range(num_windows(info, spec)):
+    for number in range(num_windows(info, spec, least_seconds)):
         start, end = _start_of(number, info, spec), min(_start_of(number + 1, info, spec), info.frames)
-        yield Window(fit(samples[start:end], rate_hz, spec), start / rate_hz, end / rate_hz, True)
+        mono = to_mono(samples[start:end], spec.channels)
+        yield Window(fit_mono(mono, rate_hz, spec), start / rate_hz, end / rate_hz, True, mono.cancelled)
 
 
 def _start_of(number: int, info: AudioInfo, spec: FeatureSpec) -> int:

@@ -8,13 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import probe
+from features.audio.decode import decode, probe
 from features.errors import ClipError, UsageError
 from features.frontend.clip import clip_waveform
-from features.frontend.spec import FeatureSpec
+from features.frontend.spec import LOUDEST, FeatureSpec
 from features.frontend.spectrogram import compute_features
-from features.frontend.waveform import used_part
+from features.frontend.waveform import loudest_channel, used_part
 from features.pictures.signal_summary import Trace, trace_file, trace_waveform
+
+# Of half the sample rate: a part of the spectrum that is narrower, as the lowest 20 Hz, is not worth a word.
+_NARROW_SHARE = 0.01
+
+
+def unused_ranges_hz(spec: FeatureSpec) -> list[tuple[float, float]]:
+    """Returns the parts of the spectrum, up to half the sample rate of a spec, that its mel bands leave out."""
+    nyquist_hz = spec.sample_rate_hz / 2
+    if spec.mel_low_hz is None or spec.mel_high_hz is None:
+        return []
+    ranges = [(0.0, spec.mel_low_hz), (spec.mel_high_hz, nyquist_hz)]
+    return [(low, high) for low, high in ranges if high - low > _NARROW_SHARE * nyquist_hz]
 
 
 @dataclass(frozen=True)
@@ -25,11 +37,12 @@ class Comparison:
         path: of the file, as it was given.
         spec: the front end.
         original: all channels at the file's own rate.
-        fitted: after mean of channels, resampling and fitting.
+        fitted: one channel, after resampling and fitting.
         features: shape spec.shape.
         start: first frame of the original that is used.
         end: the frame after the last that is used.
-        warning: `truncated` or `silent`, `wrong_size`, with `;` between them, or nothing.
+        warning: `truncated` or `silent`, `wrong_size`, `channels_cancel`, with `;` between them, or nothing.
+        channel: number of the channel that is used, from 1; None for the mean of all.
     """
 
     path: str
@@ -40,6 +53,7 @@ class Comparison:
     start: int
     end: int
     warning: str
+    channel: int | None
 
     @property
     def start_seconds(self) -> float:
@@ -69,13 +83,16 @@ def compare(path: str, spec: FeatureSpec) -> Comparison:
         info = probe(path)
         waveform, _, warning = clip_waveform(path, spec)
         original = trace_file(path, info)
+        start, taken = used_part(info.frames, info.rate_hz, spec)
+        channel = spec.channels if isinstance(spec.channels, int) else None
+        if spec.channels == LOUDEST:
+            channel = 1 + loudest_channel(decode(path, info, start, taken))
     except ClipError as error:
         raise UsageError(f"--compare takes a file that can be used, but {path} is rejected: {error.reason}, "
                          f"{error.message}; give another") from error  # fmt: skip
-    start, taken = used_part(info.frames, info.rate_hz, spec)
     fitted = trace_waveform(waveform, spec.sample_rate_hz)
     features = compute_features([waveform], spec)[0]
-    return Comparison(path, spec, original, fitted, features, start, start + taken, warning)
+    return Comparison(path, spec, original, fitted, features, start, start + taken, warning, channel)
 
 
 def comparison_figures(comparison: Comparison) -> dict[str, Any]:
@@ -84,6 +101,7 @@ def comparison_figures(comparison: Comparison) -> dict[str, Any]:
         "path": comparison.path,
         "original": _facts(comparison.original),
         "heard": _facts(comparison.fitted),
+        "channel": comparison.channel,
         "start_seconds": comparison.start_seconds,
         "end_seconds": comparison.end_seconds,
         "cut_seconds": comparison.cut_seconds,
@@ -132,6 +150,11 @@ def comparison_lines(comparison: Comparison) -> list[str]:
         "",
         f"mixing      {mixing_text(comparison)}",
         f"fitting     {fitting_text(comparison)}",
+        *(
+            f"not used    {low:,.0f} to {high:,.0f} Hz: mel bands are from {comparison.spec.mel_low_hz:,.0f} to "
+            f"{comparison.spec.mel_high_hz:,.0f} Hz"
+            for low, high in unused_ranges_hz(comparison.spec)
+        ),
         f"features    {comparison.spec.front_end} of shape {features.shape}: min {features.min():.5g}, "
         f"max {features.max():.5g}, mean {features.mean(dtype=np.float64):.5g}",
         *([f"warning     {comparison.warning}"] if comparison.warning else []),
@@ -146,7 +169,12 @@ def level_text(peak: float) -> str:
 def mixing_text(comparison: Comparison) -> str:
     """Returns what becomes of the channels."""
     channels = comparison.original.channels
-    return "one channel, taken as it is" if channels == 1 else f"the mean of {channels} channels is used"
+    if channels == 1:
+        return "one channel, taken as it is"
+    if comparison.channel is None:
+        return f"the mean of {channels} channels is used"
+    loudest = ", the loudest," if comparison.spec.channels == LOUDEST else ""
+    return f"channel {comparison.channel} of {channels}{loudest} is used"
 
 
 def fitting_text(comparison: Comparison) -> str:

@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from features.frontend.presets import preset_name
-from features.pictures.comparison import Comparison, fitting_text, level_text, mixing_text
+from features.frontend.spec import FeatureSpec
+from features.pictures.comparison import Comparison, fitting_text, level_text, mixing_text, unused_ranges_hz
 from features.pictures.drawing import (
     BLUE,
     ORANGE,
@@ -11,6 +14,8 @@ from features.pictures.drawing import (
     draw_features,
     draw_spectrogram,
     draw_waveform,
+    mel_places,
+    mel_ticks,
     new_figure,
     plain,
 )
@@ -58,8 +63,9 @@ def draw_comparison(comparison: Comparison) -> "Figure":
     sheet.colour_bar(axes, draw_spectrogram(axes, original, loudest))
     if original.channels > 1:
         _say(axes, (0.99, 0.95), "root mean square of the channels", ha="right", va="top")
-    if original.rate_hz > fitted.rate_hz:
-        _mark_limit(axes, fitted.rate_hz / 2, "above is not used")
+    highest_hz = min(fitted.rate_hz / 2, spec.mel_high_hz or fitted.rate_hz / 2)
+    if original.rate_hz / 2 > highest_hz:
+        _mark_limit(axes, highest_hz, "above is not used")
     _shade(axes, cut, "", end)
 
     sheet.top += _HEAD
@@ -72,11 +78,15 @@ def draw_comparison(comparison: Comparison) -> "Figure":
     sheet.colour_bar(axes, draw_spectrogram(axes, fitted, loudest))
     if fitted.rate_hz > original.rate_hz:
         _mark_limit(axes, original.rate_hz / 2, "above the original has nothing")
+    for low_hz, high_hz in unused_ranges_hz(spec):
+        _mark_unused(axes, low_hz, high_hz, f"{low_hz:,.0f} to {high_hz:,.0f} Hz: in no mel band, not used")
     _shade(axes, padded, "", fitted.seconds)
 
     sheet.top += _HEAD
     axes = sheet.axes(_IMAGE, _AXIS)
     draw_features(axes, comparison.features, spec)
+    if spec.front_end == "log_mel" and not spec.pool:
+        _show_unused(axes, spec)
     how = "the mean over time" if spec.pool else "brighter is larger"
     _head(axes, f"features: {preset_name(spec) or 'own spec'}, {spec.front_end} of shape {spec.shape}, {how}")
     return sheet.figure
@@ -142,6 +152,30 @@ def _shade(axes: Any, spans: list[tuple[float, float]], name: str, end: float) -
             axes.text((first + last) / 2, 0.97, name, transform=axes.get_xaxis_transform(), ha="center", va="top",
                       fontsize=8)  # fmt: skip
     axes.set_xlim(0, end)
+
+
+def _mark_unused(axes: Any, low: float, high: float, text: str) -> None:
+    """Hatches a part of the axis of frequencies, with a word where it has the room."""
+    axes.axhspan(low, high, facecolor="0.75", edgecolor="0.35", hatch="//", alpha=0.8, lw=0)
+    bottom, top = axes.get_ylim()
+    if high - low > 0.12 * (top - bottom):
+        _say(axes, (0.99, ((low + high) / 2 - bottom) / (top - bottom)), text, ha="right", va="center")
+
+
+def _show_unused(axes: Any, spec: FeatureSpec) -> None:
+    """Continues the axis of mel bands over what they leave out, from 0 Hz to half the sample rate."""
+    ranges = unused_ranges_hz(spec)
+    if not ranges:
+        return
+    places = [mel_places(np.array(one), spec) for one in ranges]
+    bottom, top = axes.get_ylim()
+    # The outermost bands begin half a band before their middle, where the image does.
+    spans = [(min(low, bottom), bottom) if low < bottom else (top, max(high, top)) for low, high in places]
+    first, last = min(low for low, _ in spans), max(high for _, high in spans)
+    axes.set_ylim(min(first, bottom), max(last, top))
+    axes.set_yticks(*mel_ticks(spec, min(first, 0.0), max(last, spec.num_bands - 1.0)))
+    for (low_hz, high_hz), (low, high) in zip(ranges, spans, strict=True):
+        _mark_unused(axes, low, high, f"{low_hz:,.0f} to {high_hz:,.0f} Hz: in no mel band")
 
 
 def _mark_limit(axes: Any, hz: float, text: str) -> None:

@@ -158,7 +158,7 @@ def _draw_frames(axes: Any, values: NDArray[np.floating], spec: FeatureSpec) -> 
     axes.set_xlabel("time (s)", fontsize=LABEL_POINTS)
     axes.set_ylabel(_bands_label(spec), fontsize=LABEL_POINTS)
     if spec.front_end == "log_mel":
-        axes.set_yticks(*_mel_ticks(spec))
+        axes.set_yticks(*mel_ticks(spec))
 
 
 def _draw_bands(axes: Any, values: NDArray[np.floating], spec: FeatureSpec) -> None:
@@ -175,7 +175,7 @@ def _draw_bands(axes: Any, values: NDArray[np.floating], spec: FeatureSpec) -> N
         axes.grid(alpha=0.3)
     axes.set_xlabel(_bands_label(spec), fontsize=LABEL_POINTS)
     if spec.front_end == "log_mel":
-        axes.set_xticks(*_mel_ticks(spec))
+        axes.set_xticks(*mel_ticks(spec))
 
 
 def _bands_label(spec: FeatureSpec) -> str:
@@ -187,15 +187,30 @@ def _bands_label(spec: FeatureSpec) -> str:
     return labels[spec.front_end]
 
 
-def _mel_ticks(spec: FeatureSpec) -> tuple[NDArray[np.float64], list[str]]:
-    """Returns where round frequencies lie among the mel bands, and their labels."""
-    bank, low_hz, high_hz = spec.mel_filter_bank or "", spec.mel_low_hz or 0.0, spec.mel_high_hz or 0.0
-    low, high = hz_to_mel(np.array([low_hz, high_hz]), bank)
-    places = (hz_to_mel(_MEL_TICKS_HZ.astype(float), bank) - low) / (high - low) * (spec.num_bands + 1) - 1
+def mel_places(hz: NDArray[np.float64], spec: FeatureSpec) -> NDArray[np.float64]:
+    """Returns where frequencies lie on an axis of mel bands, on which the middle of the first is 0."""
+    bank = spec.mel_filter_bank or ""
+    low, high = hz_to_mel(np.array([spec.mel_low_hz or 0.0, spec.mel_high_hz or 0.0]), bank)
+    places: NDArray[np.float64] = (hz_to_mel(hz, bank) - low) / (high - low) * (spec.num_bands + 1) - 1
+    return places
+
+
+def mel_ticks(
+    spec: FeatureSpec, first: float = 0.0, last: float | None = None
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Returns where round frequencies lie on an axis of mel bands, and their labels.
+
+    Args:
+        spec: the front end.
+        first: place on the axis below which there are none.
+        last: place above which there are none; the last band where None.
+    """
+    places = mel_places(_MEL_TICKS_HZ.astype(float), spec)
+    last = spec.num_bands - 1 if last is None else last
     # From the top, where bands are wide: labels closer than a tenth of the axis would overlap.
     kept: list[int] = []
     for tick in reversed(range(len(places))):
-        apart = not kept or places[kept[-1]] - places[tick] >= spec.num_bands / 10
-        if apart and 0 <= places[tick] <= spec.num_bands - 1:
+        apart = not kept or places[kept[-1]] - places[tick] >= (last - first + 1) / 10
+        if apart and first <= places[tick] <= last:
             kept.append(tick)
     return places[kept], [f"{hz:g}" for hz in _MEL_TICKS_HZ[kept]]

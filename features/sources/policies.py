@@ -5,17 +5,19 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.errors import ClipError, Reason, Reject
+from features.errors import CHANNELS_CANCEL, ClipError, Reason, Reject
 
 KEEP, REJECT = "keep", "reject"
 CHOICES = (KEEP, REJECT)
 Policies = Mapping[str, str]
 # By the warning that a clip has.
 DEFAULTS: dict[str, str] = {Reason.SILENT.value: KEEP, Reason.TRUNCATED.value: KEEP}
-_STAGES = {"silent": "fit", "truncated": "decode"}
+_STAGES = {"silent": "fit", "truncated": "decode", CHANNELS_CANCEL: "fit"}
 MESSAGES = {
     "silent": "every sample that is used is zero",
     "truncated": "the file was cut off or is damaged within, or ends before its clip does",
+    CHANNELS_CANCEL: "its channels cancel each other in their mean, in all of it or in a part, and the mean is used; "
+    'a spec with channels = "loudest", or with the number of a channel, uses one of them',
 }
 
 

@@ -1,5 +1,6 @@
 """False alarms an hour: what a network names on recordings in which there is nothing to name."""
 
+import hashlib
 import json
 import time
 from collections import Counter
@@ -12,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import Reject, RunError
+from features.frontend.windows import least_window_seconds
 from features.io.atomic import AtomicFile, atomic_folder, write_file
 from features.io.csv_text import csv_lines
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
+from features.sources.clips import Source
 from features.sources.paths import csv_path
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
+from model.evaluation.trained_set import name_of_other
 from model.inference.artifact import read_description
 from model.inference.executor import Executor, load_executor
 from model.scoring.label_windows import label_windows
@@ -175,13 +179,16 @@ class Tally:
         }  # fmt: skip
 
 
-def negatives_folder(run: str) -> Path:
-    """Returns the folder of what `count_false_alarms` writes."""
-    return Path(run) / "evaluation" / "negatives"
+def _digest(source: Source) -> str:
+    """Returns a digest of which recordings there are and in which state, as far as their sizes and times show it."""
+    listed = [source.root, *(source.clips[name].to_pylist() for name in ("path", "size", "mtime_ns"))]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
 def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
-    """Labels every window of recordings that hold no class, and writes RUN/evaluation/negatives.
+    """Labels every window of recordings that hold no class, and writes RUN/evaluation/negatives@NAME-DIGEST.
+
+    The folder names the recordings and their state, so that it takes the place of no results on others.
 
     Args:
         run: a run folder.
@@ -198,14 +205,17 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
     started = time.monotonic()
     description = read_description(run)
     source = list_clips(negatives, TableLayout(), labelled=False)
-    batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
+    least_seconds = least_window_seconds(None, description.spec)
+    paths = source.clips["path"].to_pylist()
+    batches, unreadable, shortened = plan_batches(source.root, paths, description.spec, least_seconds)
     rejects = [*source.rejects, *unreadable]
     network = load_executor(run)
     tally = Tally(network.classes, alarm_thresholds(network.classes, description.calibration.thresholds))
-    with atomic_folder(negatives_folder(run)) as folder:
+    name = name_of_other("negatives", negatives, _digest(source))
+    with atomic_folder(Path(run) / "evaluation" / name) as folder:
         with AtomicFile(folder / "alarms.csv", durable=False) as file:  # the folder is
             file.write(csv_lines([ALARMS_HEADER]).encode())
-            for path, windows in _recordings(network, source.root, batches, rejects):
+            for path, windows in _recordings(network, source.root, batches, least_seconds, rejects):
                 file.write(tally.add(path, windows).encode())
         for reject in rejects:
             LOG.warning("%s: %s, %s", csv_path(reject.path), reject.reason, reject.message)
@@ -215,7 +225,10 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
             "rejected": len(rejects),
             "rejects": dict(sorted(Counter(str(reject.reason) for reject in rejects).items())),
             "left_out": source.left_out,
+            "short_windows": len(set(shortened) - {reject.path for reject in rejects}),
+            "min_window_seconds": least_seconds,
             "negatives": negatives,
+            "folder": name,
             "seconds": time.monotonic() - started,
             "network": description.network_sha256,
         }
@@ -224,7 +237,7 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
 
 
 def _recordings(
-    network: Executor, root: str, batches: Sequence[Batch], rejects: list[Reject]
+    network: Executor, root: str, batches: Sequence[Batch], least_seconds: float, rejects: list[Reject]
 ) -> Iterator[tuple[str, Windows]]:
     """Labels recordings one after the other and yields each that is labelled whole; adds the others to the rejects."""
     ids = {label: number for number, label in enumerate(network.classes)}
@@ -233,7 +246,7 @@ def _recordings(
     progress = Progress("label", sum(unit.num_windows for batch in batches for unit in batch), "windows")
     done = 0
     for batch in batches:
-        labels = label_windows(network, root, batch)
+        labels = label_windows(network, root, batch, least_seconds)
         in_batch = {unit.path for unit in batch}
         for path in [path for path in parts if path not in in_batch]:
             yield path, _joined(parts.pop(path))

@@ -54,8 +54,7 @@ class TrainedSet:
         name = "+".join(test_on)
         if self.is_it(features, manifest):
             return name
-        own = os.fsencode(os.path.basename(os.path.abspath(features)))[:_NAME_BYTES].decode("utf-8", "ignore")
-        return f"{name}@{own}-{manifest_digest(manifest)[:_DIGEST_DIGITS]}"
+        return name_of_other(name, features, manifest_digest(manifest))
 
     def count_seen(self, tested: Rows) -> int | None:
         """Returns how many clips have, by content, been trained on; None where what was trained on cannot be read.
@@ -82,6 +81,18 @@ class TrainedSet:
             return None
         seen = set(_contents(clips))
         return sum(content in seen for content in _contents(tested.clips(_CONTENT)) if content[0] is not None)
+
+
+def name_of_other(name: str, path: str, digest: str) -> str:
+    """Returns the name of the folder of an evaluation on something else than the run's own set: NAME@PATH-DIGEST.
+
+    Args:
+        name: of what was evaluated.
+        path: of the set, folder or table that it was evaluated on, whose last part is taken.
+        digest: in hexadecimal, of its state.
+    """
+    own = os.fsencode(os.path.basename(os.path.abspath(path)))[:_NAME_BYTES].decode("utf-8", "ignore")
+    return f"{name}@{own}-{digest[:_DIGEST_DIGITS]}"
 
 
 def manifest_digest(manifest: Manifest) -> str:

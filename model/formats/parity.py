@@ -112,9 +112,12 @@ def made_signals(spec: FeatureSpec, folder: Path) -> list[Signal]:
         "long": noise * np.linspace(0.0, 1.0, len(noise)),
     }
     signals = []
+    needed = spec.channels if isinstance(spec.channels, int) else 1
     for name, waveform in waveforms.items():
         path = str(folder / f"{name}.wav")
-        soundfile.write(path, waveform, spec.sample_rate_hz, subtype="PCM_16")
+        channels = waveform.reshape(len(waveform), -1)
+        channels = np.pad(channels, ((0, 0), (max(0, needed - channels.shape[1]), 0)))  # the last one is used then
+        soundfile.write(path, channels, spec.sample_rate_hz, subtype="PCM_16")
         signals.append(Signal(name, clip_waveform(path, spec)[0], path))
     return signals
 

@@ -10,7 +10,7 @@ import math
 
 import tensorflow as tf
 
-from features.frontend.spec import FeatureSpec
+from features.frontend.spec import LOUDEST, MEAN, FeatureSpec
 from features.frontend.spectrogram import cosine_weights, mel_weights
 
 # The header that tf.audio.decode_wav reads, to the bits per sample: `fmt ` is the first chunk, 1 is PCM, `\C` a byte.
@@ -54,7 +54,7 @@ def compute_features(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
 
 
 def read_waveform(path: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
-    """Reads a 16-bit PCM WAV file of the spec's rate and fits it: mean of channels, cut, zeros at the end.
+    """Reads a 16-bit PCM WAV file of the spec's rate and fits it: cut, the spec's channel, zeros at the end.
 
     Args:
         path: string of shape ().
@@ -65,7 +65,8 @@ def read_waveform(path: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
 
     Raises:
         tf.errors.NotFoundError: there is no such file; raised, as the next, when the operations run.
-        tf.errors.InvalidArgumentError: it is not a 16-bit PCM WAV, has another rate, or holds no samples.
+        tf.errors.InvalidArgumentError: it is not a 16-bit PCM WAV, has another rate or fewer channels than the spec
+            takes the one of, or holds no samples.
     """
     content = tf.io.read_file(path)
     is_pcm = _require(
@@ -85,14 +86,33 @@ def read_waveform(path: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
     )
     has_samples = _require(tf.size(samples) > 0, path, " holds no samples; leave it out")
     with tf.control_dependencies([has_rate, has_samples]):
-        waveform = tf.reduce_mean(samples, axis=1)  # (frames,)
+        samples = tf.identity(samples)
     if spec.clip_samples is None:
-        return waveform
-    frames = tf.shape(waveform)[0]
-    start = tf.maximum(frames - spec.clip_samples, 0) // 2 if spec.crop == "centre" else 0
-    waveform = waveform[start : start + spec.clip_samples]
+        return _one_channel(samples, path, spec)
+    start = tf.maximum(tf.shape(samples)[0] - spec.clip_samples, 0) // 2 if spec.crop == "centre" else 0
+    waveform = _one_channel(samples[start : start + spec.clip_samples], path, spec)
     waveform = tf.pad(waveform, [[0, spec.clip_samples - tf.shape(waveform)[0]]])
     return tf.ensure_shape(waveform, (spec.clip_samples,))
+
+
+def _one_channel(samples: tf.Tensor, path: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
+    """Makes one channel of several, as `features.frontend.waveform.to_mono`: (frames, channels) to (frames,)."""
+    if spec.channels == MEAN:
+        return tf.reduce_mean(samples, axis=1)
+    if spec.channels == LOUDEST:
+        whole = tf.cast(samples * 32_768.0, tf.int64)  # the samples of the file, whose energies are exact
+        energies = tf.reduce_sum(whole * whole, axis=0)
+        return tf.gather(samples, tf.where(tf.equal(energies, tf.reduce_max(energies)))[0, 0], axis=1)
+    channels = tf.shape(samples)[1]
+    has_channel = _require(
+        channels >= spec.channels,
+        path,
+        " has fewer channels, ",
+        tf.strings.as_string(channels),
+        f", than channel {spec.channels}, which the network takes; give waveforms of the channel that it shall have",
+    )
+    with tf.control_dependencies([has_channel]):
+        return samples[:, int(spec.channels) - 1]
 
 
 def _require(condition: tf.Tensor, *message: tf.Tensor | str) -> tf.Operation:

@@ -42,6 +42,7 @@ class JobSettings:
         top: labels per window.
         thresholds: of each class in the order of the network's outputs; less probable labels are left out.
         executor: name and version of what runs the network.
+        least_seconds: how long the last of several windows of a file is at least.
     """
 
     network: str
@@ -49,6 +50,7 @@ class JobSettings:
     top: int
     thresholds: tuple[float, ...]
     executor: str
+    least_seconds: float
 
 
 @dataclass(frozen=True)

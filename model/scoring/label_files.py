@@ -31,29 +31,30 @@ class LabelledFiles:
     warnings: list[Reject]
 
 
-def label_files(network: Executor, paths: Sequence[str], top: int) -> LabelledFiles:
+def label_files(network: Executor, paths: Sequence[str], top: int, least_seconds: float) -> LabelledFiles:
     """Labels every window of some files.
 
     Args:
         network: which labels them.
         paths: of the files, escaped.
         top: labels a window.
+        least_seconds: how long the last of several windows is at least.
 
     Raises:
         UsageError: a path is not that of a file.
     """
     check_files(paths)
-    batches, unreadable = plan_batches("", paths, network.spec)
-    labelled = label_batches(network, batches, top)
-    rejects = {reject.path: reject for reject in chain(unreadable, labelled.rejects)}
+    plan = plan_batches("", paths, network.spec, least_seconds)
+    labelled = label_batches(network, plan.batches, top, least_seconds)
+    rejects = {reject.path: reject for reject in chain(plan.rejects, labelled.rejects)}
     in_order = [rejects[path] for path in dict.fromkeys(paths) if path in rejects]
     return LabelledFiles(labelled.scores, in_order, labelled.warnings)
 
 
-def label_batches(network: Executor, batches: Iterable[Batch], top: int) -> LabelledFiles:
+def label_batches(network: Executor, batches: Iterable[Batch], top: int, least_seconds: float) -> LabelledFiles:
     """Labels the files of planned batches; a file is labelled as a whole or not at all."""
     batches = list(batches)
-    labels = [label_windows(network, "", batch, top) for batch in batches]
+    labels = [label_windows(network, "", batch, least_seconds, top) for batch in batches]
     rejects: dict[str, Reject] = {}
     for reject in chain(*(part.rejects for part in labels)):
         rejects.setdefault(reject.path, reject)

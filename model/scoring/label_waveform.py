@@ -16,7 +16,9 @@ from model.scoring.label_windows import label_features
 from model.scoring.labels_csv import Score
 
 
-def label_waveform(network: Executor, samples: NDArray[np.float32], rate_hz: int, top: int) -> list[Score]:
+def label_waveform(
+    network: Executor, samples: NDArray[np.float32], rate_hz: int, top: int, least_seconds: float
+) -> list[Score]:
     """Labels every window of a waveform.
 
     Args:
@@ -24,6 +26,7 @@ def label_waveform(network: Executor, samples: NDArray[np.float32], rate_hz: int
         samples: as `read_waveform` gives them.
         rate_hz: their rate.
         top: labels a window.
+        least_seconds: how long the last of several windows is at least.
 
     Returns:
         The scores, with an empty path.
@@ -32,7 +35,7 @@ def label_waveform(network: Executor, samples: NDArray[np.float32], rate_hz: int
         UsageError: they cannot be used.
     """
     scores: list[Score] = []
-    windows = waveform_windows(samples, rate_hz, network.spec)
+    windows = waveform_windows(samples, rate_hz, network.spec, least_seconds)
     try:
         while batch := list(itertools.islice(windows, BATCH_CLIPS)):
             features = compute_features([window.waveform for window in batch], network.spec)

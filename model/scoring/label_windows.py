@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.audio.decode import is_cut_off
 from features.audio.recording import open_recording
-from features.errors import NOT_FINITE_FEATURES, WRONG_SIZE, ClipError, Reason, Reject
+from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, WRONG_SIZE, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
-from features.frontend.windows import Window, window_waveforms
+from features.frontend.windows import Window, num_windows, window_waveforms
 from features.sources.paths import clip_file
 from features.sources.policies import remark
 from model.inference.artifact import ArtifactDescription
@@ -31,6 +32,7 @@ class LabelJob:
         top: labels per window.
         thresholds: of each class in the order of the network's outputs; less probable labels are left out.
         executor: name of what runs the network.
+        least_seconds: how long the last of several windows is at least.
     """
 
     parts: Parts
@@ -39,6 +41,7 @@ class LabelJob:
     top: int
     thresholds: tuple[float, ...]
     executor: str
+    least_seconds: float
 
     def load_network(self) -> Executor:
         """Loads the network, which any number of threads may use."""
@@ -47,7 +50,7 @@ class LabelJob:
     def label(self, network: Executor, number: int) -> Labels:
         """Labels the batch of this number."""
         units = self.parts.read_batch(number)
-        return label_windows(network, self.root, units, self.top, self.thresholds)
+        return label_windows(network, self.root, units, self.least_seconds, self.top, self.thresholds)
 
     def write(self, number: int, labels: Labels) -> None:
         """Writes the part of the batch of this number."""
@@ -58,7 +61,12 @@ Place = tuple[str, float, float]
 
 
 def label_windows(
-    network: Executor, root: str, units: Sequence[WindowUnit], top: int = 1, thresholds: Sequence[float] | None = None
+    network: Executor,
+    root: str,
+    units: Sequence[WindowUnit],
+    least_seconds: float,
+    top: int = 1,
+    thresholds: Sequence[float] | None = None,
 ) -> Labels:
     """Decodes the windows of some units and labels them.
 
@@ -66,6 +74,7 @@ def label_windows(
         network: which labels them.
         root: where the units' paths begin.
         units: what to label; their windows together are the batch.
+        least_seconds: how long the last of several windows of a file is at least, as the units were planned.
         top: labels per window.
         thresholds: of each class in the order of the network's outputs; less probable labels are left out.
     """
@@ -79,7 +88,7 @@ def label_windows(
     counts = [0] * len(units)
     for number, unit in enumerate(units):
         try:
-            windows, said = _windows(clip_file(root, unit.path), spec, unit)
+            windows, said = _windows(clip_file(root, unit.path), spec, unit, least_seconds)
         except ClipError as error:
             rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
             continue
@@ -149,16 +158,23 @@ def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDA
     return count
 
 
-def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Window], list[Reject]]:
+def _windows(path: str, spec: FeatureSpec, unit: WindowUnit, least_seconds: float) -> tuple[list[Window], list[Reject]]:
     """Returns the windows of a unit and its warnings."""
-    with open_recording(path, whole=unit.first_window == 0) as recording:
+    first, count = unit.first_window, unit.num_windows
+    with open_recording(path, whole=first == 0) as recording:
         info = recording.probe()
-        windows = list(window_waveforms(recording.source, info, spec, unit.first_window, unit.num_windows))
+        windows = list(window_waveforms(recording.source, info, spec, first, count, least_seconds))
+        cut_off = info.truncated or len(windows) < count or not all(window.whole for window in windows)
+        if info.end_unverified and not cut_off and first + count < num_windows(info, spec):
+            # What follows is another unit's, or is left out: then nothing else shows whether it is there.
+            cut_off = first + count == num_windows(info, spec, least_seconds) and is_cut_off(recording.source, info)
     warnings = []
-    if info.truncated or len(windows) < unit.num_windows or not all(window.whole for window in windows):
+    if cut_off:
         warnings.append(remark(unit.path, Reason.TRUNCATED))
     elif not any(window.waveform.any() for window in windows):
         warnings.append(remark(unit.path, Reason.SILENT))
     if info.size_note:
         warnings.append(remark(unit.path, WRONG_SIZE, info.size_note))
+    if any(window.cancelled for window in windows):
+        warnings.append(remark(unit.path, CHANNELS_CANCEL))
     return windows, warnings

@@ -19,13 +19,16 @@ from model.scoring.labels_csv import Score
 _MOST_NAMED = 3
 
 
-def path_labels(network: Executor, paths: Sequence[str], top: int, rejects: list[Reject] | None) -> pa.Table:
+def path_labels(
+    network: Executor, paths: Sequence[str], top: int, least_seconds: float, rejects: list[Reject] | None
+) -> pa.Table:
     """Labels every window of some files.
 
     Args:
         network: which labels them.
         paths: of the files, as `os.fspath` gives them.
         top: labels a window.
+        least_seconds: how long the last of several windows is at least.
         rejects: takes the files that cannot be used, with their paths as in the table; None where one is an error.
 
     Returns:
@@ -35,7 +38,7 @@ def path_labels(network: Executor, paths: Sequence[str], top: int, rejects: list
         UsageError: a path is not that of a file, or a file cannot be used and there is no list for it.
     """
     shown = {escape_path(os.fsencode(path)): _text(path) for path in paths}
-    labelled = label_files(network, [escape_path(os.fsencode(path)) for path in paths], top)
+    labelled = label_files(network, [escape_path(os.fsencode(path)) for path in paths], top, least_seconds)
     found = [replace(reject, path=shown[reject.path]) for reject in labelled.rejects]
     if rejects is not None:
         rejects += found
@@ -50,7 +53,7 @@ def path_labels(network: Executor, paths: Sequence[str], top: int, rejects: list
 
 
 def waveform_labels(
-    network: Executor, waveform: NDArray[np.floating], sample_rate_hz: int | None, top: int
+    network: Executor, waveform: NDArray[np.floating], sample_rate_hz: int | None, top: int, least_seconds: float
 ) -> pa.Table:
     """Labels every window of a waveform; see `read_waveform` and `label_waveform`.
 
@@ -60,7 +63,7 @@ def waveform_labels(
     Raises:
         UsageError: the waveform or its rate cannot be used.
     """
-    scores = label_waveform(network, *read_waveform(waveform, sample_rate_hz), top)
+    scores = label_waveform(network, *read_waveform(waveform, sample_rate_hz), top, least_seconds)
     return labels_table(scores, [None] * len(scores), top)
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,7 +37,21 @@ class WindowUnit:
 Batch = list[WindowUnit]
 
 
-def plan_batches(root: str, paths: Iterable[str], spec: FeatureSpec) -> tuple[list[Batch], list[Reject]]:
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+        batches: of `BATCH_CLIPS` windows at most each.
+        rejects: the files whose header cannot be read.
+        shortened: paths of the files of which a last window is left out, as it is too short.
+    """
+
+    batches: list[Batch]
+    rejects: list[Reject]
+    shortened: list[str]
+
+
+def plan_batches(root: str, paths: Iterable[str], spec: FeatureSpec, least_seconds: float) -> Plan:
     """Deals the windows of files into batches, in the order of the files.
 
     A file is split only where its windows alone are more than a batch.
@@ -45,19 +60,21 @@ def plan_batches(root: str, paths: Iterable[str], spec: FeatureSpec) -> tuple[li
         root: where the paths begin.
         paths: of the files, escaped.
         spec: the front end.
-
-    Returns:
-        The batches, of `BATCH_CLIPS` windows at most each, and the files whose header cannot be read.
+        least_seconds: how long the last of several windows is at least.
     """
     rejects = []
+    shortened = []
     batches: list[Batch] = []
     room = 0
     for path in paths:
         try:
-            count = num_windows(probe(clip_file(root, path)), spec)
+            info = probe(clip_file(root, path))
         except ClipError as error:
             rejects.append(Reject(path, error.stage, str(error.reason), error.message))
             continue
+        count = num_windows(info, spec, least_seconds)
+        if count < num_windows(info, spec):
+            shortened.append(path)
         for first in range(0, count, BATCH_CLIPS):
             unit = WindowUnit(path, first, min(BATCH_CLIPS, count - first))
             if unit.num_windows > room:
@@ -65,7 +82,15 @@ def plan_batches(root: str, paths: Iterable[str], spec: FeatureSpec) -> tuple[li
                 room = BATCH_CLIPS
             batches[-1].append(unit)
             room -= unit.num_windows
-    return batches, rejects
+    return Plan(batches, rejects, shortened)
+
+
+def shortened_sentence(count: int, least_seconds: float) -> str:
+    """Returns what the last paragraph says of last windows that were left out."""
+    if not count:
+        return ""
+    windows = "1 last window" if count == 1 else f"{count:,} last windows"
+    return f" Left out: {windows} of less than {least_seconds:g} s."
 
 
 def write_batches(path: Path, batches: Iterable[Sequence[WindowUnit]]) -> None:

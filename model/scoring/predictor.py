@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from features.audio.decode import probe
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
-from features.frontend.windows import num_windows, window_waveforms
+from features.frontend.windows import least_window_seconds, num_windows, window_waveforms
 from features.runtime.log import LOG
 from features.sources.paths import clip_file, csv_path, escape_path
 from model.inference.artifact import read_description
@@ -33,12 +33,14 @@ class Request:
         paths: of the files, escaped as `features.sources.folder.escape_path` does.
         top: labels per window.
         plot: the picture, or None.
+        min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
     """
 
     run: str
     paths: tuple[str, ...]
     top: int = 1
     plot: str | None = None
+    min_window_seconds: float | None = None
 
 
 def check(request: Request, classes: list[str]) -> None:
@@ -65,18 +67,19 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
     description = read_description(request.run)
     classes, spec = description.classes, description.spec
     check(request, classes)
+    least_seconds = least_window_seconds(request.min_window_seconds, spec)
     # Each file is planned as scoring plans one that is alone.
-    planned = [(path, *plan_batches("", [path], spec)) for path in request.paths]
+    planned = [(path, plan_batches("", [path], spec, least_seconds)) for path in request.paths]
     rejects: list[Reject] = []
     scores: list[Score] = []
-    windows = scored = 0
+    windows = scored = short_windows = 0
     network = None
-    for path, batches, unreadable in planned:
-        if unreadable:
-            _refuse(unreadable[0], rejects)
+    for path, plan in planned:
+        if plan.rejects:
+            _refuse(plan.rejects[0], rejects)
             continue
         network = network or load_executor(request.run)
-        labelled = label_batches(network, batches, len(classes))
+        labelled = label_batches(network, plan.batches, len(classes), least_seconds)
         if labelled.rejects:
             _refuse(labelled.rejects[0], rejects)
             continue
@@ -90,10 +93,11 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
         scores += of_file[: room if request.plot else 0]
         windows += len(of_file) // len(classes)
         scored += 1
+        short_windows += len(plan.shortened)
     if not scored:
         raise RunError(f"no file can be used, of {len(rejects):,}; the reasons stand above")
     if request.plot:
-        _draw(scores, windows, classes, spec, request.plot)
+        _draw(scores, windows, classes, spec, least_seconds, request.plot)
     return {
         "seconds": time.monotonic() - started,
         "files": len(request.paths),
@@ -101,6 +105,8 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
         "rejected": len(rejects),
         "rejects": dict(sorted(Counter(reject.reason for reject in rejects).items())),
         "windows": windows,
+        "short_windows": short_windows,
+        "min_window_seconds": least_seconds,
         "drawn": len(scores) // len(classes),
     }
 
@@ -117,7 +123,9 @@ def true_label(path: str, classes: list[str]) -> str | None:
     return next((name for name in names if name in classes), None)
 
 
-def _draw(scores: list[Score], windows: int, classes: list[str], spec: FeatureSpec, plot: str) -> None:
+def _draw(
+    scores: list[Score], windows: int, classes: list[str], spec: FeatureSpec, least_seconds: float, plot: str
+) -> None:
     from features.frontend.spectrogram import compute_features
     from features.pictures.drawing import save
     from model.pictures.run_pictures import LabelledWindow, windows_figure
@@ -131,9 +139,10 @@ def _draw(scores: list[Score], windows: int, classes: list[str], spec: FeatureSp
     for path, count in wanted.items():
         file = clip_file("", path)
         info = probe(file)
-        found = window_waveforms(file, info, spec, 0, num_windows(info, spec))  # a damaged file lacks some
-        for waveform, start, end, _ in itertools.islice(found, count):
-            waveforms[path, start, end] = waveform
+        planned = num_windows(info, spec, least_seconds)
+        found = window_waveforms(file, info, spec, 0, planned, least_seconds)  # a damaged file lacks some
+        for window in itertools.islice(found, count):
+            waveforms[path, window.start_seconds, window.end_seconds] = window.waveform
     drawn = [
         LabelledWindow(
             path=path,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import NothingUsableError, UsageError
+from features.frontend.windows import least_window_seconds
 from features.io.atomic import write_file
 from features.runtime.log import LOG
 from features.sources.paths import absolute_path
@@ -43,6 +44,7 @@ class Request:
         policies: whether truncated and silent files are used.
         overwrite: whether a CSV that exists may be replaced.
         executor: name of what runs the network, or `auto`.
+        min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
     """
 
     run: str
@@ -54,6 +56,7 @@ class Request:
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
     executor: str = "auto"
+    min_window_seconds: float | None = None
 
 
 def class_thresholds(request: Request, description: ArtifactDescription) -> tuple[float, ...]:
@@ -104,6 +107,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     executor = choose_executor(request.executor)
     description = read_description(request.run)
     thresholds = class_thresholds(request, description)
+    least_seconds = least_window_seconds(request.min_window_seconds, description.spec)
     check(request, description.classes)
     outputs = OutputFiles(absolute_path(request.output))
     check_folder(outputs.parts)
@@ -114,13 +118,15 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         except NothingUsableError as error:
             write_rejects(outputs, error.rejects)
             raise UsageError(f"{error}; all are in {outputs.rejects}") from error
-        batches, unreadable = plan_batches(source.root, source.clips["path"].to_pylist(), description.spec)
+        paths = source.clips["path"].to_pylist()
+        batches, unreadable, shortened = plan_batches(source.root, paths, description.spec, least_seconds)
         settings = JobSettings(
             network=description.network_sha256,
             temperature=description.calibration.temperature,
             top=request.top,
             thresholds=thresholds,
             executor=executor_version(executor),
+            least_seconds=least_seconds,
         )
         parts = open_parts(outputs.parts, source, batches, settings)
         if todo := parts.unfinished(len(batches)):
@@ -135,6 +141,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
                 top=request.top,
                 thresholds=thresholds,
                 executor=executor,
+                least_seconds=least_seconds,
             )
             run(job, {number: sum(unit.num_windows for unit in batches[number]) for number in todo})
         wanted = JoinJob(
@@ -155,6 +162,8 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
+        "short_windows": len(set(shortened) - {reject.path for reject in outcome.rejects}),
+        "min_window_seconds": least_seconds,
         "no_lines": outcome.empty,
         "left_out": source.left_out,
         "classes_without_threshold": description.calibration.without_threshold if request.threshold == AUTO else [],

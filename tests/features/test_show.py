@@ -1,4 +1,5 @@
 import datetime
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
 from features.frontend.waveform import fit
 from features.maintenance.removal import prune
-from features.pictures.comparison import compare
+from features.pictures.comparison import compare, comparison_lines
 from features.pictures.comparison_picture import draw_comparison
 from features.pictures.examples import choose, load_examples, shown_classes
 from features.pictures.overview import draw_overview
@@ -380,6 +381,45 @@ def test_a_comparison_says_what_becomes_of_a_stereo_file(tmp_path, capsys, words
     assert figures["original"]["rms"] == pytest.approx(np.sqrt(np.square(STEREO).mean()), rel=1e-5)
     assert figures["cut_seconds"] == 1.75
     assert figures["padded_seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("low_hz", "high_hz", "unused"),
+    [
+        (20.0, 8_000.0, ["8,000 to 16,000 Hz"]),
+        (20.0, 16_000.0, []),
+        (4_000.0, 12_000.0, ["0 to 4,000 Hz", "12,000 to"]),
+    ],
+)
+def test_a_comparison_shows_what_lies_in_no_mel_band(tmp_path, low_hz, high_hz, unused):
+    spec = changed(
+        LOG_MEL, sample_rate_hz=32_000, clip_seconds=0.25, mel_bands=20, mel_low_hz=low_hz, mel_high_hz=high_hz
+    )
+    comparison = compare(str(write_wav(tmp_path / "a.wav", noise(12_000), 48_000)), spec)
+    drawn = draw_comparison(comparison).axes
+    original, used = [axes for axes in drawn if axes.get_ylabel() == "frequency (Hz)"]
+    features = drawn[-1]
+    assert f"{high_hz:,.0f} Hz: above is not used" in [text.get_text() for text in original.texts]
+    texts = [text.get_text() for text in used.texts]
+    assert len(texts) == len(used.patches) == len(unused)
+    assert all(text.startswith(part) for text, part in zip(texts, unused, strict=True))
+    # The whole spectrum is on the axis of the bands: they cover the image, and the rest is hatched.
+    bottom, top = features.get_ylim()
+    image = tuple(features.images[0].get_extent()[2:])
+    hatched = [(patch.get_y(), patch.get_y() + patch.get_height()) for patch in features.patches]
+    assert [patch.get_hatch() for patch in features.patches] == ["//"] * len(unused)
+    assert image == (-0.5, 19.5)
+    assert sorted([*hatched, image])[0][0] == bottom
+    assert sorted([*hatched, image])[-1][1] == top
+    for (_, end), (begin, _) in itertools.pairwise(sorted([*hatched, image])):
+        assert end == begin
+    ticks = dict(zip((label.get_text() for label in features.get_yticklabels()), features.get_yticks(), strict=True))
+    assert ("16000" in ticks) == (high_hz < 16_000)
+    if low_hz == 20:
+        assert ticks.get("16000", 19.5) == pytest.approx(top)
+    lines = [line for line in comparison_lines(comparison) if line.startswith("not used")]
+    assert len(lines) == len(unused)
+    assert all(part in line for line, part in zip(lines, unused, strict=True))
 
 
 def test_the_picture_of_a_comparison(tmp_path):

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 
+import soundmill
 from features.errors import ClipError, Reason, RunError, UsageError
 from features.frontend.spectrogram import compute_features
 from features.sources.paths import clip_file, csv_path, unescape_path
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store.versions import library_versions
+from model.evaluation.false_alarms import count_false_alarms
 from model.inference.artifact import load_artifact
 from model.scoring import plan
 from model.scoring.scorer import Request
@@ -214,6 +216,35 @@ def test_a_recording_with_a_tiny_rest_after_its_last_window_is_still_labelled(ru
     rows = score(run_folder, tmp_path / "source", tmp_path / "labels.csv")
     assert (rows[0]["start_seconds"], rows[0]["end_seconds"]) == ("0.000000", "1.000000")
     assert len(read(tmp_path / "labels.rejects.csv")) == 0
+
+
+@pytest.mark.parametrize(("least", "ends"), [(None, [1.0, 1.05]), (0, [1.0, 1.001, 1.05]), (0.051, [1.0])])
+def test_all_that_labels_recordings_leaves_out_the_same_last_windows(run_folder, tmp_path, capsys, least, ends):
+    for more in (16, 800):
+        write_wav(tmp_path / "source" / f"{more:03d}.wav", sine(300, 16_000 + more))
+    options = () if least is None else ("--min-window-seconds", least)
+    lines = score(run_folder, tmp_path / "source", tmp_path / "labels.csv", *options)
+    assert sorted({float(line["end_seconds"]) for line in lines}) == ends
+    said = {
+        3: "",
+        2: " Left out: 1 last window of less than 0.05 s.",
+        1: " Left out: 2 last windows of less than 0.051 s.",
+    }
+    assert f" a second).{said[len(ends)]} No file was rejected." in capsys.readouterr().out
+    files = sorted((tmp_path / "source").iterdir())
+    assert call("model.predict", "--model", run_folder, *files, *options) == 0
+    printed = capsys.readouterr()
+    assert f" of 2 files.{said[len(ends)]} --plot" in printed.err
+    assert [row["label"] for row in csv.DictReader(printed.out.splitlines())] == [line["label"] for line in lines]
+    model = soundmill.load_model(run_folder)
+    table = model.predict(files, min_window_seconds=least)
+    assert table["label"].to_pylist() == [line["label"] for line in lines]
+    waveform = sine(300, 16_800)
+    assert len(model.predict(waveform, 16_000, min_window_seconds=least)) == 1 + (1.05 in ends)
+    if least is None:
+        figures = count_false_alarms(str(shutil.copytree(run_folder, tmp_path / "run")), str(tmp_path / "source"))
+        assert (figures["windows"], figures["short_windows"]) == (len(lines), 1)
+        assert figures["hours"] * 3600 == pytest.approx(2.05)
 
 
 def test_one_file_as_input(recordings, labels, run_folder, tmp_path):

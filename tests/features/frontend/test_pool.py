@@ -128,7 +128,7 @@ def test_a_file_is_one_window(tmp_path, frames):
     path = str(write_wav(tmp_path / "sound.wav", noise(frames), 8_000))
     info = probe(path)
     assert num_windows(info, MFCC) == 1
-    [(waveform, start, end, _)] = window_waveforms(path, info, MFCC, 0, 1)
+    [(waveform, start, end, *_)] = window_waveforms(path, info, MFCC, 0, 1)
     assert (start, end) == (0.0, frames / 8_000)
     assert waveform.tobytes() == clip_waveform(path, MFCC)[0].tobytes()
 

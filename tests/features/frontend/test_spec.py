@@ -41,6 +41,11 @@ def test_shape(spec, shape):
         (STFT, {"front_end": "wavelet"}, "front_end is one of", "front_end=wavelet"),
         (STFT, {"pool": "max"}, "pool is one of", "pool=max"),
         (STFT, {"crop": "end"}, "crop is one of", "crop=end"),
+        *(
+            (STFT, {"channels": value}, "the number of a channel, from 1", f"={value}")
+            for value in ("left", "2", 0, -1)
+        ),
+        *((STFT, {"channels": value}, "channels is str or int", f"{value!r}") for value in (True, 1.5, None)),
         (STFT, {"resample_quality": "best"}, "resample_quality is one of", "best"),
         (STFT, {"storage_dtype": "float64"}, "storage_dtype is one of", "float64"),
         (LOG_MEL, {"spectrum_power": 3}, "spectrum_power is one of", "spectrum_power=3"),
@@ -135,7 +140,24 @@ def test_fingerprint_is_the_published_one(spec, digest):
     assert spec.fingerprint == digest
 
 
+@pytest.mark.parametrize(
+    ("channels", "digest"),
+    [
+        ("mean", "0616e0f5e1ec71306d9f794744d0ed10f2343821d7a525ff35caf81065e267b5"),
+        ("loudest", "3854ae0a19ed729cb0ddbcb117cc7843c3a65122839c2859c345504b3c1c2bab"),
+        (2, "b397f584129b2f34c3a27f065f31c4b1871d5307fce6c5a5e23991d7a4375e25"),
+    ],
+)
+def test_a_channel_is_a_field_and_the_mean_is_the_spec_without_one(channels, digest):
+    spec = changed(STFT, channels=channels)
+    assert spec.fingerprint == digest
+    assert spec.to_dict().get("channels", "mean") == channels
+    assert ("channels" in spec.to_dict()) == (channels != "mean") == (spec != STFT)
+    assert FeatureSpec.from_dict(spec.to_dict()) == spec
+
+
 OTHER_VALUES = {
+    "channels": "loudest",
     "sample_rate_hz": 24_000,
     "clip_seconds": 1.5,
     "crop": "centre",
@@ -201,8 +223,8 @@ def test_preset_from_toml(tmp_path, name):
     file = tmp_path / "spec.toml"
     file.write_text(f'preset = "{name}"\n', encoding="utf-8")
     assert load_spec(str(file)) == preset(name)
-    file.write_text(f'preset = "{name}"\nclip_seconds = 2\ncrop = "centre"\n', encoding="utf-8")
-    assert load_spec(str(file)) == changed(preset(name), clip_seconds=2.0, crop="centre")
+    file.write_text(f'preset = "{name}"\nclip_seconds = 2\ncrop = "centre"\nchannels = 2\n', encoding="utf-8")
+    assert load_spec(str(file)) == changed(preset(name), clip_seconds=2.0, crop="centre", channels=2)
 
 
 def test_toml_without_preset(tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 from collections import Counter
 
@@ -85,7 +86,7 @@ def recordings(tmp_path_factory):
 
 def test_alarms_are_those_of_the_labels_of_the_same_recordings(run, recordings, monkeypatch):
     paths = [str(recordings / name) for name in ("=night.wav", "day.wav")]
-    scores = label_files(load_executor(run), paths, 1).scores
+    scores = label_files(load_executor(run), paths, 1, 0.05).scores
     threshold = float(np.median([score.probability for score in scores]))
     monkeypatch.setattr(false_alarms, "DEFAULT_THRESHOLD", threshold)
     metrics = count_false_alarms(str(run), str(recordings))
@@ -98,7 +99,7 @@ def test_alarms_are_those_of_the_labels_of_the_same_recordings(run, recordings, 
             seconds = [f"{of_file[first][0]:.6f}", f"{of_file[last][1]:.6f}"]
             shown = f"./{name}" if name[0] == "=" else name
             expected.append([shown, *seconds, list(ids)[label], f"{peak:.6f}", str(last - first + 1)])
-    folder = run / "evaluation" / "negatives"
+    folder = run / "evaluation" / metrics["folder"]
     with open(folder / "alarms.csv", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["path", "start_seconds", "end_seconds", "label", "probability", "windows"]
@@ -126,7 +127,7 @@ def test_thresholds_of_the_run_decide_and_a_class_without_one_raises_no_alarm(ru
     path = fitted / "model" / "artifact.json"
     thresholds = {"high": 0.0, "low": None, "_unknown_": 0.0}
     path.write_text(json.dumps({**json.loads(path.read_text()), "thresholds": thresholds, "target_precision": 0.9}))
-    best = Counter(s.label for s in label_files(load_executor(run), [str(recordings / "day.wav")], 1).scores)
+    best = Counter(s.label for s in label_files(load_executor(run), [str(recordings / "day.wav")], 1, 0.05).scores)
     assert min(best["high"], best["low"]) > 0, "this network names one class alone: this test shows nothing"
     metrics = count_false_alarms(str(fitted), str(recordings / "day.wav"))
     assert metrics["alarm_windows"] == best["high"]
@@ -152,4 +153,22 @@ def test_a_folder_without_a_usable_recording_fails_and_leaves_nothing(untrained,
     (tmp_path / "broken.wav").write_bytes(b"RIFF of nothing")
     with pytest.raises(RunError, match=r"no recording of .* can be used, of 1"):
         count_false_alarms(str(untrained), str(tmp_path))
-    assert not (untrained / "evaluation" / "negatives").exists()
+    assert not list((untrained / "evaluation").glob("negatives*"))
+
+
+def test_results_of_other_recordings_stay_and_those_of_the_same_are_replaced(run, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation"))
+    for place in ("here", "there"):
+        write_wav(tmp_path / place / "field" / "a.wav", sine(440, 16_000))
+        os.utime(tmp_path / place / "field" / "a.wav", (1e9, 1e9))
+    (tmp_path / "field.csv").write_text("path\nhere/field/a.wav\n")
+    inputs = ["here/field", "there/field", "here/field/a.wav", "field.csv"]
+    names = [count_false_alarms(str(run), str(tmp_path / name))["folder"] for name in inputs]
+    assert [name.rpartition("-")[0] for name in names] == [
+        "negatives@field", "negatives@field", "negatives@a.wav", "negatives@field.csv",
+    ]  # fmt: skip
+    assert len(set(names)) == 4
+    assert count_false_alarms(str(run), f"{tmp_path}/here/../here/field/")["folder"] == names[0]
+    assert sorted(path.name for path in (run / "evaluation").iterdir()) == sorted(names)
+    write_wav(tmp_path / "here" / "field" / "b.wav", sine(440, 8_000))
+    assert count_false_alarms(str(run), str(tmp_path / "here" / "field"))["folder"] not in names

@@ -75,6 +75,23 @@ def features_of(tmp_path_factory):
     return lambda path: model(tf.constant(str(path)))["predictions"][0].numpy()
 
 
+@pytest.mark.parametrize("channels", ["loudest", 3])
+def test_an_export_reads_the_channel_of_the_spec_from_files(tmp_path, channels):
+    spec = replace(preset("speech-commands"), clip_seconds=0.1, channels=channels)
+    run = save_dense(tmp_path / "run", spec, ["a", "b"])
+    figures = export(str(run), str(tmp_path / "model"))
+    assert {"mono", "stereo"} & figures["differences"].keys() == {"stereo"}
+    model = tf.saved_model.load(str(tmp_path / "model"))
+    assert json.loads(Path(model.description.asset_path.numpy().decode()).read_text())["spec"]["channels"] == channels
+    samples = np.stack([noise(1_600, number, 0.1 + 0.01 * (number == 1)) for number in range(3)], axis=1)
+    path = str(write_wav(tmp_path / "three.wav", samples))
+    chosen = 1 if channels == "loudest" else channels - 1
+    written = np.round(samples[:, chosen] * 32768).astype(np.float32) / 32768
+    expected = load_artifact(str(run)).probabilities(compute_features([written], spec))
+    np.testing.assert_allclose(model(tf.constant(path))["probabilities"], expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(model(written[None])["probabilities"], expected, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("name", [pytest.param("bc-resnet-1", marks=pytest.mark.trial), "ds-tc-resnet"])
 def test_the_export_of_a_convolutional_network_gives_its_probabilities(tmp_path, name):
     spec = replace(LOG_MEL, clip_seconds=0.2, mel_bands=40)

@@ -19,6 +19,7 @@ TOLERANCE = 1e-4
 HTK_TOLERANCE = 1e-3
 
 POOLED = preset("urbansound-mfcc")
+OF_16_KHZ = {"sample_rate_hz": 16_000, "mel_high_hz": 8_000.0}
 DECIBEL = {"spectrum_power": 2, "log_scale": "decibel", "log_offset": 1e-10, "dynamic_range_db": 80.0}
 OTHERS = {
     "htk": changed(LOG_MEL, mel_filter_bank="htk", mel_low_hz=125.0, mel_high_hz=7_600.0),
@@ -129,6 +130,27 @@ def test_files_are_fitted_as_the_front_end_fits_them(tmp_path, crop, channels):
         path = str(write_wav(tmp_path / "sound.wav", samples))
         actual = tf_front_end.read_waveform(tf.constant(path), spec).numpy()
         np.testing.assert_allclose(actual, clip_waveform(path, spec)[0], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, "loudest"])
+def test_files_give_the_channel_of_the_spec(tmp_path, channels):
+    """Of the part that is used, in which the second channel is the loudest, and the fourth as loud."""
+    for spec in (changed(STFT, channels=channels, crop="centre"), changed(POOLED, channels=channels, **OF_16_KHZ)):
+        for frames in (1, 2, 15_999, 16_000, 16_001, 40_001):
+            samples = noise(4 * frames, seed=frames).reshape(frames, 4)
+            samples[:, 1] *= 2
+            samples[:, 3] = -samples[:, 1]
+            samples[: (frames - 16_000) // 4 if frames > 16_000 else 0, 0] = 0.9
+            path = str(write_wav(tmp_path / "sound.wav", samples))
+            actual = tf_front_end.read_waveform(tf.constant(path), spec).numpy()
+            np.testing.assert_array_equal(actual, clip_waveform(path, spec)[0])
+        path = str(write_wav(tmp_path / "mono.wav", noise(20_000)))
+        if channels in (1, "loudest"):
+            actual = tf_front_end.read_waveform(tf.constant(path), spec).numpy()
+            np.testing.assert_array_equal(actual, clip_waveform(path, spec)[0])
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=rf"has fewer channels, 1, .* {channels}"):
+                tf_front_end.read_waveform(tf.constant(path), spec)
 
 
 @pytest.mark.parametrize("frames", [1, 2047, 50_000])

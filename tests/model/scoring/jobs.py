@@ -17,12 +17,14 @@ class PlannedJob:
     parts: Parts
 
 
-SETTINGS = JobSettings(network="0a" * 32, temperature=1.0, top=1, thresholds=(0.0, 0.0, 0.0), executor="litert 2")
+SETTINGS = JobSettings(
+    network="0a" * 32, temperature=1.0, top=1, thresholds=(0.0, 0.0, 0.0), executor="litert 2", least_seconds=0.05
+)
 
 
 def plan_job(folder: Path, recordings: Path, settings: JobSettings = SETTINGS) -> PlannedJob:
     """Plans the recordings of a folder and opens the job below `folder`."""
     folder.mkdir(exist_ok=True)
     source = scan(str(recordings), labelled=False)
-    batches, _ = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"))
+    batches, _, _ = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.05)
     return PlannedJob(source, batches, open_parts(folder, source, batches, settings))

@@ -10,9 +10,12 @@ BATCHES = [[WindowUnit("a.wav", 0, 1), WindowUnit("comma, \\xff.wav", 0, 255)], 
 
 def test_a_file_that_is_alone_is_split_where_it_is_more_than_a_batch(tmp_path):
     write_wav(tmp_path / "long.wav", noise(537_000), 8_000)
-    batches, rejects = plan_batches(str(tmp_path), ["long.wav"], SPEC)
+    batches, rejects, shortened = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.125)
     assert batches == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 13)]]
-    assert rejects == []
+    assert (rejects, shortened) == ([], [])
+    batches, _, shortened = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.126)
+    assert batches == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 12)]]
+    assert shortened == ["long.wav"]
 
 
 def test_files_follow_one_another_and_none_is_split_that_fits_a_batch(tmp_path):
@@ -20,7 +23,7 @@ def test_files_follow_one_another_and_none_is_split_that_fits_a_batch(tmp_path):
         write_wav(tmp_path / f"{name}.wav", noise(2_000 * windows), 8_000)
     (tmp_path / "text.wav").write_bytes(b"no sound " * 20)
     paths = ["a.wav", "missing.wav", "b.wav", "c.wav", "text.wav", "d.wav"]
-    batches, rejects = plan_batches(str(tmp_path), paths, SPEC)
+    batches, rejects, _ = plan_batches(str(tmp_path), paths, SPEC, 0.0125)
     assert batches == [
         [WindowUnit("a.wav", 0, 200), WindowUnit("b.wav", 0, 56)],
         [WindowUnit("c.wav", 0, 3)],
@@ -33,7 +36,7 @@ def test_files_follow_one_another_and_none_is_split_that_fits_a_batch(tmp_path):
 
 
 def test_nothing_to_label_is_no_batch(tmp_path):
-    assert plan_batches(str(tmp_path), [], SPEC) == ([], [])
+    assert plan_batches(str(tmp_path), [], SPEC, 0.0) == ([], [], [])
 
 
 def test_a_work_list_gives_its_batches_back(tmp_path):

@@ -49,10 +49,10 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> LabelJob
     description = read_description(run)
     source = scan(str(recordings), labelled=False)
     thresholds = (0.0,) * len(description.classes)
-    settings = JobSettings(description.network_sha256, 1.0, TOP, thresholds, executor_version(executor))
+    settings = JobSettings(description.network_sha256, 1.0, TOP, thresholds, executor_version(executor), 0.05)
     parts = open_parts(folder, source, BATCHES, settings)
     parts.network.write_bytes(read_litert(run, description))
-    return LabelJob(parts, description, source.root, TOP, thresholds, executor)
+    return LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05)
 
 
 @pytest.fixture(scope="module", params=EXECUTORS)
