@@ -36,6 +36,11 @@ class Rows:
     values: dict[str, list[str]]
     numbers: Sequence[int]
 
+    @property
+    def of_csv(self) -> bool:
+        """Whether labels are as `features.io.csv_text.csv_label` writes them; Parquet and JSON hold the label."""
+        return not self.name.lower().endswith((".parquet", ".jsonl", ".ndjson"))
+
     def where(self, row: int) -> str:
         """Names the place of a row in a message."""
         return f"{self.name}, {self.unit} {self.numbers[row]}"
