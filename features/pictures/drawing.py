@@ -18,6 +18,7 @@ from features.frontend.mel import hz_to_mel
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import write_file
 from features.pictures.signal_summary import Trace
+from features.runtime.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +74,7 @@ def save(figure: "Figure", path: str | Path) -> None:
 
 def plain(text: str, most: int | None = None) -> str:
     """Returns a name as pictures show it: no formula, no line break, its middle left out beyond `most` characters."""
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    text = visible(text)
     if most is not None and len(text) > most:
         text = f"{text[: most - most // 2]}\N{HORIZONTAL ELLIPSIS}{text[len(text) + 1 - most // 2 :]}"
     return text.replace("$", r"\$")
