@@ -1,4 +1,4 @@
-"""Labels a folder of recordings into a CSV: python -m pipelines.score."""
+"""Labels a folder of recordings into a CSV or Parquet: python -m pipelines.score."""
 
 import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
 
@@ -65,7 +65,9 @@ def threshold(text: str) -> float | str:
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser(
-        "Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, further=beam_option_names
+        "Labels a folder or table of recordings, or one file, into a CSV or Parquet.",
+        EXAMPLE,
+        further=beam_option_names,
     )
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
@@ -75,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--output",
         required=True,
-        metavar="LABELS.csv",
+        metavar="LABELS.csv|.parquet",
         help="a line per window; rejects and warnings go beside it",
     )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
@@ -84,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"leave out labels less probable than this (0); {AUTO}: than their class' own, fitted by model.train",
     )  # fmt: skip
     add_policies(result)
-    result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
+    result.add_argument("--overwrite", action="store_true", help="replace the labels where they exist")
     result.add_argument(
         "--executor", choices=("auto", *EXECUTORS), default="auto",
         help="what runs the network (openvino where it is installed, else litert)",
