@@ -15,6 +15,7 @@ from features.maintenance.removal import Choice, prune
 from features.runtime import command
 from features.runtime.log import LOG
 from features.runtime.quantities import size_text
+from features.runtime.visible import print_lines
 from features.store.inventory import SetFile, total_bytes
 from features.store.layout import KINDS
 from features.store.locks import is_running
@@ -158,7 +159,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     if options.dry_run:
         for file in choice.going:
             LOG.debug("would remove %s, %s", file.path, size_text(file.bytes))
-    print(*lines_of(choice), sep="\n", end="\n\n")
+    print_lines(lines_of(choice), end="\n\n")
     paragraph = paragraph_of(options.features, choice, options.min_age, options.dry_run)
     if options.dry_run and is_running(choice.layout):
         paragraph += " A featurize is running; until it has ended, prune refuses to remove anything."

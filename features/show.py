@@ -13,6 +13,7 @@ from features.pictures.drawing import check_picture, save
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text
+from features.runtime.visible import print_lines
 from features.sources.rejects import rejects_sentence
 from features.store.manifest import Manifest, load_manifest
 from features.store.summary import Description, describe, figures_of, lines_of
@@ -113,7 +114,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         lines, paragraph, figures = show_file(options.compare, manifest, options.output)
     else:
         lines, paragraph, figures = show_set(options.features, manifest, options.output)
-    print(*lines, sep="\n", end="\n\n")
+    print_lines(lines, end="\n\n")
     command.finish(options, paragraph, figures)
     return 0
 

@@ -18,6 +18,7 @@ from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.runtime.processes import parse_workers
 from features.runtime.quantities import size_text
+from features.runtime.visible import print_lines
 from features.store.manifest import Manifest, load_manifest, ways_back
 
 EXAMPLE = "python -m features.verify speech-features/"
@@ -30,7 +31,7 @@ def _print(damages: list[Damage]) -> None:
     for damage in damages:
         found.setdefault((damage.name, damage.partition), []).append(damage.message)
     for (name, partition), messages in found.items():
-        print(f"{name} ({partition}):" if partition else f"{name}:", "; ".join(messages))
+        print_lines([f"{name} ({partition}): {'; '.join(messages)}" if partition else f"{name}: {'; '.join(messages)}"])
 
 
 def _paragraph(folder: Path, manifest: Manifest, damages: list[Damage], repaired: int | None, seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.runtime import command
+from features.runtime.visible import visible
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path
 from model.evaluation.evaluator import evaluate
@@ -49,13 +50,13 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         tables += _alarms_table(alarms)
         paragraphs.append(_alarms_paragraph(options.model, alarms))
         figures = {**figures, "negatives": alarms}
-    command.finish(options, "\n".join([*tables, " ".join(paragraphs)]), figures)
+    command.finish(options, [*tables, " ".join(paragraphs)], figures)
     return 0
 
 
 def _class_table(metrics: dict[str, Any]) -> list[str]:
     """Returns the lines of a table of classes, in the order of the network's outputs."""
-    scores = metrics["classes"]
+    scores = {visible(label): one for label, one in metrics["classes"].items()}
     width = max(map(len, (*scores, "class")))
     lines = [f"{'class':<{width}}  precision  recall     f1   clips"]
     for label, one in scores.items():
@@ -65,9 +66,10 @@ def _class_table(metrics: dict[str, Any]) -> list[str]:
 
 
 def _alarms_table(alarms: dict[str, Any]) -> list[str]:
-    width = max(map(len, (*alarms["classes"], "class")))
+    classes = {visible(label): counted for label, counted in alarms["classes"].items()}
+    width = max(map(len, (*classes, "class")))
     lines = [f"{'class':<{width}}  threshold  false alarms  an hour"]
-    for label, counted in alarms["classes"].items():
+    for label, counted in classes.items():
         threshold = "none" if counted["threshold"] is None else f"{counted['threshold']:.3f}"
         lines.append(f"{label:<{width}}  {threshold:>9}  {counted['alarms']:12,}  {counted['alarms_per_hour']:7.1f}")
     return lines

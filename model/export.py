@@ -36,12 +36,12 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     )
     if figures["no_real_clips"]:
         paragraph += f" It was not compared on real clips: {figures['no_real_clips']}."
-    paragraph += (
-        f" Rate, length and classes stand in {Path(options.output) / figures['description']}. Try it:\n"
-        f"  model = tf.saved_model.load({options.output!r})\n"
-        '  print(model(tf.constant("clip.wav"))["class_names"])'
-    )
-    command.finish(options, paragraph, figures)
+    paragraph += f" Rate, length and classes stand in {Path(options.output) / figures['description']}. Try it:"
+    code = [
+        f"  model = tf.saved_model.load({options.output!r})",
+        '  print(model(tf.constant("clip.wav"))["class_names"])',
+    ]
+    command.finish(options, [paragraph, *code], figures)
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from features.errors import RunError, UsageError
 from features.runtime import command
 from features.runtime.processes import python_command, python_environment
+from features.runtime.visible import print_lines
 from model.inference.artifact import read_description
 
 EXAMPLE = "python -m pipelines.demo --output demo/"
@@ -59,7 +60,7 @@ def demo(output: Path, clips: int, seed: int) -> dict[str, Any]:
 
 def _step(title: str, module: str, *arguments: object) -> None:
     shown = shlex.join(["python", "-m", module, *map(str, arguments)])
-    print(f"\n== {title}\n$ {shown}", flush=True)
+    print_lines(["", f"== {title}", f"$ {shown}"])
     code = subprocess.run(python_command(module, *arguments), env=python_environment(), check=False).returncode
     if code:
         raise RunError(f"the step {module} ended with exit code {code}")
@@ -83,16 +84,22 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     figures = demo(options.output, options.clips, options.seed)
     labels, run = options.output / "labels.csv", options.output / "run"
     with open(labels, encoding="utf-8") as file:
-        head = "".join(itertools.islice(file, _CSV_LINES))
+        head = [line.rstrip("\n") for line in itertools.islice(file, _CSV_LINES)]
     evaluation = run / "evaluation" / "testing"
     pictures = [run / "curves.png", evaluation / "confusion.png", evaluation / "examples.png"]
-    paragraph = (
-        f"\n== Done in {figures['seconds']:.0f} s\n"
+    lines = [
+        "",
+        f"== Done in {figures['seconds']:.0f} s",
         f"Accuracy of the network {figures['network']} on {figures['clips']:,} clips of voices never trained on: "
-        f"{figures['accuracy']:.4f}\n\n"
-        f"The first lines of {labels}:\n{head}\nPictures:\n" + "\n".join(f"  {picture}" for picture in pictures)
-    )
-    command.finish(options, paragraph, figures)
+        f"{figures['accuracy']:.4f}",
+        "",
+        f"The first lines of {labels}:",
+        *head,
+        "",
+        "Pictures:",
+        *(f"  {picture}" for picture in pictures),
+    ]
+    command.finish(options, lines, figures)
     return 0
 
 

@@ -254,8 +254,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     workers = parse_workers(options.workers)
     check_beam_options(beam_options)
     if options.dry_run:
-        text, figures = describe(request)
-        command.finish(options, text, figures)
+        lines, figures = describe(request)
+        command.finish(options, lines, figures)
         return command.exit_code(figures["rejected"], options.max_rejects)
     manifest, figures = featurize(request, functools.partial(build_on_beam, workers=workers, beam_options=beam_options))
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)

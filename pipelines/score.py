@@ -1,4 +1,4 @@
-"""Labels a folder of recordings into a CSV: python -m pipelines.score."""
+"""Labels a folder of recordings into a CSV or Parquet: python -m pipelines.score."""
 
 import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
 
@@ -67,7 +67,9 @@ def threshold(text: str) -> float | str:
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser(
-        "Labels a folder or table of recordings, or one file, into a CSV.", EXAMPLE, further=beam_option_names
+        "Labels a folder or table of recordings, or one file, into a CSV or Parquet.",
+        EXAMPLE,
+        further=beam_option_names,
     )
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument(
@@ -77,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--output",
         required=True,
-        metavar="LABELS.csv",
+        metavar="LABELS.csv|.parquet",
         help="a line per window; rejects and warnings go beside it",
     )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
@@ -87,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_window_option(result)
     add_policies(result)
-    result.add_argument("--overwrite", action="store_true", help="replace LABELS.csv where it exists")
+    result.add_argument("--overwrite", action="store_true", help="replace the labels where they exist")
     result.add_argument(
         "--executor", choices=("auto", *EXECUTORS), default="auto",
         help="what runs the network (openvino where it is installed, else litert)",

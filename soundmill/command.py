@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from features.runtime.interruption import end_at_once
 from features.runtime.invocation import SCRIPT
+from features.runtime.visible import visible
 
 COMMANDS = {
     "featurize": ("pipelines.featurize", "compute what is new or changed of a folder or table into shards"),
@@ -27,7 +28,7 @@ COMMANDS = {
     "crossvalidate": ("model.crossvalidate", "train and test a network on every fold of a feature set"),
     "predict": ("model.predict", "label a few files and draw why"),
     "export": ("model.export", "write a trained network and its front end as a TensorFlow SavedModel"),
-    "score": ("pipelines.score", "label a folder, a file or a table of recordings into a CSV"),
+    "score": ("pipelines.score", "label a folder, a file or a table of recordings into a CSV or Parquet"),
     "download": ("pipelines.download", "fetch a public data set"),
     "demo": ("pipelines.demo", "run the whole flow on spoken words that it makes itself"),
 }
@@ -46,7 +47,7 @@ def main() -> NoReturn:
             print(_version() if name == "--version" else _help(), file=sys.stdout, flush=True)
         sys.exit(0)
     if name not in COMMANDS:
-        sys.stderr.write(f"error: {_unknown(name)}; see {SCRIPT} --help\n")
+        sys.stderr.write(f"error: {visible(_unknown(name))}; see {SCRIPT} --help\n")
         sys.exit(2)
     from features.runtime import command  # which loads more than the list of commands needs
 

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from model.scoring.labels_csv import Score, csv_header, score_lines
 from soundmill.command import COMMANDS as SCRIPT_COMMANDS
 from tests.conftest import call
 
@@ -86,6 +88,18 @@ def test_code_reads_the_shards_without_soundmill(block, tmp_path, feature_set, p
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("_nohash_0.wav") == 3
     assert "124, 129)" in result.stdout
+
+
+def test_code_reads_labels_into_pandas_as_they_are(tmp_path, monkeypatch):
+    [block] = [block for block in BLOCKS if "pd.read_csv" in block]
+    labels = ["yes", "01", "NA", "null", "1e5", "", "True", "-5dB", "'=1", "''", "a,b", 'a "b"', "a\nb", "\x1b", "日本"]
+    scores = [Score(f"{number}.wav", 0.0, 1.0, label, 0.5, 1) for number, label in enumerate(labels)]
+    (tmp_path / "labels.csv").write_text(csv_header(1) + score_lines(scores, 1), encoding="utf-8", newline="")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["labels"]["label"].to_list() == labels
+    assert names["labels"]["probability"].dtype == float
 
 
 @pytest.mark.trial

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+FORMULA_STARTS = ("=", "+", "-", "@")
+"""What a spreadsheet takes for a formula begins with one of these."""
+_ESCAPE = "'"
 _QUOTED = frozenset(',"\r\n')
 
 
@@ -11,6 +14,16 @@ def csv_lines(rows: Iterable[Iterable[object]]) -> str:
     Python's own writer leaves a carriage return unquoted before version 3.13, and its reader ends the line there.
     """
     return "".join(",".join(map(_field, row)) + "\n" for row in rows)
+
+
+def csv_label(label: str) -> str:
+    """Returns a label as CSV files hold it: a `'` stands before what looks like a formula, and before a `'`."""
+    return _ESCAPE + label if label.startswith((*FORMULA_STARTS, _ESCAPE)) else label
+
+
+def read_csv_label(text: str) -> str:
+    """Returns the label that `csv_label` wrote; a `'` before anything else is part of it, as others write it."""
+    return text[1:] if text.startswith(_ESCAPE) and text[1:].startswith((*FORMULA_STARTS, _ESCAPE)) else text
 
 
 def _field(value: object) -> str:

@@ -5,7 +5,9 @@ made: commands load it only when a picture is requested.
 """
 
 import io
+import itertools
 import os
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,9 @@ from features.errors import UsageError
 from features.frontend.mel import hz_to_mel
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import write_file
+from features.pictures.fonts import choose_fonts
 from features.pictures.signal_summary import Trace
+from features.runtime.visible import isolated, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,20 +67,39 @@ def new_figure(width: float, height: float, **options: Any) -> "Figure":
 
 def save(figure: "Figure", path: str | Path) -> None:
     """Writes a figure as PNG, the same bytes for the same numbers."""
+    choose_fonts(figure, os.fspath(path))
     content = io.BytesIO()
     with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; that is no reason to fill the terminal.
+        # Of marks without a shape, which fonts may lack.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(content, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": "soundmill"})
     write_file(path, content.getvalue())
 
 
 def plain(text: str, most: int | None = None) -> str:
-    """Returns a name as pictures show it: no formula, no line break, its middle left out beyond `most` characters."""
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    if most is not None and len(text) > most:
-        text = f"{text[: most - most // 2]}\N{HORIZONTAL ELLIPSIS}{text[len(text) + 1 - most // 2 :]}"
-    return text.replace("$", r"\$")
+    """Returns a name as pictures show it: no formula, no line break, its middle left out beyond `most` columns."""
+    text = visible(text)
+    if most is not None and num_columns(text) > most:
+        head, tail = _beginning(text, most - most // 2), _beginning(text[::-1], most // 2 - 1)
+        text = f"{head}\N{HORIZONTAL ELLIPSIS}{tail[::-1]}"
+    return isolated(text).replace("$", r"\$")
+
+
+def num_columns(text: str) -> int:
+    """Returns how wide a text is in Latin characters, about: those of Chinese, Japanese and Korean are two."""
+    return sum(map(_columns, text))
+
+
+def _columns(sign: str) -> int:
+    if unicodedata.category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+
+
+def _beginning(text: str, most: int) -> str:
+    """Returns as much of a text as has `most` columns."""
+    widths = itertools.accumulate(map(_columns, text))
+    return text[: sum(width <= most for width in widths)]
 
 
 def decibels(amplitude: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -18,6 +18,7 @@ from features.pictures.drawing import (
     draw_spectrogram,
     draw_waveform,
     new_figure,
+    num_columns,
     plain,
     shown_values,
 )
@@ -57,7 +58,7 @@ def draw_overview(description: Description, examples: Sequence[Example]) -> "Fig
     names = [plain(label, _LONGEST_NAME) for label in labels]
     # Names stand upright where there are many, so their length is what the axis needs below it.
     name_points = 8 if len(labels) <= 30 else 7
-    room = _LEAST_ROOM + max(map(len, names)) * name_points * CHARACTER
+    room = _LEAST_ROOM + max(map(num_columns, names)) * name_points * CHARACTER
     width = _LEFT + _COLUMNS * (_WIDTH + _GAP) - _GAP + _RIGHT
     height = _TOP + grid_height + _HEAD + _CHARTS + room
     figure = new_figure(width, height)
@@ -155,7 +156,7 @@ def _draw_counts(axes: Any, description: Description, labels: list[str], names: 
         )  # fmt: skip
         below += counts
     slot = axes.get_position().width * axes.figure.get_figwidth() / max(len(labels), _LEAST_BARS)
-    upright = max(map(len, names)) * points * CHARACTER > 0.9 * slot
+    upright = max(map(num_columns, names)) * points * CHARACTER > 0.9 * slot
     axes.set_xticks(range(len(labels)), names, rotation=90 if upright else 0, fontsize=points)
     middle, span = (len(labels) - 1) / 2, max(len(labels), _LEAST_BARS)
     axes.set_xlim(middle - span / 2, middle + span / 2)

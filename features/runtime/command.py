@@ -17,6 +17,7 @@ from features.runtime.interruption import INTERRUPTED, MESSAGE, raise_interrupts
 from features.runtime.invocation import command_line
 from features.runtime.log import FILE_ONLY, LOG, start_log
 from features.runtime.progress import clearing_bars
+from features.runtime.visible import print_lines, visible
 
 _OPTION = re.compile("--?[a-zA-Z]")  # a hyphen and a digit begin a number
 
@@ -58,7 +59,7 @@ class _Parser(argparse.ArgumentParser):
                 self.error(f"unrecognized option {name}{meant or whose}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"error: {visible(message)}; see {self.prog} --help\n")
 
 
 def nearest_option(name: str, known: Iterable[str]) -> str | None:
@@ -149,10 +150,12 @@ def _end(code: int) -> NoReturn:
     sys.exit(0)
 
 
-def finish(options: argparse.Namespace, paragraph: str, figures: dict[str, Any]) -> None:
-    """Prints the last paragraph of a run and writes its figures where `--summary` says."""
-    print(paragraph, flush=True)
-    LOG.log(FILE_ONLY, "%s", paragraph)
+def finish(options: argparse.Namespace, paragraph: str | list[str], figures: dict[str, Any]) -> None:
+    """Prints the last paragraph of a run, one line or several, and writes its figures where `--summary` says."""
+    lines = [paragraph] if isinstance(paragraph, str) else paragraph
+    print_lines(lines)
+    for line in lines:
+        LOG.log(FILE_ONLY, "%s", line)
     if options.summary:
         write_file(options.summary, json.dumps(figures, indent=1, sort_keys=True) + "\n")
 

@@ -3,15 +3,31 @@
 import logging
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
+
+from features.runtime.visible import isolated, visible
 
 LOG = logging.getLogger("soundmill")
 
 FILE_ONLY = 5  # below what the console shows even with --verbose
 
 
+class _Line(logging.Formatter):
+    """Shows the controls that names in a message hold, so that a message is one line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of logging
+        return visible(super().formatMessage(record))
+
+    def formatException(self, error: Any) -> str:  # noqa: N802
+        return "\n".join(map(visible, super().formatException(error).split("\n")))
+
+
 class _Console(logging.StreamHandler[TextIO]):
     """Writes to what standard error is at that moment: while a bar is drawn, lines go above it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return isolated(line) if self.stream.isatty() else line
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -32,7 +48,7 @@ def start_log(verbose: bool, log_file: str | None) -> None:
     """
     console = _Console()
     console.setLevel(logging.DEBUG if verbose else logging.INFO)
-    console.setFormatter(logging.Formatter("%(message)s"))
+    console.setFormatter(_Line("%(message)s"))
     LOG.setLevel(FILE_ONLY)
     LOG.propagate = False
     LOG.handlers = [console]
@@ -42,7 +58,7 @@ def start_log(verbose: bool, log_file: str | None) -> None:
         except OSError as error:
             LOG.error("error: cannot write --log-file %s: %s", log_file, error.strerror)
             sys.exit(2)
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        file.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s"))
         LOG.addHandler(file)
     if not verbose:
         # Both are talkative about themselves; their errors still come as exceptions.

@@ -12,7 +12,7 @@ from features.io.file_time import mtime_ns
 from features.sources.clips import Source, clip_table
 from features.sources.divided_folders import check_folders
 from features.sources.labels import clean_label
-from features.sources.paths import AUDIO_EXTENSIONS, FORMULA_STARTS, absolute_path, escape_path, escape_paths
+from features.sources.paths import AUDIO_EXTENSIONS, absolute_path, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
 _SHOWN_FOLDERS = 5
@@ -139,7 +139,7 @@ def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list
 
 
 def _check_labels(clips: pa.Table, input_path: str, pattern: re.Pattern[str] | None, found: Listing) -> None:
-    """Raises `UsageError` where no clip has a label, or a label is not allowed."""
+    """Raises `UsageError` where no clip has a label."""
     if not len(clips) and pattern:
         raise UsageError(f"--label-pattern {pattern.pattern!r} finds no label in any of the {len(found.paths)} paths "
                          f"below {input_path}, such as {escape_path(min(found.paths))}")  # fmt: skip
@@ -148,8 +148,3 @@ def _check_labels(clips: pa.Table, input_path: str, pattern: re.Pattern[str] | N
             f"no class folder in {input_path}: its {len(found.paths)} audio files lie directly in it; "
             "put each into a folder named after its class, or give --label-pattern"
         )
-    for label in sorted(pc.unique(clips["label"]).to_pylist()):
-        if label.startswith(FORMULA_STARTS):
-            way_out = f"--label-pattern finds {label!r}" if pattern else f"a class folder is named {label!r}; rename it"
-            raise UsageError(f"a label begins with none of {' '.join(FORMULA_STARTS)}, which spreadsheets take for "
-                             f"formulas, but in {input_path} {way_out}")  # fmt: skip

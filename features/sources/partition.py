@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.runtime.visible import visible
 from features.sources.groups import groups_of
 from features.sources.labels import alike_text, look_alike, with_separators
 from features.sources.official_lists import read_lists
@@ -201,7 +202,8 @@ def count(clips: pa.Table) -> dict[str, dict[str, int]]:
 
 def count_table(clips: pa.Table) -> list[str]:
     """Returns the lines of a table of clips by class and partition, with the sums below it."""
-    counts, names = count(clips), partition_order(clips["partition"].to_pylist())
+    names = partition_order(clips["partition"].to_pylist())
+    counts = {visible(label): numbers for label, numbers in count(clips).items()}
     totals = {name: sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in names}
     width = max(len("class"), *map(len, counts))
     rows = [f"{label:{width}}" + "".join(f"{numbers.get(name, 0):>12,}" for name in names)

@@ -6,6 +6,8 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.io.csv_text import FORMULA_STARTS
+
 # What soundfile reads, and what an ffmpeg does: where there is none, that becomes a reject with a reason.
 AUDIO_EXTENSIONS = frozenset(
     {".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
@@ -13,7 +15,6 @@ AUDIO_EXTENSIONS = frozenset(
     | {".m4a", ".m4b", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm", ".weba", ".mka", ".wv", ".ape", ".tta", ".ac3"}
 )
 BACKGROUND_FOLDER = "_background_noise_"
-FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def escape_path(path: bytes) -> str:

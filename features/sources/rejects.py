@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from features.errors import Reject
-from features.io.csv_text import csv_lines
+from features.io.csv_text import csv_label, csv_lines, read_csv_label
 from features.sources.paths import csv_path, unescape_path
 
 COLUMNS = ("path", "stage", "reason", "message")
@@ -20,9 +20,14 @@ def in_order(rejects: Iterable[Reject]) -> list[Reject]:
 
 def to_csv(rejects: Iterable[Reject], columns: Sequence[str] = COLUMNS) -> str:
     """Returns the table as CSV, one line per file; what is not known is empty."""
-    rows = [[getattr(reject, name) for name in columns] for reject in rejects]
-    shown = [[csv_path(path), *("" if value is None else value for value in values)] for path, *values in rows]
-    return csv_lines([columns, *shown])
+    return csv_lines([columns, *([_text(reject, name) for name in columns] for reject in rejects)])
+
+
+def _text(reject: Reject, column: str) -> str:
+    value = getattr(reject, column)
+    if value is None:
+        return ""
+    return csv_path(value) if column == "path" else csv_label(value) if column == "label" else str(value)
 
 
 def read_csv(path: Path) -> list[Reject]:
@@ -44,7 +49,7 @@ def _reject(row: dict[str, str]) -> Reject:
     size, mtime_ns, duration = (int(row[name]) if row.get(name) else None for name in ("size", "mtime_ns", "duration"))
     start, content_hash = int(row.get("start") or 0), row.get("content_hash") or None
     return Reject(path, row["stage"], row["reason"], row["message"], start, duration, size, mtime_ns, content_hash,
-                  row.get("label") or None)  # fmt: skip
+                  read_csv_label(row.get("label") or "") or None)  # fmt: skip
 
 
 def rejects_sentence(rejects: dict[str, int], table: Path) -> str:

@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from features.audio.decode import file_error, probe
 from features.errors import ClipError, NothingUsableError, Reason, Reject, UsageError
+from features.io.csv_text import read_csv_label
 from features.io.file_time import mtime_ns
 from features.sources.clips import Source, clip_table
 from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
 from features.sources.labels import clean_label
 from features.sources.partition import PARTITIONS, both_tested, read_partition
-from features.sources.paths import FORMULA_STARTS, absolute_path, below, escape_path, escape_paths, escaped_path
+from features.sources.paths import absolute_path, below, escape_path, escape_paths, escaped_path
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
 from features.sources.table_times import read_times
@@ -226,10 +227,11 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
         for value in dict.fromkeys(values):
             if not is_text(value):
                 raise rows.refusal(values.index(value), name, f"a {role} is UTF-8", "save the table as UTF-8")
-            if role == "label" and value.strip().startswith(FORMULA_STARTS):
-                rule = f"a label begins with none of {' '.join(FORMULA_STARTS)}, which spreadsheets take for formulas"
-                raise rows.refusal(values.index(value), name, rule, "rename it")
-        columns[role] = [clean_label(value) if role == "label" else value or None for value in values]
+        if role == "label":
+            labels = map(clean_label, values)
+            columns[role] = [read_csv_label(label) if label and rows.of_csv else label for label in labels]
+        else:
+            columns[role] = [value or None for value in values]
     if "partition" in used or "fold" in used:
         name = used["partition" if "partition" in used else "fold"]
         values = rows.values[name]

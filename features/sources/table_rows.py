@@ -46,6 +46,11 @@ class Rows:
         values = {column: [found[row] for row in chosen] for column, found in self.values.items()}
         return replace(self, values=values, numbers=[self.numbers[row] for row in chosen])
 
+    @property
+    def of_csv(self) -> bool:
+        """Whether labels are as `features.io.csv_text.csv_label` writes them; Parquet and JSON hold the label."""
+        return not self.name.lower().endswith((".parquet", ".jsonl", ".ndjson"))
+
     def where(self, row: int) -> str:
         """Names the place of a row in a message."""
         return f"{self.name}, {self.unit} {self.numbers[row]}"

@@ -15,7 +15,7 @@ from features.sources.paths import clip_file
 from features.update.request import Request
 
 
-def describe(request: Request) -> tuple[str, dict[str, Any]]:
+def describe(request: Request) -> tuple[list[str], dict[str, Any]]:
     """Returns what `--dry-run` prints and its figures: clips per class and partition, hours, what would be written."""
     started = time.monotonic()
     update = request.read()
@@ -42,7 +42,7 @@ def describe(request: Request) -> tuple[str, dict[str, Any]]:
         f"{spec.front_end} features {spec.shape}, about {size_text(update.bytes)}, to {request.output}; nothing was "
         "written",
     ]
-    return "\n".join(lines), figures
+    return lines, figures
 
 
 def seconds_of(clips: pa.Table, root: str) -> tuple[float, int]:

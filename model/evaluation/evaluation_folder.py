@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.io.atomic import write_file
-from features.io.csv_text import csv_lines
+from features.io.csv_text import csv_label, csv_lines
 from features.sources.paths import csv_path, unescape_path
 from model.evaluation.calibration import reliabilities
 from model.evaluation.groups import GroupScores
@@ -72,7 +72,10 @@ def write_confusion(folder: Path, metrics: dict[str, Any]) -> None:
 
     labels = list(metrics["classes"])
     numbered = zip(labels, metrics["confusion"], strict=True)
-    matrix = [("true \\ predicted", *labels), *((label, *counts) for label, counts in numbered)]
+    matrix = [
+        ("true \\ predicted", *map(csv_label, labels)),
+        *((csv_label(label), *counts) for label, counts in numbered),
+    ]
     write_file(folder / "confusion.csv", csv_lines(matrix))
     low, high = metrics["interval_95"]
     title = f"accuracy {metrics['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f}) on {metrics['clips']:,} clips"
@@ -149,4 +152,5 @@ def prediction_rows(
         guess = predicted[row]
         probability = f"{predictions.probabilities[row, guess]:.6f}"
         last = (more[1][row],) if more else ()
-        yield csv_path(predictions.paths[row]), predictions.true[row], classes[guess], probability, *last
+        names = csv_label(predictions.true[row]), csv_label(classes[guess])
+        yield csv_path(predictions.paths[row]), *names, probability, *last

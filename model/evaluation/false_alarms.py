@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from features.errors import Reject, RunError
 from features.frontend.windows import least_window_seconds
 from features.io.atomic import AtomicFile, atomic_folder, write_file
-from features.io.csv_text import csv_lines
+from features.io.csv_text import csv_label, csv_lines
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.sources.clips import Source
@@ -144,7 +144,7 @@ class Tally:
                 csv_path(path),
                 f"{windows.starts_seconds[first]:.6f}",
                 f"{windows.ends_seconds[last]:.6f}",
-                self.classes[number],
+                csv_label(self.classes[number]),
                 f"{probability:.6f}",
                 last - first + 1,
             )

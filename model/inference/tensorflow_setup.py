@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from features.runtime.log import LOG, is_verbose
+from features.runtime.visible import visible
 
 # What TensorFlow writes about processors and drivers before its own log level counts.
 _ROUTINE_MESSAGES = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
@@ -84,7 +85,7 @@ def quiet_stderr(pattern: re.Pattern[str]) -> Iterator[None]:
                 if pattern.search(line):
                     LOG.debug("%s", line)
                 else:
-                    print(line, file=sys.stderr)
+                    print(visible(line), file=sys.stderr)
 
 
 @contextlib.contextmanager

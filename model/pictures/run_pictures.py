@@ -21,6 +21,7 @@ from features.pictures.drawing import (
     draw_spectrogram,
     draw_waveform,
     new_figure,
+    num_columns,
     plain,
     save,
 )
@@ -131,7 +132,7 @@ def confusion_figure(matrix: NDArray[np.int64], classes: list[str], title: str) 
     number = len(classes)
     cell = min(_LARGEST_CELL, max(_SMALLEST_CELL, _MATRIX / number))
     names = [plain(label, _LONGEST_NAME) for label in classes]
-    names_width = max(map(len, names)) * LABEL_POINTS * CHARACTER
+    names_width = max(map(num_columns, names)) * LABEL_POINTS * CHARACTER
     # Names below the matrix stand at 45 degrees, and so reach as far to the left as down.
     left, bottom, side = names_width + 0.6, 0.75 * names_width + 0.6, cell * number
     width = max(left + side + 1.2, len(title) * _TITLE_POINTS * CHARACTER + 0.4)
@@ -181,7 +182,7 @@ def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) 
         mark, colour = _verdict(example.true, example.predicted)
         names = plain(example.true, _LONGEST_NAME), plain(example.predicted, _LONGEST_NAME)
         # Two long names side by side would run into the neighbour's.
-        between = "\n" if sum(map(len, names)) > _LONGEST_NAME else " "
+        between = "\n" if sum(map(num_columns, names)) > _LONGEST_NAME else " "
         verdict = f"{mark}: {names[0]}{between}→ {names[1]} ({example.probability:.2f})"
         axes.set_title(f"{verdict}\n{plain(example.path, _LONGEST_EXAMPLE)}", fontsize=9, color=colour)
         if place % _GRID_COLUMNS:

@@ -1,11 +1,11 @@
-"""The folder of a scoring job: the work list, the network, and a part of the CSV for each batch.
+"""The folder of a scoring job: the work list, the network, and a part of the labels for each batch.
 
-A part is two files: the lines of the CSV, and, when these are complete, a note of what was done, with their checksum.
-Nothing waits for the disk: a part that a power cut damaged is made again.
+A part is two files: scores in the form of the output, and, when these are complete, a note of what was done, with their
+checksum. Nothing waits for the disk: a part that a power cut damaged is made again.
 
 The process that plans and joins has claimed the folder of the parts. Workers have not, and those of a driver that was
 killed may still write. So all that a worker reads and writes lies in a folder of its job, which is named by a digest of
-what its CSV follows from: no part of another job is ever joined.
+what its labels follow from: no part of another job is ever joined.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ from features.io.atomic import atomic_folder, write_file
 from features.sources.clips import Source
 from features.store.locks import CLAIM
 from features.store.versions import library_versions
-from model.scoring.labels_csv import Labels, score_lines
+from model.scoring.label_forms import LabelsForm
+from model.scoring.labels_csv import Labels
 from model.scoring.plan import Batch, plan_text, read_batch, write_batches
 
 _WORK_LIST = "batches.parquet"
@@ -34,7 +35,7 @@ _OWN_NAME = re.compile(r"[0-9a-f]{64}|job\.json|batches\.parquet|network\.tflite
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What the lines of the CSV follow from, beside the files and the plan.
+    """What the labels follow from, beside the files and the plan.
 
     Attributes:
         network: sha256 of the network.
@@ -55,11 +56,11 @@ class JobSettings:
 
 @dataclass(frozen=True)
 class PartNote:
-    """The note of a part: what came of a batch, and the checksum of its lines.
+    """The note of a part: what came of a batch, and the checksum of its scores.
 
     Attributes:
         job: name of the job's folder.
-        crc32c: CRC-32C of the lines.
+        crc32c: CRC-32C of the file of scores.
         scored: number of units that were labelled.
         windows: number of windows labelled of each unit, 0 of a reject.
         rejects: files that could not be used: path, stage, reason and message.
@@ -109,9 +110,11 @@ class Parts:
 
     Attributes:
         folder: its path; its name is the job's.
+        form: of the scores.
     """
 
     folder: Path
+    form: LabelsForm
 
     @property
     def network(self) -> Path:
@@ -122,8 +125,8 @@ class Parts:
         """Returns the file whose presence says that a batch is finished."""
         return self.folder / f"{number:08d}.json"
 
-    def _lines_path(self, number: int) -> Path:
-        return self.folder / f"{number:08d}.csv"
+    def _scores_path(self, number: int) -> Path:
+        return self.folder / f"{number:08d}{self.form.ending}"
 
     def unfinished(self, count: int) -> list[int]:
         """Returns the numbers of the batches, of `count`, that are still to be done."""
@@ -131,7 +134,7 @@ class Parts:
 
     def _is_finished(self, number: int) -> bool:
         try:
-            self.read_lines(number, PartNote.from_json(self.note_path(number).read_bytes()))
+            self.read_scores(number, PartNote.from_json(self.note_path(number).read_bytes()))
             return True
         except (OSError, ValueError, RunError):
             return False
@@ -148,7 +151,7 @@ class Parts:
             labels: what came of it.
             top: labels per window.
         """
-        crc32c = write_file(self._lines_path(number), score_lines(labels.scores, top), durable=False)
+        crc32c = write_file(self._scores_path(number), self.form.part(labels.scores, top), durable=False)
         note = PartNote(
             job=self.folder.name,
             crc32c=crc32c,
@@ -167,13 +170,13 @@ class Parts:
         except (OSError, ValueError) as error:
             raise RunError(f"{path} is missing or damaged ({error}); run it again") from error
 
-    def read_lines(self, number: int, note: PartNote) -> bytes:
-        """Returns the lines of a batch; raises `RunError` where they are not those of its note, or of another job."""
-        path = self._lines_path(number)
-        lines = path.read_bytes()
-        if (note.job, note.crc32c) != (self.folder.name, google_crc32c.value(lines)):
+    def read_scores(self, number: int, note: PartNote) -> bytes:
+        """Returns the scores of a batch; raises `RunError` where they are not those of its note, or of another job."""
+        path = self._scores_path(number)
+        scores = path.read_bytes()
+        if (note.job, note.crc32c) != (self.folder.name, google_crc32c.value(scores)):
             raise RunError(f"{path} is damaged or of another job; remove {self.folder} and run it again")
-        return lines
+        return scores
 
 
 def check_folder(folder: Path) -> None:
@@ -188,21 +191,24 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"{folder} is in the way: scoring keeps its parts there; move it or remove it")
 
 
-def open_parts(folder: Path, source: Source, batches: Sequence[Batch], settings: JobSettings) -> Parts:
+def open_parts(
+    folder: Path, form: LabelsForm, source: Source, batches: Sequence[Batch], settings: JobSettings
+) -> Parts:
     """Finds the parts of a job, or begins it; those of other jobs are removed.
 
     Args:
-        folder: of the parts, which this process has claimed.
+        folder: of the parts, which this process has claimed; it is of one output, and so of one form.
+        form: of the scores.
         source: the files, whose sizes and times distinguish one job from another.
         batches: the plan; another decoder may find other windows.
-        settings: all else that the lines of the CSV follow from.
+        settings: all else that the labels follow from.
     """
     digest = hashlib.sha256(json.dumps({**asdict(settings), "root": source.root}, sort_keys=True).encode())
     for name in ("path", "size", "mtime_ns"):
         digest.update(json.dumps(source.clips[name].to_pylist()).encode())
     digest.update(plan_text(batches).encode())
     digest.update(json.dumps(library_versions(), sort_keys=True).encode())
-    parts = Parts(folder / digest.hexdigest())
+    parts = Parts(folder / digest.hexdigest(), form)
     remove_parts(folder, but=parts)
     if not parts.folder.is_dir():
         with atomic_folder(parts.folder) as partial:

@@ -1,11 +1,9 @@
-"""The union of the parts of a job: the CSV, the table of rejects, and the table of warnings.
+"""The union of the parts of a job: the file of labels, the table of rejects, and the table of warnings.
 
-Batches are planned in the order of the CSV, so the CSV is the lines of the parts one after the other. What is said of a
+Batches are planned in the order of the file, so it is the lines of the parts one after the other. What is said of a
 file as a whole is decided here, since its units may lie in several parts.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import Reason, Reject, RunError
-from features.io.atomic import AtomicFile, write_file
-from features.io.csv_text import csv_lines
-from features.sources.paths import csv_path
+from features.io.atomic import write_file
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from model.scoring.job import PartNote, Parts
-from model.scoring.labels_csv import csv_header
+from model.scoring.label_forms import CsvForm, LabelsForm, labels_form
 from model.scoring.plan import Batch
 
 _TABLE_COLUMNS = (*COLUMNS, "size")
@@ -33,24 +29,29 @@ class OutputFiles:
     """The files of a scoring.
 
     Attributes:
-        labels: the CSV.
+        labels: the CSV, or Parquet.
     """
 
     labels: str
 
     @property
+    def form(self) -> LabelsForm:
+        """What the name of the labels' file asks for; raises `UsageError` where that is nothing."""
+        return labels_form(self.labels)
+
+    @property
     def rejects(self) -> str:
-        """The table of files that could not be used: `labels.rejects.csv` beside `labels.csv`."""
-        return f"{self.labels.removesuffix('.csv')}.rejects.csv"
+        """The table of files that could not be used: `x.rejects.csv` for `x.csv`, else `x.parquet.rejects.csv`."""
+        return f"{self.labels.removesuffix(CsvForm.ending)}.rejects.csv"
 
     @property
     def warnings(self) -> str:
-        """The table of files that were labelled although they have a warning: `labels.warnings.csv`."""
-        return f"{self.labels.removesuffix('.csv')}.warnings.csv"
+        """The table of files that were labelled although they have a warning, which is named likewise."""
+        return f"{self.labels.removesuffix(CsvForm.ending)}.warnings.csv"
 
     @property
     def parts(self) -> Path:
-        """The folder of the parts, until they are joined: `labels.csv.parts`."""
+        """The folder of the parts, until they are joined: `x.csv.parts`."""
         return Path(f"{self.labels}.parts")
 
 
@@ -82,7 +83,7 @@ class Outcome:
         windows: number of windows that were labelled.
         rejects: files that could not be used, in the order of their paths.
         warnings: of files that were labelled all the same, in that order; a file may have several.
-        empty: whether the CSV has no line, as no label is probable enough.
+        empty: whether the file has no line, as no label is probable enough.
     """
 
     files: int
@@ -93,7 +94,7 @@ class Outcome:
 
 
 def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
-    """Writes the tables of rejects and of warnings, and last the CSV.
+    """Writes the tables of rejects and of warnings, and last the labels.
 
     Args:
         parts: the folder with the parts of all batches.
@@ -135,12 +136,10 @@ def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
         )
     write_file(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
     # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
-    without = {csv_path(path) for path in rejects if units[path] > 1 or path in refused}
-    with AtomicFile(job.outputs.labels) as file:
-        header = file.write(csv_header(job.top).encode())
-        for number, note in enumerate(notes):
-            file.write(_without(parts.read_lines(number, note), without))
-    return replace(outcome, empty=file.num_bytes == header)
+    without = {path for path in rejects if units[path] > 1 or path in refused}
+    contents = (parts.read_scores(number, note) for number, note in enumerate(notes))
+    any_score = job.outputs.form.join(job.outputs.labels, contents, job.top, without)
+    return replace(outcome, empty=not any_score)
 
 
 def write_rejects(outputs: OutputFiles, rejects: Iterable[Reject]) -> None:
@@ -185,10 +184,3 @@ def _sizes(clips: pa.Table, paths: list[str]) -> dict[str, int]:
 
 def _with_sizes(rejects: Iterable[Reject], sizes: dict[str, int]) -> list[Reject]:
     return [replace(reject, size=sizes.get(reject.path)) for reject in in_order(rejects)]
-
-
-def _without(lines: bytes, paths: set[str]) -> bytes:
-    if not paths:
-        return lines
-    rows = csv.reader(io.StringIO(lines.decode(), newline=""))
-    return csv_lines(row for row in rows if row[0] not in paths).encode()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from features.errors import Reject, UsageError
-from features.io.csv_text import csv_lines
+from features.io.csv_text import csv_label, csv_lines
 from features.sources.paths import csv_path
 
 
@@ -66,7 +66,7 @@ def score_lines(scores: Iterable[Score], top: int) -> str:
             csv_path(score.path),
             f"{score.start_seconds:.6f}",
             f"{score.end_seconds:.6f}",
-            score.label,
+            csv_label(score.label),
             f"{score.probability:.6f}",
             *([score.rank] if top > 1 else []),
         )

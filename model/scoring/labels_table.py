@@ -13,8 +13,8 @@ from features.runtime.log import LOG
 from features.sources.paths import escape_path
 from model.inference.executor import Executor
 from model.scoring.label_files import label_files
+from model.scoring.label_forms import labels_table
 from model.scoring.label_waveform import label_waveform, read_waveform
-from model.scoring.labels_csv import Score
 
 _MOST_NAMED = 3
 
@@ -65,30 +65,6 @@ def waveform_labels(
     """
     scores = label_waveform(network, *read_waveform(waveform, sample_rate_hz), top, least_seconds)
     return labels_table(scores, [None] * len(scores), top)
-
-
-def labels_table(scores: Sequence[Score], paths: Sequence[str | None], top: int) -> pa.Table:
-    """Returns the table of some scores.
-
-    Args:
-        scores: a row each.
-        paths: what to put for the path of each.
-        top: labels a window; with more than one the table has their rank.
-
-    Returns:
-        Table of path, start_seconds, end_seconds, label, probability, and rank where there is more than one a window.
-        Numbers are not rounded: with six digits they are those of the CSV.
-    """
-    columns = {
-        "path": pa.array(paths, pa.string()),
-        "start_seconds": pa.array([score.start_seconds for score in scores], pa.float64()),
-        "end_seconds": pa.array([score.end_seconds for score in scores], pa.float64()),
-        "label": pa.array([score.label for score in scores], pa.string()),
-        "probability": pa.array([score.probability for score in scores], pa.float64()),
-    }
-    if top > 1:
-        columns["rank"] = pa.array([score.rank for score in scores], pa.int32())
-    return pa.table(columns)
 
 
 def _text(path: str) -> str:

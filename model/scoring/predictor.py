@@ -4,7 +4,7 @@ import itertools
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,6 +13,7 @@ from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import least_window_seconds, num_windows, window_waveforms
 from features.runtime.log import LOG
+from features.runtime.visible import visible
 from features.sources.paths import clip_file, csv_path, escape_path
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
@@ -86,8 +87,10 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
         for warning in labelled.warnings:
             LOG.warning("%s: %s, %s; used all the same", csv_path(path), warning.reason, warning.message)
         of_file = labelled.scores
-        header = "" if scored else csv_header(request.top)
-        output.write(header + score_lines((score for score in of_file if score.rank <= request.top), request.top))
+        written = [score for score in of_file if score.rank <= request.top]
+        if output.isatty():  # a line of CSV may hold what moves the cursor
+            written = [replace(score, path=visible(score.path), label=visible(score.label)) for score in written]
+        output.write(("" if scored else csv_header(request.top)) + score_lines(written, request.top))
         output.flush()
         room = MOST_DRAWN * len(classes) - len(scores)
         scores += of_file[: room if request.plot else 0]

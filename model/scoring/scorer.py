@@ -1,4 +1,4 @@
-"""Labels a folder or table of recordings into a CSV, whatever runs the work."""
+"""Labels a folder or table of recordings into a CSV or Parquet, whatever runs the work."""
 
 import math
 import os
@@ -21,6 +21,7 @@ from model.inference.artifact import ArtifactDescription, read_description, read
 from model.inference.executor import choose_executor, executor_version
 from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
 from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
+from model.scoring.label_forms import labels_form
 from model.scoring.label_windows import LabelJob
 from model.scoring.labels_csv import check_top
 from model.scoring.plan import plan_batches
@@ -37,12 +38,12 @@ class Request:
     Attributes:
         run: the run folder whose model labels.
         input: folder of recordings, one file, or table that names files.
-        output: the CSV.
+        output: the file of labels, in the form that its name asks for.
         top: labels per window.
         threshold: labels less probable than it are left out; `AUTO` for each class' own, as its training fitted it.
         table_layout: where a table says which files; nothing else is read from it.
         policies: whether truncated and silent files are used.
-        overwrite: whether a CSV that exists may be replaced.
+        overwrite: whether a file of labels that exists may be replaced.
         executor: name of what runs the network, or `auto`.
         min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
     """
@@ -82,7 +83,8 @@ def check(request: Request, classes: list[str]) -> None:
     """Raises `UsageError` where a request cannot be carried out."""
     check_top(request.top, classes)
     if os.path.isdir(request.output):
-        raise UsageError(f"--output is a CSV file, but {request.output} is a folder")
+        raise UsageError(f"--output is a file of labels, but {request.output} is a folder")
+    labels_form(request.output)
     if os.path.exists(request.output) and not request.overwrite:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
     if not os.path.isdir(os.path.dirname(absolute_path(request.output))):
@@ -90,7 +92,7 @@ def check(request: Request, classes: list[str]) -> None:
 
 
 def score(request: Request, run: RunBatches) -> dict[str, Any]:
-    """Labels every window of the input into the CSV.
+    """Labels every window of the input into the file of labels.
 
     Args:
         request: input, model, output and options of the scoring.
@@ -128,7 +130,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
             executor=executor_version(executor),
             least_seconds=least_seconds,
         )
-        parts = open_parts(outputs.parts, source, batches, settings)
+        parts = open_parts(outputs.parts, outputs.form, source, batches, settings)
         if todo := parts.unfinished(len(batches)):
             if len(todo) < len(batches):
                 LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",

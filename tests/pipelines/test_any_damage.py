@@ -243,8 +243,8 @@ def test_each_reason_is_met_for_real(damage, rejects, path):
 
 
 def test_no_reason_is_without_a_case_and_no_file_is_rejected_besides(rejects):
-    # Rows of tables: tests/features/sources/test_field_tables.py. The channel that a spec is about is missing in files that
-    # another spec uses: tests/pipelines/test_channels.py.
+    # Rows of tables: tests/features/sources/test_field_tables.py. A channel that a spec is about is missing
+    # in files that another spec uses: tests/pipelines/test_channels.py.
     elsewhere = {Reason.BAD_ROW, Reason.TOO_FEW_CHANNELS}
     assert {case.reason for case in CASES.values()} == set(Reason) - elsewhere
     assert rejects.keys() == CASES.keys()

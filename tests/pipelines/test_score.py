@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -167,6 +169,46 @@ def test_a_carriage_return_in_a_path_does_not_end_the_line(run_folder, tmp_path)
     rows = score(run_folder, tmp_path / "source", tmp_path / "labels.csv")
     assert [row["path"] for row in rows] == ["return\rname.wav", "z.wav"]
     assert [row["path"] for row in read(tmp_path / "labels.rejects.csv")] == ["return\rempty.wav"]
+
+
+@pytest.mark.parametrize("options", [("--top", 1), ("--top", 3, "--workers", 2), ("--threshold", 1.0)])
+def test_parquet_holds_what_the_csv_says_with_its_types(recordings, run_folder, tmp_path, options):
+    expected = score(run_folder, recordings, tmp_path / "x.csv", *options)
+    arguments = ("--model", run_folder, "--input", recordings, "--output", tmp_path / "x.parquet", *options)
+    assert call("pipelines.score", *arguments) == 0
+    assert sorted(os.listdir(tmp_path)) == [
+        "x.csv", "x.parquet", "x.parquet.rejects.csv", "x.parquet.warnings.csv", "x.rejects.csv", "x.warnings.csv",
+    ]  # fmt: skip
+    assert (tmp_path / "x.parquet.rejects.csv").read_bytes() == (tmp_path / "x.rejects.csv").read_bytes()
+    content = (tmp_path / "x.parquet").read_bytes()
+    table = pq.read_table(tmp_path / "x.parquet")
+    rank = [("rank", pa.int32())] if "--top" in options and 3 in options else []
+    assert table.schema.remove_metadata() == pa.schema([
+        ("path", pa.string()), ("start_seconds", pa.float64()), ("end_seconds", pa.float64()), ("label", pa.string()),
+        ("probability", pa.float64()), *rank,
+    ])  # fmt: skip
+    texts = [{name: f"{value:.6f}" if isinstance(value, float) else str(value) for name, value in row.items()}
+             for row in table.to_pylist()]  # fmt: skip
+    assert texts == [{**row, "path": row["path"].removeprefix("./")} for row in expected]
+    assert (table.num_rows == 0) == ("--threshold" in options)
+    assert call("pipelines.score", *arguments, "--overwrite", "--workers", 1) == 0
+    assert (tmp_path / "x.parquet").read_bytes() == content
+
+
+def test_our_own_parquet_names_recordings_to_score(run_folder, tmp_path):
+    for name in ("a.wav", "=b.wav"):
+        write_wav(tmp_path / "source" / name, noise(24_000))
+    expected = score(run_folder, tmp_path / "source", tmp_path / "x.csv")
+    arguments = ("--model", run_folder, "--input", tmp_path / "source", "--output", tmp_path / "x.parquet")
+    assert call("pipelines.score", *arguments) == 0
+    assert score(run_folder, tmp_path / "x.parquet", tmp_path / "y.csv", "--root", tmp_path / "source") == expected
+
+
+@pytest.mark.parametrize("name", ["labels", "labels.txt", "labels.tsv", "labels.csv.gz", "labels.parquet ", "csv"])
+def test_another_ending_is_refused(recordings, run_folder, tmp_path, name):
+    with pytest.raises(UsageError, match=r"--output is a file of labels whose name ends in \.csv or \.parquet, not"):
+        score(run_folder, recordings / "long.wav", tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@"])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import call, start_command, wait_until
@@ -21,18 +22,24 @@ def end(process: subprocess.Popen) -> tuple[int, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(many_clips, run_folder, tmp_path_factory) -> bytes:
-    output = tmp_path_factory.mktemp("unbroken") / "labels.csv"
-    assert call("pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output", output) == 0
-    return output.read_bytes()
+def unbroken(many_clips, run_folder, tmp_path_factory) -> dict[str, bytes]:
+    """Files of labels by their names."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    for name in ("labels.csv", "labels.parquet"):
+        arguments = ("--model", run_folder, "--input", many_clips / "high", "--output", folder / name)
+        assert call("pipelines.score", *arguments) == 0
+    return {name: (folder / name).read_bytes() for name in ("labels.csv", "labels.parquet")}
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("signal_", "name"),
+    [(signal.SIGINT, "labels.csv"), (signal.SIGKILL, "labels.csv"), (signal.SIGKILL, "labels.parquet")],
+)
 def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
-    many_clips, run_folder, unbroken, tmp_path, caplog, signal_
+    many_clips, run_folder, unbroken, tmp_path, caplog, signal_, name
 ):
-    output = tmp_path / "labels.csv"
-    parts = tmp_path / "labels.csv.parts"
+    output = tmp_path / name
+    parts = tmp_path / f"{name}.parts"
     arguments = ("--model", run_folder, "--input", many_clips / "high", "--output", output)
 
     process = start_command("pipelines.score", *arguments, "--workers", 1)
@@ -42,16 +49,18 @@ def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
     if signal_ == signal.SIGINT:
         assert lines == ["running in this process", "interrupted; nothing half-written stands under its final name"]
         assert code == 130
-    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv.parts"]
+    assert [path.name for path in tmp_path.iterdir()] == [parts.name]
 
     done = len(list(parts.rglob("0*.json")))
     with caplog.at_level("INFO", logger="soundmill"):
         assert call("pipelines.score", *arguments) == 0
     assert f"{done} of 7 batches are there" in caplog.text
+    before = name.removesuffix(".csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "labels.csv",
-        "labels.rejects.csv",
-        "labels.warnings.csv",
+        name,
+        f"{before}.rejects.csv",
+        f"{before}.warnings.csv",
     ]
-    assert output.read_bytes() == unbroken
-    assert len(unbroken.splitlines()) == 1_601
+    assert output.read_bytes() == unbroken[name]
+    rows = len(unbroken[name].splitlines()) - 1 if name == "labels.csv" else pq.read_metadata(output).num_rows
+    assert rows == 1_600

@@ -38,6 +38,10 @@ def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder,
         f"{socket.gethostname()}) is at it; wait for its end, or give another --output"
     ]
     assert sorted(tmp_path.rglob("*")) == before
+    of_another_form = ("--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.parquet")
+    assert call("pipelines.score", *of_another_form) == 0
+    another = ["labels.parquet", "labels.parquet.rejects.csv", "labels.parquet.warnings.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["labels.csv.parts", *another]
 
     os.killpg(first.pid, signal.SIGCONT)
     first.communicate(timeout=60)
@@ -46,7 +50,7 @@ def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder,
     assert lines[0] == "path,start_seconds,end_seconds,label,probability"
     assert {len(line.split(",")) for line in lines} == {5}
     assert len(lines) == 1_601
-    assert sorted(os.listdir(tmp_path)) == ["labels.csv", "labels.rejects.csv", "labels.warnings.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["labels.csv", *another, "labels.rejects.csv", "labels.warnings.csv"]
 
 
 def test_a_score_that_was_killed_blocks_no_other_and_its_parts_are_left_out(first, many_clips, run_folder, tmp_path):

@@ -14,7 +14,7 @@ from features.audio.recording import open_recording
 from features.errors import NothingUsableError, Reason, Reject, UsageError
 from features.sources.folder import scan
 from features.sources.paths import clip_file, csv_path, escape_path, unescape_path
-from features.sources.rejects import in_order, to_csv
+from features.sources.rejects import COLUMNS, in_order, read_csv, to_csv
 from features.sources.table import scan_table
 from features.sources.table_layout import TableLayout
 from tests.signals import sine, write_wav
@@ -78,6 +78,15 @@ def test_table_of_rejects_is_in_the_order_of_bytes_and_quoted():
     assert to_csv(rejects[:2]) == (
         'path,stage,reason,message\n"./=a,""b"".wav",decode,damaged,"one\ntwo"\nB.wav,decode,damaged,"one\ntwo"\n'
     )
+
+
+def test_labels_of_a_table_of_rejects_come_back(tmp_path):
+    labels = [None, "'", "'tis", "+1", "-5dB", "=1", "@home", "a\nb", "yes"]
+    rejects = [Reject(f"{number}.wav", "decode", Reason.DAMAGED, "-", label=label)
+               for number, label in enumerate(labels)]  # fmt: skip
+    (tmp_path / "r.csv").write_text(to_csv(rejects, (*COLUMNS, "label")), newline="")
+    assert read_csv(tmp_path / "r.csv") == rejects
+    assert "4.wav,decode,damaged,-,'-5dB" in (tmp_path / "r.csv").read_text().splitlines()
 
 
 def test_a_folder_per_class_at_any_depth(tmp_path):
@@ -177,13 +186,11 @@ def test_input_that_cannot_be_used(tmp_path, make, labelled, message):
         scan(str(make(tmp_path)), labelled)
 
 
-@pytest.mark.parametrize("label", ["=sum", "+yes", "-no", "@home"])
-def test_labels_that_spreadsheets_take_for_formulas(tmp_path, label):
-    root = tree(tmp_path, f"{label}/a.wav", "yes/a.wav")
-    with pytest.raises(UsageError, match="formulas") as error:
-        scan(root, labelled=True)
-    assert repr(label) in str(error.value)
-    assert len(scan(root, labelled=False).clips) == 2
+def test_labels_that_spreadsheets_take_for_formulas_are_labels(tmp_path):
+    labels = ["'tis", "+1", "-5dB", "=sum", "@home"]
+    source = scan(tree(tmp_path, *(f"{label}/a.wav" for label in labels)), labelled=True)
+    assert source.clips["label"].to_pylist() == labels
+    assert not source.rejects
 
 
 def test_a_loop_of_links_ends(tmp_path):
@@ -393,9 +400,9 @@ def test_patterns_that_cannot_be_used(tmp_path, pattern, message):
         scan(tree(tmp_path, *DIGITS), labelled=True, pattern=pattern)
 
 
-def test_labels_of_a_pattern_that_spreadsheets_take_for_formulas(tmp_path):
-    with pytest.raises(UsageError, match=r"formulas, but in .* --label-pattern finds '-1'"):
-        scan(tree(tmp_path, "a-1.wav"), labelled=True, pattern="(?P<label>-1)")
+def test_labels_of_a_pattern_that_spreadsheets_take_for_formulas_are_labels(tmp_path):
+    source = scan(tree(tmp_path, "a-1.wav", "b+2.wav"), labelled=True, pattern="(?P<label>[-+].)")
+    assert source.clips["label"].to_pylist() == ["-1", "+2"]
 
 
 def divided(root, *folders, classes=("owl", "my frog")):

@@ -1,7 +1,13 @@
+import csv
+
+import numpy as np
 import pytest
 
+from features.io.csv_text import csv_lines, read_csv_label
 from features.sources.paths import unescape_path
-from model.evaluation.evaluation_folder import choose_examples, mistakes_first, prediction_rows
+from model.evaluation.evaluation_folder import choose_examples, mistakes_first, prediction_rows, write_confusion
+from model.evaluation.false_alarms import Tally, Windows
+from model.evaluation.predictions import measure
 from tests.model.evaluation.guesses import guess
 
 
@@ -41,3 +47,22 @@ def test_lines_keep_their_clips_whatever_their_order():
         ("2.wav", "b", "b", "0.700000", "three"),
         ("0.wav", "a", "a", "0.900000", "one"),
     ]
+
+
+def test_labels_that_spreadsheets_take_for_formulas_come_back_from_every_table(tmp_path):
+    a, b = labels = ["-5dB", "'=1"]
+    predictions = guess(("-5dB", "a", 0.9), ("'=1", "b", 0.6), ("@c", "b", 0.7))
+    write_confusion(tmp_path, measure(predictions, labels))
+    windows = Windows(np.arange(2.0), np.arange(1.0, 3.0), np.array([0, 1]), np.ones(2, np.float32))
+    tables = {
+        "confusion": (tmp_path / "confusion.csv").read_text(encoding="utf-8"),
+        "predictions": csv_lines(prediction_rows(predictions, labels)),
+        "alarms": Tally(labels, np.zeros(2)).add("x.wav", windows),
+    }
+    cells = {name: [[*map(read_csv_label, row)] for row in csv.reader(text.splitlines())]
+             for name, text in tables.items()}  # fmt: skip
+    assert not any(cell.startswith(("=", "+", "-", "@"))
+                   for text in tables.values() for row in csv.reader(text.splitlines()) for cell in row)  # fmt: skip
+    assert cells["confusion"][0][1:] == [row[0] for row in cells["confusion"][1:]] == [a, b, "@c"]
+    assert [row[1:3] for row in cells["predictions"][1:]] == [["@c", b], [b, b], [a, a]]
+    assert [row[3] for row in cells["alarms"]] == labels

@@ -7,6 +7,7 @@ from features.frontend.presets import preset
 from features.sources.clips import Source
 from features.sources.folder import scan
 from model.scoring.job import JobSettings, Parts, open_parts
+from model.scoring.label_forms import FORMS, LabelsForm
 from model.scoring.plan import Batch, plan_batches
 
 
@@ -22,9 +23,11 @@ SETTINGS = JobSettings(
 )
 
 
-def plan_job(folder: Path, recordings: Path, settings: JobSettings = SETTINGS) -> PlannedJob:
+def plan_job(
+    folder: Path, recordings: Path, settings: JobSettings = SETTINGS, form: LabelsForm = FORMS[0]
+) -> PlannedJob:
     """Plans the recordings of a folder and opens the job below `folder`."""
     folder.mkdir(exist_ok=True)
     source = scan(str(recordings), labelled=False)
     batches, _, _ = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.05)
-    return PlannedJob(source, batches, open_parts(folder, source, batches, settings))
+    return PlannedJob(source, batches, open_parts(folder, form, source, batches, settings))

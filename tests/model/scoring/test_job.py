@@ -78,7 +78,7 @@ def test_a_part_of_another_job_is_not_finished(tmp_path):
         shutil.copy(path, parts.folder)
     assert parts.unfinished(2) == [0, 1]
     with pytest.raises(RunError, match=r"00000000\.csv is damaged or of another job"):
-        parts.read_lines(0, parts.read_note(0))
+        parts.read_scores(0, parts.read_note(0))
 
 
 def test_a_part_without_its_lines_or_with_others_is_not_finished(tmp_path):

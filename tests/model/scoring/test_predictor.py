@@ -262,3 +262,17 @@ def test_a_pipe_is_refused(run, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(UsageError, match="is a pipe or a device"):
         predict(Request(str(run), (str(tmp_path / "pipe.wav"),)), io.StringIO())
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("output", [io.StringIO, Screen])
+def test_no_name_moves_the_cursor_of_a_terminal(run, tmp_path, output):
+    path = write_wav(tmp_path / "a\x1b[2J\n.wav", noise(1_000), 8_000)
+    written = output()
+    predict(Request(str(run), (str(path),)), written)
+    shown = str(path) if output is io.StringIO else str(path).replace("\x1b", "\\x1b").replace("\n", "\\x0a")
+    assert [row[0] for row in csv.reader(io.StringIO(written.getvalue(), newline=""))] == ["path", shown]

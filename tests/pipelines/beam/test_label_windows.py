@@ -16,6 +16,7 @@ from features.sources.folder import scan
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import EXECUTORS, executor_version
 from model.scoring.job import JobSettings, open_parts
+from model.scoring.label_forms import FORMS
 from model.scoring.label_windows import LabelJob
 from model.scoring.plan import Batch, WindowUnit
 from pipelines.beam.label_windows import LabelWindows, WindowHandler, _WritePart
@@ -50,7 +51,7 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> LabelJob
     source = scan(str(recordings), labelled=False)
     thresholds = (0.0,) * len(description.classes)
     settings = JobSettings(description.network_sha256, 1.0, TOP, thresholds, executor_version(executor), 0.05)
-    parts = open_parts(folder, source, BATCHES, settings)
+    parts = open_parts(folder, FORMS[0], source, BATCHES, settings)
     parts.network.write_bytes(read_litert(run, description))
     return LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05)
 
