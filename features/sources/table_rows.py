@@ -49,7 +49,7 @@ class Rows:
     @property
     def of_csv(self) -> bool:
         """Whether labels are as `features.io.csv_text.csv_label` writes them; Parquet and JSON hold the label."""
-        return not self.name.lower().endswith((".parquet", ".jsonl", ".ndjson"))
+        return bool(self.separator)
 
     def where(self, row: int) -> str:
         """Names the place of a row in a message."""

@@ -14,6 +14,7 @@ from features.io.csv_text import csv_label
 from features.sources import table as table_module
 from features.sources.partition import assign
 from features.sources.paths import clip_file, unescape_path
+from features.sources.separators import OWN_SEPARATORS
 from features.sources.table import list_clips, scan_table
 from features.sources.table_layout import TableLayout
 from features.sources.table_rows import TABLE_ENDINGS, read_rows
@@ -416,7 +417,7 @@ def test_labels_of_our_own_tables_come_back(root, ending):
     names = [f"{number}.wav" for number in range(len(labels))]
     for name in names:
         write_wav(root / name, BEEP)
-    written = [f'"{csv_label(label)}"' for label in labels] if ending in (".csv", ".tsv") else labels
+    written = [f'"{csv_label(label)}"' for label in labels] if ending in OWN_SEPARATORS else labels
     table = write_table(root / f"t{ending}", {"path": names, "label": written})
     assert column(scan_table(table, DEFAULT), "label") == labels
 
