@@ -12,6 +12,7 @@ from features.audio.decode import file_error, probe
 from features.errors import ClipError, NothingUsableError, Reason, Reject, UsageError
 from features.io.csv_text import read_csv_label
 from features.io.file_time import mtime_ns
+from features.sources import selections
 from features.sources.clips import Source, clip_table
 from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
@@ -83,10 +84,12 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
         raise UsageError(f"--root is the folder in which the paths of {table} begin, and there is no folder {root}")
     roles = tuple(DEFAULT_COLUMNS) if labelled else ()
     wanted = [*(name for _, name in layout.path_parts), *map(layout.column, roles)]
-    rows = read_rows(table, [name for name in wanted if name is not None])
+    rows = read_rows(table, [*(name for name in wanted if name is not None), *selections.COLUMNS])
     if not rows.numbers and not rows.torn:
         raise UsageError(f"no audio in {table}: it has no rows")
     used, notes = _used_columns(rows, layout, roles, partitioned)
+    rows, repeated = selections.once_a_selection(rows)
+    selections.check_times(rows, used)
     rejects = [_bad_row(f"{rows.name}, {rows.unit} {number}", fault) for number, fault in rows.torn]
     rows, written = _named_rows(rows, layout, rejects)
     paths = [below(os.fsencode(root), path) for path in written]
@@ -127,7 +130,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     stats = [status for row in kept if (status := files[paths[row]].status) is not None]
     escaped = escape_paths(pa.array([names[row] for row in kept], pa.binary()))
     clips = clip_table(escaped, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
-    return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes)
+    return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes + repeated)
 
 
 def _used_columns(
