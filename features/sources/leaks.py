@@ -86,5 +86,5 @@ def spread_stems(clips: pa.Table) -> list[str]:
     for row in sorted(clips.filter(pc.equal(clips["stem"], stem)).to_pylist(), key=lambda row: row["path"]):
         paths.setdefault(row["partition"], row["path"])
     shown = " and ".join(f"{path} ({partition})" for partition, path in paths.items())
-    return [f"{len(spread):,} stems of names are in more than one partition, such as {shown}; where they are parts of "
-            f"one recording, --group {shlex.quote(STEM)} keeps them together"]  # fmt: skip
+    return [f"names that share a stem are in more than one partition ({len(spread):,} such stems): {shown}; where they "
+            f"are parts of one recording, --group {shlex.quote(STEM)} keeps them together"]  # fmt: skip

@@ -139,11 +139,12 @@ def _read_csv(file: TextIO, name: str, wanted: list[str], separator: str, lines_
     values: dict[str, list[str]] = {column: [] for column in wanted if column in header}
     places = [(header.index(column), found) for column, found in values.items()]
     numbers, torn = [], []
+    least = max((place for place, column in enumerate(header, start=1) if column or column in values), default=1)
     for line, fields in lines:
         if not any(map(str.strip, fields)):
             continue
-        if len(fields) < len(header) or any(fields[len(header) :]):
-            torn.append((line, f"a row has a field for each of the {len(header)} columns, not {len(fields)}; put "
+        if len(fields) < least or any(fields[len(header) :]):
+            torn.append((line, f"a row has a field for each of the {least} columns, not {len(fields)}; put "
                                "fields that hold the separator into double quotes"))  # fmt: skip
             continue
         numbers.append(line)

@@ -131,6 +131,18 @@ def test_rows_of_empty_fields_are_no_rows(root, empty):
     assert rejects_of(source) == [("none.wav", Reason.MISSING, "t.csv, line 4: No such file or directory")]
 
 
+def test_separators_at_the_end_of_a_line_name_no_column(root):
+    source = scan_table(write(root / "t.csv", "path;label;;", "a.wav;x", "b.wav;y;;;", "r.wav;z;note"), DEFAULT)
+    assert (column(source, "path"), column(source, "label")) == (["a.wav", "b.wav", "r.wav"], ["x", "y", "z"])
+    source = scan_table(write(root / "t.csv", "path;label;;", "a.wav;x", "b.wav", "r.wav;z;;;note"), DEFAULT)
+    assert [(path, message[:45]) for path, _, message in rejects_of(source)] == [
+        ("t.csv, line 3", "a row has a field for each of the 2 columns, "),
+        ("t.csv, line 4", "a row has a field for each of the 2 columns, "),
+    ]
+    source = scan_table(write(root / "t.csv", "label;", "x;a.wav", "y"), TableLayout(path_column=""))
+    assert (column(source, "path"), len(source.rejects)) == (["a.wav"], 1)
+
+
 @pytest.mark.parametrize(("text", "fold"), [("1.0", 1), (" 02.00 ", 2), ("10,0", 10)])
 def test_folds_that_a_column_of_decimal_numbers_has(root, text, fold):
     lines = ["path;label;fold", f"a.wav;x;{text}"]

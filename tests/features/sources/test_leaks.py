@@ -67,7 +67,9 @@ def test_parts_of_recordings_in_several_partitions_get_a_rule_that_keeps_them_to
     paths += ["owl/whole.flac", "owl/v1", "wren/2"]
     (hint,) = spread_stems(listed(paths))
     example = r"owl/XC10\d[-_ .]\d+\.wav \((training|validation|testing)\)"
-    assert re.match(rf"\d+ stems of names are in more than one partition, such as {example} and {example}", hint)
+    assert re.match(
+        rf"names that share a stem are in more than one partition \(\d+ .*\): {example} and {example}", hint
+    )
     words = shlex.split(hint)
     groups = groups_of(pa.array(paths), words[words.index("--group") + 1], "").to_pylist()
     assert len(set(groups)) == 2 * 8 + 3
