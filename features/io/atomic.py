@@ -14,7 +14,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import RunError
+from features.errors import RunError, SoundmillError
 
 PARTIAL_SUFFIX = ".partial"
 _MOST_PARTS = 1024  # of one call, Linux' limit
@@ -65,8 +65,7 @@ class AtomicFile:
             self._file: BinaryIO = open(self._partial, "wb", buffering=0)  # noqa: SIM115 - closed in __exit__
         except OSError as error:
             del _TAKEN[self._partial]
-            _check_space(error, self.path)
-            raise
+            raise _failure(error, self.path) from error
 
     def write(self, *parts: bytes | memoryview | NDArray[np.generic], crc32c: int | None = None) -> int:
         """Writes all parts, one after the other, and returns their length in bytes.
@@ -94,8 +93,7 @@ class AtomicFile:
                 if written:
                     views[0] = views[0][written:]
         except OSError as error:
-            _check_space(error, self.path)
-            raise
+            raise _failure(error, self.path) from error
         self.num_bytes += length
         self.crc32c = crc32c
         return length
@@ -130,8 +128,7 @@ class AtomicFile:
                 if self._durable:
                     fsync_folder(os.path.dirname(self.path))
         except OSError as failure:  # some file systems find out late that there was no room
-            _check_space(failure, self.path)
-            raise
+            raise _failure(failure, self.path) from failure
         finally:
             self._file.close()
             with contextlib.suppress(OSError):  # it is there only where it did not get its name
@@ -152,15 +149,17 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     final = Path(path)
     partial = final.with_name(f"{final.name}.{writer_name()}{PARTIAL_SUFFIX}")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        yield partial
-        for file in partial.rglob("*"):
-            _fsync(file)
-        _fsync(partial)
+        with naming_full_disk(final):
+            partial.mkdir(parents=True)
+            yield partial
+            for file in partial.rglob("*"):
+                _fsync(file)
+            _fsync(partial)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        _check_space(error, final)
+        if isinstance(error, OSError) and os.fspath(error.filename or "").startswith(str(partial)):
+            raise _failure(error, final) from error
         raise
     if final.exists():
         # A folder cannot be replaced in one step: the old one steps aside, and is complete until it does.
@@ -179,13 +178,36 @@ def fsync_folder(path: str | os.PathLike[str]) -> None:
         _fsync(Path(path) if os.fspath(path) else Path("."))
 
 
-def _check_space(error: BaseException, path: str | os.PathLike[str]) -> None:
-    """Raises `RunError` in place of an error of the system that names neither the file nor the way out."""
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
-        raise RunError(
-            f"no space is left on the device for {os.fspath(path)}; make room and run it again, what was finished is "
-            "kept"
-        ) from error
+@contextlib.contextmanager
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raises `RunError` in place of whatever a library raises in the block where a disk is full.
+
+    Args:
+        path: of the file or folder that the block writes.
+    """
+    try:
+        yield
+    except SoundmillError:
+        raise
+    except Exception as error:
+        is_full = isinstance(error, OSError) and error.errno in _NO_SPACE
+        # HDF5 and TensorFlow have errors of their own, with the system's words in them.
+        if is_full or any(os.strerror(code) in str(error) for code in _NO_SPACE):
+            raise _no_space(path) from error
+        raise
+
+
+def _failure(error: OSError, path: str | os.PathLike[str]) -> Exception:
+    """Returns what an error of the system becomes: it names the file that was asked for, and not the partial one."""
+    if error.errno in _NO_SPACE:
+        return _no_space(path)
+    return OSError(error.errno, error.strerror, os.fspath(path))
+
+
+def _no_space(path: str | os.PathLike[str]) -> RunError:
+    return RunError(
+        f"no space is left on the device for {os.fspath(path)}; make room and run it again, what was finished is kept"
+    )
 
 
 def _fsync(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from features.errors import RunError, UsageError
+from features.io.atomic import naming_full_disk
 from features.runtime.log import LOG
 from features.store.layout import Layout
 
@@ -93,10 +94,11 @@ def claim(folder: Path, command: str, output: str) -> Iterator[None]:
     try:
         with _claimed(folder, command, output) as file:
             try:
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on host {socket.gethostname()}")
-                file.flush()
-                os.fsync(file.fileno())  # over NFS the others see it only then
+                with naming_full_disk(output):
+                    file.truncate(0)
+                    # Not buffered: what finds no room would be written once more when the file is closed.
+                    os.write(file.fileno(), f"process {os.getpid()} on host {socket.gethostname()}".encode())
+                    os.fsync(file.fileno())  # over NFS the others see it only then
                 yield
             finally:
                 if _is_at(file, folder / CLAIM):  # else the folder was removed, and this may be another's by now
@@ -125,6 +127,9 @@ def _claimed(folder: Path, command: str, output: str) -> TextIO:
             if attempt == _ATTEMPTS - 1:
                 raise
             continue
+        except OSError as error:  # such as of a disk that is read-only: it is not our file that the user knows
+            with naming_full_disk(output):
+                raise OSError(error.errno, error.strerror, output) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -4,7 +4,8 @@ import re
 import tempfile
 from typing import TYPE_CHECKING
 
-from features.errors import UsageError
+from features.errors import SoundmillError, UsageError
+from features.io.atomic import naming_full_disk
 from model.inference.tensorflow_setup import quiet_stderr
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
     signature = tf.TensorSpec((BATCH_CLIPS, *shape, 1), tf.float32)
     module.serve = tf.function(lambda batch: network(batch, training=False), input_signature=[signature])
     with tempfile.TemporaryDirectory() as folder, quiet_stderr(_ALL_MESSAGES):
-        tf.saved_model.save(module, folder, signatures=module.serve)
+        with naming_full_disk(folder):
+            tf.saved_model.save(module, folder, signatures=module.serve)
         content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     return content
 
@@ -41,6 +43,8 @@ def check_convertible(network: "keras.Model", shape: tuple[int, ...]) -> None:
     """Raises `UsageError` where LiteRT lacks an operation of a network: after its training that would be too late."""
     try:
         convert(network, shape)
+    except SoundmillError:
+        raise
     except Exception as error:  # the converter's own class of exceptions is not public
         missing = sorted(set(_MISSING_OPERATION.findall(str(error))))
         reason = f"it has no operation {', '.join(missing)}" if missing else type(error).__name__

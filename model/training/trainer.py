@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
+from features.io.atomic import naming_full_disk
 from features.runtime.log import LOG
 from features.store.locks import claim, is_claimed
 from features.store.manifest import Manifest, load_manifest
@@ -84,7 +85,8 @@ def train(
             taken = {"noise": noise_record, "init": asdict(initial) if initial else None}
             write_config(run, features, manifest, settings, training.statistics, taken, VERSIONS)
             write_recipe(run / RECIPE, settings)
-        return {"network": settings.network, **run_training(training, settings, watch)}
+        with naming_full_disk(run):
+            return {"network": settings.network, **run_training(training, settings, watch)}
 
 
 def _begin(

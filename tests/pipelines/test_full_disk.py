@@ -140,6 +140,22 @@ def test_a_diary_that_finds_no_room_is_a_warning(tmp_path, caplog):
 
 
 @pytest.mark.trial
+@pytest.mark.parametrize("left_bytes", [0, 4 * PAGE_BYTES, 256 * PAGE_BYTES, 2_560 * PAGE_BYTES])
+def test_a_training_that_finds_no_room_is_one_line(feature_set, tmp_path, left_bytes):
+    """At its claim, the log of TensorBoard, the best weights, the last ones."""
+    disk = Disk(tmp_path / "disk", 32)
+    disk.fill(left_bytes)
+    options = ("--network", "mlp", "--epochs", 1, "--features", feature_set, "--output", disk.folder)
+    process = disk.start("model.train", *options)
+    lines = process.communicate(timeout=120)[1].splitlines()
+    assert process.returncode == 1
+    assert re.fullmatch(rf"error: no space is left on the device for {disk.folder}[\w./-]*; make room .*", lines[-1])
+    assert ".partial" not in lines[-1]
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.trial
 def test_a_small_disk_is_refused_before_anything_is_written(tmp_path):
     case = make_case(tmp_path / "case", "slow incremental", "tfrecord")
     disk = Disk(tmp_path / "disk", 8)

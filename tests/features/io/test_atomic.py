@@ -1,11 +1,23 @@
+import errno
 import os
+import re
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from features.io.atomic import PARTIAL_SUFFIX, AtomicFile, atomic_folder, write_file, writer_name
+from features.errors import RunError, UsageError
+from features.io.atomic import (
+    PARTIAL_SUFFIX,
+    AtomicFile,
+    atomic_folder,
+    naming_full_disk,
+    write_file,
+    writer_name,
+)
 
 
 @pytest.fixture
@@ -182,3 +194,83 @@ def test_what_a_dead_writer_left_is_no_part_of_a_folder(tmp_path):
     with atomic_folder(tmp_path / "run") as folder:
         fill(folder)
     assert content(tmp_path / "run") == {"sub/b": b"b", "c": b"c"}
+
+
+@pytest.fixture
+def small_files():
+    """No file may be larger than 4 kB, as where a user has a quota of that kind."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_folder(path: Path) -> None:
+    with atomic_folder(path) as folder:
+        write_file(folder / "a", b"x" * 10_000)
+
+
+def fill_folder(path: Path) -> None:
+    with atomic_folder(path) as folder, open(folder / "a", "wb") as file:
+        file.write(b"x" * 10_000)
+
+
+def make_nothing(path: Path) -> None:
+    with atomic_folder(path) as folder:
+        os.unlink(folder / "a")
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "kind"),
+    [
+        (lambda path: write_file(path, b"x"), "none/a", FileNotFoundError),
+        (lambda path: write_file(path, b"x"), "file/a", NotADirectoryError),
+        (lambda path: write_file(path, b"x"), "folder", IsADirectoryError),
+        (lambda path: write_file(path, b"x" * 10_000), "a", OSError),
+        (make_nothing, "file/a", NotADirectoryError),
+        (make_nothing, "a", FileNotFoundError),
+    ],
+)
+def test_an_error_names_what_was_asked_for_and_no_partial_file(tmp_path, small_files, write, name, kind):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(kind) as raised:
+        write(tmp_path / name)
+    assert raised.value.filename == str(tmp_path / name)
+    assert PARTIAL_SUFFIX not in str(raised.value)
+    assert names(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("write", [write_folder, fill_folder])
+def test_a_file_of_a_folder_that_grows_too_large_leaves_nothing(tmp_path, small_files, write):
+    with pytest.raises(OSError) as raised:
+        write(tmp_path / "new")
+    assert raised.value.errno == errno.EFBIG
+    assert PARTIAL_SUFFIX not in str(raised.value)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "x.123-ab.partial"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        # As h5py and TensorFlow say it.
+        OSError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')"),
+        RuntimeError(
+            "Unable to flush file's cached information (errno = 28, error message = 'No space left on device')"
+        ),
+    ],
+)
+def test_a_full_disk_is_one_sentence_whoever_meets_it(error):
+    sentence = "no space is left on the device for run; make room and run it again, what was finished is kept"
+    with pytest.raises(RunError, match=f"^{re.escape(sentence)}$"), naming_full_disk("run"):
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EROFS, "Read-only file system"), ValueError("x"), KeyboardInterrupt(),
+                                   UsageError("give --output"), RunError("of another kind")])  # fmt: skip
+def test_other_errors_stay_what_they_are(error):
+    with pytest.raises(type(error)) as raised, naming_full_disk("run"):
+        raise error
+    assert raised.value is error
