@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Collection
 from typing import Any
 
+from features.errors import UsageError
 from features.sources.partition import parse_partitions
 from model.networks.registry import NETWORKS
 from model.training.recipes import default_network, read_recipe, recipe
@@ -71,9 +72,16 @@ def settings_given(options: argparse.Namespace) -> Given:
     """Returns the settings that the command line gives, by their names, and of `--config` those that it does not.
 
     Raises:
-        UsageError: a list names nothing, or the recipe file cannot be used.
+        UsageError: a list names nothing, the recipe file cannot be used, or a setting would do nothing that was typed;
+            files have all settings.
     """
-    return {**recipe_given(options), **settings_named(options)}
+    named = settings_named(options)
+    given = {**recipe_given(options), **named}
+    if "target_precision" in named and given.get("validate_on") == ():
+        wanted = f"{option('target_precision')} {shown(named['target_precision'])}"
+        raise UsageError(f"{wanted} would not be used: thresholds are fitted on the clips validated on, and "
+                         f"{option('validate_on')} is {_NONE}; leave one of them out")  # fmt: skip
+    return given
 
 
 def recipe_given(options: argparse.Namespace) -> Given:

@@ -28,6 +28,20 @@ def test_what_is_given_stands_before_the_file_and_that_before_the_network(tmp_pa
     assert (settings.schedule.epochs, settings.schedule.batch_size, settings.schedule.patience) == (9, 8, 2)
 
 
+def test_a_precision_that_is_typed_and_has_nothing_to_be_fitted_on_is_refused(tmp_path):
+    path = tmp_path / "recipe.toml"
+    write_recipe(path, recipe("mlp").with_given({"target_precision": 0.8}))
+
+    def given(*options):
+        return settings_given(parser().parse_args(["--features", "f", "--output", "r", *options]))
+
+    with pytest.raises(UsageError, match=r"--target-precision 0\.8 would not be used: .* --validate-on is none; leave"):
+        given("--target-precision", "0.8", "--validate-on", "none")
+    assert given("--target-precision", "0.8", "--validate-on", "testing")["target_precision"] == 0.8
+    assert given("--target-precision", "0.8")["target_precision"] == 0.8
+    assert given("--config", str(path), "--validate-on", "none")["target_precision"] == 0.8, "files have all settings"
+
+
 def test_a_part_of_a_recipe_joins_that_of_the_network(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text("[schedule]\nweight_decay = 0.02\n")
