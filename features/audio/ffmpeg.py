@@ -47,6 +47,7 @@ class Converted:
         channels: number of channels.
         rate_hz: sample rate.
         complaint: what ffmpeg said of its sound, empty if nothing.
+        decoder: name and version of the program.
     """
 
     file: BinaryIO
@@ -55,6 +56,7 @@ class Converted:
     channels: int
     rate_hz: int
     complaint: str
+    decoder: str
 
 
 # The last file: its parts follow one another.
@@ -76,6 +78,11 @@ def ffmpeg_version(program: str) -> str:
         return "unknown"
     words = answer.stdout.split()
     return words[2] if len(words) > 2 and words[1] == "version" else "unknown"
+
+
+def decoder_name(program: str) -> str:
+    """Returns what a clips table calls this ffmpeg."""
+    return f"ffmpeg {ffmpeg_version(program)}"
 
 
 def convert(file: OpenFile) -> Converted:
@@ -132,7 +139,7 @@ def _convert(descriptor: int, size: int) -> Converted:
     except BaseException:
         output.close()
         raise
-    return Converted(output, offset, frames, channels, rate_hz, complaint)
+    return Converted(output, offset, frames, channels, rate_hz, complaint, decoder_name(program))
 
 
 def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from features.audio.mpeg_frames import MpegSound, find_sound, frames_only
 from features.audio.protocol import CodecInfo
 from features.errors import ClipError, Reason
 
+DECODER = f"libsndfile {soundfile.__libsndfile_version__}"
 # What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.
 _UNKNOWN_FRAMES = 2**63 - 1
 # A FLAC of silence has 4,681 frames per byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that

@@ -72,7 +72,7 @@ def decode_clip(
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
     mixed, seconds, wrong_size = samples.shape[1] > 1, frames / info.rate_hz, bool(info.size_note)
-    return DecodedClip(to_mono(samples), info.rate_hz, mixed, seconds, truncated, wrong_size)
+    return DecodedClip(to_mono(samples), info.rate_hz, mixed, seconds, truncated, wrong_size, info.decoder)
 
 
 def check_room(frames: int, info: AudioInfo, spec: FeatureSpec) -> None:

@@ -24,6 +24,7 @@ class DecodedClip:
         seconds: duration of the clip, of which a spec with a shorter one uses a part.
         truncated: whether its file was cut off, is damaged within the clip or ends before the clip does.
         wrong_size: whether its file holds more or less than its header says, and is not known to be cut off.
+        decoder: what read it, as `features.audio.decode.AudioInfo` has it.
     """
 
     mono: NDArray[np.float32]
@@ -32,6 +33,7 @@ class DecodedClip:
     seconds: float
     truncated: bool
     wrong_size: bool = False
+    decoder: str = ""
 
 
 def to_mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:

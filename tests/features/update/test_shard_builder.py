@@ -194,7 +194,7 @@ def test_the_report_says_where_each_tensor_lies(tmp_path, storage_format):
 def cached_rows(unit, report, proven=True):
     """The same unit under another name, whose rows are all to be copied."""
     lines = {row["path"]: row for row in report.rows.to_pylist()}
-    names = ("offset", "crc32c", "content_hash", "seconds", "warning")
+    names = ("offset", "crc32c", "content_hash", "seconds", "warning", "decoder")
     cached = {
         number: CachedRow(shard=unit.name, proven=proven, **{name: lines[clip.path][name] for name in names})
         for number, clip in enumerate(unit.clips)
