@@ -19,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from features.audio.foreign import behind_tags
 from features.audio.protocol import FileIdentity, OpenFile, limit_bytes, limit_seconds
 from features.errors import ClipError, Reason, RunError
 
@@ -144,7 +145,10 @@ def _convert(descriptor: int, size: int) -> Converted:
 
 def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int) -> tuple[int, str]:
     """Converts the first sound of a file into AU; returns ffmpeg's exit code and what it wrote of errors."""
-    source = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS, "-i", f"file:/dev/fd/{descriptor}"]
+    # Of a tag before the sound not every demuxer knows that it is none.
+    reading = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS]
+    reading += ["-skip_initial_bytes", str(tags)] if (tags := behind_tags(descriptor)) else []
+    source = [*reading, "-i", f"file:/dev/fd/{descriptor}"]
     sound = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-fs", str(limit_bytes(size)), "-f", "au", "pipe:1"]
     command = [program, "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", *source, *sound]
     environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}

@@ -119,7 +119,8 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
         said = error.error_string.rstrip(".")
         if said.startswith("File does not exist"):  # it says so of an MP3 too in which it finds nothing
             said = "no frame of sound can be found"
-        raise ClipError("decode", reason, f"libsndfile: {said}") from error
+        kind = f"{container.foreign}, " if container.foreign else ""
+        raise ClipError("decode", reason, f"{kind}libsndfile: {said}") from error
 
 
 def _count(audio: _SoundFile, most: int) -> tuple[int, bool]:

@@ -29,7 +29,17 @@ def test_what_a_set_holds(opened, feature_set):
 def test_the_table_of_clips_is_that_of_the_set(opened, feature_set):
     clips = opened.clips()
     whole = pq.read_table(feature_set / load_manifest(feature_set).clips_file)
-    assert clips.column_names == ["path", "start", "duration", "label", "group", "partition", "seconds", "warning", "decoder"]
+    assert clips.column_names == [
+        "path",
+        "start",
+        "duration",
+        "label",
+        "group",
+        "partition",
+        "seconds",
+        "warning",
+        "decoder",
+    ]
     for name in clips.column_names:
         assert clips[name].to_pylist() == whole[name].to_pylist()
     frame = clips.to_pandas()
