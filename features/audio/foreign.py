@@ -21,6 +21,7 @@ _MARKS = (
 # How the first packet of an Ogg begins; of these kinds libsndfile reads some files and not others, or none.
 _OGG_PACKETS = ((b"\x7fFLAC", "FLAC in Ogg"), (b"Speex   ", "Speex in Ogg"), (b"OpusHead", "Opus in Ogg"))
 _OGG_HEADER_BYTES, _OGG_SEGMENTS_AT = 27, 26
+_STREAMINFO_BYTES = b"\0\0\x22"
 _FLAC_BITS_AT = 20
 _FLAC_BITS = (8, 16, 24)  # that libsndfile reads
 _LEAST_FLAC_BITS = 4
@@ -42,7 +43,7 @@ def foreign_kind(descriptor: int) -> str:
     if head[:4] == b"OggS" and len(head) > _OGG_SEGMENTS_AT:
         packet = head[_OGG_HEADER_BYTES + head[_OGG_SEGMENTS_AT] :]
         return next((kind for mark, kind in _OGG_PACKETS if packet.startswith(mark)), "")
-    if head[:4] == b"fLaC" and len(head) > _FLAC_BITS_AT + 1:
+    if head[:4] == b"fLaC" and head[5:8] == _STREAMINFO_BYTES and len(head) > _FLAC_BITS_AT + 1:
         # Five bits, less one, across two bytes.
         bits = (int.from_bytes(head[_FLAC_BITS_AT : _FLAC_BITS_AT + 2], "big") >> 4 & 31) + 1
         return f"FLAC of {bits} bits" if bits >= _LEAST_FLAC_BITS and bits not in _FLAC_BITS else ""
