@@ -29,10 +29,8 @@ def outdated(decoders: Iterable[str | None], choice: str | None = None) -> list[
     """
     if choice == KEEP:
         return []
-    others = [decoder for decoder in decoders if not is_here(decoder)]
-    if choice == RECOMPUTE:
-        return [decoder for decoder in others if not _is_ffmpeg(decoder) or find_ffmpeg() is not None]
-    return [decoder for decoder in others if _is_ffmpeg(decoder) and find_ffmpeg() is not None]
+    asked = [decoder for decoder in decoders if choice == RECOMPUTE or _is_ffmpeg(decoder)]
+    return [decoder for decoder in asked if not is_here(decoder) and not (_is_ffmpeg(decoder) and not find_ffmpeg())]
 
 
 def is_here(decoder: str | None) -> bool:
