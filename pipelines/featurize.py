@@ -26,6 +26,7 @@ from features.runtime.quantities import size_text
 from features.sources import partition
 from features.sources.rejects import rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
+from features.store import decoders
 from features.store.commit import write_rejects
 from features.store.layout import FORMATS
 from features.store.locks import running
@@ -34,7 +35,7 @@ from features.store.manifest import Manifest, existing_manifest
 from features.store.run_log import append_run
 from features.update.dry_run import describe
 from features.update.request import Request
-from features.update.update import Update, check_space
+from features.update.update import CacheRules, Update, check_space
 from pipelines.beam.follow import follow
 from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers
@@ -102,6 +103,8 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         "clips": manifest.counts["clips"],
         "rejected": manifest.counts["rejected"],
         "warnings": manifest.counts["warnings"],
+        "decoders": manifest.decoders,
+        "outdated": update.changes.outdated,
         "left_out": update.source.left_out,
         "clips_per_second": figures["computed"] / seconds,
         "hit_rate": 1 - figures["decoded"] / clips,
@@ -147,6 +150,7 @@ def _compute(update: Update, run: RunUnits) -> None:
         root=update.source.root,
         spec=update.spec,
         policies=update.provenance.policies,
+        changed_decoder=update.rules.changed_decoder,
     )
     try:
         with follow(Progress("featurize", clips, "clips"), update.layout.reports_folder, weights):
@@ -227,6 +231,11 @@ def parser() -> argparse.ArgumentParser:
         "--verify-content", action="store_true",
         help="compare the contents of all files with what was computed from them, not their sizes and times only",
     )  # fmt: skip
+    result.add_argument(
+        "--changed-decoder", choices=decoders.CHOICES,
+        help="whether rows are computed anew that another decoder read than the one here, or one that is not known "
+        "(those of another version of ffmpeg only)",
+    )  # fmt: skip
     add_policies(result)
     add_work_options(result)
     return result
@@ -248,7 +257,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         label_pattern=options.label_pattern,
         allow_removal=options.allow_removal,
         source_moved=options.source_moved,
-        verify_content=options.verify_content,
+        rules=CacheRules(options.verify_content, options.changed_decoder),
         policies=chosen_policies(options),
     )
     workers = parse_workers(options.workers)
@@ -265,6 +274,9 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['seconds']:.1f} s"
     )
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
+    if figures["outdated"]:
+        paragraph += f" {figures['outdated']:,} were computed anew as another decoder had read them."
+    paragraph += decoders.kept_sentence(figures["decoders"], options.changed_decoder)
     if figures["superseded_bytes"]:
         size = size_text(figures["superseded_bytes"])
         prune = command_line("features.prune", options.output)

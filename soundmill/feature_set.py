@@ -22,7 +22,7 @@ from model.training.rows import Batch, Rows, batches
 if TYPE_CHECKING:
     from model.training.dataset import Dataset
 
-_COLUMNS = ("path", "start", "duration", "label", "group", "partition", "seconds", "warning")
+_COLUMNS = ("path", "start", "duration", "label", "group", "partition", "seconds", "warning", "decoder")
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ class FeatureSet:
 
         Returns:
             Arrow table of `path` (relative to the root of the source), `start` and `duration` (in frames of the file;
-            duration is null for all that follows), `label`, `group`, `partition`, `seconds` (before it was fitted) and
-            `warning` (`truncated`, `silent` or null); `.to_pandas()` makes a data frame of it.
+            duration is null for all that follows), `label`, `group`, `partition`, `seconds` (before it was fitted),
+            `warning` (`truncated`, `silent` or null) and `decoder` (`wav`, or name and version of what read the file,
+            null where that is not known); `.to_pandas()` makes a data frame of it.
 
         Raises:
             RunError: the clips table of the set cannot be read, or is not the one that was committed.

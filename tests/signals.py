@@ -55,3 +55,13 @@ def write_words(root: Path, speakers: int = 40, seed: int = 0) -> Path:
             name = f"{speaker:08x}_nohash_0.wav"
             write_wav(root / word / name, tone + noise(samples, seed=speaker, amplitude=0.02))
     return root
+
+
+def film() -> bytes:
+    """An MPEG-4 file whose only track has pictures."""
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return (8 + len(content)).to_bytes(4, "big") + name + content
+
+    handler = box(b"hdlr", bytes(8) + b"vide" + bytes(13))
+    return box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"trak", box(b"mdia", handler)))

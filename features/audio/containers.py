@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from features.audio.endings import ending
+from features.audio.foreign import foreign_kind
 
 _UNKNOWN_SIZE = 0xFFFFFFFF  # left by a writer that could not go back to the header
 # Others leave near half or all of what a field can hold, less a header or a block: 0x7FFFF000, 0x80000000, 0xFFFFFFD4.
@@ -33,15 +34,6 @@ _KNOWN_CHUNKS = (
     b"fact",
 )
 _MAX_CHUNKS = 10_000
-# How files begin that are audio which libsndfile does not open: (offset, bytes).
-_FOREIGN = (
-    *((4, mark) for mark in (b"ftyp", b"moov", b"mdat", b"wide")),  # MPEG-4 and QuickTime
-    *((0, mark) for mark in (b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9", b"ADIF")),  # AAC without a container
-    (0, b"\x30\x26\xb2\x75"),  # ASF: WMA
-    (0, b"\x1a\x45\xdf\xa3"),  # Matroska and WebM
-    *((0, mark) for mark in (b"#!AMR", b"wvpk", b"MAC ", b"TTA1", b"tBaK", b"MPCK", b"MP+", b"DSD ", b"FRM8")),
-    *((0, mark) for mark in (b"\x0b\x77", b"\x7f\xfe\x80\x01")),  # AC-3 and DTS
-)
 _BIG_ENDIAN = (b"RIFX", b"FORM")
 _FAMILIAR = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"ID3")
 
@@ -81,7 +73,7 @@ class Container(NamedTuple):
         cut_off: whether it promises more bytes than the file has.
         whole: whether its frames show that nothing is missing, whatever a decoder says of frames without sound.
         familiar: whether it begins as a kind of file that libsndfile reads.
-        foreign: whether it begins as audio of a kind that libsndfile does not read.
+        foreign: what it is where it begins as audio of a kind that libsndfile does not read, or not always; else empty.
         begin: where its sound begins, 0 where that is not known.
         end: where its sound ends, no later than the file.
         note: by how much its header and the file disagree, where that is no loss: empty if they do not.
@@ -92,7 +84,7 @@ class Container(NamedTuple):
     cut_off: bool
     whole: bool
     familiar: bool
-    foreign: bool
+    foreign: str
     begin: int
     end: int
     note: str
@@ -130,7 +122,7 @@ def inspect(descriptor: int, size: int) -> Container:
                 begin, extent = at, _extent(descriptor, at, length, size, layout)
                 holds_sound = formed and at + layout.lead < extent.end
                 break
-    foreign = any(head[at : at + len(mark)] == mark for at, mark in _FOREIGN)
+    foreign = foreign_kind(descriptor)
     familiar, header = head.startswith(_FAMILIAR), b""
     if extent.wrong and begin <= _MOST_HEADER_BYTES:
         header = _corrected(os.pread(descriptor, begin, 0), extent.end, sizes_at)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.audio.containers import inspect
 from features.audio.decoder_client import probe_in_process, read_in_process
 from features.audio.ffmpeg import convert, read_converted
-from features.audio.plain_wav import HEADER_BYTES, plain_wav, read_plain
+from features.audio.plain_wav import HEADER_BYTES, WAV, plain_wav, read_plain
 from features.audio.protocol import OpenFile
 from features.errors import ClipError, Reason
 from features.io.regular_file import open_regular
@@ -36,7 +36,7 @@ class AudioInfo:
         truncated: whether the file is known to hold less than its header promises.
         end_unverified: whether only its last frame shows that it was not cut off.
         pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
-        by_ffmpeg: whether ffmpeg decodes it, as soundfile does not.
+        decoder: what reads it: `wav`, or name and version of libsndfile or of ffmpeg; empty where nothing was read.
         size: bytes of the file.
         size_note: by how much its header and the file disagree, empty if they do not or are only `truncated`.
     """
@@ -47,9 +47,14 @@ class AudioInfo:
     truncated: bool = False
     end_unverified: bool = False
     pcm_offset: int | None = None
-    by_ffmpeg: bool = False
+    decoder: str = ""
     size: int = 0
     size_note: str = ""
+
+    @property
+    def by_ffmpeg(self) -> bool:
+        """Whether ffmpeg decodes it, as soundfile does not."""
+        return self.decoder.startswith("ffmpeg ")
 
 
 def probe(source: AudioSource) -> AudioInfo:
@@ -88,7 +93,7 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
         complained = bool(sound.complaint) and not container.whole
         return AudioInfo(
             sound.frames, sound.channels, sound.rate_hz, truncated=complained or container.cut_off,
-            by_ffmpeg=True, size=file.size, size_note=container.note,
+            decoder=sound.decoder, size=file.size, size_note=container.note,
         )  # fmt: skip
 
 
@@ -157,7 +162,7 @@ def probe_plain(head: bytes, size: int) -> AudioInfo | None:
     plain = plain_wav(head, size)
     if plain is None or not LEAST_RATE_HZ <= plain.rate_hz <= MOST_RATE_HZ:
         return None
-    return AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, size=size)
+    return AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, decoder=WAV, size=size)
 
 
 def file_error(error: OSError) -> ClipError:

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from features.audio.protocol import END, MESSAGE, REQUEST_BYTES, SAMPLES
-from features.audio.soundfile_codec import probe_coded, read_coded
+from features.audio.soundfile_codec import DECODER, probe_coded, read_coded
 from features.errors import ClipError, Reason
 from features.runtime.parent_watch import end_with_parent
 
@@ -43,7 +43,7 @@ def main() -> None:
 def _answer(connection: socket.socket, descriptor: int, size: int, mp3: bool, part: list[int] | None) -> dict[str, Any]:
     try:
         if part is None:
-            return {"info": probe_coded(descriptor, size, mp3)._asdict()}
+            return {"info": probe_coded(descriptor, size, mp3)._replace(decoder=DECODER)._asdict()}
         channels, (start, frames) = 0, part
         for samples in read_coded(descriptor, mp3, start, frames):
             channels = samples.shape[1]

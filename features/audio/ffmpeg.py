@@ -19,6 +19,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from features.audio.foreign import behind_tags
+from features.audio.mp4 import NO_SOUND_TRACK, sound_part
 from features.audio.protocol import FileIdentity, OpenFile, limit_bytes, limit_seconds
 from features.errors import ClipError, Reason, RunError
 
@@ -30,6 +32,9 @@ _FORMATS = (
 _MEMORY_BYTES = 2**30
 _AU_HEADER = struct.Struct(">4s5I")
 _NO_SPACE = "No space left"
+# What it says where there is no sound, and where it finds an error in the file and not in what it can do.
+_NO_TRACK = "matches no streams"
+_DAMAGE = re.compile("Invalid data found|End of file|partial file")
 # How lines begin that are of a picture, which a recording may have for a cover.
 _OF_A_PICTURE = re.compile(r"\[(?:[\w#:]*/)?(?:mjpeg|jpeg\w*|png|apng|bmp|gif|webp|tiff|image2)\b")
 _SAID_BYTES = 4096
@@ -47,6 +52,7 @@ class Converted:
         channels: number of channels.
         rate_hz: sample rate.
         complaint: what ffmpeg said of its sound, empty if nothing.
+        decoder: name and version of the program.
     """
 
     file: BinaryIO
@@ -55,6 +61,7 @@ class Converted:
     channels: int
     rate_hz: int
     complaint: str
+    decoder: str
 
 
 # The last file: its parts follow one another.
@@ -76,6 +83,11 @@ def ffmpeg_version(program: str) -> str:
         return "unknown"
     words = answer.stdout.split()
     return words[2] if len(words) > 2 and words[1] == "version" else "unknown"
+
+
+def decoder_name(program: str) -> str:
+    """Returns what a clips table calls this ffmpeg."""
+    return f"ffmpeg {ffmpeg_version(program)}"
 
 
 def convert(file: OpenFile) -> Converted:
@@ -102,6 +114,7 @@ def read_converted(converted: Converted, start: int, frames: int) -> NDArray[np.
 
 
 def _convert(descriptor: int, size: int) -> Converted:
+    part = sound_part(descriptor, size)
     program = find_ffmpeg()
     if program is None:
         raise ClipError("decode", Reason.UNSUPPORTED_CODEC, "an ffmpeg on the PATH may decode it, and there is none")
@@ -111,7 +124,7 @@ def _convert(descriptor: int, size: int) -> Converted:
         raise RunError(f"no temporary file can be made: {error}; TMPDIR says where") from error
     try:
         with tempfile.TemporaryFile() as said:
-            code, complaint = _run(program, descriptor, output, said, size)
+            code, complaint = _run(program, descriptor, output, said, size, whole=part is not None)
         output.seek(0)
         header = output.read(_AU_HEADER.size)
         length = os.fstat(output.fileno()).st_size
@@ -122,7 +135,7 @@ def _convert(descriptor: int, size: int) -> Converted:
         _, offset, _, _, rate_hz, channels = _AU_HEADER.unpack(header) if whole else (b"", length, 0, 0, 0, 1)
         frames = max(0, length - offset) // (4 * channels)
         if frames == 0 and complaint and _NO_SPACE not in complaint:
-            raise ClipError("decode", Reason.UNSUPPORTED_CODEC, f"ffmpeg: {complaint}")
+            raise _refusal(complaint)
         if code:
             # A signal, a full disk, no memory: what it wrote is not all. Of damaged files it ends with 0.
             why = complaint or f"is there room in {tempfile.gettempdir()}?"
@@ -132,12 +145,30 @@ def _convert(descriptor: int, size: int) -> Converted:
     except BaseException:
         output.close()
         raise
-    return Converted(output, offset, frames, channels, rate_hz, complaint)
+    if part is not None:
+        first, frames = part.frames(frames, rate_hz)
+        offset += first * 4 * channels
+    return Converted(output, offset, frames, channels, rate_hz, complaint, decoder_name(program))
 
 
-def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int) -> tuple[int, str]:
-    """Converts the first sound of a file into AU; returns ffmpeg's exit code and what it wrote of errors."""
-    source = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS, "-i", f"file:/dev/fd/{descriptor}"]
+def _refusal(complaint: str) -> ClipError:
+    """Returns what it means that ffmpeg decodes nothing and says this."""
+    if _NO_TRACK in complaint:
+        return ClipError("decode", Reason.UNSUPPORTED_CODEC, NO_SOUND_TRACK)
+    reason = Reason.DAMAGED if _DAMAGE.search(complaint) else Reason.UNSUPPORTED_CODEC
+    return ClipError("decode", reason, f"ffmpeg: {complaint}")
+
+
+def _run(program: str, descriptor: int, output: BinaryIO, said: BinaryIO, size: int, *, whole: bool) -> tuple[int, str]:
+    """Converts the first sound of a file into AU; returns ffmpeg's exit code and what it wrote of errors.
+
+    With `whole`, for an MPEG-4 file, all that is decoded is written, be it outside of its edit list.
+    """
+    # Of a tag before the sound not every demuxer knows that it is none.
+    reading = ["-protocol_whitelist", "file", "-format_whitelist", _FORMATS]
+    reading += ["-skip_initial_bytes", str(tags)] if (tags := behind_tags(descriptor)) else []
+    reading += ["-ignore_editlist", "1", "-flags2", "+skip_manual"] if whole else []
+    source = [*reading, "-i", f"file:/dev/fd/{descriptor}"]
     sound = ["-map", "0:a:0", "-c:a", "pcm_f32be", "-fs", str(limit_bytes(size)), "-f", "au", "pipe:1"]
     command = [program, "-nostdin", "-hide_banner", "-v", "error", "-threads", "1", *source, *sound]
     environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from features.errors import ClipError, Reason
 from features.io.regular_file import open_regular
 
+# What a clips table calls the decoder of these.
+WAV = "wav"
 HEADER_BYTES = 4096
 _MAX_CHANNELS = 1024  # libsndfile's
 # Chunks that do not change what the samples are.

@@ -17,6 +17,7 @@ from features.audio.mpeg_frames import MpegSound, find_sound, frames_only
 from features.audio.protocol import CodecInfo
 from features.errors import ClipError, Reason
 
+DECODER = f"libsndfile {soundfile.__libsndfile_version__}"
 # What libsndfile says where a header names no length, as a FLAC's does that was streamed: its SF_COUNT_MAX.
 _UNKNOWN_FRAMES = 2**63 - 1
 # A FLAC of silence has 4,681 frames per byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that
@@ -118,7 +119,8 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
         said = error.error_string.rstrip(".")
         if said.startswith("File does not exist"):  # it says so of an MP3 too in which it finds nothing
             said = "no frame of sound can be found"
-        raise ClipError("decode", reason, f"libsndfile: {said}") from error
+        kind = f"{container.foreign}, " if container.foreign else ""
+        raise ClipError("decode", reason, f"{kind}libsndfile: {said}") from error
 
 
 def _count(audio: _SoundFile, most: int) -> tuple[int, bool]:

@@ -72,7 +72,16 @@ def decode_clip(
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
     mono, seconds, wrong_size = to_mono(samples, spec.channels), frames / info.rate_hz, bool(info.size_note)
-    return DecodedClip(mono.waveform, info.rate_hz, mono.mixed, seconds, truncated, wrong_size, mono.cancelled)
+    return DecodedClip(
+        mono=mono.waveform,
+        rate_hz=info.rate_hz,
+        mixed=mono.mixed,
+        seconds=seconds,
+        truncated=truncated,
+        wrong_size=wrong_size,
+        cancelled=mono.cancelled,
+        decoder=info.decoder,
+    )
 
 
 def check_room(frames: int, info: AudioInfo, spec: FeatureSpec) -> None:

@@ -43,6 +43,7 @@ class DecodedClip:
         truncated: whether its file was cut off, is damaged within the clip or ends before the clip does.
         wrong_size: whether its file holds more or less than its header says, and is not known to be cut off.
         cancelled: whether several channels cancel each other in `mono`.
+        decoder: what read it, as `features.audio.decode.AudioInfo` has it.
     """
 
     mono: NDArray[np.float32]
@@ -52,6 +53,7 @@ class DecodedClip:
     truncated: bool
     wrong_size: bool = False
     cancelled: bool = False
+    decoder: str = ""
 
 
 def to_mono(samples: NDArray[np.float32], channels: str | int = MEAN) -> Mono:

@@ -218,7 +218,7 @@ def _commit(layout: Layout, base: Manifest, others: dict[str, Shard]) -> None:
         held = lines(shard.name)
         if shard.name in others:
             report = read_report(layout, shard.name)
-            for column in ("offset", "crc32c"):
+            for column in ("offset", "crc32c", "decoder"):
                 number = held.column_names.index(column)
                 held = held.set_column(number, CLIPS_SCHEMA.field(column), report.rows[column])
         staying[shard.name] = others.get(shard.name, shard), held

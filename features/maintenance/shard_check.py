@@ -23,7 +23,7 @@ from features.store.unit_report import read_report
 # What a row of a shard says beside its tensor, and the clips table says too.
 _COLUMNS = ("path", "start", "label", "group")
 # Of a line of the clips table, what the check needs.
-LINE_COLUMNS = (*_COLUMNS, "partition", "shard", "row", "offset", "crc32c")
+LINE_COLUMNS = (*_COLUMNS, "partition", "shard", "row", "offset", "crc32c", "decoder")
 # What is raised where bytes are not what they are read as; pyarrow's errors are among these.
 _UNREADABLE = (ValueError, KeyError, IndexError, TypeError, OSError)
 # Sums of a report may have been added up in another order, by another version of numpy.

@@ -24,6 +24,7 @@ from features.sources.content_hash import table_file_hash
 from features.sources.partition import count
 from features.sources.rejects import read_csv
 from features.store.clips_table import read_clips
+from features.store.decoders import count_decoders
 from features.store.layout import MANIFEST, Layout, manifest_path
 from features.store.manifest import Manifest, load_manifest, ways_back
 from features.store.statistics import Statistics
@@ -93,6 +94,7 @@ def _wrong_counts(manifest: Manifest, clips: pa.Table) -> Iterator[Damage]:
         ("number of clips", manifest.counts["clips"], len(clips)),
         ("number of clips per class", manifest.counts["classes"], classes),
         ("list of classes", manifest.classes, sorted(classes)),
+        ("number of clips per decoder", manifest.decoders, count_decoders(clips["decoder"])),
     ):
         if stated != found:
             yield Damage(MANIFEST, "", Part.STATE, f"its {what} is {stated}, and the clips table's {found}")

@@ -60,7 +60,7 @@ def decided_anew(cache: pa.Table, policies: Policies) -> pa.Table:
         warned = pc.match_substring_regex(cache["warning"], f"(^|;){warning}(;|$)")
         chosen = pc.and_(warned.fill_null(False), cache["row"].is_valid())
         values: dict[str, str | None] = {"stage": error.stage, "reason": str(error.reason), "message": error.message}
-        values |= dict.fromkeys(("row", "offset", "crc32c", "shard", "warning", "seconds"))
+        values |= dict.fromkeys(("row", "offset", "crc32c", "shard", "warning", "seconds", "decoder"))
         for name, value in values.items():
             field = cache.schema.field(name)
             column = pc.if_else(chosen, pa.scalar(value, field.type), cache[name])

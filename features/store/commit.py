@@ -16,6 +16,7 @@ from features.io.atomic import fsync_folder, write_file
 from features.sources.partition import count
 from features.sources.rejects import COLUMNS, STATE_COLUMNS, in_order, to_csv
 from features.store.clips_table import CLIPS_COLUMNS, read_clips
+from features.store.decoders import count_decoders
 from features.store.layout import Layout, clips_name, rejects_name
 from features.store.locks import committing
 from features.store.manifest import Manifest, Provenance, load_manifest
@@ -227,12 +228,15 @@ def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:
         "warnings": {
             row["values"]: row["counts"] for row in sorted(warnings, key=lambda row: row["values"]) if row["values"]
         },
+        "decoders": count_decoders(clips["decoder"]),
     }
 
 
 def _content(manifest: Manifest) -> str:
     blank: dict[str, Any] = dict.fromkeys(_NOT_CONTENT, "")
-    return replace(manifest, **blank).to_json()
+    # Versions before 3 counted no decoders; that they are the same is seen in the tables.
+    counts = {name: count for name, count in manifest.counts.items() if name != "decoders"}
+    return replace(manifest, **blank, counts=counts).to_json()
 
 
 def _equal_tables(layout: Layout, base: Manifest, contents: Contents) -> bool:

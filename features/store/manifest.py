@@ -12,14 +12,16 @@ from features.frontend.spec import FeatureSpec
 from features.runtime.invocation import command_line
 from features.sources.paths import escape_path
 from features.sources.table_rows import is_text
+from features.store.decoders import UNKNOWN
 from features.store.layout import MANIFEST, Layout, earlier_states, is_own, manifest_path
 from features.store.shards import Shard
 from features.store.statistics import Statistics
 
 FORMAT_NAME = "soundmill-features"
 # Version 1: offsets in the clips table are those of records, and rejects say nothing of the files.
-FORMAT_VERSION = 2
-_READABLE = (1, 2)
+# Versions 1 and 2: the clips table does not say which decoder read a clip.
+FORMAT_VERSION = 3
+_READABLE = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Manifest:
         classes: sorted labels; a label's place is its id.
         partitions: shards by partition, in planned order.
         statistics: sums by partition.
-        counts: clips by class and partition, rejects by reason, hours.
+        counts: clips by class and partition, and by decoder; rejects by reason, hours.
         clips_file: name of the clips table.
         rejects_file: name of the table of rejects.
         versions: of the libraries that made it.
@@ -99,6 +101,12 @@ class Manifest:
         """The shards of all partitions, in manifest order."""
         return [shard for shards in self.partitions.values() for shard in shards]
 
+    @property
+    def decoders(self) -> dict[str, int]:
+        """Number of clips by what read them; versions before 3 do not know."""
+        decoders: dict[str, int] = self.counts.get("decoders", {UNKNOWN: self.counts["clips"]})
+        return decoders
+
     def to_json(self) -> str:
         """Returns the file's content."""
         content = {
@@ -123,8 +131,10 @@ class Manifest:
             version, fingerprint = content["format_version"], content.pop("fingerprint")
             del content["shape"]
             if version not in _READABLE:
-                known = " and ".join(map(str, _READABLE))
-                raise UsageError(f"{where} has format version {version}; this soundmill reads versions {known}")
+                first, last = _READABLE[0], _READABLE[-1]
+                raise UsageError(
+                    f"{where} has format version {version}; this soundmill reads versions {first} to {last}"
+                )
             content["spec"] = FeatureSpec.from_dict(content["spec"], where=where)
             content["partitions"] = {
                 name: [Shard(**shard) for shard in shards] for name, shards in content["partitions"].items()

@@ -112,6 +112,7 @@ def figures_of(description: Description) -> dict[str, Any]:
             }
             for label in manifest.classes
         },
+        "decoders": manifest.decoders,
         "rejected": manifest.counts["rejected"],
         "rejects": manifest.counts["rejects"],
         "warnings": manifest.counts["warnings"],
@@ -150,6 +151,7 @@ def lines_of(description: Description) -> list[str]:
         "clips last  {}, median {}, at most {}".format(*map(duration_text, description.durations)),
         f"rejects     {_counted(manifest.counts['rejects'])}; the table is {manifest.rejects_file}",
         f"warnings    {_counted(manifest.counts['warnings'])}",
+        f"decoders    {_counted(manifest.decoders)}",
     ]
     for place, (name, mean, deviation) in enumerate(_moments(manifest)):
         lines.append(f"{'' if place else 'values':12}{name}: mean {mean:.6g}, standard deviation {deviation:.6g}")

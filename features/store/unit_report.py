@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from features.errors import DECODER_DEPENDENT, RETRYABLE
 from features.io.atomic import AtomicFile
 from features.io.parquet import read_table
+from features.store.decoders import outdated
 from features.store.layout import Layout
 from features.store.shards import Shard
 from features.store.statistics import Statistics
@@ -34,6 +35,7 @@ ROW_SCHEMA = pa.schema(
         "partition": pa.string(),
         "seconds": pa.float64(),
         "warning": pa.string(),
+        "decoder": pa.string(),
         "row": pa.int32(),
         "offset": pa.int64(),
         "crc32c": pa.int64(),
@@ -74,15 +76,17 @@ def is_whole(layout: Layout, shard: Shard) -> bool:
         return False
 
 
-def is_finished(layout: Layout, name: str) -> bool:
+def is_finished(layout: Layout, name: str, changed_decoder: str | None = None) -> bool:
     """Returns whether a unit's report exists and the shard that it names, if any, has its size.
 
-    A unit with rejects that may be usable later or by another decoder is not finished: its other rows are copied.
+    A unit with rejects that may be usable later or by another decoder is not finished: its other rows are copied. Nor
+    is one with rows of a decoder whose rows are to be computed anew, see `features.store.decoders.outdated`.
     """
     try:
         metadata = _metadata(pq.read_schema(layout.report(name)))
         shard = _shard(metadata)
         final = metadata.get("final", True) and not (metadata.get("codec") and other_decoder(metadata["versions"]))
+        final = final and not outdated(metadata.get("decoders", [None]), changed_decoder)
     except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return False
     return final and (shard is None or is_whole(layout, shard))
@@ -100,9 +104,11 @@ def reported_shard(layout: Layout, name: str) -> Shard | None:
 
 
 def read_report(layout: Layout, name: str) -> Report:
-    """Reads the report of a finished unit."""
+    """Reads the report of a finished unit; null is what an earlier format version does not say of its rows."""
     rows = read_table(layout.report(name))
     metadata = _metadata(rows.schema)
+    if "decoder" not in rows.column_names:
+        rows = rows.add_column(ROW_SCHEMA.get_field_index("decoder"), "decoder", pa.nulls(len(rows), pa.string()))
     statistics = Statistics.from_dict(metadata["statistics"])
     return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],
                   rows.replace_schema_metadata())  # fmt: skip
@@ -142,6 +148,7 @@ def write_report(
         "fingerprint": fingerprint,
         "final": RETRYABLE.isdisjoint(reasons),
         "codec": not DECODER_DEPENDENT.isdisjoint(reasons),
+        "decoders": sorted(rows.filter(rows["row"].is_valid())["decoder"].unique().to_pylist(), key=str),
         "shard": asdict(shard) if shard else None,
         "statistics": statistics.to_dict(),
         "versions": library_versions(),

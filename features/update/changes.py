@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from features.errors import DECODER_DEPENDENT, RETRYABLE, Reason
 from features.sources.content_hash import hash_files
 from features.sources.paths import clip_file, unescape_path
+from features.store.decoders import rows_of
 
 # A modification time this close to the scan is no evidence: the file may change again without a new time.
 RACY_NANOSECONDS = 2_000_000_000
@@ -32,6 +33,7 @@ class Evidence:
             source: then every file is hashed.
         verify_content: whether every file is hashed all the same.
         other_decoder: whether another version of the decoder is here than the state was made with.
+        outdated: decoders whose rows are computed anew, see `features.store.decoders.outdated`.
     """
 
     root: str
@@ -39,6 +41,7 @@ class Evidence:
     last_scan_ns: int | None = None
     verify_content: bool = False
     other_decoder: bool = False
+    outdated: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Changes:
         kept: whether a clip is as it was: its row, its label, its group, its partition.
         refused: whether a clip is a reject that need not be tried again.
         removed: number of clips of the state that are gone.
+        outdated: number of clips that are computed only as another decoder read them.
     """
 
     clips: pa.Table
@@ -61,6 +65,7 @@ class Changes:
     kept: NDArray[np.bool_]
     refused: NDArray[np.bool_]
     removed: int
+    outdated: int = 0
 
     @property
     def computed(self) -> NDArray[np.bool_]:
@@ -102,7 +107,8 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
     rows = cache["row"].is_valid().to_numpy(zero_copy_only=False)
     claimed = np.zeros(len(cache), bool)
     claimed[known[unchanged]] = True
-    free = rows & ~claimed
+    current = rows & ~rows_of(cache["decoder"], evidence.outdated).to_numpy(zero_copy_only=False)
+    free = current & ~claimed
     if free.any():
         # A file whose content a lost row had is that row, whatever it is called now.
         lost = pc.is_in(clips["size"], value_set=pc.unique(cache["size"].filter(pa.array(free))))
@@ -115,14 +121,15 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
     racy = (known == NOTHING) & ((mtimes > evidence.scan_started_ns - RACY_NANOSECONDS) | evidence.verify_content)
     _hash(clips, racy, evidence.root, hashes)
     refused = _refused(clips, cache, known, rows, evidence)
-    known[(known != NOTHING) & ~_taken(rows, known) & ~refused] = NOTHING
+    outdated = (known != NOTHING) & _taken(rows & ~current, known)
+    known[(known != NOTHING) & ~_taken(current, known) & ~refused] = NOTHING
     kept = unchanged & (known != NOTHING) & ~refused
     for name in _PLACED:
         kept &= _equal(clips[name], cache[name], known)
     table = clips.append_column("content_hash", _content_hashes(clips, cache, known, hashes))
     lost_rows = rows & ~claimed
     lost_rows[lost_rows] = ~pc.is_in(cached_keys.filter(pa.array(lost_rows)), value_set=keys).to_numpy()
-    return Changes(table, cache, known, kept, refused, int(lost_rows.sum()))
+    return Changes(table, cache, known, kept, refused, int(lost_rows.sum()), int(outdated.sum()))
 
 
 def spare_lines(changes: Changes, spare: pa.Table) -> NDArray[np.int64]:

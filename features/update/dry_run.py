@@ -21,11 +21,13 @@ def describe(request: Request) -> tuple[list[str], dict[str, Any]]:
     update = request.read()
     clips, source = update.changes.clips, update.source
     audio_seconds, unreadable = seconds_of(clips, source.root)
+    anew = f" ({update.changes.outdated:,} anew for their decoder)" if update.changes.outdated else ""
     left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())
     figures = {
         "clips": len(clips),
         **update.figures,
         "rejected": unreadable + len(source.rejects),
+        "outdated": update.changes.outdated,
         "left_out": source.left_out,
         "audio_seconds": audio_seconds,
         "shards": len(update.todo),
@@ -38,8 +40,8 @@ def describe(request: Request) -> tuple[list[str], dict[str, Any]]:
         "",
         f"{len(clips):,} clips of {source.root}, {audio_seconds / 3600:.2f} hours; headers that cannot be read: "
         f"{unreadable:,}; other rejects: {len(source.rejects):,}; left out: {left_out or 'nothing'}",
-        f"would compute {update.computed:,} clips and write {len(update.todo):,} {request.storage_format} shards of "
-        f"{spec.front_end} features {spec.shape}, about {size_text(update.bytes)}, to {request.output}; nothing was "
+        f"would compute {update.computed:,} clips{anew} and write {len(update.todo):,} {request.storage_format} shards "
+        f"of {spec.front_end} features {spec.shape}, about {size_text(update.bytes)}, to {request.output}; nothing was "
         "written",
     ]
     return lines, figures

@@ -22,7 +22,7 @@ from features.sources.table_layout import TableLayout
 from features.store.clips_table import read_clips
 from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance, check_text, existing_manifest
-from features.update.update import Update, check_removal, prepare
+from features.update.update import CacheRules, Update, check_removal, prepare
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Request:
         label_pattern: what finds the labels in the paths of a folder; None for the first folder below it.
         allow_removal: whether most clips may leave the set, or come from another source.
         source_moved: whether the source may lie elsewhere than it did.
-        verify_content: whether contents are compared where sizes and times say that nothing has changed.
+        rules: what of the cache is not believed.
         policies: whether clips that have a warning are used; the clips table says which were.
     """
 
@@ -56,7 +56,7 @@ class Request:
     label_pattern: str | None = None
     allow_removal: bool = False
     source_moved: bool = False
-    verify_content: bool = False
+    rules: CacheRules = field(default_factory=CacheRules)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
 
     @property
@@ -89,7 +89,7 @@ class Request:
             self.spec,
             self._provenance(source),
             scan_started_ns,
-            self.verify_content,
+            self.rules,
         )
         if not self.allow_removal:
             check_removal(update, self.limit)

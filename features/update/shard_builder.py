@@ -44,6 +44,7 @@ class BuildJob:
         root: where the clips' paths begin.
         spec: the front end.
         policies: whether clips that have a warning are used.
+        changed_decoder: whose rows are computed anew, see `features.store.decoders.outdated`.
     """
 
     work_list: str
@@ -51,11 +52,12 @@ class BuildJob:
     root: str
     spec: FeatureSpec
     policies: Policies
+    changed_decoder: str | None
 
     def build(self, work_list: pq.ParquetFile, number: int) -> bool:
         """Builds the shard of this number; returns as `build_shard` does whether anything was done."""
         unit = read_unit(work_list, number)
-        return build_shard(unit, self.layout, self.root, self.spec, self.policies)
+        return build_shard(unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder)
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class _Member:
         seconds: duration of the clip before it was fitted, None where it is not used.
         warning: `truncated` or `silent`, `wrong_size`, `channels_cancel`, with `;` between them, or empty; None where
             it is not used.
+        decoder: what read it, None where it is not used or that is not known.
         row: its row in the shard, None where it has none (yet).
         stage: where it was refused, None where it is used; `reason` and `message` say why.
     """
@@ -76,6 +79,7 @@ class _Member:
     content_hash: str | None
     seconds: float | None = None
     warning: str | None = None
+    decoder: str | None = None
     row: int | None = None
     stage: str | None = None
     reason: str | None = None
@@ -84,7 +88,7 @@ class _Member:
     def refuse(self, error: ClipError) -> None:
         """Notes why the clip is not used; the error itself would keep alive what was decoded."""
         self.stage, self.reason, self.message = error.stage, str(error.reason), error.message
-        self.seconds = self.warning = None
+        self.seconds = self.warning = self.decoder = None
 
 
 def build_shard(
@@ -93,6 +97,7 @@ def build_shard(
     root: str,
     spec: FeatureSpec,
     policies: Policies = DEFAULTS,
+    changed_decoder: str | None = None,
     cached_in: Layout | None = None,
 ) -> bool:
     """Computes or copies the features of a unit's clips and writes its shard and, last, its report.
@@ -106,12 +111,13 @@ def build_shard(
         root: where the clips' paths begin.
         spec: the front end.
         policies: whether clips that have a warning are used.
+        changed_decoder: with which decoders' rows the unit is not finished.
         cached_in: of the set whose shards hold the rows to copy, None for the same.
 
     Returns:
         Whether anything was done.
     """
-    if is_finished(layout, unit.name):
+    if is_finished(layout, unit.name, changed_decoder):
         return False
     members: list[_Member] = []
     digests: dict[_FileState, str] = {}
@@ -123,7 +129,8 @@ def build_shard(
                 tensor = None if cached is None else _copy(cached, clip, root, reader)
                 if cached is not None and tensor is not None:
                     digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
-                    members.append(_Member(clip, cached.content_hash, cached.seconds, cached.warning))
+                    of_row = cached.content_hash, cached.seconds, cached.warning, cached.decoder
+                    members.append(_Member(clip, *of_row))
                     rows.add(members[-1], tensor)
                     continue
                 try:
@@ -134,7 +141,7 @@ def build_shard(
                     members.append(_Member(clip, known))
                     members[-1].refuse(error)
                     continue
-                members.append(_Member(clip, digest, decoded.seconds))
+                members.append(_Member(clip, digest, decoded.seconds, decoder=decoded.decoder))
                 rows.add(members[-1], decoded)
             rows.flush()
             made, places = shard.finish()
@@ -157,7 +164,7 @@ def _report_rows(members: list[_Member], places: list[Place]) -> pa.Table:
     columns: dict[str, list[object]] = {}
     for name in CLIP_COLUMNS:
         columns[name] = [getattr(member.clip, name) for member in members]
-    for name in ("content_hash", "seconds", "warning", "row", "stage", "reason", "message"):
+    for name in ("content_hash", "seconds", "warning", "decoder", "row", "stage", "reason", "message"):
         columns[name] = [getattr(member, name) for member in members]
     for name in Place._fields:
         columns[name] = [None if member.row is None else getattr(places[member.row], name) for member in members]

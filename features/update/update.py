@@ -19,6 +19,7 @@ from features.sources.policies import decided_anew
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
 from features.store.clips_table import CLIPS_COLUMNS, CLIPS_SCHEMA
 from features.store.commit import commit, gather, has_rejects
+from features.store.decoders import outdated, rows_of
 from features.store.known_rows import empty_cache, read_cache, read_spare
 from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
@@ -31,6 +32,19 @@ from features.update.work_list import write_work_list
 
 # A row has a path and a label beside its tensor, in the shard and in the tables.
 _BYTES_BESIDE = 400
+
+
+@dataclass(frozen=True)
+class CacheRules:
+    """What of the cache is not believed.
+
+    Attributes:
+        verify_content: whether contents are compared where times say that nothing has changed.
+        changed_decoder: whose rows are computed anew, see `features.store.decoders.outdated`.
+    """
+
+    verify_content: bool = False
+    changed_decoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,7 @@ class Update:
         todo: names of the units that no earlier run has finished.
         spare: rows that an interrupted run has finished in other units.
         spare_of: for each clip its line of `spare`.
+        rules: what of the cache is not believed.
     """
 
     layout: Layout
@@ -62,6 +77,7 @@ class Update:
     todo: list[str]
     spare: pa.Table
     spare_of: NDArray[np.int64]
+    rules: CacheRules = CacheRules()
 
     @property
     def computed(self) -> int:
@@ -162,7 +178,7 @@ def prepare(
     spec: FeatureSpec,
     provenance: Provenance,
     scan_started_ns: int,
-    verify_content: bool = False,
+    rules: CacheRules = CacheRules(),
 ) -> Update:
     """Finds out what there is to do.
 
@@ -174,7 +190,7 @@ def prepare(
         spec: the front end.
         provenance: what the manifest shall say of the source, of what chose the clips, and of policies.
         scan_started_ns: when the scan began, in nanoseconds since the epoch.
-        verify_content: whether contents are compared where times say that nothing has changed.
+        rules: what of the cache is not believed.
 
     Raises:
         RunError: a table of the state cannot be read.
@@ -185,14 +201,18 @@ def prepare(
         cache = decided_anew(cache, policies)
     same_root = base is not None and base.source.get("root") == source.root
     last_scan = last_scan_ns(layout, base.state) if base is not None and same_root else None
-    evidence = Evidence(source.root, scan_started_ns, last_scan, verify_content, _other_decoder(base, cache))
+    others = _outdated(cache, rules)
+    evidence = Evidence(
+        source.root, scan_started_ns, last_scan, rules.verify_content, _other_decoder(base, cache), tuple(others)
+    )
     changes = compare(clips, cache, evidence)
     shards = {} if base is None else base.partitions
     state = 0 if base is None else base.state
     plan = make_plan(changes, shards, spec, layout.storage_format, state, source.root, policies)
-    todo = [name for name in plan.units if not is_finished(layout, name)]
+    todo = [name for name in plan.units if not is_finished(layout, name, rules.changed_decoder)]
     new = any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(layout, base, spec.fingerprint) if new else empty_cache()
+    spare = spare.filter(pc.invert(rows_of(spare["decoder"], _outdated(spare, rules))))
     return Update(
         layout=layout,
         base=base,
@@ -205,6 +225,7 @@ def prepare(
         todo=todo,
         spare=spare,
         spare_of=spare_lines(changes, spare),
+        rules=rules,
     )
 
 
@@ -251,6 +272,11 @@ def _without_lost(cache: pa.Table, layout: Layout, base: Manifest) -> pa.Table:
     if not lost:
         return cache
     return cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))
+
+
+def _outdated(cache: pa.Table, rules: CacheRules) -> list[str | None]:
+    """Returns the decoders of a cache's rows whose rows are computed anew."""
+    return outdated(cache["decoder"].filter(cache["row"].is_valid()).unique().to_pylist(), rules.changed_decoder)
 
 
 def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:

@@ -23,6 +23,7 @@ class CachedRow:
         content_hash: of the file that it was computed from.
         seconds: duration of the clip before it was fitted.
         warning: of the clip, None if it has none.
+        decoder: what read the file, None where that is not known.
         proven: whether the file is known to have that content; else it is hashed before the row is taken.
     """
 
@@ -32,6 +33,7 @@ class CachedRow:
     content_hash: str
     seconds: float
     warning: str | None
+    decoder: str | None
     proven: bool
 
 

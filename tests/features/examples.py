@@ -23,7 +23,7 @@ from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance, existing_manifest
 from features.store.run_log import append_run
 from features.update.shard_builder import build_shard
-from features.update.update import Update, prepare
+from features.update.update import CacheRules, Update, prepare
 from features.update.work_list import ShardUnit, read_unit
 from tests.signals import chirp, impulse, noise, sine
 
@@ -120,14 +120,14 @@ def prepared(
     spec: FeatureSpec = TINY,
     storage_format: str = "tfrecord",
     scan_started_ns: int | None = None,
-    verify_content: bool = False,
+    **rules: Any,
 ) -> Update:
     """What a featurize of a labelled folder is about to do."""
     scan_started_ns = time.time_ns() if scan_started_ns is None else scan_started_ns
     source, clips = found(root)
     base = existing_manifest(folder)
     layout = Layout(folder, storage_format)
-    return prepare(layout, base, source, clips, spec, provenance_of(source), scan_started_ns, verify_content)
+    return prepare(layout, base, source, clips, spec, provenance_of(source), scan_started_ns, CacheRules(**rules))
 
 
 def units_of(update: Update) -> list[ShardUnit]:
@@ -150,7 +150,7 @@ def build_units(update: Update) -> None:
     """Does in this process what the pipeline does in workers."""
     update.layout.make_folders()
     for unit in units_of(update):
-        build_shard(unit, update.layout, update.source.root, update.spec)
+        build_shard(unit, update.layout, update.source.root, update.spec, changed_decoder=update.rules.changed_decoder)
 
 
 def committed(update: Update, **provenance: Any) -> tuple[Manifest, bool]:

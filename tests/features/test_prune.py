@@ -432,7 +432,7 @@ def test_where_a_state_cannot_be_read_nothing_goes(base, tmp_path, damage, dry_r
     path = folder / state_file(2)
     content = path.read_bytes()
     if damage == "format":
-        path.write_bytes(content.replace(b'"format_version": 2', b'"format_version": 99'))
+        path.write_bytes(content.replace(b'"format_version": 3', b'"format_version": 99'))
     elif damage == "linked":
         path.rename(tmp_path / "state.json")
         path.symlink_to(tmp_path / "state.json")
@@ -457,7 +457,7 @@ def test_a_state_of_an_earlier_format_version_keeps_what_it_names(base):
     folder = base / "set"
     state = states_of(folder)[4]
     path = folder / state_file(4)
-    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 1'))
+    path.write_text(path.read_text().replace('"format_version": 3', '"format_version": 1'))
     make_old(folder)
     assert prune(folder, 1, DAY_NS).latest == [4]
     assert read_all(folder, state)

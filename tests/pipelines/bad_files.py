@@ -11,7 +11,7 @@ import numpy as np
 
 from features.errors import Reason
 from tests.features.audio.test_decode import chunk, encoded, form, riff
-from tests.signals import noise, to_int16
+from tests.signals import film, noise, to_int16
 
 _PROJECT = Path(__file__).parents[2]
 # For every Python process that finds it. In those that decode, a file with a mark in it makes happen what the mark
@@ -101,10 +101,15 @@ def png(number: int) -> bytes:
 
 
 def mp4(number: int) -> bytes:
+    """A film without sound, and media data."""
+    media = np.random.default_rng(number).bytes(2_000)
+    return film() + struct.pack(">I", 8 + len(media)) + b"mdat" + media
+
+
+def mp4_without_index(number: int) -> bytes:
     """How an M4A begins, and media data that nothing describes."""
     brand = struct.pack(">I", 24) + b"ftypM4A \0\0\0\0M4A isom"
-    media = np.random.default_rng(number).bytes(2_000)
-    return brand + struct.pack(">I", 8 + len(media)) + b"mdat" + media
+    return brand + mp4(number)[len(film()) :]
 
 
 def wav_16(number: int, samples: int = 8_000, channels: int = 1, rate_hz: int = 16_000) -> bytes:
@@ -136,6 +141,7 @@ KINDS = {
     "picture": Kind(".wav", png, "decode", Reason.NOT_AUDIO),
     "text": Kind(".flac", lambda number: f"track {number}: to be recorded\n".encode() * 40, "decode", Reason.NOT_AUDIO),
     "mp4": Kind(".m4a", mp4, "decode", Reason.UNSUPPORTED_CODEC),
+    "mp4 without an index": Kind(".m4a", mp4_without_index, "decode", Reason.DAMAGED),
     "header": Kind(".wav", lambda number: riff(form(rate_hz=8_000 + number)), "decode", Reason.DAMAGED),
     "half a header": Kind(".wav", lambda number: wav_16(number)[: 12 + number % 20], "decode", Reason.DAMAGED),
     "no channels": Kind(".wav", lambda number: wav_16(number, channels=0), "decode", Reason.DAMAGED),

@@ -21,7 +21,7 @@ from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from tests.conftest import call, clips_table, run_command
 from tests.pipelines.conftest import files_of, make_old
-from tests.signals import noise, sine, write_wav
+from tests.signals import film, noise, sine, write_wav
 
 # The run log says when each run was, and the locks are empty files.
 NOT_STATE = ("runs.jsonl", ".lock", ".running")
@@ -365,7 +365,7 @@ def mixed(tmp_path) -> Path:
     (root / "left" / "text.wav").write_bytes(b"this is no sound\n" * 10)
     (root / "left" / "header.wav").write_bytes(whole[:30])
     (root / "right" / "no samples.wav").write_bytes(write_wav(tmp_path / "n.wav", noise(0)).read_bytes())
-    (root / "right" / "film.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    (root / "right" / "film.m4a").write_bytes(film())
     os.symlink("nowhere.wav", root / "right" / "gone.wav")
     write_wav(root / "loose.wav", noise(16_000))
     return make_existing_old(root)

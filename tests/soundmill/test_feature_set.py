@@ -29,7 +29,17 @@ def test_what_a_set_holds(opened, feature_set):
 def test_the_table_of_clips_is_that_of_the_set(opened, feature_set):
     clips = opened.clips()
     whole = pq.read_table(feature_set / load_manifest(feature_set).clips_file)
-    assert clips.column_names == ["path", "start", "duration", "label", "group", "partition", "seconds", "warning"]
+    assert clips.column_names == [
+        "path",
+        "start",
+        "duration",
+        "label",
+        "group",
+        "partition",
+        "seconds",
+        "warning",
+        "decoder",
+    ]
     for name in clips.column_names:
         assert clips[name].to_pylist() == whole[name].to_pylist()
     frame = clips.to_pandas()
@@ -168,7 +178,7 @@ def test_a_set_of_format_version_1_has_the_same_arrays(small_set, storage_format
     (table,) = folder.glob("clips-*.parquet")
     pq.write_table(pq.read_table(table).drop_columns("crc32c"), table)
     manifest = folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 1'))
+    manifest.write_text(manifest.read_text().replace('"format_version": 3', '"format_version": 1'))
     again = soundmill.open_features(folder)
     np.testing.assert_array_equal([again.array(path) for path in paths], expected)
 

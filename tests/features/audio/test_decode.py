@@ -21,7 +21,7 @@ from features.frontend.presets import preset
 from features.frontend.windows import window_waveforms
 from tests.conftest import DATA
 from tests.features.examples import STFT
-from tests.signals import chirp, noise, sine, write_wav
+from tests.signals import chirp, film, noise, sine, write_wav
 
 SAMPLES = np.array([0, 1, -1, 32767, -32768, 12345, -12345, 256, -257, 2], "<i2")
 
@@ -615,7 +615,8 @@ def test_opposite_infinities_are_a_reason_and_huge_values_are_not():
         (b"hello, this is text\n", Reason.NOT_AUDIO),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, Reason.NOT_AUDIO),
         (b"\0" * 5_000, Reason.NOT_AUDIO),
-        (b"\0\0\0\x20ftypM4A " + b"\0" * 50, Reason.UNSUPPORTED_CODEC),
+        (b"\0\0\0\x20ftypM4A " + b"\0" * 50, Reason.DAMAGED),
+        (film(), Reason.UNSUPPORTED_CODEC),
         (b"\x30\x26\xb2\x75" + b"\0" * 50, Reason.UNSUPPORTED_CODEC),
         (b"\x1a\x45\xdf\xa3" + b"\0" * 50, Reason.UNSUPPORTED_CODEC),
         (b"fLaC" + b"\xff" * 100, Reason.DAMAGED),
@@ -624,7 +625,7 @@ def test_opposite_infinities_are_a_reason_and_huge_values_are_not():
         (riff(form(), chunk(b"data", b"")), Reason.EMPTY),
     ],
 )
-def test_reasons(content, reason):
+def test_reasons(no_ffmpeg, content, reason):
     assert reason_of(content) == ("decode", reason)
 
 

@@ -533,7 +533,7 @@ def test_parts_of_recordings(tmp_path, hashed, decoded, change):
 def to_version_1(folder: Path) -> None:
     """Turns a set into one of format version 1, whose table says where records begin, not where tensors do."""
     manifest = load_manifest(folder)
-    clips = read_parquet(folder / manifest.clips_file).drop_columns("crc32c")
+    clips = read_parquet(folder / manifest.clips_file).drop_columns(["crc32c", "decoder"])
     pq.write_table(clips, folder / manifest.clips_file)
     with open(folder / manifest.rejects_file, encoding="utf-8", newline="") as file:
         rejects = list(csv.DictReader(file))
@@ -542,6 +542,7 @@ def to_version_1(folder: Path) -> None:
         writer.writeheader()
         writer.writerows(rejects)
     content = json.loads(manifest.to_json())
+    del content["counts"]["decoders"]
     (folder / "manifest.json").write_text(json.dumps({**content, "format_version": 1}))
     append_run(Layout(folder, "tfrecord"), {"state": manifest.state, "computed": 10})
     shutil.rmtree(folder / "reports")

@@ -25,7 +25,7 @@ from features.update.shard_builder import build_shard
 from features.update.work_list import CachedRow
 from tests.features.examples import MFCC, SPECS, STFT, TINY, changed, new_set, planned
 from tests.features.not_files import NOT_FILES, within_seconds
-from tests.signals import noise, sine, write_wav
+from tests.signals import film, noise, sine, write_wav
 
 RATE_HZ = 16_000
 
@@ -41,7 +41,7 @@ def make_rejects(root):
     (folder / "empty.wav").write_bytes(b"")
     (folder / "picture.wav").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(100))
     (folder / "cut.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
-    (folder / "video.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    (folder / "video.m4a").write_bytes(film())
     soundfile.write(folder / "nan.wav", np.array([0.0, np.nan, 0.5]), RATE_HZ, subtype="FLOAT")
     write_wav(folder / "none.wav", noise(0))
     write_wav(folder / "fast.wav", noise(1), rate_hz=192_000)
@@ -194,7 +194,7 @@ def test_the_report_says_where_each_tensor_lies(tmp_path, storage_format):
 def cached_rows(unit, report, proven=True):
     """The same unit under another name, whose rows are all to be copied."""
     lines = {row["path"]: row for row in report.rows.to_pylist()}
-    names = ("offset", "crc32c", "content_hash", "seconds", "warning")
+    names = ("offset", "crc32c", "content_hash", "seconds", "warning", "decoder")
     cached = {
         number: CachedRow(shard=unit.name, proven=proven, **{name: lines[clip.path][name] for name in names})
         for number, clip in enumerate(unit.clips)
