@@ -161,6 +161,7 @@ def test_work_list_round_trip(tmp_path):
             "content_hash": ["ef", None, "01", None],
             "seconds": [1.5, None, 2.0, None],
             "warning": [None, None, "silent", None],
+            "decoder": ["wav", None, "ffmpeg 7.0", None],
             "proven": [True, None, False, None],
         }
     )
