@@ -56,20 +56,20 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
 
 def _class_table(metrics: dict[str, Any]) -> list[str]:
     """Returns the lines of a table of classes, in the order of the network's outputs."""
-    scores = {visible(label): one for label, one in metrics["classes"].items()}
-    width = max(map(len, (*scores, "class")))
+    labels = [*map(visible, metrics["classes"])]
+    width = max(map(len, (*labels, "class")))
     lines = [f"{'class':<{width}}  precision  recall     f1   clips"]
-    for label, one in scores.items():
+    for label, one in zip(labels, metrics["classes"].values(), strict=True):
         lines.append(f"{label:<{width}}  {one['precision']:9.3f}  {one['recall']:6.3f}  {one['f1']:5.3f}  "
                      f"{one['clips']:6,}")  # fmt: skip
     return lines
 
 
 def _alarms_table(alarms: dict[str, Any]) -> list[str]:
-    classes = {visible(label): counted for label, counted in alarms["classes"].items()}
-    width = max(map(len, (*classes, "class")))
+    labels = [*map(visible, alarms["classes"])]
+    width = max(map(len, (*labels, "class")))
     lines = [f"{'class':<{width}}  threshold  false alarms  an hour"]
-    for label, counted in classes.items():
+    for label, counted in zip(labels, alarms["classes"].values(), strict=True):
         threshold = "none" if counted["threshold"] is None else f"{counted['threshold']:.3f}"
         lines.append(f"{label:<{width}}  {threshold:>9}  {counted['alarms']:12,}  {counted['alarms_per_hour']:7.1f}")
     return lines

@@ -202,12 +202,12 @@ def count(clips: pa.Table) -> dict[str, dict[str, int]]:
 
 def count_table(clips: pa.Table) -> list[str]:
     """Returns the lines of a table of clips by class and partition, with the sums below it."""
-    names = partition_order(clips["partition"].to_pylist())
-    counts = {visible(label): numbers for label, numbers in count(clips).items()}
+    counts, names = count(clips), partition_order(clips["partition"].to_pylist())
     totals = {name: sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in names}
-    width = max(len("class"), *map(len, counts))
+    labels = [*map(visible, counts)]
+    width = max(len("class"), *map(len, labels))
     rows = [f"{label:{width}}" + "".join(f"{numbers.get(name, 0):>12,}" for name in names)
-            for label, numbers in (*counts.items(), ("all", totals))]  # fmt: skip
+            for label, numbers in zip([*labels, "all"], [*counts.values(), totals], strict=True)]  # fmt: skip
     return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
 
 
