@@ -25,6 +25,7 @@ from features.sources.table_times import read_times
 
 _SHOWN_PAIRS = 5
 _WHOLE_NUMBER = re.compile(r"\s*([0-9]+)[.,]0+\s*")
+_NAMES_END = re.compile(r"(?<![a-z])(end|stop|offset)(?![a-z])", re.IGNORECASE)
 _NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # zero, and surrogates that do not stand for a byte
 
 
@@ -156,6 +157,9 @@ def _used_columns(
                 notes.append(f"{rows.name} has columns {used['partition']!r} and {used['fold']!r}; the first says the "
                              "partitions, --fold-column names the second")  # fmt: skip
             del used["fold"]
+    if _NAMES_END.search(used.get("duration", "")):
+        notes.append(f"{used['duration']!r} of {rows.name} is read as how long clips last; if it says where they end, "
+                     "give it as --end-column")  # fmt: skip
     return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
 
 

@@ -308,3 +308,14 @@ def test_absolute_paths_of_a_table_stay_as_they_are_written_where_no_set_is_made
     assert column(scan_table(table, TableLayout(root=str(root))), "path") == ["a.wav", "b.wav", "r.wav"]
     otherwise = write(root / "tables" / "u.csv", "path", f"{root}/A.WAV ", f"{root}\\b.wav")
     assert column(list_clips(otherwise, DEFAULT, labelled=False), "path") == [f"{root}/a.wav", f"{root}/b.wav"]
+
+
+@pytest.mark.parametrize(
+    ("column", "is_said"),
+    [("End Time (s)", True), ("end", True), ("t_end", True), ("stop", True), ("offset_s", True),
+     ("duration", False), ("Delta Time (s)", False), ("friend", False), ("endurance", False)],
+)  # fmt: skip
+def test_an_end_that_is_given_as_a_duration_is_asked_about(root, column, is_said):
+    table = write(root / "t.csv", f"path,label,{column}", "a.wav,x,0.5")
+    notes = scan_table(table, TableLayout(duration_column=column)).notes
+    assert [("--end-column" in note) for note in notes] == [True] * is_said
