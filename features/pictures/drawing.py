@@ -7,7 +7,6 @@ made: commands load it only when a picture is requested.
 import io
 import itertools
 import os
-import unicodedata
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from features.frontend.spec import FeatureSpec
 from features.io.atomic import write_file
 from features.pictures.fonts import choose_fonts
 from features.pictures.signal_summary import Trace
-from features.runtime.visible import isolated, visible
+from features.runtime.visible import isolated, num_columns, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,20 +84,9 @@ def plain(text: str, most: int | None = None) -> str:
     return isolated(text).replace("$", r"\$")
 
 
-def num_columns(text: str) -> int:
-    """Returns how wide a text is in Latin characters, about: those of Chinese, Japanese and Korean are two."""
-    return sum(map(_columns, text))
-
-
-def _columns(sign: str) -> int:
-    if unicodedata.category(sign) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
-
-
 def _beginning(text: str, most: int) -> str:
     """Returns as much of a text as has `most` columns."""
-    widths = itertools.accumulate(map(_columns, text))
+    widths = itertools.accumulate(map(num_columns, text))
     return text[: sum(width <= most for width in widths)]
 
 

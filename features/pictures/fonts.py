@@ -28,7 +28,7 @@ def choose_fonts(figure: "Figure", picture: str) -> None:
 
     Args:
         figure: about to be drawn.
-        picture: its name in the warning.
+        picture: its path, whose last part the warning names.
     """
     texts = _texts(figure)
     wanted = {sign for text in texts for sign in text.get_text() if _is_drawn(sign)}
@@ -56,8 +56,8 @@ def choose_fonts(figure: "Figure", picture: str) -> None:
         shown = ", ".join(f"{_mark(number)} {name}" for name, number in itertools.islice(numbers.items(), _MOST_NAMED))
         more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
         LOG.warning("warning: no font of this machine has all characters of %s%s, drawn by these numbers in %s; "
-                    "install fonts that have them, such as Debian's %s, and draw it again", shown, more, picture,
-                    " and ".join(_packages(missing)))  # fmt: skip
+                    "install fonts that have them, such as Debian's %s, and draw it again", shown, more,
+                    os.path.basename(picture), " and ".join(_packages(missing)))  # fmt: skip
 
 
 def _texts(figure: "Figure") -> list["Text"]:

@@ -18,12 +18,12 @@ from features.pictures.drawing import (
     draw_spectrogram,
     draw_waveform,
     new_figure,
-    num_columns,
     plain,
     shown_values,
 )
 from features.pictures.examples import MAX_CLASSES, Example, shown_classes
 from features.runtime.quantities import duration_text
+from features.runtime.visible import num_columns
 from features.store.summary import Description
 
 if TYPE_CHECKING:

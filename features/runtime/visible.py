@@ -2,6 +2,7 @@
 
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable
 
 # Controls of terminals (C0, DEL, C1), ends of lines, controls of direction, and what stands for bytes of no text.
@@ -26,6 +27,22 @@ def isolated(line: str) -> str:
     command = _COMMAND.search(line)
     end = command.start() if command else len(line)
     return _RIGHT_TO_LEFT.sub(lambda name: f"{_ISOLATE}{name[0]}{_END}", line[:end]) + line[end:]
+
+
+def num_columns(text: str) -> int:
+    """Returns how many columns of a terminal a text takes: characters of Chinese, Japanese and Korean are two wide."""
+    return sum(map(_columns, text))
+
+
+def padded(text: str, width: int) -> str:
+    """Returns a text with blanks behind it, so that it takes a number of columns at least."""
+    return text + " " * (width - num_columns(text))
+
+
+def _columns(sign: str) -> int:
+    if unicodedata.category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
 
 
 def print_lines(lines: Iterable[str], end: str = "\n") -> None:

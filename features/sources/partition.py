@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.runtime.visible import visible
+from features.runtime.visible import num_columns, padded, visible
 from features.sources.groups import groups_of
 from features.sources.labels import alike_text, look_alike, with_separators
 from features.sources.official_lists import read_lists
@@ -205,8 +205,8 @@ def count_table(clips: pa.Table) -> list[str]:
     counts, names = count(clips), partition_order(clips["partition"].to_pylist())
     totals = {name: sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in names}
     labels = [*map(visible, counts)]
-    width = max(len("class"), *map(len, labels))
-    rows = [f"{label:{width}}" + "".join(f"{numbers.get(name, 0):>12,}" for name in names)
+    width = max(len("class"), *map(num_columns, labels))
+    rows = [padded(label, width) + "".join(f"{numbers.get(name, 0):>12,}" for name in names)
             for label, numbers in zip([*labels, "all"], [*counts.values(), totals], strict=True)]  # fmt: skip
     return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
 

@@ -21,11 +21,11 @@ from features.pictures.drawing import (
     draw_spectrogram,
     draw_waveform,
     new_figure,
-    num_columns,
     plain,
     save,
 )
 from features.pictures.signal_summary import trace_waveform
+from features.runtime.visible import num_columns
 
 _CURVES = {"loss": "loss (cross-entropy)", "accuracy": "accuracy", "recall": "recall"}
 _GRID_COLUMNS = 4

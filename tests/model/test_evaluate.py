@@ -1,3 +1,4 @@
+from features.runtime.visible import num_columns
 from model.evaluate import _alarms_table, _class_table, _intervals
 
 METRICS = {
@@ -27,6 +28,13 @@ def test_classes_are_a_table_whose_columns_stand_below_each_other():
     ]
     assert lines[2].startswith("-5 dB of a long name      0.500")
     assert len({len(line) for line in lines}) == 1
+
+
+def test_columns_stand_below_each_other_whatever_the_names_are():
+    scores = {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "clips": 1}
+    lines = _class_table({"classes": dict.fromkeys(["日本語で鳴く鳥", "a\nb", "a\\x0ab", "שלמ", "e\u0301te"], scores)})
+    assert len({num_columns(line) for line in lines}) == 1
+    assert [line.split()[0] for line in lines[1:]] == ["日本語で鳴く鳥", "a\\x0ab", "a\\x0ab", "שלמ", "e\u0301te"]
 
 
 def test_a_class_without_a_threshold_is_in_the_table_of_alarms():

@@ -11,8 +11,9 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.text import Text
 
-from features.pictures.drawing import new_figure, num_columns, plain, save
+from features.pictures.drawing import new_figure, plain, save
 from features.pictures.fonts import choose_fonts
+from features.runtime.visible import num_columns
 from model.pictures.run_pictures import confusion_figure
 
 BIRD, OWL, THAI = "\N{CJK UNIFIED IDEOGRAPH-9CE5}", "\N{OWL}", "\N{THAI CHARACTER THO THAHAN}"
@@ -101,9 +102,7 @@ def test_what_no_font_has_is_a_number_that_one_line_explains(no_system_fonts, tm
         save(figure, tmp_path / "confusion.png")
     [record] = caplog.records
     message = record.getMessage()
-    assert (
-        f"⟨1⟩ {BIRD}{BIRD}, ⟨2⟩ {OWL}, ⟨3⟩ {THAI}, drawn by these numbers in {tmp_path / 'confusion.png'};" in message
-    )
+    assert f"⟨1⟩ {BIRD}{BIRD}, ⟨2⟩ {OWL}, ⟨3⟩ {THAI}, drawn by these numbers in confusion.png;" in message
     assert "Debian's fonts-noto-cjk and fonts-noto-core and fonts-symbola" in message
     shown = texts(figure)
     for name in ("⟨1⟩ a", "⟨2⟩", "b ⟨1⟩", "é → ½", "⟨3⟩", "\u2068جرس\u2069", "-5dB"):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from features.errors import UsageError
+from features.runtime.visible import num_columns
 from features.sources.folder import scan
 from features.sources.groups import groups_of
 from features.sources.partition import (
@@ -274,6 +275,14 @@ def test_counts_of_folds():
         ["class", "fold-2", "fold-10"], ["a", "1", "0"], ["b", "1", "2"], ["all", "2", "2"]
     ]  # fmt: skip
     assert count_table(clip_rows(1))[0].split() == ["class", *PARTITIONS]
+
+
+def test_a_table_of_counts_has_straight_columns_and_no_controls():
+    table = count_table(clip_rows(3, label=["日本語で鳴く鳥", "a\nb", "a\\x0ab"], partition=["training"] * 3))
+    assert len({num_columns(line) for line in table}) == 1
+    assert [line.split()[:2] for line in table[1:]] == [
+        ["a\\x0ab", "1"], ["a\\x0ab", "1"], ["日本語で鳴く鳥", "1"], ["all", "3"],
+    ]  # fmt: skip
 
 
 def two_speakers(*columns):
