@@ -5,6 +5,8 @@ import csv
 import pyarrow.parquet as pq
 import pytest
 
+from features.errors import RunError
+from features.io.atomic import writer_name
 from features.io.csv_text import read_csv_label
 from model.scoring import label_forms
 from model.scoring.label_forms import FORMS, CsvForm, ParquetForm, labels_form
@@ -59,6 +61,16 @@ def test_row_groups_are_full_but_the_last(tmp_path, monkeypatch):
     monkeypatch.setattr(label_forms, "_ROW_GROUP_ROWS", 6)
     file = pq.ParquetFile(written(ParquetForm(), tmp_path, scores(15), 2))
     assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [6, 6, 3]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_that_finds_no_room_is_one_sentence_and_leaves_nothing(tmp_path, form):
+    path = tmp_path / f"labels{form.ending}"
+    # What is written to this device finds no room.
+    (tmp_path / f"{path.name}.{writer_name()}.partial").symlink_to("/dev/full")
+    with pytest.raises(RunError, match=f"^no space is left on the device for {path}; make room"):
+        written(form, tmp_path, scores(5))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["x.csv", "x.CSV", "a.parquet/x.csv", ".csv"])
