@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from features.store.statistics import Statistics
-from model.networks.layers import normalization
+from model.networks.layers import normalization, without_still_bands
 from model.networks.registry import Shape
 
 BASE_CHANNELS = 8
@@ -23,7 +23,8 @@ def bc_resnet(width: float, shape: Shape, num_classes: int, statistics: Statisti
 
     Sub-spectral normalization (Chang et al. 2021) takes five sub-bands where the bands of a layer can be divided by
     five, as with 40 bands, else the largest number below that divides them; with one it is batch normalization. The
-    5x5 convolution after the stages is as wide as there are bands, where they are fewer than five.
+    5x5 convolution after the stages is as wide as there are bands, where they are fewer than five. Bands that stand
+    still in training, which would make sub-bands that do, are not used.
 
     Args:
         width: the factor of the channels, tau in the paper.
@@ -33,7 +34,7 @@ def bc_resnet(width: float, shape: Shape, num_classes: int, statistics: Statisti
     """
     channels = int(BASE_CHANNELS * width)
     features = layers.Input((*shape, 1), name="features")
-    x = normalization(*statistics.scalar())(features)
+    x = without_still_bands(normalization(*statistics.scalar())(features), statistics)
     x = layers.Conv2D(2 * channels, 5, strides=(1, 2), padding="same", use_bias=False)(x)
     x = layers.ReLU()(_batch_normalization(x))
     for number, (factor, blocks, stride) in enumerate(STAGES):

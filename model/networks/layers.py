@@ -5,6 +5,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from features.store.statistics import Statistics
+
 
 def normalization(mean: float | NDArray[np.float64], variance: float | NDArray[np.float64]) -> layers.Normalization:
     """Returns a layer that brings features of this mean and variance to 0 and 1.
@@ -22,6 +24,22 @@ def normalization(mean: float | NDArray[np.float64], variance: float | NDArray[n
     layer.set_weights([np.asarray(mean, np.float32), np.asarray(variance, np.float32), np.int32(0)])
     layer.finalize_state()
     return layer
+
+
+def without_still_bands(x: keras.KerasTensor, statistics: Statistics) -> keras.KerasTensor:
+    """Returns normalized features with 0, their mean, in place of the bands that stand still in training.
+
+    A network that normalizes a part of the bands by itself would divide by the deviation of such bands, which is next
+    to none, and take the first sound there for something enormous. Of other features it returns what it gets.
+
+    Args:
+        x: (clips, frames, bands, 1).
+        statistics: of the training features.
+    """
+    still = statistics.still_bands()
+    if still.all() or not still.any():
+        return x
+    return layers.Rescaling(np.where(still, 0.0, 1.0)[:, np.newaxis].tolist(), name="without_still_bands")(x)
 
 
 def use_given_normalization(model: keras.Model) -> None:

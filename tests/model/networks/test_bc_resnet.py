@@ -66,6 +66,25 @@ def test_each_sub_band_is_normalized_by_itself(bands, sub_bands):
     np.testing.assert_allclose(model(values, training=True), expected.reshape(values.shape), atol=1e-5)
 
 
+def test_what_bands_hold_that_stood_still_in_training_changes_nothing():
+    """As in recordings of 16 kHz, where all that was learnt from had 8 kHz."""
+    random = np.random.default_rng(0)
+    learnt = random.normal(-3.0, 2.0, (2, 13, 40)).astype(np.float32)
+    learnt[..., 25:] = -6.9
+    model = bc_resnet(1, (13, 40), 2, Statistics.of(learnt))
+    field = learnt.copy()
+    field[..., 25:] = random.normal(-3.0, 2.0, field[..., 25:].shape)
+    expected = model(learnt[..., np.newaxis]).numpy()
+    np.testing.assert_array_equal(model(field[..., np.newaxis]).numpy(), expected)
+    assert not np.allclose(model(field[..., ::-1, np.newaxis]), expected), "the other bands count"
+
+
+def test_where_no_band_or_each_stands_still_the_network_is_the_published_one():
+    for values in (np.random.default_rng(0).normal(0, 1, (2, 13, 40)), np.zeros((2, 13, 40))):
+        names = [layer.name for layer in bc_resnet(1, (13, 40), 2, Statistics.of(values)).layers]
+        assert not any("still" in name for name in names)
+
+
 def test_a_step_of_training_changes_all_weights():
     keras.utils.set_random_seed(0)
     chosen = network("bc-resnet-1")
