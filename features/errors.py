@@ -43,6 +43,8 @@ class Reason(enum.StrEnum):
 
 # The warning of a file whose header and bytes disagree on how much sound it holds, where none is known to be lost.
 WRONG_SIZE = "wrong_size"
+# That of a file in which another recording follows the one that is used, or the links of it that are.
+JOINED = "joined"
 
 
 # Causes that may pass with time: such a file is tried again although it has not changed.

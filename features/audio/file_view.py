@@ -2,9 +2,11 @@
 
 import io
 import os
+from collections.abc import Iterator
 
 # What decoders look at to find a tag at the end of a file.
 _TAG_BYTES = 128
+_BLOCK_BYTES = 2**20
 
 
 class FileView(io.RawIOBase):
@@ -59,3 +61,16 @@ class FileView(io.RawIOBase):
         buffer[: len(content)] = content
         self._at += len(content)
         return len(content)
+
+
+def find_marks(descriptor: int, mark: bytes, begin: int, end: int) -> Iterator[int]:
+    """Yields the places at which some bytes stand in a part of an open file; its position stays."""
+    while begin < end:
+        block = os.pread(descriptor, min(_BLOCK_BYTES, end - begin), begin)
+        place = block.find(mark)
+        while place >= 0:
+            yield begin + place
+            place = block.find(mark, place + 1)
+        if len(block) < len(mark):
+            return
+        begin += max(1, len(block) - len(mark) + 1)

@@ -15,8 +15,11 @@ _SEARCHED_BYTES = 2**12  # the first frame is mostly where it is looked for
 _HEADER_BYTES = 4
 _XING_WITHIN_BYTES = 200
 _XING_FRAMES = 1
-# A VBRI header stands 32 bytes behind that of its frame; the number of frames is 14 bytes further.
-_VBRI_AT, _VBRI_FRAMES_AT = 36, 50
+_XING_BYTES = 2
+_VBRI_AT = 36  # of its frame; its number of frames is 14 bytes further
+_MARKS = (b"Xing", b"Info", b"VBRI")
+# Where one of these may stand in a frame, by channels and version, and how far that reaches.
+_MARK_PLACES, _MARK_BYTES = (13, 21, 36), 40
 _MOST_FRAME_BYTES = 2_881
 _LEAST_FRAME_BYTES = 24
 # So many frames that follow one another are no accident.
@@ -63,58 +66,92 @@ class MpegSound(NamedTuple):
     headed: bool
 
 
-def find_sound(descriptor: int, begin: int, end: int) -> MpegSound:
-    """Walks the frame headers of an open file; the last answer is remembered.
+class _Stated(NamedTuple):
+    """What a header says that takes the place of the first frame: 0 for what it does not say.
+
+    Attributes:
+        frames: how many follow it.
+        size: bytes of them and of itself.
+        believed: whether decoders go by it.
+    """
+
+    frames: int
+    size: int
+    believed: bool
+
+
+def find_sounds(descriptor: int, begin: int, end: int) -> tuple[MpegSound, ...]:
+    """Walks the frame headers of an open file, but where a header at its beginning agrees with where it ends.
 
     Args:
         descriptor: of the file; its position stays.
         begin: where to look from, such as that of the data of a WAV.
         end: where the file, or the data in it, ends.
+
+    Returns:
+        One, or several where files were joined that a decoder takes for more than one.
     """
-    status = os.fstat(descriptor)
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, begin, end)
-    if key not in _last or not status.st_nlink:  # one without a name may be another that has its number again
-        _last.clear()
-        _last[key] = _find_sound(descriptor, begin, end)
-    return _last[key]
+    sounds = []
+    while True:
+        sound, begin = _find_sound(descriptor, begin, end)
+        sounds.append(sound)
+        if begin >= end:
+            return tuple(sounds)
 
 
-# What is known of the last file: its parts follow one another.
-_last: dict[tuple[int, ...], MpegSound] = {}
-
-
-def _find_sound(descriptor: int, begin: int, end: int) -> MpegSound:
+def _find_sound(descriptor: int, begin: int, end: int) -> tuple[MpegSound, int]:
+    """Returns the first sound, and where the next one begins: at the end where there is none."""
     at = _after_tags(descriptor, begin, end)
     lengths, first = _first_frame(descriptor, at, end)
     if lengths is None:
-        return MpegSound(at, end, "unknown", 0, cut_off=False, headed=False)
-    head = os.pread(descriptor, _XING_WITHIN_BYTES, first)
-    told, headed = 0, False
-    if (xing := max(head.find(b"Xing"), head.find(b"Info"))) >= 0 and head[1] >> 1 & 3 == _LAYER3:
-        if int.from_bytes(head[xing + 4 : xing + 8], "big") & _XING_FRAMES:
-            return MpegSound(first, end, "told", 0, cut_off=False, headed=False)
-        headed = True
-    elif head[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
-        headed, told = True, int.from_bytes(head[_VBRI_FRAMES_AT : _VBRI_FRAMES_AT + 4], "big")
-    if headed:
-        first += lengths[head[1] << 8 | head[2]]
-    count, at, clean, damaged = 0, first, True, False
+        return MpegSound(at, end, "unknown", 0, cut_off=False, headed=False), end
+    head, stated = _stated(descriptor, first, lengths)
+    told = stated.frames if stated and stated.believed else 0
+    if told and stated and stated.size and _after_tags(descriptor, first + stated.size, end) >= end:
+        return MpegSound(first, end, "told", 0, cut_off=False, headed=False), end
+    begin = first if stated is None else first + lengths[head[1] << 8 | head[2]]
+    count, at, clean, damaged, follows = 0, begin, True, False, end
     while True:
-        more, at = _walk(descriptor, at, end, lengths)
+        more, at = _walk(descriptor, at, end, lengths, told - count if told else end)
         count += more
         after = _after_tags(descriptor, at, end)
-        _, again = _first_frame(descriptor, after, end, lengths)
-        if again < 0:
+        found, again = _first_frame(descriptor, after, end)
+        if found is None:
+            break
+        headed = _stated(descriptor, again, found)[1] is not None
+        if headed or found != lengths or count == told:
+            if headed or _walk(descriptor, again, end, found, 2)[0] > 1:  # encoders count one more or less
+                follows = again
             break
         clean, damaged, at = False, damaged or again > after, again
-    last = os.pread(descriptor, _HEADER_BYTES, at) if at < end else b""
+    if told and (follows == end or told - count <= 1):
+        return MpegSound(first, end if follows == end else at, "told", 0, cut_off=False, headed=False), follows
+    last = os.pread(descriptor, _HEADER_BYTES, at) if at < follows else b""
     # A last frame that lacks nothing but its padding is no sound, since decoders do not take it, and no loss.
     slot = 4 if head[1] >> 1 & 3 == _LAYER1 else 1
-    partial = len(last) > 2 and last[0] == 0xFF and lengths.get(last[1] << 8 | last[2], 0) > end - at + slot
-    cut_off = damaged or partial or told - count > 1
+    partial = len(last) > 2 and last[0] == 0xFF and lengths.get(last[1] << 8 | last[2], 0) > follows - at + slot
+    cut_off = damaged or partial or (stated is not None and stated.frames - count > 1)
     if not clean:
-        return MpegSound(first, end, "unknown", 0, cut_off, headed)
-    return MpegSound(first, at, "counted", count * _frame_samples(head[1]), cut_off, headed)
+        return MpegSound(begin, follows, "unknown", 0, cut_off, stated is not None), follows
+    return MpegSound(begin, at, "counted", count * _frame_samples(head[1]), cut_off, stated is not None), follows
+
+
+def _stated(descriptor: int, at: int, lengths: Lengths) -> tuple[bytes, _Stated | None]:
+    """Returns how a frame begins, and what it says if it holds no sound but a header."""
+    head = os.pread(descriptor, _XING_WITHIN_BYTES, at)
+    head = head[: lengths[head[1] << 8 | head[2]]]
+    if (at := max(head.find(b"Xing"), head.find(b"Info"))) >= 0 and head[1] >> 1 & 3 == _LAYER3:
+        flags, at = int.from_bytes(head[at + 4 : at + 8], "big"), at + 8
+        frames = size = 0
+        if flags & _XING_FRAMES:
+            frames, at = int.from_bytes(head[at : at + 4], "big"), at + 4
+        if flags & _XING_BYTES:
+            size = int.from_bytes(head[at : at + 4], "big")
+        return head, _Stated(frames, size, believed=True)
+    if head[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
+        size, frames = (int.from_bytes(head[_VBRI_AT + at : _VBRI_AT + at + 4], "big") for at in (10, 14))
+        return head, _Stated(frames, size, believed=False)
+    return head, None
 
 
 def frames_only(descriptor: int, sound: MpegSound) -> FileView:
@@ -157,15 +194,23 @@ def _frame_lengths(second: int, third: int) -> Lengths | None:
     return lengths
 
 
-def _walk(descriptor: int, at: int, end: int, lengths: Lengths) -> tuple[int, int]:
-    """Returns how many frames follow one another from a place on, and where the last of them ends."""
+def _walk(descriptor: int, at: int, end: int, lengths: Lengths, most: int) -> tuple[int, int]:
+    """Returns how many frames of sound follow one another from a place on, and where the last of them ends."""
     frames = 0
+    low, middle, high = _MARK_PLACES
+    initials = frozenset(mark[0] for mark in _MARKS)
     while True:
         block = os.pread(descriptor, max(0, min(_BLOCK_BYTES, end - at)), at)
-        place, last = 0, len(block) - 2
+        place, last = 0, len(block) - (_MARK_BYTES if at + len(block) < end else 2)
+        block += bytes(_MARK_BYTES)
         while place < last:
             length = lengths.get(block[place + 1] << 8 | block[place + 2], 0) if block[place] == 0xFF else 0
-            if not length or at + place + length > end:
+            if not length or at + place + length > end or frames == most:
+                return frames, at + place
+            rare = (
+                block[place + middle] in initials or block[place + low] in initials or block[place + high] in initials
+            )
+            if rare and any(block.startswith(_MARKS, place + mark) for mark in _MARK_PLACES):
                 return frames, at + place
             frames += 1
             place += length

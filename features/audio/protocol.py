@@ -48,6 +48,7 @@ class CodecInfo(NamedTuple):
         truncated: whether the file has fewer bytes than it promises, or fewer frames where they were counted.
         end_unverified: whether only its last frame shows that it was not cut off, as in a FLAC.
         size_note: by how much header and file disagree, where that is no loss of sound that is known.
+        joined_note: what follows the sound that is another recording and not used.
     """
 
     frames: int
@@ -56,6 +57,7 @@ class CodecInfo(NamedTuple):
     truncated: bool
     end_unverified: bool
     size_note: str
+    joined_note: str
 
 
 def limit_seconds(size: int) -> float:

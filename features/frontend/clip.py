@@ -29,7 +29,7 @@ def clip_waveform(
 
     Returns:
         The waveform as `fit` gives it; the seconds of the clip before it was fitted; and its warnings: `truncated` or
-        `silent`, `wrong_size`, with `;` between them.
+        `silent`, `wrong_size`, `joined`, with `;` between them.
 
     Raises:
         ClipError: the clip cannot be used.
@@ -71,8 +71,8 @@ def decode_clip(
     truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
-    mixed, seconds, wrong_size = samples.shape[1] > 1, frames / info.rate_hz, bool(info.size_note)
-    return DecodedClip(to_mono(samples), info.rate_hz, mixed, seconds, truncated, wrong_size)
+    mixed, seconds = samples.shape[1] > 1, frames / info.rate_hz
+    return DecodedClip(to_mono(samples), info.rate_hz, mixed, seconds, truncated, tuple(info.header_warnings))
 
 
 def check_room(frames: int, info: AudioInfo, spec: FeatureSpec) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.recording import open_recording
-from features.errors import NOT_FINITE_FEATURES, WRONG_SIZE, ClipError, Reason, Reject
+from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, window_waveforms
@@ -159,6 +159,5 @@ def _windows(path: str, spec: FeatureSpec, unit: WindowUnit) -> tuple[list[Windo
         warnings.append(remark(unit.path, Reason.TRUNCATED))
     elif not any(window.waveform.any() for window in windows):
         warnings.append(remark(unit.path, Reason.SILENT))
-    if info.size_note:
-        warnings.append(remark(unit.path, WRONG_SIZE, info.size_note))
+    warnings += [remark(unit.path, code, said) for code, said in info.header_warnings.items()]
     return windows, warnings
