@@ -4,6 +4,7 @@ import functools
 import os
 from typing import NamedTuple
 
+from features.audio.endings import behind_id3
 from features.audio.file_view import find_marks
 
 _MARK = b"fLaC"
@@ -12,8 +13,9 @@ _INFO_AT, _INFO_BYTES = 8, 34
 _INFO_HEADERS = (b"\0\0\0\x22", b"\x80\0\0\x22")
 _MAX_BLOCKS = 10_000
 _TAIL_BYTES = 2**16
-_FRAME_HEADER_BYTES = 16
+_LEAST_HEADER_BYTES, _FRAME_HEADER_BYTES = 6, 16
 _ID3V1_BYTES = 128
+_MOST_TAG_BYTES = 2**24
 # By the code in a frame's header; two others say that the number follows.
 _BLOCK_SAMPLES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 _MORE_BYTES_OF_RATE = {12: 1, 13: 2, 14: 2}
@@ -49,6 +51,8 @@ def read_stream(descriptor: int, at: int, size: int) -> FlacStream | None:
     info = raw[_INFO_AT:]
     sound = _behind_blocks(descriptor, at + len(_MARK))
     end = next((place for place in find_marks(descriptor, _MARK, sound, size) if _begins(descriptor, place)), size)
+    if end < size:
+        end = _before_tag(descriptor, sound, end)
     stated = int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF
     counted = _counted(descriptor, info, stated, sound, end) if stated else 0
     header = b""
@@ -60,6 +64,14 @@ def read_stream(descriptor: int, at: int, size: int) -> FlacStream | None:
 
 def _begins(descriptor: int, place: int) -> bool:
     return os.pread(descriptor, 4, place + len(_MARK)) in _INFO_HEADERS
+
+
+def _before_tag(descriptor: int, sound: int, end: int) -> int:
+    """Returns where an ID3v2 tag begins that ends at a place, else that place."""
+    for place in find_marks(descriptor, b"ID3", max(sound, end - _MOST_TAG_BYTES), end):
+        if place + behind_id3(os.pread(descriptor, 10, place)) == end:
+            return place
+    return end
 
 
 def _behind_blocks(descriptor: int, at: int) -> int:
@@ -92,7 +104,7 @@ def _counted(descriptor: int, info: bytes, stated: int, sound: int, end: int) ->
 
 def _extent(header: bytes, info: bytes) -> tuple[int, int] | None:
     """Returns where in the recording the samples of a frame begin and end; None for what is no header of one."""
-    if len(header) < _FRAME_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xFE != 0xF8 or header[3] & 1:
+    if len(header) < _LEAST_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xFE != 0xF8 or header[3] & 1:
         return None
     # A number as UTF-8 has it, of up to seven bytes.
     more = max(0, 7 - (header[4] ^ 0xFF).bit_length())

@@ -107,29 +107,34 @@ def _find_sound(descriptor: int, begin: int, end: int) -> tuple[MpegSound, int]:
         return MpegSound(at, end, "unknown", 0, cut_off=False, headed=False), end
     head, stated = _stated(descriptor, first, lengths)
     told = stated.frames if stated and stated.believed else 0
-    if told and stated and stated.size and _after_tags(descriptor, first + stated.size, end) >= end:
+    behind = first + stated.size if told and stated and stated.size else end + 1
+    if behind <= end and _after_tags(descriptor, behind, end) == end:
         return MpegSound(first, end, "told", 0, cut_off=False, headed=False), end
     begin = first if stated is None else first + lengths[head[1] << 8 | head[2]]
     count, at, clean, damaged, follows = 0, begin, True, False, end
-    while True:
-        more, at = _walk(descriptor, at, end, lengths, told - count if told else end)
+    while at < end:
+        more, at, last = _walk(descriptor, at, end, lengths, told - count if told else end)
         count += more
         after = _after_tags(descriptor, at, end)
-        found, again = _first_frame(descriptor, after, end)
+        # Where no tag follows, another frame may begin before the last one ends: that was cut off.
+        found, again = _first_frame(descriptor, after if after > at or not more else last + 1, end)
         if found is None:
             break
+        if again < after:
+            count, at, after = count - 1, again, -1
+        damaged |= again != after
         headed = _stated(descriptor, again, found)[1] is not None
-        if headed or found != lengths or count == told:
-            if headed or _walk(descriptor, again, end, found, 2)[0] > 1:  # encoders count one more or less
+        if headed or found != lengths or told:
+            if headed or _walk(descriptor, again, end, found, 2)[0] == 2:  # encoders count one more or less
                 follows = again
             break
-        clean, damaged, at = False, damaged or again > after, again
+        clean, at = False, again
     if told and (follows == end or told - count <= 1):
         return MpegSound(first, end if follows == end else at, "told", 0, cut_off=False, headed=False), follows
-    last = os.pread(descriptor, _HEADER_BYTES, at) if at < follows else b""
+    rest = os.pread(descriptor, _HEADER_BYTES, at) if at < follows else b""
     # A last frame that lacks nothing but its padding is no sound, since decoders do not take it, and no loss.
     slot = 4 if head[1] >> 1 & 3 == _LAYER1 else 1
-    partial = len(last) > 2 and last[0] == 0xFF and lengths.get(last[1] << 8 | last[2], 0) > follows - at + slot
+    partial = len(rest) > 2 and rest[0] == 0xFF and lengths.get(rest[1] << 8 | rest[2], 0) > follows - at + slot
     cut_off = damaged or partial or (stated is not None and stated.frames - count > 1)
     if not clean:
         return MpegSound(begin, follows, "unknown", 0, cut_off, stated is not None), follows
@@ -194,9 +199,9 @@ def _frame_lengths(second: int, third: int) -> Lengths | None:
     return lengths
 
 
-def _walk(descriptor: int, at: int, end: int, lengths: Lengths, most: int) -> tuple[int, int]:
-    """Returns how many frames of sound follow one another from a place on, and where the last of them ends."""
-    frames = 0
+def _walk(descriptor: int, at: int, end: int, lengths: Lengths, most: int) -> tuple[int, int, int]:
+    """Returns how many frames of sound follow one another from a place on, where the last one ends, and begins."""
+    frames, begin = 0, at
     low, middle, high = _MARK_PLACES
     initials = frozenset(mark[0] for mark in _MARKS)
     while True:
@@ -206,16 +211,16 @@ def _walk(descriptor: int, at: int, end: int, lengths: Lengths, most: int) -> tu
         while place < last:
             length = lengths.get(block[place + 1] << 8 | block[place + 2], 0) if block[place] == 0xFF else 0
             if not length or at + place + length > end or frames == most:
-                return frames, at + place
+                return frames, at + place, begin
             rare = (
                 block[place + middle] in initials or block[place + low] in initials or block[place + high] in initials
             )
             if rare and any(block.startswith(_MARKS, place + mark) for mark in _MARK_PLACES):
-                return frames, at + place
-            frames += 1
+                return frames, at + place, begin
+            frames, begin = frames + 1, at + place
             place += length
         if not place:
-            return frames, at
+            return frames, at, begin
         at += place
 
 

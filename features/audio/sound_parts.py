@@ -169,7 +169,8 @@ def _joined(descriptor: int, mp3: bool, container: Container, parts: list[Part],
                     used.append(part._replace(frames=frames))
                     cut_off |= missing
                     continue
-                why = f"it has {audio.channels} channels at {audio.samplerate:,} Hz"
+                channels = "1 channel" if audio.channels == 1 else f"{audio.channels} channels"
+                why = f"it has {channels} at {audio.samplerate:,} Hz"
         except (ClipError, soundfile.SoundFileError):
             if not used:
                 raise

@@ -29,7 +29,7 @@ class Comparison:
         features: shape spec.shape.
         start: first frame of the original that is used.
         end: the frame after the last that is used.
-        warning: `truncated` or `silent`, `wrong_size`, with `;` between them, or nothing.
+        warning: `truncated` or `silent`, `wrong_size`, `joined`, with `;` between them, or nothing.
     """
 
     path: str

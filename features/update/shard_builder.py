@@ -66,7 +66,8 @@ class _Member:
         clip: as it was listed.
         content_hash: of its file, None where that is not known.
         seconds: duration of the clip before it was fitted, None where it is not used.
-        warning: `truncated` or `silent`, `wrong_size`, with `;` between them, or empty; None where it is not used.
+        warning: `truncated` or `silent`, `wrong_size`, `joined`, with `;` between them, or empty; None where
+            it is not used.
         row: its row in the shard, None where it has none (yet).
         stage: where it was refused, None where it is used; `reason` and `message` say why.
     """
