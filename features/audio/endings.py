@@ -5,7 +5,8 @@ import re
 import struct
 from typing import NamedTuple
 
-_XING_WITHIN_BYTES = 200
+# What is to be seen of how a file begins: a Xing header stands within so many bytes of its frame.
+HEAD_BYTES = 200
 _XING_FRAMES, _XING_BYTES = 1, 2
 _XING_TOLERANCE_BYTES = 4096  # encoders count the last frame, the header's own and tags in their own ways
 _ASF, _ASF_FILE_PROPERTIES = b"\x30\x26\xb2\x75", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -37,7 +38,7 @@ def ending(descriptor: int, head: bytes, size: int) -> Ending | None:
 
     Args:
         descriptor: of the file.
-        head: how it begins.
+        head: how it begins, `HEAD_BYTES` of it or all.
         size: its bytes.
 
     Returns:
@@ -65,7 +66,7 @@ def behind_id3(head: bytes) -> int:
 def _mp3_bytes(descriptor: int, head: bytes) -> int | None:
     """Returns how long an MP3 is by its Xing header, nearly; None for one that has none, and for all else."""
     begin = behind_id3(head)
-    frame = os.pread(descriptor, _XING_WITHIN_BYTES, begin)
+    frame = os.pread(descriptor, HEAD_BYTES, begin) if begin else head
     if len(frame) < 2 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # layer III
         return None
     at = max(frame.find(b"Xing"), frame.find(b"Info"))

@@ -18,8 +18,9 @@ _XING_FRAMES = 1
 _XING_BYTES = 2
 _VBRI_AT = 36  # of its frame; its number of frames is 14 bytes further
 _MARKS = (b"Xing", b"Info", b"VBRI")
-# Where one of these may stand in a frame, by channels and version, and how far that reaches.
+# Where one of these may stand in a frame, by channels and version, and how far that reaches; before it are zeros.
 _MARK_PLACES, _MARK_BYTES = (13, 21, 36), 40
+_BEFORE_MARK = bytes(9)
 _MOST_FRAME_BYTES = 2_881
 _LEAST_FRAME_BYTES = 24
 # So many frames that follow one another are no accident.
@@ -40,8 +41,8 @@ _BIT_RATES = {
 _RATES_HZ = (44_100, 48_000, 32_000)
 _RATE_DIVISORS = {3: 1, 2: 2, 0: 4}  # MPEG-1, MPEG-2, MPEG-2.5
 
-Lengths = dict[int, int]
-"""Bytes of a frame by the second and third byte of its header, for all headers that one stream may have."""
+Lengths = dict[bytes, int]
+"""Bytes of a frame by the first three of its header, for all headers that one stream may have."""
 
 
 class MpegSound(NamedTuple):
@@ -102,15 +103,18 @@ def find_sounds(descriptor: int, begin: int, end: int) -> tuple[MpegSound, ...]:
 def _find_sound(descriptor: int, begin: int, end: int) -> tuple[MpegSound, int]:
     """Returns the first sound, and where the next one begins: at the end where there is none."""
     at = _after_tags(descriptor, begin, end)
+    head, stated = _stated(descriptor, at)
+    if stated and stated.believed and stated.frames and stated.size:
+        behind = at + stated.size
+        if behind == end or (behind < end and _after_tags(descriptor, behind, end) == end):
+            return MpegSound(at, end, "told", 0, cut_off=False, headed=False), end
     lengths, first = _first_frame(descriptor, at, end)
     if lengths is None:
         return MpegSound(at, end, "unknown", 0, cut_off=False, headed=False), end
-    head, stated = _stated(descriptor, first, lengths)
+    if first > at:
+        head, stated = _stated(descriptor, first)
     told = stated.frames if stated and stated.believed else 0
-    behind = first + stated.size if told and stated and stated.size else end + 1
-    if behind <= end and _after_tags(descriptor, behind, end) == end:
-        return MpegSound(first, end, "told", 0, cut_off=False, headed=False), end
-    begin = first if stated is None else first + lengths[head[1] << 8 | head[2]]
+    begin = first if stated is None else first + lengths[head[:3]]
     count, at, clean, damaged, follows = 0, begin, True, False, end
     while at < end:
         more, at, last = _walk(descriptor, at, end, lengths, told - count if told else end)
@@ -123,7 +127,7 @@ def _find_sound(descriptor: int, begin: int, end: int) -> tuple[MpegSound, int]:
         if again < after:
             count, at, after = count - 1, again, -1
         damaged |= again != after
-        headed = _stated(descriptor, again, found)[1] is not None
+        headed = _stated(descriptor, again)[1] is not None
         if headed or found != lengths or told:
             if headed or _walk(descriptor, again, end, found, 2)[0] == 2:  # encoders count one more or less
                 follows = again
@@ -134,17 +138,20 @@ def _find_sound(descriptor: int, begin: int, end: int) -> tuple[MpegSound, int]:
     rest = os.pread(descriptor, _HEADER_BYTES, at) if at < follows else b""
     # A last frame that lacks nothing but its padding is no sound, since decoders do not take it, and no loss.
     slot = 4 if head[1] >> 1 & 3 == _LAYER1 else 1
-    partial = len(rest) > 2 and rest[0] == 0xFF and lengths.get(rest[1] << 8 | rest[2], 0) > follows - at + slot
+    partial = lengths.get(rest[:3], 0) > follows - at + slot
     cut_off = damaged or partial or (stated is not None and stated.frames - count > 1)
     if not clean:
         return MpegSound(begin, follows, "unknown", 0, cut_off, stated is not None), follows
     return MpegSound(begin, at, "counted", count * _frame_samples(head[1]), cut_off, stated is not None), follows
 
 
-def _stated(descriptor: int, at: int, lengths: Lengths) -> tuple[bytes, _Stated | None]:
+def _stated(descriptor: int, at: int) -> tuple[bytes, _Stated | None]:
     """Returns how a frame begins, and what it says if it holds no sound but a header."""
     head = os.pread(descriptor, _XING_WITHIN_BYTES, at)
-    head = head[: lengths[head[1] << 8 | head[2]]]
+    lengths = _frame_lengths(head[1], head[2]) if head[:1] == b"\xff" and len(head) > 2 else None
+    if lengths is None:
+        return head, None
+    head = head[: lengths.get(head[:3], 0)]
     if (at := max(head.find(b"Xing"), head.find(b"Info"))) >= 0 and head[1] >> 1 & 3 == _LAYER3:
         flags, at = int.from_bytes(head[at + 4 : at + 8], "big"), at + 8
         frames = size = 0
@@ -194,34 +201,40 @@ def _frame_lengths(second: int, third: int) -> Lengths | None:
             slots = _frame_samples(second) // 8 * kbits * 1000 // (rate_hz * slot) + padding
             for private in (0, 1):
                 for check in (0, 1):
-                    key = (second & 0xFE | check) << 8 | number << 4 | rate << 2 | padding << 1 | private
-                    lengths[key] = slots * slot
+                    third = number << 4 | rate << 2 | padding << 1 | private
+                    lengths[bytes((0xFF, second & 0xFE | check, third))] = slots * slot
     return lengths
 
 
 def _walk(descriptor: int, at: int, end: int, lengths: Lengths, most: int) -> tuple[int, int, int]:
     """Returns how many frames of sound follow one another from a place on, where the last one ends, and begins."""
-    frames, begin = 0, at
-    low, middle, high = _MARK_PLACES
-    initials = frozenset(mark[0] for mark in _MARKS)
+    frames, begin, get = 0, at, lengths.get
     while True:
-        block = os.pread(descriptor, max(0, min(_BLOCK_BYTES, end - at)), at)
-        place, last = 0, len(block) - (_MARK_BYTES if at + len(block) < end else 2)
+        limit = end - at
+        block = os.pread(descriptor, max(0, min(_BLOCK_BYTES, limit)), at)
+        last = len(block) - (_MARK_BYTES if len(block) < limit else 2)
         block += bytes(_MARK_BYTES)
-        while place < last:
-            length = lengths.get(block[place + 1] << 8 | block[place + 2], 0) if block[place] == 0xFF else 0
-            if not length or at + place + length > end or frames == most:
-                return frames, at + place, begin
-            rare = (
-                block[place + middle] in initials or block[place + low] in initials or block[place + high] in initials
-            )
-            if rare and any(block.startswith(_MARKS, place + mark) for mark in _MARK_PLACES):
-                return frames, at + place, begin
-            frames, begin = frames + 1, at + place
-            place += length
-        if not place:
-            return frames, at, begin
+        place = before = 0
+        while place < last and frames < most:
+            behind = place + get(block[place : place + 3], limit + 1)
+            # Few frames begin with a zero; what is before the mark of a header without sound is nothing else.
+            if behind > limit or (not block[place + _HEADER_BYTES] and _is_marked(block, place)):
+                return frames, at + place, at + before if place else begin
+            frames += 1
+            before = place
+            place = behind
+        if place:
+            begin = at + before
         at += place
+        if not place or frames == most:
+            return frames, at, begin
+
+
+def _is_marked(block: bytes, place: int) -> bool:
+    """Returns whether a frame has the mark of a header without sound."""
+    return block.startswith(_BEFORE_MARK, place + _HEADER_BYTES) and any(
+        block.startswith(_MARKS, place + mark) for mark in _MARK_PLACES
+    )
 
 
 def _first_frame(descriptor: int, at: int, end: int, lengths: Lengths | None = None) -> tuple[Lengths | None, int]:
@@ -248,7 +261,7 @@ def _chain(descriptor: int, at: int, end: int, lengths: Lengths) -> bool:
     """Returns whether several frames follow one another, or frames up to the end or to a tag."""
     for done in range(_CHAIN):
         head = os.pread(descriptor, _HEADER_BYTES, at)
-        length = lengths.get(head[1] << 8 | head[2], 0) if len(head) > 2 and head[0] == 0xFF else 0
+        length = lengths.get(head[:3], 0)
         if not length:
             return head[:3] in (b"TAG", b"APE", b"ID3", b"LYR")
         at += length
