@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from features.audio.endings import HEAD_BYTES, behind_id3, ending
+from features.audio.endings import behind_id3, ending
 from features.audio.flac_stream import read_stream
 from features.audio.ogg_links import Link, find_links, goes_on
 
@@ -114,9 +114,9 @@ def inspect(descriptor: int, size: int) -> Container:
         size: bytes of the file.
 
     Returns:
-        What it says. Of a FLAC only decoding shows that it was cut off, of an MP3 without a Xing header its frames.
+        What it says. Of a FLAC only decoding shows that it was cut off, of an MP3 its frames.
     """
-    head = os.pread(descriptor, HEAD_BYTES, 0)
+    head = os.pread(descriptor, 64, 0)
     foreign = head.startswith(_FOREIGN) or head.startswith(_FOREIGN_AT_4, 4)
     known = Container(size, head.startswith(_FAMILIAR), foreign)
     if head[:4] == b"OggS":

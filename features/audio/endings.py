@@ -1,14 +1,10 @@
-"""Where files end that are no chunks of stated lengths: MP3, ASF, SPHERE and AMR."""
+"""Where files end that are no chunks of stated lengths: ASF, SPHERE and AMR."""
 
 import os
 import re
 import struct
 from typing import NamedTuple
 
-# What is to be seen of how a file begins: a Xing header stands within so many bytes of its frame.
-HEAD_BYTES = 200
-_XING_FRAMES, _XING_BYTES = 1, 2
-_XING_TOLERANCE_BYTES = 4096  # encoders count the last frame, the header's own and tags in their own ways
 _ASF, _ASF_FILE_PROPERTIES = b"\x30\x26\xb2\x75", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_WITHIN_BYTES = 65_536
 _ASF_SIZE_AT, _ASF_FLAGS_AT, _ASF_LIVE = 40, 88, 1
@@ -38,7 +34,7 @@ def ending(descriptor: int, head: bytes, size: int) -> Ending | None:
 
     Args:
         descriptor: of the file.
-        head: how it begins, `HEAD_BYTES` of it or all.
+        head: how it begins.
         size: its bytes.
 
     Returns:
@@ -52,8 +48,7 @@ def ending(descriptor: int, head: bytes, size: int) -> Ending | None:
         if head.startswith(mark):
             end = _amr_end(descriptor, len(mark), size, lengths)
             return Ending(cut_off=end > size, whole=end == size)
-    mp3 = _mp3_bytes(descriptor, head)
-    return None if mp3 is None else Ending(mp3 > size)
+    return None
 
 
 def behind_id3(head: bytes) -> int:
@@ -61,20 +56,6 @@ def behind_id3(head: bytes) -> int:
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-
-
-def _mp3_bytes(descriptor: int, head: bytes) -> int | None:
-    """Returns how long an MP3 is by its Xing header, nearly; None for one that has none, and for all else."""
-    begin = behind_id3(head)
-    frame = os.pread(descriptor, HEAD_BYTES, begin) if begin else head
-    if len(frame) < 2 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # layer III
-        return None
-    at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
-    if at < 0 or not flags & _XING_BYTES:
-        return None
-    place = at + 8 + (4 if flags & _XING_FRAMES else 0)
-    return begin + int.from_bytes(frame[place : place + 4], "big") - _XING_TOLERANCE_BYTES
 
 
 def _asf_bytes(descriptor: int) -> int:

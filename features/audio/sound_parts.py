@@ -29,7 +29,7 @@ class Part(NamedTuple):
         end: behind its last byte.
         header: what it is to begin with in place of what is before `begin`.
         viewed: whether the decoder sees these alone, else the file as it is.
-        mpeg: where its frames are and how long they are, of MPEG audio; None of the only part whose header tells that.
+        mpeg: where its frames are and how long they are, of MPEG audio.
         frames: samples per channel, 0 where it is the only part and they were not asked for.
     """
 
@@ -78,7 +78,7 @@ def open_planned(descriptor: int, mp3: bool) -> tuple[Plan, SoundFile]:
     if plan is not None and status.st_nlink:  # one without a name may be another that has its number again
         return plan, _open(descriptor, mp3, plan.parts[0])
     _last.clear()
-    plan, audio = _plan(descriptor, mp3, inspect(descriptor, status.st_size), status.st_size)
+    plan, audio = _plan(descriptor, mp3, status.st_size)
     _last[key] = plan
     return plan, audio
 
@@ -90,15 +90,18 @@ def length(audio: SoundFile, part: Part) -> tuple[int, bool]:
         ClipError: it decodes to more than it can hold.
         soundfile.SoundFileError: nothing of it can be decoded.
     """
-    variable = _VARIABLE_RATE.search(f"{audio.format} {audio.subtype}")
-    size = part.end - part.begin + len(part.header)
-    most = size * (_MOST_FRAMES_A_BYTE if variable else _MOST_FRAMES_A_BYTE_OF_FIXED_RATE)
-    if part.mpeg is not None and part.mpeg.length != "told":
-        frames, stopped = (part.mpeg.frames, False) if part.mpeg.length == "counted" else count(audio, most)
-        return frames, part.mpeg.cut_off or stopped
-    promised = audio.frames
+    cut_off = part.mpeg is not None and part.mpeg.cut_off
+    if part.mpeg is not None and part.mpeg.length == "counted":
+        return part.mpeg.frames, cut_off
+    promised, size = audio.frames, part.end - part.begin + len(part.header)
+    most = size * _MOST_FRAMES_A_BYTE_OF_FIXED_RATE
+    if part.mpeg is not None or (promised > most and _VARIABLE_RATE.search(f"{audio.format} {audio.subtype}")):
+        most = size * _MOST_FRAMES_A_BYTE
+    if part.mpeg is not None and part.mpeg.length == "unknown":
+        frames, stopped = count(audio, most)
+        return frames, cut_off or stopped
     if promised <= most:
-        return promised, False
+        return promised, cut_off
     frames, stopped = count(audio, most)
     return frames, stopped or promised != UNKNOWN_FRAMES
 
@@ -116,37 +119,37 @@ def opened_at(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[t
         Each part at the first of the frames, and how many of them it has.
     """
     plan, audio = open_planned(descriptor, mp3)
-    for number, part in enumerate(plan.parts):
-        here = min(frames, max(0, part.frames - start)) if len(plan.parts) > 1 else frames
-        if here or len(plan.parts) == 1:
-            if number:
-                audio = _open(descriptor, mp3, part)
-            yield _at(descriptor, mp3, part, audio, start), here
+    if len(plan.parts) == 1:
+        yield _at(descriptor, mp3, plan.parts[0], audio, start), frames
+        return
+    for part in plan.parts:
+        if here := min(frames, max(0, part.frames - start)):
+            yield _at(descriptor, mp3, part, _open(descriptor, mp3, part), start), here
         start, frames = max(0, start - part.frames), frames - here
-        if frames <= 0:
-            return
 
 
-def _plan(descriptor: int, mp3: bool, container: Container, size: int) -> tuple[Plan, SoundFile]:
+def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
+    sounds = find_sounds(descriptor, 0, size, searched=False) if mp3 else ()
+    container = Container(size, familiar=False, foreign=False) if sounds else inspect(descriptor, size)
     if len(container.links) > 1:
         return _joined(descriptor, mp3, container, [Part(*link) for link in container.links], size)
     part = Part(0, size, viewed=False)
     if container.header:
         part = Part(container.begin, container.end, container.header)
     audio = _open(descriptor, mp3, part)
-    if audio.subtype.startswith("MPEG"):
+    if not sounds and audio.subtype.startswith("MPEG"):
         sounds = find_sounds(descriptor, container.begin, container.end)
+    if len(sounds) > 1:
         parts = [Part(sound.begin, sound.end, mpeg=sound) for sound in sounds]
         with contextlib.suppress(soundfile.LibsndfileError):
-            if len(parts) > 1:
-                return _joined(descriptor, mp3, container, parts, container.end)
-        (sound, *_) = sounds
-        if sound.length != "told":
-            part = part._replace(mpeg=sound)
-            # libsndfile has guessed its length, and reads no further.
-            if sound.headed or sound.length == "unknown" or sound.frames > audio.frames:
-                with contextlib.suppress(soundfile.LibsndfileError):
-                    audio, part = _open(descriptor, mp3, parts[0]), parts[0]
+            return _joined(descriptor, mp3, container, parts, container.end)
+    for sound in sounds[:1]:
+        part = part._replace(mpeg=sound)
+        # libsndfile guesses a length that no header tells, and reads no further.
+        if sound.length != "told" and (sound.headed or sound.length == "unknown" or sound.frames > audio.frames):
+            frames_alone = Part(sound.begin, sound.end, mpeg=sound)
+            with contextlib.suppress(soundfile.LibsndfileError):
+                audio, part = _open(descriptor, mp3, frames_alone), frames_alone
     return Plan(container, (part,), False, container.joined), audio
 
 
