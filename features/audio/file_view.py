@@ -2,11 +2,11 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # What decoders look at to find a tag at the end of a file.
 _TAG_BYTES = 128
-_BLOCK_BYTES = 2**20
+_BLOCK_BYTES = 2**16  # what is larger would be memory that the system clears anew for each
 
 
 class FileView(io.RawIOBase):
@@ -63,10 +63,26 @@ class FileView(io.RawIOBase):
         return len(content)
 
 
-def find_marks(descriptor: int, mark: bytes, begin: int, end: int) -> Iterator[int]:
-    """Yields the places at which some bytes stand in a part of an open file; its position stays."""
+Reader = Callable[[int, int], bytes]
+"""Returns so many bytes of a file from a place on, fewer where it ends."""
+
+
+def reader(descriptor: int) -> Reader:
+    """Returns what reads an open file; its position stays. How the file begins is read once."""
+    begin = os.pread(descriptor, _BLOCK_BYTES, 0)
+
+    def read(place: int, size: int) -> bytes:
+        if place + size <= len(begin):
+            return begin[place : place + size]
+        return os.pread(descriptor, size, place)
+
+    return read
+
+
+def find_marks(read: Reader, mark: bytes, begin: int, end: int) -> Iterator[int]:
+    """Yields the places at which some bytes stand in a part of a file."""
     while begin < end:
-        block = os.pread(descriptor, min(_BLOCK_BYTES, end - begin), begin)
+        block = read(begin, min(_BLOCK_BYTES, end - begin))
         place = block.find(mark)
         while place >= 0:
             yield begin + place

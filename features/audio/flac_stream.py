@@ -1,11 +1,10 @@
 """What the frames of a FLAC say of its length, where its header says less, and whether another one follows."""
 
 import functools
-import os
 from typing import NamedTuple
 
 from features.audio.endings import behind_id3
-from features.audio.file_view import find_marks
+from features.audio.file_view import Reader, find_marks, reader
 
 _MARK = b"fLaC"
 _INFO_AT, _INFO_BYTES = 8, 34
@@ -45,16 +44,18 @@ def read_stream(descriptor: int, at: int, size: int) -> FlacStream | None:
     Frames say where their samples lie in the recording, so the last one shows how long that is. One that was cut off
     has its last frame earlier; that is left to decoding.
     """
-    raw = os.pread(descriptor, _INFO_AT + _INFO_BYTES, at)
+    read = reader(descriptor)
+    raw = read(at, _INFO_AT + _INFO_BYTES)
     if raw[:4] != _MARK or raw[4:8] not in _INFO_HEADERS or len(raw) < _INFO_AT + _INFO_BYTES:
         return None
     info = raw[_INFO_AT:]
-    sound = _behind_blocks(descriptor, at + len(_MARK))
-    end = next((place for place in find_marks(descriptor, _MARK, sound, size) if _begins(descriptor, place)), size)
+    sound = _behind_blocks(read, at + len(_MARK))
+    # One of another encoder may begin with the other header; to look for both takes twice as long.
+    end = next(find_marks(read, raw[:8], sound, size), size)
     if end < size:
-        end = _before_tag(descriptor, sound, end)
+        end = _before_tag(read, sound, end)
     stated = int.from_bytes(info[13:18], "big") & 0xF_FFFF_FFFF
-    counted = _counted(descriptor, info, stated, sound, end) if stated else 0
+    counted = _counted(read, info, stated, sound, end) if stated else 0
     header = b""
     if end < size or counted:
         samples = (info[13] >> 4 << 36 | (counted or stated)).to_bytes(5, "big")
@@ -62,36 +63,32 @@ def read_stream(descriptor: int, at: int, size: int) -> FlacStream | None:
     return FlacStream(header, at + len(raw), end, counted, stated)
 
 
-def _begins(descriptor: int, place: int) -> bool:
-    return os.pread(descriptor, 4, place + len(_MARK)) in _INFO_HEADERS
-
-
-def _before_tag(descriptor: int, sound: int, end: int) -> int:
+def _before_tag(read: Reader, sound: int, end: int) -> int:
     """Returns where an ID3v2 tag begins that ends at a place, else that place."""
-    for place in find_marks(descriptor, b"ID3", max(sound, end - _MOST_TAG_BYTES), end):
-        if place + behind_id3(os.pread(descriptor, 10, place)) == end:
+    for place in find_marks(read, b"ID3", max(sound, end - _MOST_TAG_BYTES), end):
+        if place + behind_id3(read(place, 10)) == end:
             return place
     return end
 
 
-def _behind_blocks(descriptor: int, at: int) -> int:
+def _behind_blocks(read: Reader, at: int) -> int:
     """Returns where the first frame begins, behind blocks that may hold a picture."""
     for _ in range(_MAX_BLOCKS):
-        header = os.pread(descriptor, 4, at)
+        header = read(at, 4)
         at += 4 + int.from_bytes(header[1:], "big")
         if len(header) < 4 or header[0] & 0x80:
             break
     return at
 
 
-def _counted(descriptor: int, info: bytes, stated: int, sound: int, end: int) -> int:
+def _counted(read: Reader, info: bytes, stated: int, sound: int, end: int) -> int:
     """Returns how many samples per channel the frames hold if these are more than stated, else 0."""
-    first = os.pread(descriptor, _FRAME_HEADER_BYTES, sound)
+    first = read(sound, _FRAME_HEADER_BYTES)
     begins = _extent(first, info)
     if begins is None:
         return 0
     tail_at = max(sound, end - min(_TAIL_BYTES, int.from_bytes(info[7:10], "big") or _TAIL_BYTES) - _ID3V1_BYTES)
-    tail = os.pread(descriptor, end - tail_at, tail_at)
+    tail = read(tail_at, end - tail_at)
     place = tail.rfind(first[:2])
     while place >= 0:
         extent = _extent(tail[place : place + _FRAME_HEADER_BYTES], info)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from features.audio.file_view import FileView
 from features.audio.mpeg_header import LAYER1, LAYER3, Lengths, frame_lengths, frame_samples
 
-_BLOCK_BYTES = 2**18
+_BLOCK_BYTES = 2**16  # what is larger would be memory that the system clears anew for each
 _SEARCHED_BYTES = 2**12  # the first frame is mostly where it is looked for
 _HEADER_BYTES = 4
 _XING_WITHIN_BYTES = 200

@@ -5,7 +5,7 @@ Recorders of stations write them, and so does `cat a.ogg b.ogg`; the format defi
 
 import os
 
-from features.audio.file_view import find_marks
+from features.audio.file_view import find_marks, reader
 
 _PAGE_BYTES = 65_307
 _HEADER_BYTES = 27
@@ -24,9 +24,10 @@ def find_links(descriptor: int, size: int) -> tuple[Link, ...]:
 
     Streams that lie side by side, as of a film, begin with first pages that follow one another: they are one link.
     """
+    read = reader(descriptor)
     begins, behind = [0], 0
-    for at in find_marks(descriptor, _FIRST_PAGE, 0, size):
-        page = os.pread(descriptor, _HEADER_BYTES + 255, at)
+    for at in find_marks(read, _FIRST_PAGE, 0, size):
+        page = read(at, _HEADER_BYTES + 255)
         if page[6:14] not in _TIMELESS or len(page) < _HEADER_BYTES:
             continue
         if at != behind:
