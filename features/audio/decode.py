@@ -204,6 +204,6 @@ def _opened(source: AudioSource) -> Iterator[OpenFile]:
         raise file_error(error) from error
     try:
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        yield OpenFile(descriptor, status.st_size, source.lower().endswith(".mp3"), identity)
+        yield OpenFile(descriptor, status.st_size, source.lower().endswith((".mp3", ".mp2", ".mp1")), identity)
     finally:
         os.close(descriptor)

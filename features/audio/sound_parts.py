@@ -13,6 +13,7 @@ from features.audio.file_view import FileView
 from features.audio.mpeg_frames import MpegSound, find_sounds, frames_only
 from features.audio.sound_file import UNKNOWN_FRAMES, SoundFile, blocks, count
 from features.errors import ClipError
+from features.runtime.quantities import counted
 
 # A FLAC of silence has 4,681 frames per byte, GSM, the densest of the codecs of a fixed rate, 160 in 33; a header that
 # promises more is not believed, the frames are counted.
@@ -172,8 +173,7 @@ def _joined(descriptor: int, mp3: bool, container: Container, parts: list[Part],
                     used.append(part._replace(frames=frames))
                     cut_off |= missing
                     continue
-                channels = "1 channel" if audio.channels == 1 else f"{audio.channels} channels"
-                why = f"it has {channels} at {audio.samplerate:,} Hz"
+                why = f"it has {counted(audio.channels, 'channel')} at {audio.samplerate:,} Hz"
         except (ClipError, soundfile.SoundFileError):
             if not used:
                 raise
