@@ -47,6 +47,8 @@ class Reason(enum.StrEnum):
 WRONG_SIZE = "wrong_size"
 # The warning of a recording whose channels cancel each other in their mean, of which a spec can take one instead.
 CHANNELS_CANCEL = "channels_cancel"
+# That of a file in which another recording follows the one that is used, or the links of it that are.
+JOINED = "joined"
 
 
 # Causes that may pass with time: such a file is tried again although it has not changed.

@@ -11,10 +11,11 @@ import sys
 from features.pictures.drawing import check_picture
 from features.runtime import command
 from features.runtime.invocation import command_line
+from features.runtime.quantities import counted
 from features.sources.paths import escape_path
 from model.scoring.options import add_window_option
 from model.scoring.plan import shortened_sentence
-from model.scoring.predictor import MOST_DRAWN, Request, predict, windows_phrase
+from model.scoring.predictor import MOST_DRAWN, Request, predict
 
 EXAMPLE = "python -m model.predict --model RUN yes.wav no.wav --plot predictions.png"
 
@@ -38,8 +39,8 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     request = Request(options.model, paths, options.top, options.plot, options.min_window_seconds)
     figures = predict(request, sys.stdout)
     rejected = f" {figures['rejected']:,} could not be used; the reasons stand above." if figures["rejected"] else ""
-    files = f"{figures['scored']:,} file{'s' if figures['scored'] > 1 else ''}"
-    paragraph = f"Labelled {windows_phrase(figures['windows'])} of {files}.{rejected}"
+    files = counted(figures["scored"], "file")
+    paragraph = f"Labelled {counted(figures['windows'], 'window')} of {files}.{rejected}"
     paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
     if options.plot:
         some = f", which shows the first {figures['drawn']}" if figures["drawn"] < figures["windows"] else ""

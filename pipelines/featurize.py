@@ -22,9 +22,9 @@ from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
-from features.runtime.quantities import size_text
+from features.runtime.quantities import counted, size_text
 from features.sources import partition
-from features.sources.rejects import rejects_sentence, warnings_sentence
+from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from features.store import decoders
 from features.store.commit import write_rejects
@@ -269,7 +269,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     manifest, figures = featurize(request, functools.partial(build_on_beam, workers=workers, beam_options=beam_options))
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
-        f"{figures['clips']:,} clips in {len(manifest.classes)} classes ({clips}); {figures['computed']:,} computed, "
+        f"{counted(figures['clips'], 'clip')} in {counted(len(manifest.classes), 'class', 'classes')} ({clips}); "
+        f"{figures['computed']:,} computed, "
         f"{figures['kept']:,} kept, {figures['copied']:,} copied and {figures['removed']:,} removed in "
         f"{figures['seconds']:.1f} s"
     )
@@ -283,6 +284,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         paragraph += f" {size} of shards are of earlier states only now: {prune}."
     paragraph += warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
     paragraph += rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
+    paragraph += left_out_sentence(figures["left_out"])
     folds = partition.train_options(list(manifest.partitions))
     following = command_line("model.train", "--features", options.output, "--output", "RUN")
     paragraph += f" Next: {following}{folds}"

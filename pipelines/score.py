@@ -11,7 +11,8 @@ from pathlib import Path
 from features.runtime import command
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
-from features.sources.rejects import rejects_sentence, warnings_sentence
+from features.runtime.quantities import counted
+from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
 from model.scoring.join import OutputFiles
@@ -118,12 +119,13 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     figures = score(request, functools.partial(label_on_beam, workers=workers, beam_options=beam_options))
     outputs = OutputFiles(request.output)
     paragraph = (
-        f"{figures['files']:,} files in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
-        f"{figures['clips']:,} windows in {figures['seconds']:.1f} s ({figures['clips_per_second']:,.0f} a second)."
+        f"{counted(figures['files'], 'file')} in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
+        f"{counted(figures['clips'], 'window')} in {figures['seconds']:.1f} s "
+        f"({figures['clips_per_second']:,.0f} a second)."
     )
     paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
     paragraph += warnings_sentence(figures["warnings"], Path(outputs.warnings))
-    paragraph += rejects_sentence(figures["rejects"], Path(outputs.rejects))
+    paragraph += rejects_sentence(figures["rejects"], Path(outputs.rejects)) + left_out_sentence(figures["left_out"])
     if figures["no_lines"]:
         least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold:g}"
         paragraph += f" No line was written: no window has a label that reaches {least}."

@@ -5,8 +5,10 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from features.audio.endings import ending
+from features.audio.endings import behind_id3, ending
+from features.audio.flac_stream import read_stream
 from features.audio.foreign import foreign_kind
+from features.audio.ogg_links import Link, find_links, goes_on
 
 _UNKNOWN_SIZE = 0xFFFFFFFF  # left by a writer that could not go back to the header
 # Others leave near half or all of what a field can hold, less a header or a block: 0x7FFFF000, 0x80000000, 0xFFFFFFD4.
@@ -18,7 +20,7 @@ _WRAPPED = 2**32
 _MOST_HEADER_BYTES = 2**24
 # How what follows the sound may begin, when it is no chunk of a known length.
 _ADDED = (b"ID3", b"TAG", b"APETAGEX", b"<?xml")
-_ANOTHER = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b".snd", b"riff", b"caff")
+_ANOTHER = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b".snd", b"riff", b"caff", b"fLaC", b"OggS")
 _KNOWN_CHUNKS = (
     b"LIST",
     b"id3 ",
@@ -57,38 +59,43 @@ class _Layout(NamedTuple):
 
 
 class _Extent(NamedTuple):
-    """Where sound ends: `note` and `wrong` say that its header does not know, `cut_off` that it should end later."""
+    """Where sound ends: `cut_off` says that it should end later, the others that its header does not know."""
 
     end: int
     cut_off: bool = False
     wrong: bool = False
     note: str = ""
+    joined: str = ""
 
 
 class Container(NamedTuple):
     """What a container says.
 
     Attributes:
-        holds_sound: whether it has a format with channels and at least one byte of sound.
-        cut_off: whether it promises more bytes than the file has.
-        whole: whether its frames show that nothing is missing, whatever a decoder says of frames without sound.
+        end: where its sound ends, no later than the file.
         familiar: whether it begins as a kind of file that libsndfile reads.
         foreign: what it is where it begins as audio of a kind that libsndfile does not read, or not always; else empty.
         begin: where its sound begins, 0 where that is not known.
-        end: where its sound ends, no later than the file.
-        note: by how much its header and the file disagree, where that is no loss: empty if they do not.
         header: what should stand before `begin`, had its writer known where the sound ends; empty where that is so.
+        holds_sound: whether it has a format with channels and at least one byte of sound.
+        cut_off: whether it promises more bytes than the file has.
+        whole: whether its frames show that nothing is missing, whatever a decoder says of frames without sound.
+        note: by how much its header and the file disagree, where that is no loss: empty if they do not.
+        joined: what follows the sound that is another recording and not used, empty if nothing does.
+        links: where those of an Ogg are, which are one recording together; empty for all else.
     """
 
-    holds_sound: bool
-    cut_off: bool
-    whole: bool
+    end: int
     familiar: bool
     foreign: str
-    begin: int
-    end: int
-    note: str
-    header: bytes
+    begin: int = 0
+    header: bytes = b""
+    holds_sound: bool = False
+    cut_off: bool = False
+    whole: bool = False
+    note: str = ""
+    joined: str = ""
+    links: tuple[Link, ...] = ()
 
 
 def inspect(descriptor: int, size: int) -> Container:
@@ -99,15 +106,37 @@ def inspect(descriptor: int, size: int) -> Container:
         size: bytes of the file.
 
     Returns:
-        What it says. Of a FLAC only decoding shows that it was cut off, of an MP3 without a Xing header its frames.
+        What it says. Of a FLAC only decoding shows that it was cut off, of an MP3 its frames.
     """
     head = os.pread(descriptor, 64, 0)
-    holds_sound = cut_off = False
-    begin, extent, sizes_at = 0, _Extent(size), 0
-    layout = _layout(head)
+    known = Container(size, head.startswith(_FAMILIAR), foreign_kind(descriptor))
+    if head[:4] == b"OggS":
+        links = find_links(descriptor, size)
+        return known._replace(cut_off=any(goes_on(descriptor, end) for _, end in links), links=links)
+    if head[:4] == b"fLaC" or head[:3] == b"ID3":
+        flac = read_stream(descriptor, behind_id3(head), size)
+        if flac is not None:
+            note = f"its header says {flac.stated:,} samples a channel, and the file holds {flac.counted:,}"
+            return known._replace(
+                begin=flac.begin, end=flac.end, header=flac.header, note=note if flac.counted else "",
+                joined=not_used(size - flac.end) if flac.end < size else "",
+            )  # fmt: skip
     if (end := ending(descriptor, head, size)) is not None:
-        cut_off = end.cut_off
-    elif head[:4] == b".snd" and len(head) >= 24 and int.from_bytes(head[4:8], "big") >= 24:
+        return known._replace(cut_off=end.cut_off, whole=end.whole)
+    return _of_chunks(descriptor, head, size, known)
+
+
+def not_used(rest: int) -> str:
+    """Says that so many bytes behind the sound are another recording."""
+    return f"{rest:,} bytes follow its sound that are another recording, and are not used"
+
+
+def _of_chunks(descriptor: int, head: bytes, size: int, known: Container) -> Container:
+    """Adds what the chunks of a file say, or the header of an AU; nothing to one that has neither."""
+    holds_sound, sizes_at = False, 0
+    begin, extent = 0, _Extent(size)
+    layout = _layout(head)
+    if head[:4] == b".snd" and len(head) >= 24 and int.from_bytes(head[4:8], "big") >= 24:
         begin, length, _, _, channels = struct.unpack_from(">5I", head, 4)
         extent = _extent(descriptor, begin, length, size, None)
         holds_sound = channels > 0 and begin < extent.end
@@ -122,13 +151,15 @@ def inspect(descriptor: int, size: int) -> Container:
                 begin, extent = at, _extent(descriptor, at, length, size, layout)
                 holds_sound = formed and at + layout.lead < extent.end
                 break
-    foreign = foreign_kind(descriptor)
-    familiar, header = head.startswith(_FAMILIAR), b""
+    else:
+        return known
+    header = b""
     if extent.wrong and begin <= _MOST_HEADER_BYTES:
         header = _corrected(os.pread(descriptor, begin, 0), extent.end, sizes_at)
-    cut_off |= extent.cut_off
-    whole = end is not None and end.whole
-    return Container(holds_sound, cut_off, whole, familiar, foreign, begin, extent.end, extent.note, header)
+    return known._replace(
+        begin=begin, end=extent.end, header=header, holds_sound=holds_sound, cut_off=extent.cut_off,
+        note=extent.note, joined=extent.joined,
+    )  # fmt: skip
 
 
 def _extent(descriptor: int, at: int, length: int, size: int, layout: _Layout | None) -> _Extent:
@@ -152,8 +183,7 @@ def _extent(descriptor: int, at: int, length: int, size: int, layout: _Layout | 
     following = os.pread(descriptor, min(rest, _LOOKED_AT_BYTES), stated)
     for start in (following, following[1:]):  # behind a byte that makes an odd length even, or without it
         if start[:4] in _ANOTHER and len(start) > 12:
-            another = f"{rest:,} bytes follow its sound that are another recording, and are not used"
-            return _Extent(stated, wrong=True, note=another)
+            return _Extent(stated, wrong=True, joined=not_used(rest))
     if rest < _WRAPPED and length > lead and (rest <= _MOST_PADDING_BYTES or not following.strip(b"\0")):
         return _Extent(stated)
     if following.startswith(_ADDED) or (layout and _are_chunks(descriptor, layout, stated, size)):

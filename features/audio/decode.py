@@ -15,7 +15,7 @@ from features.audio.decoder_client import probe_in_process, read_in_process
 from features.audio.ffmpeg import convert, read_converted
 from features.audio.plain_wav import HEADER_BYTES, WAV, plain_wav, read_plain
 from features.audio.protocol import OpenFile
-from features.errors import ClipError, Reason
+from features.errors import JOINED, WRONG_SIZE, ClipError, Reason
 from features.io.regular_file import open_regular
 
 AudioSource = bytes | str
@@ -39,6 +39,7 @@ class AudioInfo:
         decoder: what reads it: `wav`, or name and version of libsndfile or of ffmpeg; empty where nothing was read.
         size: bytes of the file.
         size_note: by how much its header and the file disagree, empty if they do not or are only `truncated`.
+        joined_note: what follows its sound that is another recording and not used, empty if nothing does.
     """
 
     frames: int
@@ -50,6 +51,12 @@ class AudioInfo:
     decoder: str = ""
     size: int = 0
     size_note: str = ""
+    joined_note: str = ""
+
+    @property
+    def header_warnings(self) -> dict[str, str]:
+        """What was met, by the code of its warning, where the header does not say all of the file."""
+        return {code: said for code, said in ((WRONG_SIZE, self.size_note), (JOINED, self.joined_note)) if said}
 
     @property
     def by_ffmpeg(self) -> bool:
@@ -94,6 +101,7 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
         return AudioInfo(
             sound.frames, sound.channels, sound.rate_hz, truncated=complained or container.cut_off,
             decoder=sound.decoder, size=file.size, size_note=container.note,
+            joined_note=container.joined,
         )  # fmt: skip
 
 
@@ -201,6 +209,6 @@ def _opened(source: AudioSource) -> Iterator[OpenFile]:
         raise file_error(error) from error
     try:
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        yield OpenFile(descriptor, status.st_size, source.lower().endswith(".mp3"), identity)
+        yield OpenFile(descriptor, status.st_size, source.lower().endswith((".mp3", ".mp2", ".mp1")), identity)
     finally:
         os.close(descriptor)

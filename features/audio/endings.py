@@ -1,16 +1,10 @@
-"""Where files end that are no chunks of stated lengths: MP3, Ogg, ASF, SPHERE and AMR."""
+"""Where files end that are no chunks of stated lengths: ASF, SPHERE and AMR."""
 
 import os
 import re
 import struct
 from typing import NamedTuple
 
-_OGG_PAGE_BYTES = 65_307
-_OGG_LAST_PAGE = 0x04
-_OGG_GOES_ON = 255  # the last segment of a page is so long where its packet goes on in the next
-_XING_WITHIN_BYTES = 200
-_XING_FRAMES, _XING_BYTES = 1, 2
-_XING_TOLERANCE_BYTES = 4096  # encoders count the last frame, the header's own and tags in their own ways
 _ASF, _ASF_FILE_PROPERTIES = b"\x30\x26\xb2\x75", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_WITHIN_BYTES = 65_536
 _ASF_SIZE_AT, _ASF_FLAGS_AT, _ASF_LIVE = 40, 88, 1
@@ -46,8 +40,6 @@ def ending(descriptor: int, head: bytes, size: int) -> Ending | None:
     Returns:
         What it says, None where it is none of the kinds known here or does not say.
     """
-    if head[:4] == b"OggS":
-        return Ending(_ogg_goes_on(descriptor, size))
     if head[:4] == _ASF:
         return Ending(_asf_bytes(descriptor) > size)
     if head.startswith(_SPHERE):
@@ -56,42 +48,14 @@ def ending(descriptor: int, head: bytes, size: int) -> Ending | None:
         if head.startswith(mark):
             end = _amr_end(descriptor, len(mark), size, lengths)
             return Ending(cut_off=end > size, whole=end == size)
-    mp3 = _mp3_bytes(descriptor, head)
-    return None if mp3 is None else Ending(mp3 > size)
+    return None
 
 
-def _mp3_bytes(descriptor: int, head: bytes) -> int | None:
-    """Returns how long an MP3 is by its Xing header, nearly; None for one that has none, and for all else."""
-    begin = 0
-    if head[:3] == b"ID3" and len(head) >= 10:
-        begin = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    frame = os.pread(descriptor, _XING_WITHIN_BYTES, begin)
-    if len(frame) < 2 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:  # layer III
-        return None
-    at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
-    if at < 0 or not flags & _XING_BYTES:
-        return None
-    place = at + 8 + (4 if flags & _XING_FRAMES else 0)
-    return begin + int.from_bytes(frame[place : place + 4], "big") - _XING_TOLERANCE_BYTES
-
-
-def _ogg_goes_on(descriptor: int, size: int) -> bool:
-    """Returns whether the last page of a stream is not whole, or its last packet goes on behind it.
-
-    Many streams have no page that says it is the last: voice notes, and all that were recorded from a station.
-    """
-    tail = os.pread(descriptor, _OGG_PAGE_BYTES, max(0, size - _OGG_PAGE_BYTES))
-    at = tail.rfind(b"OggS")
-    page = tail[at:]
-    if at < 0 or len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    segments = page[27 : 27 + page[26]]
-    whole = 27 + len(segments) + sum(segments)
-    behind = page[whole:]
-    if len(page) < whole or (behind and b"OggS".startswith(behind)):
-        return True
-    return not page[5] & _OGG_LAST_PAGE and segments[-1:] == bytes([_OGG_GOES_ON])
+def behind_id3(head: bytes) -> int:
+    """Returns where an ID3v2 tag ends with which a file begins, 0 where there is none."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def _asf_bytes(descriptor: int) -> int:

@@ -2,9 +2,11 @@
 
 import io
 import os
+from collections.abc import Callable, Iterator
 
 # What decoders look at to find a tag at the end of a file.
 _TAG_BYTES = 128
+_BLOCK_BYTES = 2**16  # what is larger would be memory that the system clears anew for each
 
 
 class FileView(io.RawIOBase):
@@ -59,3 +61,32 @@ class FileView(io.RawIOBase):
         buffer[: len(content)] = content
         self._at += len(content)
         return len(content)
+
+
+Reader = Callable[[int, int], bytes]
+"""Returns so many bytes of a file from a place on, fewer where it ends."""
+
+
+def reader(descriptor: int) -> Reader:
+    """Returns what reads an open file; its position stays. How the file begins is read once."""
+    begin = os.pread(descriptor, _BLOCK_BYTES, 0)
+
+    def read(place: int, size: int) -> bytes:
+        if place + size <= len(begin):
+            return begin[place : place + size]
+        return os.pread(descriptor, size, place)
+
+    return read
+
+
+def find_marks(read: Reader, mark: bytes, begin: int, end: int) -> Iterator[int]:
+    """Yields the places at which some bytes stand in a part of a file."""
+    while begin < end:
+        block = read(begin, min(_BLOCK_BYTES, end - begin))
+        place = block.find(mark)
+        while place >= 0:
+            yield begin + place
+            place = block.find(mark, place + 1)
+        if len(block) < len(mark):
+            return
+        begin += max(1, len(block) - len(mark) + 1)

@@ -48,6 +48,7 @@ class CodecInfo(NamedTuple):
         truncated: whether the file has fewer bytes than it promises, or fewer frames where they were counted.
         end_unverified: whether only its last frame shows that it was not cut off, as in a FLAC.
         size_note: by how much header and file disagree, where that is no loss of sound that is known.
+        joined_note: what follows the sound that is another recording and not used.
         decoder: name and version of what decodes it.
     """
 
@@ -57,6 +58,7 @@ class CodecInfo(NamedTuple):
     truncated: bool
     end_unverified: bool
     size_note: str
+    joined_note: str
     decoder: str = ""
 
 

@@ -29,7 +29,7 @@ def clip_waveform(
 
     Returns:
         The waveform as `fit` gives it; the seconds of the clip before it was fitted; and its warnings: `truncated` or
-        `silent`, `wrong_size`, `channels_cancel`, with `;` between them.
+        `silent`, `wrong_size`, `joined`, `channels_cancel`, with `;` between them.
 
     Raises:
         ClipError: the clip cannot be used.
@@ -71,14 +71,14 @@ def decode_clip(
     truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
-    mono, seconds, wrong_size = to_mono(samples, spec.channels), frames / info.rate_hz, bool(info.size_note)
+    mono = to_mono(samples, spec.channels)
     return DecodedClip(
         mono=mono.waveform,
         rate_hz=info.rate_hz,
         mixed=mono.mixed,
-        seconds=seconds,
+        seconds=frames / info.rate_hz,
         truncated=truncated,
-        wrong_size=wrong_size,
+        header_warnings=tuple(info.header_warnings),
         cancelled=mono.cancelled,
         decoder=info.decoder,
     )

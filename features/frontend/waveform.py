@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from features.errors import CHANNELS_CANCEL, WRONG_SIZE, ClipError, Reason
+from features.errors import CHANNELS_CANCEL, ClipError, Reason
 from features.frontend.spec import LOUDEST, MEAN, FeatureSpec
 
 _FIRST_SAMPLES = 256
@@ -41,7 +41,8 @@ class DecodedClip:
         mixed: whether `mono` is the mean of several channels.
         seconds: duration of the clip, of which a spec with a shorter one uses a part.
         truncated: whether its file was cut off, is damaged within the clip or ends before the clip does.
-        wrong_size: whether its file holds more or less than its header says, and is not known to be cut off.
+        header_warnings: `wrong_size` where its file holds more or less than its header says and is not known to be cut
+            off, `joined` where another recording follows that is not used.
         cancelled: whether several channels cancel each other in `mono`.
         decoder: what read it, as `features.audio.decode.AudioInfo` has it.
     """
@@ -51,7 +52,7 @@ class DecodedClip:
     mixed: bool
     seconds: float
     truncated: bool
-    wrong_size: bool = False
+    header_warnings: tuple[str, ...] = ()
     cancelled: bool = False
     decoder: str = ""
 
@@ -168,7 +169,7 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
 
     Returns:
         For each its waveform as `fit` gives it, or why it cannot be used; and its warnings: `truncated` or `silent`,
-        `wrong_size`, `channels_cancel`, with `;` between them.
+        `wrong_size`, `joined`, `channels_cancel`, with `;` between them.
     """
     results: list[tuple[NDArray[np.float32] | ClipError, str]] = []
     for clip, resampled in zip(clips, _resampled(clips, spec), strict=True):
@@ -180,11 +181,8 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
         # Most sounds have one within their first samples, and the rest need not be looked at.
         sounds = waveform[:_FIRST_SAMPLES].any() or waveform.any()
         warning = "truncated" if clip.truncated else "" if sounds else "silent"
-        if clip.wrong_size:
-            warning = f"{warning};{WRONG_SIZE}" if warning else WRONG_SIZE
-        if clip.cancelled:
-            warning = f"{warning};{CHANNELS_CANCEL}" if warning else CHANNELS_CANCEL
-        results.append((waveform, warning))
+        cancelled = (CHANNELS_CANCEL,) if clip.cancelled else ()
+        results.append((waveform, ";".join(filter(None, (warning, *clip.header_warnings, *cancelled)))))
     return results
 
 

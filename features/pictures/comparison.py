@@ -41,7 +41,8 @@ class Comparison:
         features: shape spec.shape.
         start: first frame of the original that is used.
         end: the frame after the last that is used.
-        warning: `truncated` or `silent`, `wrong_size`, `channels_cancel`, with `;` between them, or nothing.
+        warning: `truncated` or `silent`, `wrong_size`, `joined`, `channels_cancel`, with `;` between
+            them, or nothing.
         channel: number of the channel that is used, from 1; None for the mean of all.
     """
 

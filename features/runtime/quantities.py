@@ -16,3 +16,8 @@ def duration_text(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:,.2f} s"
     return f"{seconds / 60:,.1f} min" if seconds < 7_200 else f"{seconds / 3600:,.2f} h"
+
+
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """Returns a number with its noun, in the plural, which ends in s unless it is given, where it is not one."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

@@ -12,8 +12,12 @@ from features.io.csv_text import FORMULA_STARTS
 AUDIO_EXTENSIONS = frozenset(
     {".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
     | {".w64", ".rf64", ".sf", ".sph", ".voc"}
-    | {".m4a", ".m4b", ".mp4", ".aac", ".3gp", ".amr", ".wma", ".webm", ".weba", ".mka", ".wv", ".ape", ".tta", ".ac3"}
+    | {".mp1", ".mp2", ".spx"}
+    | {".m4a", ".m4b", ".mp4", ".mov", ".aac", ".adts", ".3gp", ".amr", ".awb", ".wma", ".asf", ".webm", ".weba"}
+    | {".mka", ".mkv", ".wv", ".ape", ".tta", ".tak", ".mpc", ".dsf", ".dff", ".ac3", ".ec3"}
 )
+NOT_AUDIO = "not audio"
+"""Why a file is passed over whose name says so."""
 BACKGROUND_FOLDER = "_background_noise_"
 
 

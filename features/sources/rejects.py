@@ -6,7 +6,8 @@ from pathlib import Path
 
 from features.errors import Reject
 from features.io.csv_text import csv_label, csv_lines, read_csv_label
-from features.sources.paths import csv_path, unescape_path
+from features.runtime.quantities import counted
+from features.sources.paths import NOT_AUDIO, csv_path, unescape_path
 
 COLUMNS = ("path", "stage", "reason", "message")
 # By these a feature set knows a file again, and does not try it anew until it changes.
@@ -63,9 +64,13 @@ def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
         return " No file was rejected."
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejects.items()))
     total = sum(rejects.values())
-    return (
-        f" {total:,} {'files were' if total > 1 else 'file was'} rejected ({reasons}), each with its reason in {table}."
-    )
+    return f" {counted(total, 'file was', 'files were')} rejected ({reasons}), each with its reason in {table}."
+
+
+def left_out_sentence(left_out: dict[str, int]) -> str:
+    """Returns what the last paragraph says of files whose names end as no audio does, by `Source.left_out`."""
+    count = left_out.get(NOT_AUDIO, 0)
+    return f" {counted(count, 'file was', 'files were')} left out by name, as no audio ends so." if count else ""
 
 
 def warnings_sentence(warnings: dict[str, int], table: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from features.audio.decode import file_error
 from features.errors import Reject
 from features.io.file_time import mtime_ns
-from features.sources.paths import AUDIO_EXTENSIONS, BACKGROUND_FOLDER, escape_path
+from features.sources.paths import AUDIO_EXTENSIONS, BACKGROUND_FOLDER, NOT_AUDIO, escape_path
 
 _ENDINGS = frozenset(map(os.fsencode, AUDIO_EXTENSIONS))
 _BACKGROUND = os.fsencode(BACKGROUND_FOLDER)
@@ -90,7 +90,7 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
                 else:
                     folders.append((name, entry.is_symlink()))
             elif name[-4:] not in _ENDINGS and not is_audio(name):  # the first test decides most names
-                found.left_out["not audio"] += 1
+                found.left_out[NOT_AUDIO] += 1
             else:
                 try:
                     status = entry.stat()

@@ -68,8 +68,8 @@ class _Member:
         clip: as it was listed.
         content_hash: of its file, None where that is not known.
         seconds: duration of the clip before it was fitted, None where it is not used.
-        warning: `truncated` or `silent`, `wrong_size`, `channels_cancel`, with `;` between them, or empty; None where
-            it is not used.
+        warning: `truncated` or `silent`, `wrong_size`, `joined`, `channels_cancel`, with `;` between them, or empty;
+            None where it is not used.
         decoder: what read it, None where it is not used or that is not known.
         row: its row in the shard, None where it has none (yet).
         stage: where it was refused, None where it is used; `reason` and `message` say why.

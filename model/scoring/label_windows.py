@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from features.audio.decode import is_cut_off
 from features.audio.recording import open_recording
-from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, WRONG_SIZE, ClipError, Reason, Reject
+from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, num_windows, window_waveforms
@@ -173,8 +173,7 @@ def _windows(path: str, spec: FeatureSpec, unit: WindowUnit, least_seconds: floa
         warnings.append(remark(unit.path, Reason.TRUNCATED))
     elif not any(window.waveform.any() for window in windows):
         warnings.append(remark(unit.path, Reason.SILENT))
-    if info.size_note:
-        warnings.append(remark(unit.path, WRONG_SIZE, info.size_note))
+    warnings += [remark(unit.path, code, said) for code, said in info.header_warnings.items()]
     if any(window.cancelled for window in windows):
         warnings.append(remark(unit.path, CHANNELS_CANCEL))
     return windows, warnings

@@ -13,6 +13,7 @@ from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import least_window_seconds, num_windows, window_waveforms
 from features.runtime.log import LOG
+from features.runtime.quantities import counted
 from features.runtime.visible import visible
 from features.sources.paths import clip_file, csv_path, escape_path
 from model.inference.artifact import read_description
@@ -158,10 +159,5 @@ def _draw(
         )
         for (path, start, end), probabilities in by_window.items()
     ]
-    title = f"The first {len(drawn)} of {windows:,} windows" if len(drawn) < windows else windows_phrase(windows)
+    title = f"The first {len(drawn)} of {windows:,} windows" if len(drawn) < windows else counted(windows, "window")
     save(windows_figure(drawn, spec, title), plot)
-
-
-def windows_phrase(count: int) -> str:
-    """Returns a number of windows in words: `1 window`, `1,234 windows`."""
-    return f"{count:,} window{'s' if count > 1 else ''}"

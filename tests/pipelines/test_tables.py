@@ -348,6 +348,19 @@ def test_files_that_a_table_names_are_scored(named, run_folder, tmp_path, monkey
     assert "4 files in = 2 scored + 2 rejected" in capsys.readouterr().out
 
 
+def test_files_left_out_by_name_are_said_in_the_last_line(run_folder, tmp_path, capsys):
+    write_wav(tmp_path / "source" / "a.wav", noise(16_000))
+    arguments = ("--model", run_folder, "--input", tmp_path / "source", "--output", tmp_path / "labels.csv")
+    for names, said in (((), ""), (("a.txt",), "1 file was"), (("b.mid", "wav"), "3 files were")):
+        for name in names:
+            (tmp_path / "source" / name).write_text("text")
+        assert call("pipelines.score", *arguments, "--overwrite") == 0
+        line = capsys.readouterr().out
+        assert "1 file in = 1 scored + 0 rejected; 1 window in " in line
+        assert line.count(" left out by name, as no audio ends so.") == bool(names)
+        assert f" {said} left out by name" in line or not names
+
+
 def test_links_that_lead_nowhere_are_rejects_of_a_folder_too(run_folder, tmp_path):
     write_wav(tmp_path / "source" / "b.wav", noise(16_000))
     for name in ("a.wav", "c.wav"):

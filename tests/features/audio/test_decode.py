@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import features.audio.decoder_client
-import features.audio.soundfile_codec
+import features.audio.sound_file
 from features.audio.decode import decode, file_error, probe, probe_plain
 from features.errors import ClipError, Reason
 from features.frontend.clip import clip_waveform
@@ -348,7 +348,7 @@ ONE_WAY = {
 @pytest.mark.parametrize("content", ONE_WAY.values(), ids=ONE_WAY)
 @pytest.mark.parametrize("block_samples", [1_000, 2**20])
 def test_a_part_of_what_is_read_in_one_way_only_begins_at_its_start(monkeypatch, content, block_samples):
-    monkeypatch.setattr(features.audio.soundfile_codec, "_BLOCK_SAMPLES", block_samples)
+    monkeypatch.setattr(features.audio.sound_file, "_BLOCK_SAMPLES", block_samples)
     info = probe(content)
     whole = decode(content, info)
     assert len(whole) == info.frames >= 30_000

@@ -131,6 +131,35 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert source.rejects == []
 
 
+def test_recordings_are_known_by_the_endings_that_other_programs_give_them(tmp_path):
+    endings = [
+        "mp1",
+        "mp2",
+        "mpc",
+        "spx",
+        "awb",
+        "mkv",
+        "mov",
+        "asf",
+        "dsf",
+        "dff",
+        "tak",
+        "ec3",
+        "adts",
+        "wma",
+        "ape",
+        "tta",
+        "mp3",
+        "flac",
+        "AC3",
+        "Mp2",
+    ]
+    root = tree(tmp_path, *(f"yes/{number:02}.{ending}" for number, ending in enumerate(endings)), "yes/a.mid")
+    source = scan(root, labelled=True)
+    assert [path.split(".")[1] for path in paths_of(source)] == endings
+    assert source.left_out == {"not audio": 1}
+
+
 @pytest.mark.parametrize("name", ["#recycle", "$RECYCLE.BIN", "$Recycle.Bin", "lost+found", "System Volume Information",
                                   "@eaDir", "#snapshot"])  # fmt: skip
 def test_folders_of_what_was_deleted_are_no_classes(tmp_path, name):

@@ -129,18 +129,22 @@ def test_a_clip_may_have_several_warnings_and_a_policy_sees_each(source, tmp_pat
         path = write_wav(source / "no" / f"{name}.wav", samples)
         content = path.read_bytes()
         path.write_bytes(content[:40] + bytes(4) + content[44:])
+    path = write_wav(source / "no" / "joined.wav", noise(16_000, 98))
+    path.write_bytes(path.read_bytes() * 2)
     make_old(source)
     figures = featurize(source, tmp_path / "set")
-    assert (figures["clips"], figures["rejected"]) == (35, 0)
-    assert figures["warnings"] == {"silent": 2, "truncated": 2, "wrong_size": 2}
+    assert (figures["clips"], figures["rejected"]) == (36, 0)
+    assert figures["warnings"] == {"joined": 1, "silent": 2, "truncated": 2, "wrong_size": 2}
     manifest = load_manifest(tmp_path / "set")
     rows = {row["path"]: row for row in clips_table(tmp_path / "set", manifest).to_pylist()}
     assert rows["no/died.wav"]["warning"] == "wrong_size"
+    assert rows["no/joined.wav"]["warning"] == "joined"
     assert rows["no/died_silent.wav"]["warning"] == "silent;wrong_size"
     assert rows["no/died.wav"]["seconds"] == 1.0
-    assert "2 silent, 2 truncated, 2 wrong_size." in capsys.readouterr().out
+    assert "1 joined, 2 silent, 2 truncated, 2 wrong_size." in capsys.readouterr().out
     figures = featurize(source, tmp_path / "set", "--silent", "reject")
-    assert (figures["clips"], figures["computed"], figures["warnings"]) == (33, 0, {"truncated": 2, "wrong_size": 1})
+    left = {"joined": 1, "truncated": 2, "wrong_size": 1}
+    assert (figures["clips"], figures["computed"], figures["warnings"]) == (34, 0, left)
     assert rejected(tmp_path / "set") == {name: ("fit", "silent") for name in ("no/died_silent.wav", "yes/silent.wav")}
     featurize(source, tmp_path / "new", "--silent", "reject")
     assert content_of(tmp_path / "set") == content_of(tmp_path / "new")
