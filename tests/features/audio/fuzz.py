@@ -466,7 +466,10 @@ def _try(path: str, number: int, tally: Tally) -> Iterator[str]:
         tally.count(number, warning or "used", "")
         if refused is not None:
             yield f"probe refused it ({refused}), and it was used"
-        if not {*warning.split(";")} <= {"", "truncated", "silent", "wrong_size", "channels_cancel"} or not seconds > 0:
+        if (
+            not {*warning.split(";")} <= {"", "truncated", "silent", "wrong_size", "joined", "channels_cancel"}
+            or not seconds > 0
+        ):
             yield f"warning {warning!r}, {seconds} s"
         yield from _wrong_samples(waveform, spec.clip_samples)
     tally.decoded += decoded
