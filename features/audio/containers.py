@@ -153,12 +153,14 @@ def _of_chunks(descriptor: int, head: bytes, size: int, known: Container) -> Con
                 break
     else:
         return known
-    header = b""
+    header, note = b"", extent.note
+    if note and head[:4] in _BIG_ENDIAN and extent.end - begin > _UNKNOWN_SIZE:
+        note += ", of which 4 GiB are used, as its format can say no more"
     if extent.wrong and begin <= _MOST_HEADER_BYTES:
         header = _corrected(os.pread(descriptor, begin, 0), extent.end, sizes_at)
     return known._replace(
         begin=begin, end=extent.end, header=header, holds_sound=holds_sound, cut_off=extent.cut_off,
-        note=extent.note, joined=extent.joined,
+        note=note, joined=extent.joined,
     )  # fmt: skip
 
 
@@ -189,7 +191,7 @@ def _extent(descriptor: int, at: int, length: int, size: int, layout: _Layout | 
     if following.startswith(_ADDED) or (layout and _are_chunks(descriptor, layout, stated, size)):
         return _Extent(stated)
     end = size
-    if rest >= _WRAPPED:  # what the size says is right, but for multiples of 4 GiB
+    if rest >= _WRAPPED and length > lead:  # what the size says is right, but for multiples of 4 GiB
         end = stated + rest // _WRAPPED * _WRAPPED
     counted = f"its header says {max(0, length - lead):,} bytes of sound, and the file holds {end - at - lead:,}"
     return _Extent(end, wrong=True, note=counted)

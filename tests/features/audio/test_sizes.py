@@ -173,20 +173,55 @@ def test_other_samples_than_plain_ones(subtype):
     assert np.array_equal(decode(died, info), decode(whole, control))
 
 
-@pytest.mark.parametrize("behind", [0, 9_000])
-def test_sizes_that_wrapped_round_beyond_4_gib(tmp_path, behind):
-    """The file is sparse: 1,410 s of 8 channels at 192 kHz, and perhaps a chunk behind."""
-    path, frames = tmp_path / "a.wav", 192_000 * 1_410
-    size = 16 * frames
-    form = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 8, 192_000, 192_000 * 16, 16, 16)
+LONG_FRAMES = 192_000 * 1_410  # of 8 channels of 16 bits: 4.3 GB
+
+
+def long_header(kind: str, said: int) -> bytes:
+    """How a recording of 8 channels at 192 kHz begins whose size is said to be this."""
+    if kind == "au":
+        return b".snd" + struct.pack(">5I", 24, said, 3, 192_000, 8)
+    if kind == "aiff":
+        rate = b"\x40\x10" + (192_000 << 46).to_bytes(8, "big")
+        body = b"AIFFCOMM" + struct.pack(">IhIh", 18, 8, LONG_FRAMES, 16) + rate
+        return b"FORM" + struct.pack(">I", said) + body + b"SSND" + struct.pack(">III", (said + 8) % 2**32, 0, 0)
+    order = ">" if kind == "rifx" else "<"
+    form = b"WAVEfmt " + struct.pack(f"{order}IHHIIHH", 16, 1, 8, 192_000, 192_000 * 16, 16, 16)
+    name = b"RIFX" if kind == "rifx" else b"RIFF"
+    return name + struct.pack(f"{order}I", said) + form + b"data" + struct.pack(f"{order}I", said)
+
+
+@pytest.mark.parametrize("kind", ["wav", "au", "rifx", "aiff"])
+@pytest.mark.parametrize("died", [False, True])
+def test_beyond_4_gib_all_is_used_that_the_format_can_say(tmp_path, kind, died):
+    """Recorders that wrote a size that wrapped round, or died before they wrote one. The files are sparse."""
+    path, size = tmp_path / "a.sound", 16 * LONG_FRAMES
+    said = 0 if died else size % 2**32
+    header = long_header(kind, said)
     with open(path, "wb") as file:
-        file.write(b"RIFF" + struct.pack("<I", (size + 36) % 2**32) + form + b"data" + struct.pack("<I", size % 2**32))
-        file.seek(44 + size - 16)
-        file.write(b"\0\x40" * 8 + (chunk(b"LIST", b"\x17" * behind) if behind else b""))
+        file.write(header)
+        file.seek(len(header) + size - 16)
+        file.write((b"\0\x40" if kind == "wav" else b"\x40\0") * 8)
     info = probe(str(path))
-    assert (info.frames, info.truncated) == (frames, False)
+    note = f"its header says {said:,} bytes of sound, and the file holds {size:,}"
+    assert not info.truncated
+    if kind in ("wav", "au"):
+        assert (info.frames, info.header_warnings) == (LONG_FRAMES, {"wrong_size": note})
+        assert decode(str(path), info, LONG_FRAMES - 2).tolist() == [[0.0] * 8, [0.5] * 8]
+    else:
+        note += ", of which 4 GiB are used, as its format can say no more"
+        assert (info.frames, info.header_warnings) == ((2**32 - 1) // 16, {"wrong_size": note})
+        assert decode(str(path), info, info.frames - 1).tolist() == [[0.0] * 8]
+
+
+def test_a_chunk_behind_a_size_that_wrapped_round_is_no_sound(tmp_path):
+    size = 16 * LONG_FRAMES
+    with open(tmp_path / "a.wav", "wb") as file:
+        file.write(long_header("wav", size % 2**32))
+        file.seek(44 + size)
+        file.write(chunk(b"LIST", b"\x17" * 9_000))
+    info = probe(str(tmp_path / "a.wav"))
+    assert (info.frames, info.truncated) == (LONG_FRAMES, False)
     assert info.size_note == f"its header says {size % 2**32:,} bytes of sound, and the file holds {size:,}"
-    assert decode(str(path), info, frames - 2).tolist() == [[0.0] * 8, [0.5] * 8]
 
 
 def test_no_warning_takes_the_place_of_another():
