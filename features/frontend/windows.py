@@ -47,14 +47,14 @@ def least_window_seconds(requested: float | None, spec: FeatureSpec) -> float:
     """Returns how long the last of several windows is at least: a twentieth of a window where nothing is requested.
 
     Raises:
-        UsageError: it is not from 0 to the length of a window.
+        UsageError: it is not from 0 to the length of a window, or, without a clip length, not a number from 0.
     """
     length = math.inf if spec.clip_seconds is None else spec.clip_seconds
     if requested is None:
         return 0.0 if spec.clip_seconds is None else length / _SHORTEST_PART
-    if not 0 <= requested <= length:
-        raise UsageError(f"a last window is left out below 0 to {length:g} s, the length of a window, not below "
-                         f"{requested:g} s; give another --min-window-seconds")  # fmt: skip
+    if not 0 <= requested <= length or requested == math.inf:
+        limit = "at least 0" if spec.clip_seconds is None else f"from 0 to {length:g} s, the length of a window"
+        raise UsageError(f"the least length of a last window, --min-window-seconds, is {limit}, not {requested:g}")
     return float(requested)
 
 

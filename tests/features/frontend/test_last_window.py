@@ -103,5 +103,8 @@ def test_the_least_is_a_twentieth_of_a_window_or_what_was_requested():
     for spec, seconds in ((STFT, 0), (STFT, 1), (STFT, 0.3), (POOLED, 100)):
         assert least_window_seconds(seconds, spec) == seconds
     for seconds in (-0.1, 1.001, math.nan, math.inf):
-        with pytest.raises(UsageError, match=r"0 to 1 s, the length of a window, .* --min-window-seconds"):
+        with pytest.raises(UsageError, match=r"--min-window-seconds, is from 0 to 1 s, the length of a window, not "):
             least_window_seconds(seconds, STFT)
+    for seconds in (-0.1, math.nan, math.inf):
+        with pytest.raises(UsageError, match="is at least 0, not "):
+            least_window_seconds(seconds, POOLED)
