@@ -86,8 +86,8 @@ class Container(NamedTuple):
     """
 
     end: int
-    familiar: bool
-    foreign: str
+    familiar: bool = False
+    foreign: str = ""
     begin: int = 0
     header: bytes = b""
     holds_sound: bool = False

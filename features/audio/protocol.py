@@ -58,7 +58,7 @@ class CodecInfo(NamedTuple):
     truncated: bool
     end_unverified: bool
     size_note: str
-    joined_note: str
+    joined_note: str = ""
     decoder: str = ""
 
 

@@ -131,7 +131,7 @@ def opened_at(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[t
 
 def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
     sounds = find_sounds(descriptor, 0, size, searched=False) if mp3 else ()
-    container = Container(size, familiar=False, foreign="") if sounds else inspect(descriptor, size)
+    container = Container(size) if sounds else inspect(descriptor, size)
     if len(container.links) > 1:
         return _joined(descriptor, mp3, container, [Part(*link) for link in container.links], size)
     part = Part(0, size, viewed=False)
