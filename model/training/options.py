@@ -68,6 +68,14 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
             )  # fmt: skip
 
 
+# Settings that take clips to validate on, and what for; a patience of 0 takes none.
+_OF_VALIDATION = {
+    "target_precision": "thresholds are fitted",
+    "best_by": "the best epoch is chosen",
+    "patience": "that a training gets no better is seen",
+}
+
+
 def settings_given(options: argparse.Namespace) -> Given:
     """Returns the settings that the command line gives, by their names, and of `--config` those that it does not.
 
@@ -77,10 +85,11 @@ def settings_given(options: argparse.Namespace) -> Given:
     """
     named = settings_named(options)
     given = {**recipe_given(options), **named}
-    if "target_precision" in named and given.get("validate_on") == ():
-        wanted = f"{option('target_precision')} {shown(named['target_precision'])}"
-        raise UsageError(f"{wanted} would not be used: thresholds are fitted on the clips validated on, and "
-                         f"{option('validate_on')} is {_NONE}; leave one of them out")  # fmt: skip
+    for name, purpose in _OF_VALIDATION.items():
+        if named.get(name) and given.get("validate_on") == ():
+            wanted = f"{option(name)} {shown(named[name])}"
+            raise UsageError(f"{wanted} would not be used: {purpose} on the clips validated on, and "
+                             f"{option('validate_on')} is {_NONE}; leave one of them out")  # fmt: skip
     return given
 
 

@@ -28,15 +28,26 @@ def test_what_is_given_stands_before_the_file_and_that_before_the_network(tmp_pa
     assert (settings.schedule.epochs, settings.schedule.batch_size, settings.schedule.patience) == (9, 8, 2)
 
 
-def test_a_precision_that_is_typed_and_has_nothing_to_be_fitted_on_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("--target-precision", "0.8"), ("--best-by", "accuracy"), ("--best-by", "loss"), ("--patience", "3")],
+)
+def test_what_takes_validation_and_is_typed_is_refused_without_it(name, value):
+    typed = ["--features", "f", "--output", "r", name, value]
+    with pytest.raises(UsageError, match=rf"{name} {value} would not be used: .* --validate-on is none; leave"):
+        settings_given(parser().parse_args([*typed, "--validate-on", "none"]))
+    assert settings_given(parser().parse_args(typed))
+    without_patience = ["--features", "f", "--output", "r", "--patience", "0", "--validate-on", "none"]
+    assert settings_given(parser().parse_args(without_patience))["patience"] == 0
+
+
+def test_a_recipe_file_has_all_settings(tmp_path):
     path = tmp_path / "recipe.toml"
     write_recipe(path, recipe("mlp").with_given({"target_precision": 0.8}))
 
     def given(*options):
         return settings_given(parser().parse_args(["--features", "f", "--output", "r", *options]))
 
-    with pytest.raises(UsageError, match=r"--target-precision 0\.8 would not be used: .* --validate-on is none; leave"):
-        given("--target-precision", "0.8", "--validate-on", "none")
     assert given("--target-precision", "0.8", "--validate-on", "testing")["target_precision"] == 0.8
     assert given("--target-precision", "0.8")["target_precision"] == 0.8
     assert given("--config", str(path), "--validate-on", "none")["target_precision"] == 0.8, "files have all settings"
