@@ -5,6 +5,7 @@ import re
 import struct
 from typing import NamedTuple
 
+_ID3_FOOTER = 0x10
 _ASF, _ASF_FILE_PROPERTIES = b"\x30\x26\xb2\x75", bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_WITHIN_BYTES = 65_536
 _ASF_SIZE_AT, _ASF_FLAGS_AT, _ASF_LIVE = 40, 88, 1
@@ -55,7 +56,8 @@ def behind_id3(head: bytes) -> int:
     """Returns where an ID3v2 tag ends with which a file begins, 0 where there is none."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
-    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    return 10 + size + (10 if head[5] & _ID3_FOOTER else 0)
 
 
 def _asf_bytes(descriptor: int) -> int:

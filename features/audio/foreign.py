@@ -2,6 +2,8 @@
 
 import os
 
+from features.audio.endings import behind_id3
+
 # How files begin: (offset, bytes, what it is).
 _MARKS = (
     *((4, mark, "MPEG-4 or QuickTime") for mark in (b"ftyp", b"moov", b"mdat", b"wide")),
@@ -54,9 +56,8 @@ def behind_tags(descriptor: int) -> int:
     """Returns the place behind the ID3v2 tags that a file begins with."""
     at = 0
     for _ in range(_MOST_TAGS):
-        head = os.pread(descriptor, 10, at)
-        if head[:3] != b"ID3" or len(head) < 10:
+        tag = behind_id3(os.pread(descriptor, 10, at))
+        if not tag:
             break
-        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-        at += 10 + size + (10 if head[5] & 0x10 else 0)
+        at += tag
     return at

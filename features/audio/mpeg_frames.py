@@ -7,6 +7,7 @@ rate varies, and where tags are counted as sound. A frame says how long it is, s
 import os
 from typing import Literal, NamedTuple
 
+from features.audio.endings import behind_id3
 from features.audio.file_view import FileView
 from features.audio.mpeg_header import LAYER1, LAYER3, Lengths, frame_lengths, frame_samples
 
@@ -259,9 +260,8 @@ def _after_tags(descriptor: int, at: int, end: int) -> int:
     """Returns the place behind ID3v2, ID3v1 and APE tags and zeros that begin at a place."""
     while at < end:
         head = os.pread(descriptor, _APE_HEADER_BYTES, at)
-        if head[:3] == b"ID3" and len(head) >= 10:
-            size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-            at += 10 + size + (10 if head[5] & 0x10 else 0)
+        if tag := behind_id3(head):
+            at += tag
         elif head[:3] == b"TAG":
             at += _ID3V1_BYTES
         elif head[:8] == b"APETAGEX" and len(head) == _APE_HEADER_BYTES:
