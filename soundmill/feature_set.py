@@ -73,8 +73,8 @@ class FeatureSet:
         Returns:
             Arrow table of `path` (relative to the root of the source), `start` and `duration` (in frames of the file;
             duration is null for all that follows), `label`, `group`, `partition`, `seconds` (before it was fitted),
-            `warning` (`truncated`, `silent` or null) and `decoder` (`wav`, or name and version of what read the file,
-            null where that is not known); `.to_pandas()` makes a data frame of it.
+            `warning` (codes such as `truncated` and `joined`, with `;` between them, or null) and `decoder` (`wav`, or
+            name and version of what read the file, null where that is not known); `.to_pandas()` makes a data frame.
 
         Raises:
             RunError: the clips table of the set cannot be read, or is not the one that was committed.

@@ -158,7 +158,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             _fsync(partial)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and os.fspath(error.filename or "").startswith(str(partial)):
+        named = getattr(error, "filename", None)
+        of_partial = isinstance(named, str | bytes) and os.fsdecode(named).startswith(str(partial))
+        if isinstance(error, OSError) and of_partial:
             raise _failure(error, final) from error
         raise
     if final.exists():

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+MOST_FIELD_BYTES = 2**31 - 1
+"""Of a field of a table that is read; the module `csv` refuses one of 131,073 of its own."""
+
 FORMULA_STARTS = ("=", "+", "-", "@")
 """What a spreadsheet takes for a formula begins with one of these."""
 _ESCAPE = "'"

@@ -19,6 +19,7 @@ from features.runtime.log import FILE_ONLY, LOG, start_log
 from features.runtime.progress import clearing_bars
 from features.runtime.visible import print_lines, visible
 
+_EXPECTED = re.compile(r"argument (?:\S+/)?(--\S+): expected one argument")
 _OPTION = re.compile("--?[a-zA-Z]")  # a hyphen and a digit begin a number
 
 
@@ -59,6 +60,8 @@ class _Parser(argparse.ArgumentParser):
                 self.error(f"unrecognized option {name}{meant or whose}")
 
     def error(self, message: str) -> NoReturn:
+        if option := _EXPECTED.fullmatch(message):
+            message += f" (one that begins with a hyphen is given so: {option[1]}=-VALUE)"
         self.exit(2, f"error: {visible(message)}; see {self.prog} --help\n")
 
 

@@ -22,8 +22,11 @@ def visible(text: str) -> str:
 def isolated(line: str) -> str:
     """Returns a line in which names that are written from right to left do not turn around what follows them.
 
-    A command at its end stays as it is: a name that is copied from it has to be the file's.
+    A command at its end, and a line of code, which is set in, stay as they are: a name that is copied from one has to
+    be the file's.
     """
+    if line.startswith("  "):
+        return line
     command = _COMMAND.search(line)
     end = command.start() if command else len(line)
     return _RIGHT_TO_LEFT.sub(lambda name: f"{_ISOLATE}{name[0]}{_END}", line[:end]) + line[end:]

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 # What makes one clip the same as another: its file's content, and where in it the clip is.
 _CONTENT = ["content_hash", "start", "duration"]
-COLUMNS = ["path", *_CONTENT, "label", "partition"]
+COLUMNS = ["path", *_CONTENT, "label", "group", "partition"]
 # A name without the number at its end, as that of a part of a recording; paths without one are their own stem.
 STEM = r"^(.+?)(?:[-_ .][0-9]{1,5})?(?:\.[^./]*)?$"
 _DATE = r"(^|[^0-9])(19|20)[0-9]{2}[-_.]?[0-9]{2}([-_.]?[0-9]{2})?$"
@@ -28,7 +28,10 @@ def equal_contents(clips: pa.Table, way_out: str) -> list[str]:
     table = clips.group_by(_CONTENT).aggregate(
         [("partition", "count_distinct"), ("label", "count_distinct"), ("path", "min")]
     )
-    ways_out = {"partition": f"{way_out} keeps each in one", "label": "give each one label"}
+    way_out += " keeps each in one"
+    if pc.any(pc.not_equal(clips["group"], clips["path"])).as_py():
+        way_out = f"take out all but one of each; {way_out} too, but no longer what is of one group, as of one speaker"
+    ways_out = {"partition": way_out, "label": "give each one label"}
     said = []
     for name, verb in (("partition", "is in"), ("label", "has")):
         several = table.filter(pc.greater(table[f"{name}_count_distinct"], 1))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from features.errors import Reject
-from features.io.csv_text import csv_label, csv_lines, read_csv_label
+from features.io.csv_text import MOST_FIELD_BYTES, csv_label, csv_lines, read_csv_label
 from features.runtime.quantities import counted
 from features.sources.paths import NOT_AUDIO, csv_path, unescape_path
 
@@ -40,6 +40,7 @@ def read_csv(path: Path) -> list[Reject]:
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
+            csv.field_size_limit(MOST_FIELD_BYTES)
             return [_reject(row) for row in csv.DictReader(file, strict=True)]
     except (KeyError, TypeError, csv.Error) as error:
         raise ValueError(f"{path} is not a table of rejects: {error!r}") from error

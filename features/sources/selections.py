@@ -5,7 +5,8 @@ several files were opened as one sound, it counts `Begin Time (s)` from the begi
 selection lies in its own file is `File Offset (s)`, a measurement that has to be chosen.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 
 from features.errors import UsageError
 from features.sources.table_rows import Rows
@@ -19,15 +20,16 @@ _FILES = ("Begin File", "Begin Path")
 _SAME_SECONDS = 1e-3
 
 
-def once_a_selection(rows: Rows) -> tuple[Rows, list[str]]:
+def once_a_selection(rows: Rows, taken: Collection[str]) -> tuple[Rows, list[str]]:
     """Returns the rows with each selection once, and what there is to say about it.
 
     Rows that differ in their view and have the number and all that is read from them in common are one selection.
 
     Args:
         rows: of a table, with those of `COLUMNS` that it has.
+        taken: names of the columns that say what a clip is; where the view is one of them, no row is another's.
     """
-    if _NUMBER not in rows.values or _VIEW not in rows.values:
+    if _NUMBER not in rows.values or _VIEW not in rows.values or _VIEW in taken:
         return rows, []
     others = [values for column, values in rows.values.items() if column != _VIEW]
     views: dict[tuple[str, ...], set[str]] = {}
@@ -66,4 +68,4 @@ def _seconds(text: str) -> float:
     try:
         return float(text.replace(",", "."))
     except ValueError:
-        return 0.0  # what is no number is said of the row that it stands in
+        return math.nan  # what is no number is said of the row that it stands in

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,15 +85,16 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     if layout.root is not None and not os.path.isdir(root):
         raise UsageError(f"--root is the folder in which the paths of {table} begin, and there is no folder {root}")
     roles = tuple(DEFAULT_COLUMNS) if labelled else ()
-    wanted = [*(name for _, name in layout.path_parts), *map(layout.column, roles)]
-    rows = read_rows(table, [*(name for name in wanted if name is not None), *selections.COLUMNS])
+    named = (*(name for _, name in layout.path_parts), *map(layout.column, roles))
+    taken = [name for name in named if name is not None]
+    rows = read_rows(table, taken, selections.COLUMNS if labelled else ())
     if not rows.numbers and not rows.torn:
         raise UsageError(f"no audio in {table}: it has no rows")
     used, notes = _used_columns(rows, layout, roles, partitioned)
-    rows, repeated = selections.once_a_selection(rows)
+    rows, repeated = selections.once_a_selection(rows, taken)
     selections.check_times(rows, used)
     rejects = [_bad_row(f"{rows.name}, {rows.unit} {number}", fault) for number, fault in rows.torn]
-    rows, written = _named_rows(rows, layout, rejects)
+    rows, written = _named_rows(rows, layout, root, rejects)
     paths = [below(os.fsencode(root), path) for path in written]
     columns, times = _columns(rows, used), read_times(rows, used)
     files = {path: _look(os.path.join(os.fsencode(root), path), bool(times.seconds)) for path in dict.fromkeys(paths)}
@@ -102,9 +104,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     frames = [(times.start_seconds(row), None) if rate is None else times.frames(row, rate)
               for row, rate in enumerate(rates)]  # fmt: skip
     keys = {row: (path, frames[row][0]) for row, path in enumerate(paths) if row not in times.wrong}
-    firsts: dict[tuple[bytes, float], int] = {}
-    for row, key in keys.items():
-        firsts.setdefault(key, row)
+    firsts: dict[tuple[bytes, float], int] = {key: row for row, key in reversed(keys.items())}
     if labelled and len(firsts) < len(keys):
         raise _named_twice(rows, keys, firsts)
     kept: list[int] = []
@@ -163,15 +163,17 @@ def _used_columns(
     return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
 
 
-def _named_rows(rows: Rows, layout: TableLayout, rejects: list[Reject]) -> tuple[Rows, list[bytes]]:
-    """Returns the rows that name a file, and their paths as written; the others become rejects."""
+def _named_rows(rows: Rows, layout: TableLayout, root: str, rejects: list[Reject]) -> tuple[Rows, list[bytes]]:
+    """Returns the rows that name a file, and their paths as written; the others become rejects.
+
+    In a template `1.0` is `1` where the file that it gives as it is written is not there.
+    """
     parts = layout.path_parts
     names = [name for _, name in parts if name is not None]
     named: list[int] = []
     paths: list[bytes] = []
     for row, values in enumerate(zip(*(rows.values[name] for name in names), strict=True)):
-        texts = iter(values)
-        text = "".join(before + (next(texts) if name is not None else "") for before, name in parts)
+        text = _filled(parts, values)
         empty = next((name for name, value in zip(names, values, strict=True) if not value.strip()), None)
         if empty is not None:
             rejects.append(_bad_row(rows.where(row), f"a row names a file, but {empty!r} is empty"))
@@ -179,8 +181,17 @@ def _named_rows(rows: Rows, layout: TableLayout, rejects: list[Reject]) -> tuple
             rejects.append(_bad_row(rows.where(row), f"no file can have the name {text!r}"))
         else:
             named.append(row)
+            whole = _filled(parts, map(_without_decimals, values))
+            if whole != text and layout.path_template is not None and not os.path.lexists(os.path.join(root, text)):
+                text = whole
             paths.append(os.fsencode(text))
     return (rows if len(named) == len(rows.numbers) else rows.select(named)), paths
+
+
+def _filled(parts: Sequence[tuple[str, str | None]], values: Iterable[str]) -> str:
+    """Returns the path that a row's values make of the parts of a template."""
+    texts = iter(values)
+    return "".join(before + (next(texts) if name is not None else "") for before, name in parts)
 
 
 def _bad_row(where: str, fault: str) -> Reject:
@@ -195,7 +206,7 @@ def _names(written: list[bytes], paths: list[bytes], root: bytes) -> list[bytes]
     """
     return [path if not text.startswith(b"/") else text if below(root, text) == path
             else os.path.join(b"/", below(b"/", os.path.join(root, path)))
-            for text, path in zip(written, paths, strict=True)]  # fmt: skip
+            for text, path in zip(map(bytes.strip, written), paths, strict=True)]  # fmt: skip
 
 
 def _found(rows: Rows, paths: list[bytes], files: dict[bytes, _File], root: bytes, probed: bool) -> list[bytes]:

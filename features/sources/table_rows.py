@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TextIO
+from typing import Literal, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import UsageError
+from features.io.csv_text import MOST_FIELD_BYTES
 from features.io.text_encoding import text_encoding
 from features.sources.separators import OWN_SEPARATORS, SEPARATOR_LINE, SEPARATOR_NAMES, find_separator
 
@@ -95,7 +96,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def read_rows(table: str, wanted: Iterable[str]) -> Rows:
+def read_rows(table: str, wanted: Iterable[str], besides: Iterable[str] = ()) -> Rows:
     """Reads columns of a table.
 
     Every value becomes text as one would write it: the number 1.0 is `1`, what is true is `true`, what is missing is
@@ -106,6 +107,7 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
         table: text with one separator (RFC 4180, see `features.sources.separators`), Parquet, or one JSON object per
             line, by its name's ending.
         wanted: columns to read where they are there.
+        besides: columns to read where they are there and the table is text.
 
     Returns:
         The rows.
@@ -120,7 +122,8 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
             return _read_parquet(table, name, columns)
         with open(table, encoding=text_encoding(table), errors="surrogateescape", newline="") as file:
             if ending in OWN_SEPARATORS:
-                return _read_csv(file, name, columns, *find_separator(file, name, ending))
+                separator, before = find_separator(file, name, ending)
+                return _read_csv(file, name, list(dict.fromkeys((*columns, *besides))), separator, before)
             return _read_json_lines(file, name, columns)
     except FileNotFoundError as error:
         raise UsageError(f"no such file or folder: {table}") from error
@@ -129,7 +132,8 @@ def read_rows(table: str, wanted: Iterable[str]) -> Rows:
 
 
 def _read_csv(file: TextIO, name: str, wanted: list[str], separator: str, lines_before: int) -> Rows:
-    lines = _csv_lines(file, name, separator, lines_before)
+    torn: list[tuple[int, str]] = []
+    lines = _csv_lines(file, name, separator, lines_before, torn)
     first, names = next(lines, (1, []))
     if not names:
         raise UsageError(f"{name} is empty; a table has a line with the names of its columns")
@@ -138,7 +142,7 @@ def _read_csv(file: TextIO, name: str, wanted: list[str], separator: str, lines_
     header = [column if column in wanted else column.strip() for column in names]
     values: dict[str, list[str]] = {column: [] for column in wanted if column in header}
     places = [(header.index(column), found) for column, found in values.items()]
-    numbers, torn = [], []
+    numbers = []
     least = max((place for place, column in enumerate(header, start=1) if column or column in values), default=1)
     for line, fields in lines:
         if not any(map(str.strip, fields)):
@@ -153,8 +157,16 @@ def _read_csv(file: TextIO, name: str, wanted: list[str], separator: str, lines_
     return Rows(name, "line", header, values, numbers, torn, separator)
 
 
-def _csv_lines(file: TextIO, name: str, separator: str, lines_before: int) -> Iterator[tuple[int, list[str]]]:
+def _csv_lines(
+    file: TextIO, name: str, separator: str, lines_before: int, torn: list[tuple[int, str]]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yields number and fields of each row that has any; adds those that cannot be read to `torn`."""
+    csv.field_size_limit(MOST_FIELD_BYTES)
     reader = csv.reader(file, delimiter=separator, strict=True)
+    if separator == "\t":
+        content = file.readlines()
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if _has_bare_quotes(content) else csv.QUOTE_MINIMAL
+        reader = csv.reader(content, delimiter=separator, strict=True, quoting=quoting)
     while True:
         line = lines_before + reader.line_num + 1
         try:
@@ -162,29 +174,52 @@ def _csv_lines(file: TextIO, name: str, separator: str, lines_before: int) -> It
         except StopIteration:
             return
         except csv.Error as error:
-            raise UsageError(f"{name}, line {line}: the row that begins here cannot be read: {error}") from error
+            fault = f"the row that begins here cannot be read: {error}; put a double quote within a field twice"
+            if line == lines_before + 1 or "unexpected end" in str(error):  # all that follows may be lost
+                raise UsageError(f"{name}, line {line}: {fault}") from error
+            torn.append((line, fault))
+            continue
         if len(fields) > 1 or (fields and fields[0].strip()):
             yield line, fields
+
+
+def _has_bare_quotes(lines: Sequence[str]) -> bool:
+    """Tells whether double quotes in a table with tabs are signs like others, as in what field tools write.
+
+    They are where each line by itself has as many fields as the first one, and to take them for quotes would join
+    lines, or can make no sense of one.
+    """
+    whole = [line for line in lines if line.strip()]
+    if not any('"' in line for line in whole) or len({line.count("\t") for line in whole}) > 1:
+        return False
+    try:
+        return len([row for row in csv.reader(whole, delimiter="\t", strict=True) if row]) != len(whole)
+    except csv.Error:
+        return True
 
 
 def _read_json_lines(file: TextIO, name: str, wanted: list[str]) -> Rows:
     columns: dict[str, None] = {}
     values: dict[str, list[str]] = {column: [] for column in wanted}
     numbers = []
+    torn: list[tuple[int, str]] = []
     for line, content in enumerate(file, start=1):
         if not content.strip():
             continue
         try:
             row = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{name}, line {line}: a line is one JSON object, and this is not one: {error}") from error
+            torn.append((line, f"a line is one JSON object, and this is not one: {error}"))
+            continue
         if not isinstance(row, dict):
-            raise UsageError(f"{name}, line {line}: a line is one JSON object, not {content.strip()[:40]!r}")
+            torn.append((line, f"a line is one JSON object, not {content.strip()[:40]!r}"))
+            continue
         columns.update(dict.fromkeys(row))
         numbers.append(line)
         for column, found in values.items():
             found.append(_text(row.get(column), name, "line", line))
-    return Rows(name, "line", list(columns), {c: found for c, found in values.items() if c in columns}, numbers)
+    there = {column: found for column, found in values.items() if column in columns}
+    return Rows(name, "line", list(columns), there, numbers, torn)
 
 
 def _read_parquet(table: str, name: str, wanted: list[str]) -> Rows:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from features.sources.table_rows import Rows
@@ -11,6 +11,8 @@ ROLES = ("start", "end", "duration")
 # Tools that begin a selection at the edge of their picture write times a little before the recording.
 _EARLY_SECONDS = 0.1
 _MAY_BE_THOUSANDS = re.compile(r"\s*[-+]?[1-9][0-9]{0,2},[0-9]{3}\s*")
+_THREE_DIGITS = re.compile(r"\s*[1-9][0-9]{2}\s*")
+_SHOWN_SIGNS = 80
 _LATEST_SAMPLE = 2**62  # past the end of every recording, and still a 64-bit number
 
 
@@ -46,8 +48,9 @@ class Times:
 def read_times(rows: Rows, used: Mapping[str, str]) -> Times:
     """Reads the columns of times.
 
-    A comma is a decimal sign, as a point is; a number such as `1,234`, in a column that has numbers with a point too,
-    may as well be above a thousand, and is wrong. A start that is at most a tenth of a second before the recording is
+    A comma is a decimal sign, as a point is. A number such as `1,234` may as well be above a thousand, and is wrong,
+    where times have points too, or where all of a column's commas stand so and a whole number has none that has three
+    digits or more. A start that is at most a tenth of a second before the recording is
     its beginning.
 
     Args:
@@ -56,15 +59,13 @@ def read_times(rows: Rows, used: Mapping[str, str]) -> Times:
     """
     seconds: dict[str, list[float]] = {}
     wrong: dict[int, str] = {}
-    for role in ROLES:
-        if role not in used:
-            continue
-        column = used[role]
-        texts = rows.values[column]
-        has_points = any("." in text and not math.isnan(_number(text)) for text in texts)
+    columns = {role: rows.values[used[role]] for role in ROLES if role in used}
+    has_points = any("." in text and not math.isnan(_number(text)) for texts in columns.values() for text in texts)
+    for role, texts in columns.items():
+        column, is_unclear = used[role], has_points or _may_all_be_thousands(texts)
         seconds[role] = [0.0] * len(texts)
         for row, text in enumerate(texts):
-            number = math.nan if has_points and _MAY_BE_THOUSANDS.fullmatch(text) else _number(text)
+            number = math.nan if is_unclear and _MAY_BE_THOUSANDS.fullmatch(text) else _number(text)
             start = seconds["start"][row] if "start" in seconds and role == "end" else 0.0
             if role == "start" and -_EARLY_SECONDS <= number < 0:
                 number = 0.0
@@ -72,8 +73,19 @@ def read_times(rows: Rows, used: Mapping[str, str]) -> Times:
                 seconds[role][row] = number
             else:
                 least = "not below 0" if role == "start" else "above the start" if role == "end" else "above 0"
-                wrong.setdefault(row, f"the {role} is a number of seconds {least}, but {column!r} is {text!r}")
+                shown = repr(text[:_SHOWN_SIGNS])
+                wrong.setdefault(row, f"the {role} is a number of seconds {least}, but {column!r} is {shown}")
     return Times(seconds, wrong)
+
+
+def _may_all_be_thousands(texts: Sequence[str]) -> bool:
+    """Tells whether commas may be no decimal signs, by a column alone: `950`, `1,250`."""
+    with_comma = [text for text in texts if "," in text]
+    return (
+        bool(with_comma)
+        and all(map(_MAY_BE_THOUSANDS.fullmatch, with_comma))
+        and any(map(_THREE_DIGITS.fullmatch, texts))
+    )
 
 
 def _number(text: str) -> float:

@@ -14,6 +14,7 @@ from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
 from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text, size_text
+from features.runtime.visible import num_columns, padded, visible
 from features.store.clips_table import read_clips
 from features.store.inventory import SetFile, Unreferenced, total_bytes, unreferenced
 from features.store.layout import Layout
@@ -194,13 +195,13 @@ def _table(description: Description) -> list[str]:
     names = list(manifest.partitions)
     rows = [(label, [label]) for label in manifest.classes] + [("all", manifest.classes)]
     hours = description.seconds >= 7_200
-    width = max(len("class"), *(len(label) for label in manifest.classes))
+    width = max(num_columns(title) for title in ("class", *map(visible, manifest.classes)))
     lines = [f"{'class':{width}}" + "".join(f"{name:>12}" for name in [*names, "all", "hours" if hours else "seconds"])]
     for title, labels in rows:
         clips, seconds = description.cell(labels, names)
         by_partition = [description.cell(labels, [name])[0] for name in names]
         duration = f"{seconds / 3600:,.3f}" if hours else f"{seconds:,.1f}"
-        lines.append(f"{title:{width}}" + "".join(f"{number:>12,}" for number in [*by_partition, clips])
+        lines.append(padded(visible(title), width) + "".join(f"{number:>12,}" for number in [*by_partition, clips])
                      + f"{duration:>12}")  # fmt: skip
     return lines
 

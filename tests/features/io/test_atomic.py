@@ -164,6 +164,14 @@ def test_a_folder_appears_when_it_is_complete(tmp_path, old):
     assert names(final.parent) == ["run"]
 
 
+@pytest.mark.parametrize("named", [b"abc", 3, "elsewhere"])
+def test_an_error_about_something_else_passes_through(tmp_path, named):
+    error = OSError(errno.EIO, "x", named)
+    with pytest.raises(OSError) as caught, atomic_folder(tmp_path / "run"):
+        raise error
+    assert caught.value is error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", [False, True])
 def test_a_folder_whose_block_raises_leaves_nothing(tmp_path, error, old):

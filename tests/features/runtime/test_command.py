@@ -69,6 +69,13 @@ def test_an_unknown_option_is_answered_with_the_one_that_was_meant(capsys, given
     assert capsys.readouterr().err == line
 
 
+def test_a_value_that_begins_with_a_hyphen_is_told_how_to_be_given(capsys):
+    with pytest.raises(SystemExit):
+        reader().parse_known_args(["--input", "-5dB,+1"])
+    assert "is given so: --input=-VALUE" in capsys.readouterr().err
+    assert reader().parse_known_args(["--input=-5dB,+1", "--output", "x"])[0].input == "-5dB,+1"
+
+
 def test_an_option_like_none_is_answered_before_a_missing_one(capsys):
     with pytest.raises(SystemExit):
         reader().parse_known_args(["--xyz"])

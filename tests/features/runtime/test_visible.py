@@ -65,6 +65,7 @@ def test_no_control_is_left_and_nothing_else_changes(text):
         ("אבג/דהב.wav: empty", "\u2068אבג\u2069/\u2068דהב\u2069.wav: empty"),
         ("in אב. Next: soundmill train --features אב", "in \u2068אב\u2069. Next: soundmill train --features אב"),
         ("Next: python -m model.train --output אב", "Next: python -m model.train --output אב"),
+        ("  model = tf.saved_model.load('אב')", "  model = tf.saved_model.load('אב')"),
     ],
 )
 def test_names_from_right_to_left_are_isolated_but_in_commands(line, shown):

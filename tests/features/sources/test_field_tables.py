@@ -319,3 +319,69 @@ def test_an_end_that_is_given_as_a_duration_is_asked_about(root, column, is_said
     table = write(root / "t.csv", f"path,label,{column}", "a.wav,x,0.5")
     notes = scan_table(table, TableLayout(duration_column=column)).notes
     assert [("--end-column" in note) for note in notes] == [True] * is_said
+
+
+@pytest.mark.parametrize("quotes", [('"', '"'), ('"A" song', "n"), ('5" wide', '6" wide'), ('"', "n")])
+def test_double_quotes_of_field_tools_are_signs_like_others(root, quotes):
+    lines = [f"{name}\tx\t{note}" for name, note in zip(("a.wav", "b.wav"), quotes, strict=True)]
+    for name in ("t.txt", "t.tsv"):
+        source = scan_table(write(root / name, "path\tlabel\tnotes", *lines, "r.wav\tx\tn"), TableLayout())
+        assert column(source, "path") == ["a.wav", "b.wav", "r.wav"]
+        assert source.rejects == []
+
+
+def test_fields_in_double_quotes_are_read_without_them_and_may_have_lines_and_tabs(root):
+    table = write(root / "t.tsv", '"path"\t"label"\t"notes"', '"a.wav"\t"x"\t"one\ntwo\tthree"', "b.wav\ty\tn")
+    source = scan_table(table, TableLayout())
+    assert list(zip(column(source, "path"), column(source, "label"), strict=True)) == [("a.wav", "x"), ("b.wav", "y")]
+
+
+def test_a_row_that_cannot_be_parsed_is_a_reject_and_a_long_field_is_none(root):
+    lines = ["path,label,notes", 'a.wav,x,"A" song', f"b.wav,x,{'n' * 200_000}", "r.wav,x,"]
+    source = scan_table(write(root / "t.csv", *lines), TableLayout())
+    assert column(source, "path") == ["b.wav", "r.wav"]
+    assert [(reject.path, reject.reason) for reject in source.rejects] == [("t.csv, line 2", Reason.BAD_ROW)]
+    assert "put a double quote within a field twice" in source.rejects[0].message
+
+
+@pytest.mark.parametrize(
+    ("lines", "bad"),
+    [
+        (["t;e", "950;951", "1,250;1,251"], 1),  # all commas stand as those of thousands do, and 950 has none
+        (["t;d", "0;0.5", "1,250;1.5"], 1),  # the other column has points
+        (["t;d", "0;0,5", "1,250;1,5"], 0),
+        (["t;d", "0,000;0,500", "1,250;1,500"], 0),
+        (["t;d", "12;0,5", "1,250;0,5"], 0),
+    ],
+)
+def test_thousands_are_not_read_as_decimals(root, lines, bad):
+    first, second = lines[0].split(";")
+    table = write(root / "t.csv", f"path;label;{first};{second}", *(f"r.wav;x;{line}" for line in lines[1:]))
+    options = {"start_column": first, "end_column" if second == "e" else "duration_column": second}
+    source = scan_table(table, TableLayout(**options))
+    assert [reject.reason for reject in source.rejects].count(Reason.BAD_ROW) == bad
+    assert "1,250" in " ".join(reject.message for reject in source.rejects) or not bad
+
+
+def test_what_a_reject_says_of_a_value_is_short(root):
+    table = write(root / "t.csv", "path,label,t", "a.wav,x,0", f"b.wav,x,{'z' * 200_000}")
+    (reject,) = scan_table(table, TableLayout(start_column="t")).rejects
+    assert len(reject.message) < 300
+
+
+def test_a_fold_of_1_0_is_that_of_the_template_too(root):
+    (root / "fold1").mkdir()
+    write_wav(root / "fold1" / "a.wav", sine(440, 80), RATE_HZ)
+    (root / "fold2.0").mkdir()
+    write_wav(root / "fold2.0" / "a.wav", sine(440, 80), RATE_HZ)
+    table = write(root / "t.csv", "file,label,fold", "a.wav,x,1.0", "a.wav,x,2.0")
+    source = scan_table(table, TableLayout(path_template="fold{fold}/{file}"))
+    assert column(source, "path") == ["fold1/a.wav", "fold2.0/a.wav"]
+    assert column(source, "partition") == ["fold-1", "fold-2"]
+
+
+def test_an_absolute_path_with_space_around_it_comes_back_without(root):
+    (root / "elsewhere").mkdir()
+    table = write(root / "t.csv", "path", f" {root / 'a.wav'} ")
+    source = scan_table(table, TableLayout(root=str(root / "elsewhere")), labelled=False)
+    assert column(source, "path") == [str(root / "a.wav")]

@@ -84,6 +84,7 @@ def test_labels_of_a_table_of_rejects_come_back(tmp_path):
     labels = [None, "'", "'tis", "+1", "-5dB", "=1", "@home", "a\nb", "yes"]
     rejects = [Reject(f"{number}.wav", "decode", Reason.DAMAGED, "-", label=label)
                for number, label in enumerate(labels)]  # fmt: skip
+    rejects.append(Reject("long.wav", "scan", Reason.BAD_ROW, "z" * 200_000))
     (tmp_path / "r.csv").write_text(to_csv(rejects, (*COLUMNS, "label")), newline="")
     assert read_csv(tmp_path / "r.csv") == rejects
     assert "4.wav,decode,damaged,-,'-5dB" in (tmp_path / "r.csv").read_text().splitlines()

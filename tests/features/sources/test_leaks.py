@@ -12,13 +12,14 @@ from features.sources.partition import hash_partitions
 
 TEXT, NUMBER = pa.string(), pa.int64()
 CLIPS = pa.schema([("path", TEXT), ("content_hash", TEXT), ("start", NUMBER), ("duration", NUMBER), ("label", TEXT),
-                   ("partition", TEXT)])  # fmt: skip
+                   ("group", TEXT), ("partition", TEXT)])  # fmt: skip
 
 
-def contents(*rows):
-    """Clips of a path, a content, a start, a label and a partition each."""
+def contents(*rows, group=None):
+    """Clips of a path, a content, a start, a label and a partition each; their group is the path or the one given."""
     names = ("path", "content_hash", "start", "label", "partition")
-    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema=CLIPS)
+    listed = [{"group": group or row[0], **dict(zip(names, row, strict=True))} for row in rows]
+    return pa.Table.from_pylist(listed, schema=CLIPS)
 
 
 def listed(paths, partitions=None, groups=None):
@@ -53,6 +54,15 @@ def test_equal_contents_in_several_partitions_and_under_several_labels_are_count
         "--group content --split 80/10/10 keeps each in one"
     )
     assert labels == "1 content has more than one label, such as one.wav (y) and two.wav (x); give each one label"
+
+
+def test_where_clips_have_groups_the_rule_says_that_it_gives_them_up():
+    rows = [("a.wav", "c", 0, "x", "training"), ("b.wav", "c", 0, "x", "testing")]
+    assert equal_contents(contents(*rows), "--group content")[0].endswith("; --group content keeps each in one")
+    assert equal_contents(contents(*rows, group="speaker"), "--group content")[0].endswith(
+        "; take out all but one of each; --group content keeps each in one too, but no longer what is of one group, as "
+        "of one speaker"
+    )
 
 
 def parts(count, stem, separator="_", digits=3):

@@ -92,3 +92,28 @@ def test_times_of_a_sound_of_several_files_are_not_taken_for_times_of_the_files(
 def test_the_way_out_finds_them(folder):
     source = scan_table(table(folder, *SEQUENCE), BY_OFFSET)
     assert clips_of(source) == [("a.wav", 32_000, 16_000, "owl"), ("b.wav", 40_000, 8_000, "frog")]
+
+
+@pytest.mark.parametrize(
+    "layout", [TableLayout(path_template="{Selection}_{View}.wav"), TableLayout(label_column="View")]
+)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_view_that_says_what_a_clip_is_makes_no_row_another_one(folder, layout, labelled):
+    rows = [(number, view, "x") for number in (1, 2) for view in "AB"]
+    for number, view, _ in rows:
+        write_wav(folder / f"{number}_{view}.wav", sine(440, RATE))
+    lines = [f"{number},{view},{label},{number}_{view}.wav" for number, view, label in rows]
+    (folder / "v.csv").write_text("\n".join(["Selection,View,label,path", *lines, ""]))
+    source = scan_table(str(folder / "v.csv"), layout, labelled=labelled)
+    assert source.clips["path"].to_pylist() == ["1_A.wav", "1_B.wav", "2_A.wav", "2_B.wav"]
+
+
+def test_columns_that_nobody_asked_for_may_hold_anything(folder):
+    (folder / "t.jsonl").write_text('{"path": "a.wav", "label": "x", "View": {"a": 1}, "Selection": [1]}\n')
+    assert scan_table(str(folder / "t.jsonl"), TableLayout()).clips["path"].to_pylist() == ["a.wav"]
+
+
+@pytest.mark.parametrize("offset", ["", "n/a"])
+def test_an_offset_that_is_no_number_says_nothing(folder, offset):
+    row = (1, "Spectrogram 1", 1, 0.5, 1.5, "a.wav", offset, 1.0, "owl")
+    assert clips_of(scan_table(table(folder, row), RAVEN)) == [("a.wav", 8_000, 16_000, "owl")]
