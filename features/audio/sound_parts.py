@@ -147,7 +147,8 @@ def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
     for sound in sounds[:1]:
         part = part._replace(mpeg=sound)
         # libsndfile guesses a length that no header tells, and reads no further.
-        if sound.length != "told" and (sound.headed or sound.length == "unknown" or sound.frames > audio.frames):
+        guessed = sound.length != "told" and (sound.length == "unknown" or sound.frames > audio.frames)
+        if sound.headed or guessed:
             frames_alone = Part(sound.begin, sound.end, mpeg=sound)
             with contextlib.suppress(soundfile.LibsndfileError):
                 audio, part = _open(descriptor, mp3, frames_alone), frames_alone
