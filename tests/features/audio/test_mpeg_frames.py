@@ -308,6 +308,36 @@ def test_how_two_channels_are_coded_may_change_within_a_stream():
     assert (sound.length, sound.frames, sound.cut_off) == ("counted", 1_152 * len(frames), False)
 
 
+@functools.cache
+def of_low_rate(mode: str, level: float, rate_hz: int) -> bytes:
+    """An MP3 in which silence saves bits that the sound behind it uses."""
+    saving = np.where(np.arange(4 * rate_hz) % (rate_hz // 5) < rate_hz // 8, 0.01, 0.8) * noise(4 * rate_hz)
+    content = io.BytesIO()
+    soundfile.write(content, saving + 0.2 * chirp(4 * rate_hz, rate_hz), rate_hz, "MPEG_LAYER_III", format="MP3",
+                    compression_level=level, bitrate_mode=mode)  # fmt: skip
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("headed", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "level", "rate_hz"),
+    [("CONSTANT", 0.999, 44_100), ("CONSTANT", 0.95, 44_100), ("VARIABLE", 0.99, 44_100), ("CONSTANT", 0.99, 16_000)],
+)
+def test_from_wherever_it_is_read_it_is_what_it_is_in_the_whole(mode, level, rate_hz, headed):
+    content, step = of_low_rate(mode, level, rate_hz), frame_samples(rate_hz)
+    if not headed:
+        content = content[frame_lengths(content[:4])[content[:4]] :]
+    assert len(content) * 8 / 4 < 64_000
+    info = probe(content)
+    whole = decode(content, info)
+    places = {step * frame + off for frame in range(1, info.frames // step, 13) for off in (-1, 0, 1)}
+    for start in sorted({*places, 0, 8 * 1_152 - 1, 8 * 1_152, 8 * 1_152 + 1, info.frames - 1, info.frames}):
+        for length in (1, step + 1):
+            part = decode(content, info, start, length)
+            assert part.shape == whole[start : start + length].shape
+            assert np.allclose(part, whole[start : start + length], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("missing", "behind", "truncated"),
     [
