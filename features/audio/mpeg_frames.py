@@ -9,19 +9,15 @@ from typing import Literal, NamedTuple
 
 from features.audio.endings import behind_id3
 from features.audio.file_view import FileView
-from features.audio.mpeg_header import LAYER1, LAYER3, Lengths, frame_lengths, frame_samples
+from features.audio.mpeg_header import HEADER_BYTES, LAYER1, LAYER3, Lengths, frame_lengths, frame_samples
 
 _BLOCK_BYTES = 2**16  # what is larger would be memory that the system clears anew for each
 _SEARCHED_BYTES = 2**12  # the first frame is mostly where it is looked for
-_HEADER_BYTES = 4
-_XING_WITHIN_BYTES = 200
+_MARK_WITHIN_BYTES = 200
 _XING_FRAMES = 1
 _XING_BYTES = 2
 _VBRI_AT = 36  # of its frame; its number of frames is 14 bytes further
-_MARKS = (b"Xing", b"Info", b"VBRI")
-# Where one of these may stand in a frame, by channels and version, and how far that reaches; before it are zeros.
-_MARK_PLACES, _MARK_BYTES = (13, 21, 36), 40
-_BEFORE_MARK = bytes(9)
+_BEFORE_MARK = bytes(9)  # at least so many zeros lie between a frame's own header and one without sound
 _MOST_FRAME_BYTES = 2_881
 _LEAST_FRAME_BYTES = 24
 _TOLERANCE_BYTES = 4096  # encoders count the last frame, the header's own and tags in their own ways
@@ -102,7 +98,24 @@ def find_sounds(descriptor: int, begin: int, end: int, searched: bool = True) ->
     while begin < end:
         sound, begin = _find_sound(descriptor, begin, end, _frame_at(descriptor, begin))
         sounds.append(sound)
-    return tuple(sounds)
+    return _with_sound(sounds)
+
+
+def _with_sound(sounds: list[MpegSound]) -> tuple[MpegSound, ...]:
+    """Leaves out headers that no frame follows; where there is nothing else, decoding has to show what is there."""
+    kept: list[MpegSound] = []
+    header = None
+    for sound in sounds:
+        if sound.length == "counted" and not sound.frames:
+            header = sound
+        else:
+            kept.append(sound._replace(headed=sound.headed or header is not None))
+            header = None
+    if not kept:
+        return (sounds[0]._replace(end=sounds[-1].end, length="unknown"),)
+    if header is not None:  # what it promises does not follow
+        kept[-1] = kept[-1]._replace(cut_off=kept[-1].cut_off or header.cut_off)
+    return tuple(kept)
 
 
 def _find_sound(descriptor: int, at: int, end: int, frame: _Frame) -> tuple[MpegSound, int]:
@@ -120,7 +133,7 @@ def _find_sound(descriptor: int, at: int, end: int, frame: _Frame) -> tuple[Mpeg
         stated = frame.stated
     head = frame.head
     told = stated.frames if stated and stated.believed else 0
-    begin = first if stated is None else first + lengths[head[:3]]
+    begin = first if stated is None else first + lengths[head[:HEADER_BYTES]]
     count, at, clean, damaged, follows = 0, begin, True, False, end
     while at < end:
         more, at, last = _walk(descriptor, at, end, lengths, told - count if told else end)
@@ -136,18 +149,21 @@ def _find_sound(descriptor: int, at: int, end: int, frame: _Frame) -> tuple[Mpeg
             count, at, after = count - 1, again, -1
         damaged |= again != after
         headed = _frame_at(descriptor, again).stated is not None
-        if headed or found != lengths or told:
+        # Where it is found again at a place from which nothing could be walked, the file is being written to.
+        if headed or found is not lengths or told or (again <= at and not more):
             if headed or _walk(descriptor, again, end, found, 2)[0] == 2:  # encoders count one more or less
                 follows = again
             break
         clean, at = False, again
-    if told and (follows == end or told - count <= 1):
-        cut_off = follows == end and stated is not None and first + stated.size - _TOLERANCE_BYTES > end
-        return MpegSound(first, end if follows == end else at, "told", 0, cut_off, headed=False), follows
-    rest = os.pread(descriptor, _HEADER_BYTES, at) if at < follows else b""
+    rest = os.pread(descriptor, HEADER_BYTES, at) if at < follows else b""
     # A last frame that lacks nothing but its padding is no sound, since decoders do not take it, and no loss.
     slot = 4 if head[1] >> 1 & 3 == LAYER1 else 1
-    partial = lengths.get(rest[:3], 0) > follows - at + slot
+    partial = lengths[rest[:3] + (rest[3:] or head[3:4])] > follows - at + slot
+    if told and stated is not None and (follows == end or told - count <= 1):
+        # Where the walk came to the end, it shows what is missing, else the size, which encoders count in their ways.
+        fewer = told - count > (0 if partial else 1) and (partial or _after_tags(descriptor, at, end) == end)
+        cut_off = follows == end and (fewer or first + stated.size - _TOLERANCE_BYTES > end)
+        return MpegSound(first, end if follows == end else at, "told", 0, cut_off, headed=False), follows
     cut_off = damaged or partial or (stated is not None and stated.frames - count > 1)
     if not clean:
         return MpegSound(begin, follows, "unknown", 0, cut_off, stated is not None), follows
@@ -156,23 +172,27 @@ def _find_sound(descriptor: int, at: int, end: int, frame: _Frame) -> tuple[Mpeg
 
 def _frame_at(descriptor: int, at: int) -> _Frame:
     """Looks at a place where a frame may begin."""
-    head = os.pread(descriptor, _XING_WITHIN_BYTES, at)
-    lengths = frame_lengths(head[1], head[2]) if head[:1] == b"\xff" and len(head) > 2 else None
-    if lengths is None:
-        return _Frame(head, None, None)
-    head = head[: lengths.get(head[:3], 0)]
-    if (at := max(head.find(b"Xing"), head.find(b"Info"))) >= 0 and head[1] >> 1 & 3 == LAYER3:
+    head = os.pread(descriptor, _MARK_WITHIN_BYTES, at)
+    lengths = frame_lengths(head)
+    return _Frame(head, lengths, _stated(head[: lengths[head[:HEADER_BYTES]]]) if lengths is not None else None)
+
+
+def _stated(head: bytes) -> _Stated | None:
+    """Returns what a frame states, given as far as a mark may stand in it, if it is a header without sound."""
+    if len(head) < HEADER_BYTES or head[1] >> 1 & 3 != LAYER3:
+        return None
+    if (at := max(head.find(b"Xing"), head.find(b"Info"))) >= 0:
         flags, at = int.from_bytes(head[at + 4 : at + 8], "big"), at + 8
         frames = size = 0
         if flags & _XING_FRAMES:
             frames, at = int.from_bytes(head[at : at + 4], "big"), at + 4
         if flags & _XING_BYTES:
             size = int.from_bytes(head[at : at + 4], "big")
-        return _Frame(head, lengths, _Stated(frames, size, believed=True))
+        return _Stated(frames, size, believed=True)
     if head[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":
         size, frames = (int.from_bytes(head[_VBRI_AT + at : _VBRI_AT + at + 4], "big") for at in (10, 14))
-        return _Frame(head, lengths, _Stated(frames, size, believed=False))
-    return _Frame(head, lengths, None)
+        return _Stated(frames, size, believed=False)
+    return None
 
 
 def frames_only(descriptor: int, sound: MpegSound) -> FileView:
@@ -186,16 +206,24 @@ def frames_only(descriptor: int, sound: MpegSound) -> FileView:
 
 def _walk(descriptor: int, at: int, end: int, lengths: Lengths, most: int) -> tuple[int, int, int]:
     """Returns how many frames of sound follow one another from a place on, where the last one ends, and begins."""
-    frames, begin, get = 0, at, lengths.get
+    frames, begin = 0, at
     while True:
         limit = end - at
         block = os.pread(descriptor, max(0, min(_BLOCK_BYTES, limit)), at)
-        last = len(block) - (_MARK_BYTES if len(block) < limit else _HEADER_BYTES)
+        last = len(block) - (_MARK_WITHIN_BYTES if len(block) < limit else HEADER_BYTES)
         place = before = 0
         while place < last and frames < most:
-            behind = place + get(block[place : place + 3], limit + 1)
+            behind = place + lengths[block[place : place + HEADER_BYTES]]
             # Few frames begin with a zero; what is before the mark of a header without sound is nothing else.
-            if behind > limit or (not block[place + _HEADER_BYTES] and _is_marked(block, place)):
+            if (
+                behind == place
+                or behind > limit
+                or (
+                    not block[place + HEADER_BYTES]
+                    and block.startswith(_BEFORE_MARK, place + HEADER_BYTES)
+                    and _stated(block[place : min(behind, place + _MARK_WITHIN_BYTES)])
+                )
+            ):
                 return frames, at + place, at + before if place else begin
             frames += 1
             before = place
@@ -207,13 +235,6 @@ def _walk(descriptor: int, at: int, end: int, lengths: Lengths, most: int) -> tu
             return frames, at, begin
 
 
-def _is_marked(block: bytes, place: int) -> bool:
-    """Returns whether a frame has the mark of a header without sound."""
-    return block.startswith(_BEFORE_MARK, place + _HEADER_BYTES) and any(
-        block.startswith(_MARKS, place + mark) for mark in _MARK_PLACES
-    )
-
-
 def _first_frame(descriptor: int, at: int, end: int) -> tuple[Lengths | None, int]:
     """Finds the first frame from a place on that others follow.
 
@@ -223,14 +244,14 @@ def _first_frame(descriptor: int, at: int, end: int) -> tuple[Lengths | None, in
     while at < end:
         block = os.pread(descriptor, min(_SEARCHED_BYTES, end - at), at)
         place = block.find(b"\xff")
-        while 0 <= place < len(block) - 2:
-            found = frame_lengths(block[place + 1], block[place + 2])
-            if found and _chain(descriptor, at, end, found, block, place):
+        while 0 <= place <= len(block) - HEADER_BYTES:
+            found = frame_lengths(block[place : place + HEADER_BYTES])
+            if found is not None and _chain(descriptor, at, end, found, block, place):
                 return found, at + place
             place = block.find(b"\xff", place + 1)
-        if len(block) < _HEADER_BYTES:
+        if len(block) < HEADER_BYTES:
             break
-        at += len(block) - 2
+        at += len(block) - HEADER_BYTES + 1
     return None, -1
 
 
@@ -246,10 +267,12 @@ def _chain(descriptor: int, at: int, end: int, lengths: Lengths, block: bytes, p
         place: in the block, where the first frame is.
     """
     for done in range(_CHAIN):
-        mark = block[place : place + 3] if place < len(block) - 2 else os.pread(descriptor, 3, at + place)
-        length = lengths.get(mark, 0)
+        mark = block[place : place + HEADER_BYTES]
+        if len(mark) < HEADER_BYTES:
+            mark = os.pread(descriptor, HEADER_BYTES, at + place)
+        length = lengths[mark]
         if not length:
-            return mark in (b"TAG", b"APE", b"ID3", b"LYR")
+            return mark[:3] in (b"TAG", b"APE", b"ID3", b"LYR")
         place += length
         if at + place >= end:
             return at + place == end or done > 0

@@ -19,6 +19,9 @@ from features.runtime.quantities import counted
 # promises more is not believed, the frames are counted.
 _MOST_FRAMES_A_BYTE = 2**13
 _MOST_FRAMES_A_BYTE_OF_FIXED_RATE = 8
+# Frames of MPEG audio take bits and overlap from those before them, at low bit rates of several; read from a place, the
+# first ones are not what they are in the whole.
+_MPEG_BEFORE = 8 * 1152
 _VARIABLE_RATE = re.compile("FLAC|VORBIS|OPUS|MPEG|ALAC")
 
 
@@ -147,7 +150,8 @@ def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
     for sound in sounds[:1]:
         part = part._replace(mpeg=sound)
         # libsndfile guesses a length that no header tells, and reads no further.
-        if sound.length != "told" and (sound.headed or sound.length == "unknown" or sound.frames > audio.frames):
+        guessed = sound.length != "told" and (sound.length == "unknown" or sound.frames > audio.frames)
+        if sound.headed or guessed:
             frames_alone = Part(sound.begin, sound.end, mpeg=sound)
             with contextlib.suppress(soundfile.LibsndfileError):
                 audio, part = _open(descriptor, mp3, frames_alone), frames_alone
@@ -192,13 +196,15 @@ def _open(descriptor: int, mp3: bool, part: Part) -> SoundFile:
 
 def _at(descriptor: int, mp3: bool, part: Part, audio: SoundFile, start: int) -> SoundFile:
     """Goes to a frame of a part."""
+    done = 0
     if audio.can_seek:
+        place = max(0, start - _MPEG_BEFORE) if audio.subtype.startswith("MPEG") else start
         try:
-            audio.seek(start)  # to 0 as well: an MP3's last digits depend on whether there was a seek
+            audio.seek(place)  # to 0 as well: an MP3's last digits depend on whether there was a seek
+            done = place
         except (soundfile.SoundFileError, OSError):  # at the end of a FLAC that was cut off or does not say its length
             audio = _open(descriptor, mp3, part)
-        else:
-            return audio
-    for _ in blocks(audio, start):
-        pass
+    if done < start:
+        for _ in blocks(audio, start - done):
+            pass
     return audio

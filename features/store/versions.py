@@ -6,7 +6,7 @@ import platform
 from features.audio.ffmpeg import ffmpeg_version, find_ffmpeg
 
 # Raised when soundmill itself comes to read what it did not: rejects for their content are tried again then.
-_DECODING = "4"
+_DECODING = "5"
 _LIBRARIES = ("soundmill", "numpy", "scipy", "soxr", "soundfile", "pyarrow")
 
 

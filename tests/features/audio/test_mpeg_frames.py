@@ -3,6 +3,7 @@
 import functools
 import io
 import struct
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.audio.decode import decode, probe
+from features.audio.mpeg_frames import MpegSound, find_sounds
+from features.audio.mpeg_header import frame_lengths
 from features.frontend.clip import clip_waveform
 from tests.features.audio.test_decode import chunk, riff
 from tests.features.examples import STFT
@@ -204,6 +207,155 @@ def test_of_one_with_its_header_nothing_changes():
     assert np.array_equal(decode(content, probe(content)), expected)
     assert probe(content).truncated is False
     assert probe(content[: len(content) // 2]).truncated
+
+
+def sounds_in(content: bytes, searched: bool = False) -> tuple[MpegSound, ...]:
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return find_sounds(file.fileno(), 0, len(content), searched)
+
+
+def made_frame(head: bytes, mark: bytes = b"", at: int = 0) -> bytes:
+    """A frame that cannot be decoded, with a mark behind zeros."""
+    length = frame_lengths(head)[head]
+    return (head + (bytes(at - 4) + mark if mark else b"")).ljust(length, b"\x55")[:length]
+
+
+LAYER2, LAYER3, LAYER3_MONO, LAYER3_SMALL = (
+    bytes.fromhex(head) for head in ("fffda004", "fffb9044", "fffb90c4", "ffe310c4")
+)
+
+
+@pytest.mark.parametrize("head", [LAYER2, LAYER3, LAYER3_MONO, LAYER3_SMALL])
+@pytest.mark.parametrize("at", [13, 20, 21, 22, 36, 37])
+@pytest.mark.parametrize("mark", [b"Xing", b"Info", b"VBRI"])
+def test_a_mark_in_a_frame_is_a_header_wherever_that_is_looked_for_or_nowhere(head, at, mark):
+    plain, marked = made_frame(head), made_frame(head, mark, at)
+    alone = sounds_in(marked + plain * 9)[0]
+    sounds = sounds_in(plain * 10 + marked + plain * 9)
+    assert len(sounds) == (2 if alone.length == "told" or alone.headed else 1)
+    assert [sound.begin for sound in sounds[1:]] == [len(plain) * (10 + alone.headed)] * (len(sounds) - 1)
+
+
+PIECES = st.one_of(
+    st.builds(
+        lambda head, mark, at, times: made_frame(head, mark, at) * times,
+        st.sampled_from([LAYER2, LAYER3, LAYER3_MONO, LAYER3_SMALL]),
+        st.sampled_from([b"", b"", b"Xing", b"Info\0\0\0\3\0\0\0\5", b"VBRI"]),
+        st.sampled_from([13, 21, 36, 5, 23]),
+        st.integers(1, 4),
+    ),
+    st.binary(max_size=40),
+    st.builds(lambda size: bytes(size), st.integers(1, 300)),
+    st.just(ID3V1),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(pieces=st.lists(PIECES, max_size=12), cut=st.integers(0, 60), searched=st.booleans())
+def test_whatever_the_bytes_are_the_walk_ends_and_goes_forward(pieces, cut, searched):
+    content = b"".join(pieces)
+    content = content[: max(0, len(content) - cut)]
+    sounds = sounds_in(content, searched)
+    places = [place for sound in sounds for place in (sound.begin, sound.end)]
+    assert places == sorted(places)
+    assert all(place <= len(content) for place in places)
+    assert len(sounds) == 1 or all(sound.length != "counted" or sound.frames for sound in sounds)
+
+
+def stating(header: bytes, frames: int, size: int) -> bytes:
+    """A Xing or Info header that says something else."""
+    at = max(header.find(b"Xing"), header.find(b"Info"))
+    return header[: at + 8] + struct.pack(">II", frames, size) + header[at + 16 :]
+
+
+@pytest.mark.parametrize("kind", ["the same", "zeros", "no counts", "VBRI"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_header_in_front_of_a_whole_file_loses_nothing(kind, times):
+    header, frames = encoded_frames(44_100, True)
+    whole = header + b"".join(frames)
+    at = max(header.find(b"Xing"), header.find(b"Info"))
+    more = {
+        "the same": header,
+        "zeros": stating(header, 0, 0),
+        "no counts": header[: at + 4] + bytes(len(header) - at - 4),
+        "VBRI": made_frame(header[:4], b"VBRI" + struct.pack(">HHHII", 1, 0, 75, len(whole), len(frames)), 36),
+    }[kind] * times
+    info = probe(whole)
+    alone = decode(whole, info)
+    for content, copies in ((more + whole, 1), (id3v2(300) + more + whole, 1), (whole + more + whole, 2)):
+        both = probe(content)
+        assert (both.frames, both.truncated, both.joined_note) == (copies * info.frames, False, "")
+        assert np.array_equal(decode(content, both), np.concatenate([alone] * copies))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_mono_behind_stereo_without_headers_is_another_recording(rate_hz, channels):
+    first, second = (b"".join(encoded_frames(rate_hz, True, each)[1]) for each in (channels, 3 - channels))
+    frames = len(encoded_frames(rate_hz, True, channels)[1])
+    for between in (b"", ID3V1 + id3v2(400)):
+        info = probe(first + between + second)
+        assert (info.frames, info.channels, info.truncated) == (frames * frame_samples(rate_hz), channels, False)
+        assert info.joined_note.startswith(f"{len(second):,} bytes follow its sound")
+        assert len(decode(first + between + second, info)) == info.frames
+
+
+def test_how_two_channels_are_coded_may_change_within_a_stream():
+    frames = [made_frame(LAYER3[:3] + bytes([mode << 6 | 4])) for mode in (0, 1, 1, 0, 2, 1)] * 3
+    (sound,) = sounds_in(b"".join(frames))
+    assert (sound.length, sound.frames, sound.cut_off) == ("counted", 1_152 * len(frames), False)
+
+
+@functools.cache
+def of_low_rate(mode: str, level: float, rate_hz: int) -> bytes:
+    """An MP3 in which silence saves bits that the sound behind it uses."""
+    saving = np.where(np.arange(4 * rate_hz) % (rate_hz // 5) < rate_hz // 8, 0.01, 0.8) * noise(4 * rate_hz)
+    content = io.BytesIO()
+    soundfile.write(content, saving + 0.2 * chirp(4 * rate_hz, rate_hz), rate_hz, "MPEG_LAYER_III", format="MP3",
+                    compression_level=level, bitrate_mode=mode)  # fmt: skip
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("headed", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "level", "rate_hz"),
+    [("CONSTANT", 0.999, 44_100), ("CONSTANT", 0.95, 44_100), ("VARIABLE", 0.99, 44_100), ("CONSTANT", 0.99, 16_000)],
+)
+def test_from_wherever_it_is_read_it_is_what_it_is_in_the_whole(mode, level, rate_hz, headed):
+    content, step = of_low_rate(mode, level, rate_hz), frame_samples(rate_hz)
+    if not headed:
+        content = content[frame_lengths(content[:4])[content[:4]] :]
+    assert len(content) * 8 / 4 < 64_000
+    info = probe(content)
+    whole = decode(content, info)
+    places = {step * frame + off for frame in range(1, info.frames // step, 13) for off in (-1, 0, 1)}
+    for start in sorted({*places, 0, 8 * 1_152 - 1, 8 * 1_152, 8 * 1_152 + 1, info.frames - 1, info.frames}):
+        for length in (1, step + 1):
+            part = decode(content, info, start, length)
+            assert part.shape == whole[start : start + length].shape
+            assert np.allclose(part, whole[start : start + length], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("missing", "behind", "truncated"),
+    [
+        (0, b"", False),
+        (0, ID3V1, False),
+        (1, b"", False),  # of padding
+        (2, b"", True),
+        (300, b"", True),
+        (1_500, b"", True),
+        (300, ID3V1, True),
+        (1_500, ID3V1, True),
+    ],
+)
+def test_its_header_shows_that_a_few_bytes_are_missing(missing, behind, truncated):
+    header, frames = encoded_frames(44_100, False)
+    content = header + b"".join(frames)
+    assert content[-len(frames[-1]) + 2] & 2
+    assert probe(content[: len(content) - missing] + behind).truncated is truncated
 
 
 @pytest.mark.data
