@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from features.audio.chunks import MOST_PADDING_BYTES, UNKNOWN_SIZE, Layout, another, chunks, find_layout, follow_chunks
 from features.audio.endings import behind_id3, ending
+from features.audio.file_view import find_marks, reader
 from features.audio.flac_stream import read_stream
 from features.audio.foreign import foreign_kind
 from features.audio.ogg_links import Link, find_links, goes_on
@@ -141,6 +142,8 @@ def _extent(descriptor: int, at: int, length: int, size: int, layout: Layout | N
         placeholder |= abs(length - 2**63) <= _NEAR_BYTES or length >= 2**64 - _NEAR_BYTES
         # libsndfile opens no Wave64 of the one kind, and finds no sound in an AU of the other.
         wrong = (placeholder or length >= 2**31) and length != UNKNOWN_SIZE
+        if placeholder and (end := _next_wav(descriptor, at, size, layout)) < size:
+            return _Extent(end, wrong=True, joined=not_used(size - end))
         return _Extent(size, cut_off=not placeholder, wrong=wrong)
     rest = size - stated
     if rest == 0:
@@ -155,11 +158,25 @@ def _extent(descriptor: int, at: int, length: int, size: int, layout: Layout | N
         return _Extent(stated)
     if following.startswith(_ADDED) or are_chunks:
         return _Extent(stated)
-    end = size
+    joined = ""
     if rest >= _WRAPPED and length > lead:  # what the size says is right, but for multiples of 4 GiB
         end = stated + rest // _WRAPPED * _WRAPPED
+    elif (end := _next_wav(descriptor, stated, size, layout)) < size:
+        joined = not_used(size - end)
     counted = f"its header says {max(0, length - lead):,} bytes of sound, and the file holds {end - at - lead:,}"
-    return _Extent(end, wrong=True, note=counted)
+    return _Extent(end, wrong=True, note=counted, joined=joined)
+
+
+def _next_wav(descriptor: int, at: int, size: int, layout: Layout | None) -> int:
+    """Returns where another WAV begins within what has no known end, as after `cat a.wav b.wav`; the size for none.
+
+    Beyond 4 GiB none is looked for: all of the file would be read for what is hardly ever there.
+    """
+    read = reader(descriptor)
+    for place in find_marks(read, b"WAVE", at + 8, size) if layout and size - at < _WRAPPED else ():
+        if read(place - 8, 4) in (b"RIFF", b"RIFX", b"RF64"):
+            return place - 8
+    return size
 
 
 def _corrected(raw: bytes, end: int, sizes_at: int = 0) -> bytes:

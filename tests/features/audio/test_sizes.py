@@ -199,6 +199,29 @@ def test_another_recording_behind_chunks_is_named_and_not_used(request, monkeypa
     assert probe(first + second).decoder.startswith("libsndfile")
 
 
+@pytest.mark.parametrize("second", [0, 0x7FFFF000, 0xFFFFFFFF, AS_IT_IS])
+@pytest.mark.parametrize("first", [0, 4_000, 0x7FFFF000, 0xFFFFFFD4, 0xFFFFFFFF])
+@pytest.mark.parametrize("name", ["wav", "rifx", "rf64"])
+def test_another_recording_behind_a_size_that_was_never_written_is_no_sound(name, first, second):
+    """As several calls of `ffmpeg -f wav - >> a.wav` leave them."""
+    more = made("wav", second) + made("wav", second)
+    content = made(name, first) + more
+    note = f"its header says {first:,} bytes of sound, and the file holds {BYTES:,}" if first < BYTES else ""
+    joined = f"{len(more):,} bytes follow its sound that are another recording, and are not used"
+    warning = "wrong_size;joined" if note else "joined"
+    is_all_there(content, note + joined, warning=warning)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2**16 - 60, 2**16 - 48, 2**16 - 45, 2**16 - 4, 2**16, 200_000])
+@pytest.mark.parametrize("kind", [b"RIFF", b"RIFX", b"RF64", b"Riff"])
+def test_another_wav_is_found_wherever_it_begins(kind, place):
+    sound = np.zeros(150_000, "<i2").tobytes()
+    content = riff(0xFFFFFFFF, sound[:place] + kind + bytes(4) + b"WAVE" + sound)
+    info = probe(content)
+    assert info.frames == (place // 2 if kind != b"Riff" else (place + 12 + len(sound)) // 2)
+    assert bool(info.joined_note) == (kind != b"Riff")
+
+
 def test_a_short_recording_behind_a_chunk_is_no_padding():
     second = riff(200, bytes(200))
     is_all_there(with_chunks("wav", (b"LIST", 26)) + second, "244 bytes follow its sound", warning="joined")
