@@ -138,7 +138,7 @@ def parts_at(descriptor: int, mp3: bool, start: int, frames: int) -> list[tuple[
 def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
     sounds = find_sounds(descriptor, 0, size, searched=False) if mp3 else ()
     container = Container(size) if sounds else inspect(descriptor, size)
-    if len(container.links) > 1:
+    if container.links not in ((), ((0, size),)):
         return _joined(descriptor, mp3, container, [Part(*link) for link in container.links], size)
     part = Part(0, size, viewed=False)
     if container.header:

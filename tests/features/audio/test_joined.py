@@ -112,6 +112,20 @@ def test_a_link_that_cannot_be_decoded_ends_what_is_heard():
     assert info.joined_note.endswith("are not used: it cannot be decoded")
 
 
+@pytest.mark.parametrize("kind", ["vorbis", "opus"])
+@pytest.mark.parametrize("without", ["an encoder that got nothing", "headers alone"])
+def test_a_link_without_sound_takes_nothing_of_the_others(kind, without):
+    one, other = part(kind, 0), part(kind, 1)
+    file_format, subtype, rate_hz = CHAINED[kind]
+    empty = {
+        "an encoder that got nothing": encoded(np.zeros(0, np.float32), file_format, subtype, rate_hz),
+        "headers alone": b"".join(page for page in pages(one) if page[6:14] == bytes(8)),
+    }[without]
+    is_all_heard(one + empty + other, one, other)
+    is_all_heard(one + empty + empty + other + empty + one, one, other, one)
+    is_all_heard(one + empty, one)
+
+
 @pytest.mark.parametrize("kind", ["vorbis", "opus", "mp3"])
 @pytest.mark.parametrize("share", [0.4, 0.8, 0.99])
 def test_a_part_that_was_cut_off_before_another_is_a_warning(kind, share):
