@@ -2,60 +2,24 @@
 
 import os
 import struct
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from features.audio.chunks import MOST_PADDING_BYTES, UNKNOWN_SIZE, Layout, another, chunks, find_layout, follow_chunks
 from features.audio.endings import behind_id3, ending
+from features.audio.file_view import find_marks, reader
 from features.audio.flac_stream import read_stream
 from features.audio.foreign import foreign_kind
 from features.audio.ogg_links import Link, find_links, goes_on
 
-_UNKNOWN_SIZE = 0xFFFFFFFF  # left by a writer that could not go back to the header
 # Others leave near half or all of what a field can hold, less a header or a block: 0x7FFFF000, 0x80000000, 0xFFFFFFD4.
 _NEAR_BYTES = 4096 + 128
-# So many bytes behind the sound are padding, whatever they are.
-_MOST_PADDING_BYTES = 4096
 _LOOKED_AT_BYTES = 2**20
 _WRAPPED = 2**32
 _MOST_HEADER_BYTES = 2**24
 # How what follows the sound may begin, when it is no chunk of a known length.
 _ADDED = (b"ID3", b"TAG", b"APETAGEX", b"<?xml")
-_ANOTHER = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b".snd", b"riff", b"caff", b"fLaC", b"OggS")
-_KNOWN_CHUNKS = (
-    b"LIST",
-    b"id3 ",
-    b"ID3 ",
-    b"bext",
-    b"iXML",
-    b"guan",
-    b"wamd",
-    b"cue ",
-    b"smpl",
-    b"JUNK",
-    b"PEAK",
-    b"fact",
-)
-_MAX_CHUNKS = 10_000
 _BIG_ENDIAN = (b"RIFX", b"FORM")
 _FAMILIAR = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"ID3")
-
-
-class _Layout(NamedTuple):
-    """How the chunks of a kind of container lie.
-
-    Attributes:
-        header: name and length of a chunk.
-        first: place of the first chunk.
-        pad: chunks begin at multiples of so many bytes.
-        counts_itself: whether a length counts the chunk's header too.
-        lead: bytes before the sound within its chunk.
-    """
-
-    header: struct.Struct
-    first: int
-    pad: int = 2
-    counts_itself: bool = False
-    lead: int = 0
 
 
 class _Extent(NamedTuple):
@@ -135,14 +99,14 @@ def _of_chunks(descriptor: int, head: bytes, size: int, known: Container) -> Con
     """Adds what the chunks of a file say, or the header of an AU; nothing to one that has neither."""
     holds_sound, sizes_at = False, 0
     begin, extent = 0, _Extent(size)
-    layout = _layout(head)
+    layout = find_layout(head)
     if head[:4] == b".snd" and len(head) >= 24 and int.from_bytes(head[4:8], "big") >= 24:
         begin, length, _, _, channels = struct.unpack_from(">5I", head, 4)
         extent = _extent(descriptor, begin, length, size, None)
         holds_sound = channels > 0 and begin < extent.end
     elif layout is not None:
         formed = False
-        for name, at, length in _chunks(descriptor, layout, size):
+        for name, at, length in chunks(descriptor, layout, size):
             if name in (b"fmt ", b"COMM", b"desc"):
                 formed = _is_possible(os.pread(descriptor, 8, at), name, _order(head[:4]))
             elif name == b"ds64":
@@ -154,7 +118,7 @@ def _of_chunks(descriptor: int, head: bytes, size: int, known: Container) -> Con
     else:
         return known
     header, note = b"", extent.note
-    if note and head[:4] in _BIG_ENDIAN and extent.end - begin > _UNKNOWN_SIZE:
+    if note and head[:4] in _BIG_ENDIAN and extent.end - begin > UNKNOWN_SIZE:
         note += ", of which 4 GiB are used, as its format can say no more"
     if extent.wrong and begin <= _MOST_HEADER_BYTES:
         header = _corrected(os.pread(descriptor, begin, 0), extent.end, sizes_at)
@@ -164,7 +128,7 @@ def _of_chunks(descriptor: int, head: bytes, size: int, known: Container) -> Con
     )  # fmt: skip
 
 
-def _extent(descriptor: int, at: int, length: int, size: int, layout: _Layout | None) -> _Extent:
+def _extent(descriptor: int, at: int, length: int, size: int, layout: Layout | None) -> _Extent:
     """Finds the end of sound that begins at a place and has a length by its header.
 
     Where the header says less than the file holds, and what follows is neither chunks nor tags nor padding, it is
@@ -172,29 +136,47 @@ def _extent(descriptor: int, at: int, length: int, size: int, layout: _Layout | 
     """
     stated, lead = at + length, layout.lead if layout else 0
     if stated > size:
-        placeholder = length <= _UNKNOWN_SIZE + 24 and (
-            abs(length - 2**31) <= _NEAR_BYTES or length >= _UNKNOWN_SIZE - _NEAR_BYTES
+        placeholder = length <= UNKNOWN_SIZE + 24 and (
+            abs(length - 2**31) <= _NEAR_BYTES or length >= UNKNOWN_SIZE - _NEAR_BYTES
         )
         placeholder |= abs(length - 2**63) <= _NEAR_BYTES or length >= 2**64 - _NEAR_BYTES
         # libsndfile opens no Wave64 of the one kind, and finds no sound in an AU of the other.
-        wrong = (placeholder or length >= 2**31) and length != _UNKNOWN_SIZE
+        wrong = (placeholder or length >= 2**31) and length != UNKNOWN_SIZE
+        if placeholder and (end := _next_wav(descriptor, at, size, layout)) < size:
+            return _Extent(end, wrong=True, joined=not_used(size - end))
         return _Extent(size, cut_off=not placeholder, wrong=wrong)
     rest = size - stated
     if rest == 0:
         return _Extent(size)
+    if another(descriptor, stated, layout) is not None:
+        return _Extent(stated, wrong=True, joined=not_used(rest))
+    are_chunks, behind = follow_chunks(descriptor, layout, stated, size) if layout else (False, size)
+    if behind < size:
+        return _Extent(stated, wrong=True, joined=not_used(size - behind))
     following = os.pread(descriptor, min(rest, _LOOKED_AT_BYTES), stated)
-    for start in (following, following[1:]):  # behind a byte that makes an odd length even, or without it
-        if start[:4] in _ANOTHER and len(start) > 12:
-            return _Extent(stated, wrong=True, joined=not_used(rest))
-    if rest < _WRAPPED and length > lead and (rest <= _MOST_PADDING_BYTES or not following.strip(b"\0")):
+    if rest < _WRAPPED and length > lead and (rest <= MOST_PADDING_BYTES or not following.strip(b"\0")):
         return _Extent(stated)
-    if following.startswith(_ADDED) or (layout and _are_chunks(descriptor, layout, stated, size)):
+    if following.startswith(_ADDED) or are_chunks:
         return _Extent(stated)
-    end = size
+    joined = ""
     if rest >= _WRAPPED and length > lead:  # what the size says is right, but for multiples of 4 GiB
         end = stated + rest // _WRAPPED * _WRAPPED
+    elif (end := _next_wav(descriptor, stated, size, layout)) < size:
+        joined = not_used(size - end)
     counted = f"its header says {max(0, length - lead):,} bytes of sound, and the file holds {end - at - lead:,}"
-    return _Extent(end, wrong=True, note=counted)
+    return _Extent(end, wrong=True, note=counted, joined=joined)
+
+
+def _next_wav(descriptor: int, at: int, size: int, layout: Layout | None) -> int:
+    """Returns where another WAV begins within what has no known end, as after `cat a.wav b.wav`; the size for none.
+
+    Beyond 4 GiB none is looked for: all of the file would be read for what is hardly ever there.
+    """
+    read = reader(descriptor)
+    for place in find_marks(read, b"WAVE", at + 8, size) if layout and size - at < _WRAPPED else ():
+        if read(place - 8, 4) in (b"RIFF", b"RIFX", b"RF64"):
+            return place - 8
+    return size
 
 
 def _corrected(raw: bytes, end: int, sizes_at: int = 0) -> bytes:
@@ -207,31 +189,18 @@ def _corrected(raw: bytes, end: int, sizes_at: int = 0) -> bytes:
     """
     kind, whole, sound = raw[:4], end - 8, end - len(raw)
     if kind == b".snd":
-        return raw[:8] + min(sound, _UNKNOWN_SIZE).to_bytes(4, "big") + raw[12:]
+        return raw[:8] + min(sound, UNKNOWN_SIZE).to_bytes(4, "big") + raw[12:]
     if kind == b"riff":
         return raw[:16] + end.to_bytes(8, "little") + raw[24:-8] + (sound + 24).to_bytes(8, "little")
     if kind == b"caff":
         return raw[:-8] + sound.to_bytes(8, "big")
     if sizes_at:
         return raw[:sizes_at] + struct.pack("<QQ", whole, sound) + raw[sizes_at + 16 :]
-    if kind in (b"RIFF", b"RF64", b"BW64") and whole >= _UNKNOWN_SIZE:  # as RF64 it can say it
+    if kind in (b"RIFF", b"RF64", b"BW64") and whole >= UNKNOWN_SIZE:  # as RF64 it can say it
         sizes = struct.pack("<4sIQQQI", b"ds64", 28, whole + 36, sound, 0, 0)
         return b"RF64\xff\xff\xff\xffWAVE" + sizes + raw[12:-4] + b"\xff" * 4
-    whole_field, sound_field = (min(size, _UNKNOWN_SIZE).to_bytes(4, _order(kind)) for size in (whole, sound))
+    whole_field, sound_field = (min(size, UNKNOWN_SIZE).to_bytes(4, _order(kind)) for size in (whole, sound))
     return raw[:4] + whole_field + raw[8:-4] + sound_field
-
-
-def _are_chunks(descriptor: int, layout: _Layout, at: int, size: int) -> bool:
-    """Returns whether what begins at a place is chunks up to the end of the file, or to a little padding."""
-    for position in {at, at + -at % layout.pad}:
-        for name, begin, length in _chunks(descriptor, layout._replace(first=position), size):
-            if name in _KNOWN_CHUNKS:
-                return True
-            if not name.isascii() or not name.decode().isprintable() or begin + length > size:
-                break
-            if size - begin - length <= _MOST_PADDING_BYTES:
-                return True
-    return False
 
 
 def _order(kind: bytes) -> Literal["big", "little"]:
@@ -245,37 +214,3 @@ def _is_possible(form: bytes, name: bytes, order: Literal["big", "little"]) -> b
     if name == b"COMM":
         return int.from_bytes(form[:2], order) > 0
     return int.from_bytes(form[2:4], order) > 0 and 0 < int.from_bytes(form[4:8], order) < 2**31
-
-
-def _layout(head: bytes) -> _Layout | None:
-    """Returns how the chunks of RIFF, RF64, AIFF, Wave64 and CAF files lie, None for all else."""
-    kind = head[:4]
-    if kind in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        return _Layout(struct.Struct(">4sI" if kind == b"RIFX" else "<4sI"), 12)
-    if kind == b"FORM" and head[8:11] == b"AIF":
-        return _Layout(struct.Struct(">4sI"), 12, lead=8)
-    if kind == b"riff" and head[24:28] == b"wave":
-        return _Layout(struct.Struct("<4s12xQ"), 40, 8, counts_itself=True)
-    return _Layout(struct.Struct(">4sQ"), 8, 1, lead=4) if kind == b"caff" else None
-
-
-def _chunks(descriptor: int, layout: _Layout, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields name, place and length of the chunks of a file."""
-    position, long_sound = layout.first, None
-    for _ in range(_MAX_CHUNKS):
-        read = os.pread(descriptor, layout.header.size, position) if position < size else b""
-        if len(read) < layout.header.size:
-            return
-        name, length = layout.header.unpack(read)
-        at = position + layout.header.size
-        if layout.counts_itself:
-            length = max(0, length - layout.header.size)
-        elif layout.pad == 1 and length >= 2**63:  # -1 in CAF: to the end of the file
-            length = max(0, size - at)
-        elif name == b"ds64":
-            sizes = os.pread(descriptor, 16, at)
-            long_sound = int.from_bytes(sizes[8:16], "little")
-        elif name == b"data" and length == _UNKNOWN_SIZE and long_sound is not None:
-            length = long_sound
-        yield name, at, length
-        position = at + length + -(at + length) % layout.pad

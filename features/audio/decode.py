@@ -14,7 +14,7 @@ from features.audio.containers import inspect
 from features.audio.decoder_client import probe_in_process, read_in_process
 from features.audio.ffmpeg import convert, read_converted
 from features.audio.plain_wav import HEADER_BYTES, WAV, plain_wav, read_plain
-from features.audio.protocol import OpenFile
+from features.audio.protocol import Decoded, OpenFile
 from features.errors import JOINED, WRONG_SIZE, ClipError, Reason
 from features.io.regular_file import open_regular
 
@@ -106,6 +106,11 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
 
 
 def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
+    """Returns the samples of `decode_part`, and raises what that does."""
+    return decode_part(source, info, start, frames).samples
+
+
+def decode_part(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None) -> Decoded:
     """Decodes a part of a file.
 
     Args:
@@ -116,7 +121,8 @@ def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | N
 
     Returns:
         float32 of shape (frames read, channels), full scale at 1; fewer frames than requested where the file ends, or
-        where it is damaged and decoding stops.
+        where it is damaged and decoding stops. In a file that was joined it goes on with the next part: what the
+        damage took is zeros, and missing.
 
     Raises:
         ClipError: the file is damaged from `start` on, has changed, or holds values that are not finite; or a decoder
@@ -127,20 +133,20 @@ def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | N
     wanted = min(info.frames - start, info.frames if frames is None else frames)
     if info.pcm_offset is not None:
         try:
-            return read_plain(source, info.pcm_offset + start * 2 * info.channels, wanted, info.channels)
+            return Decoded(read_plain(source, info.pcm_offset + start * 2 * info.channels, wanted, info.channels))
         except OSError as error:
             raise file_error(error) from error
     with _opened(source) as file:
         if info.by_ffmpeg:
-            samples = read_converted(convert(file), start, wanted)
+            decoded = Decoded(read_converted(convert(file), start, wanted))
         else:
-            samples = read_in_process(file, start, wanted, info.channels)
+            decoded = read_in_process(file, start, wanted, info.channels)
     # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
     with np.errstate(invalid="ignore"):
-        total = samples.sum(dtype=np.float64)
-    if not np.isfinite(total) and not np.isfinite(samples).all():
+        total = decoded.samples.sum(dtype=np.float64)
+    if not np.isfinite(total) and not np.isfinite(decoded.samples).all():
         raise ClipError("decode", Reason.NOT_FINITE, "the samples hold NaN or infinity")
-    return samples
+    return decoded
 
 
 def is_cut_off(source: AudioSource, info: AudioInfo) -> bool:

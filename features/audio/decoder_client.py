@@ -17,6 +17,7 @@ from features.audio.protocol import (
     MESSAGE,
     SAMPLES,
     CodecInfo,
+    Decoded,
     FileIdentity,
     OpenFile,
     limit_bytes,
@@ -26,7 +27,7 @@ from features.errors import ClipError, Reason, RunError
 from features.runtime.log import is_verbose
 from features.runtime.processes import python_command, python_environment
 
-_MOST_ANSWER_BYTES = 65_536
+_MOST_ANSWER_BYTES = 2**20
 _START_SECONDS = 60.0
 _ENDING_SECONDS = 5.0
 
@@ -48,7 +49,7 @@ def probe_in_process(file: OpenFile) -> CodecInfo:
     return info
 
 
-def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> NDArray[np.float32]:
+def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> Decoded:
     """Has `features.audio.soundfile_codec.read_coded` done in a process of its own; raises `ClipError` as that does.
 
     Args:
@@ -58,7 +59,7 @@ def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> N
         channels: what the header said; another number now is a file that has changed.
 
     Returns:
-        float32 of shape (frames read, channels).
+        The samples, fewer where the file ends or is damaged, and which of them are missing.
 
     Raises:
         ClipError: besides, the process died, took too long or wanted too much memory, or the file has changed.
@@ -68,7 +69,8 @@ def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> N
     if blocks and end["channels"] != channels:
         raise ClipError("decode", Reason.VANISHED, "the file changed while it was read")
     samples = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
-    return samples.reshape(-1, channels)
+    missing = tuple((begin, behind) for begin, behind in end["missing"])
+    return Decoded(samples.reshape(-1, channels), missing)
 
 
 class _Decoder:

@@ -45,10 +45,11 @@ def _answer(connection: socket.socket, descriptor: int, size: int, mp3: bool, pa
         if part is None:
             return {"info": probe_coded(descriptor, size, mp3)._replace(decoder=DECODER)._asdict()}
         channels, (start, frames) = 0, part
-        for samples in read_coded(descriptor, mp3, start, frames):
+        missing: list[tuple[int, int]] = []
+        for samples in read_coded(descriptor, mp3, start, frames, missing):
             channels = samples.shape[1]
             _send(connection, SAMPLES, samples.tobytes())
-        return {"channels": channels}
+        return {"channels": channels, "missing": missing}
     except ClipError as error:
         return {"error": [error.stage, error.reason, error.message]}
     except MemoryError:

@@ -114,7 +114,10 @@ def read_converted(converted: Converted, start: int, frames: int) -> NDArray[np.
 
 
 def _convert(descriptor: int, size: int) -> Converted:
-    part = sound_part(descriptor, size)
+    try:
+        part = sound_part(descriptor, size)
+    except OSError as error:
+        raise ClipError("decode", Reason.UNREADABLE, error.strerror or str(error)) from error
     program = find_ffmpeg()
     if program is None:
         raise ClipError("decode", Reason.UNSUPPORTED_CODEC, "an ffmpeg on the PATH may decode it, and there is none")

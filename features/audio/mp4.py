@@ -14,7 +14,6 @@ from typing import NamedTuple
 from features.errors import ClipError, Reason
 
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide")
-_BEHIND_ALL = 2**63
 _MOST_BOXES = 100_000  # a fragmented file has two for each second or so
 _MOST_EDITS = 64
 _WHOLE_RATE = 0x10000
@@ -73,7 +72,8 @@ def sound_part(descriptor: int, size: int) -> SoundPart | None:
     """
     if os.pread(descriptor, 8, 0)[4:] not in _FIRST_BOXES:
         return None
-    index = next((place for name, *place in _boxes(descriptor, 0, _BEHIND_ALL) if name == b"moov"), None)
+    within = size + 1  # a byte more than there is, so that what ends there is seen to have been cut off
+    index = next((place for name, *place in _boxes(descriptor, 0, within) if name == b"moov"), None)
     if index is None:
         raise ClipError("decode", Reason.DAMAGED, "its index (moov) is missing: it was cut off, or is not finished")
     tracks = [track for name, *track in _boxes(descriptor, *index) if name == b"trak"]
@@ -128,7 +128,7 @@ def _boxes(descriptor: int, at: int, end: int) -> Iterator[tuple[bytes, int, int
             size, header = int.from_bytes(head[8:16], "big"), 16
         elif size == 0:
             size = end - at
-        if size < header:
+        if size < header or at + header > end:
             return
         yield head[4:8], at + header, min(at + size, end)
         at += size

@@ -5,7 +5,7 @@ Recorders of stations write them, and so does `cat a.ogg b.ogg`; the format defi
 
 import os
 
-from features.audio.file_view import find_marks, reader
+from features.audio.file_view import Reader, find_marks, reader
 
 _PAGE_BYTES = 65_307
 _HEADER_BYTES = 27
@@ -23,6 +23,7 @@ def find_links(descriptor: int, size: int) -> tuple[Link, ...]:
     """Finds the links of an open file that begins as an Ogg: one, where it is not chained.
 
     Streams that lie side by side, as of a film, begin with first pages that follow one another: they are one link.
+    Links behind the first that have no sound are left out: a station writes headers anew where nothing follows them.
     """
     read = reader(descriptor)
     begins, behind = [0], 0
@@ -33,7 +34,18 @@ def find_links(descriptor: int, size: int) -> tuple[Link, ...]:
         if at != behind:
             begins.append(at)
         behind = at + _page_bytes(page)
-    return tuple(zip(begins, [*begins[1:], size], strict=True))
+    links = zip(begins, [*begins[1:], size], strict=True)
+    return tuple((begin, end) for begin, end in links if begin == 0 or _has_sound(read, begin, end))
+
+
+def _has_sound(read: Reader, begin: int, end: int) -> bool:
+    """Returns whether a page of a link has a time, or is none."""
+    while begin < end:
+        page = read(begin, _HEADER_BYTES + 255)
+        if page[:4] != b"OggS" or len(page) < _HEADER_BYTES or page[6:14] not in _TIMELESS:
+            return True
+        begin += _page_bytes(page)
+    return False
 
 
 def goes_on(descriptor: int, end: int) -> bool:

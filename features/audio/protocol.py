@@ -3,6 +3,9 @@
 import struct
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 REQUEST_BYTES = 4096
 
 # Kind and length of each message of an answer: blocks of samples, then a line of JSON, which ends it.
@@ -60,6 +63,28 @@ class CodecInfo(NamedTuple):
     size_note: str
     joined_note: str = ""
     decoder: str = ""
+
+
+class Decoded(NamedTuple):
+    """What was decoded of a file.
+
+    Attributes:
+        samples: float32 of shape (frames, channels).
+        missing: begin and end of frames, in their order, that are zeros as a damage took them.
+    """
+
+    samples: NDArray[np.float32]
+    missing: tuple[tuple[int, int], ...] = ()
+
+    def part(self, begin: int, end: int) -> tuple[NDArray[np.float32], bool]:
+        """Returns some frames, without those at their end that are missing, and whether others of them are missing."""
+        end, lacks = min(end, len(self.samples)), False
+        for first, behind in reversed(self.missing):
+            if first < end <= behind:
+                end = max(first, begin)
+            else:
+                lacks |= first < end and begin < behind
+        return self.samples[begin:end], lacks
 
 
 def limit_seconds(size: int) -> float:

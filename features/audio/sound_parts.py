@@ -1,9 +1,10 @@
 """The parts of a file that are decoded one by one: itself, the links of an Ogg, or the MP3s that were joined to one."""
 
 import contextlib
+import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import soundfile
@@ -110,8 +111,8 @@ def length(audio: SoundFile, part: Part) -> tuple[int, bool]:
     return frames, stopped or promised != UNKNOWN_FRAMES
 
 
-def opened_at(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[tuple[SoundFile, int]]:
-    """Opens the parts that hold some frames, one after the other.
+def parts_at(descriptor: int, mp3: bool, start: int, frames: int) -> list[tuple[Callable[[], SoundFile], int]]:
+    """Finds the parts that hold some frames.
 
     Args:
         descriptor: of the file.
@@ -119,23 +120,28 @@ def opened_at(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[t
         start: first frame to read.
         frames: how many to read at most.
 
-    Yields:
-        Each part at the first of the frames, and how many of them it has.
+    Returns:
+        What opens each part at the first of the frames, and how many of them it has.
     """
     plan, audio = open_planned(descriptor, mp3)
     if len(plan.parts) == 1:
-        yield _at(descriptor, mp3, plan.parts[0], audio, start), frames
-        return
+        return [(functools.partial(_at, descriptor, mp3, plan.parts[0], audio, start), frames)]
+
+    def open_at(part: Part, first: int) -> SoundFile:
+        return _at(descriptor, mp3, part, _open(descriptor, mp3, part), first)
+
+    found: list[tuple[Callable[[], SoundFile], int]] = []
     for part in plan.parts:
         if here := min(frames, max(0, part.frames - start)):
-            yield _at(descriptor, mp3, part, _open(descriptor, mp3, part), start), here
+            found.append((functools.partial(open_at, part, start), here))
         start, frames = max(0, start - part.frames), frames - here
+    return found
 
 
 def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
     sounds = find_sounds(descriptor, 0, size, searched=False) if mp3 else ()
     container = Container(size) if sounds else inspect(descriptor, size)
-    if len(container.links) > 1:
+    if container.links not in ((), ((0, size),)):
         return _joined(descriptor, mp3, container, [Part(*link) for link in container.links], size)
     part = Part(0, size, viewed=False)
     if container.header:

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from features.audio.containers import inspect
 from features.audio.protocol import CodecInfo
 from features.audio.sound_file import UNKNOWN_FORMAT, UNKNOWN_FRAMES, blocks
-from features.audio.sound_parts import length, open_planned, opened_at
+from features.audio.sound_parts import length, open_planned, parts_at
 from features.errors import ClipError, Reason
 
 DECODER = f"libsndfile {soundfile.__libsndfile_version__}"
 _UNSUPPORTED_ENCODING = 4
+# So many zeros of all channels are given at a time.
+_ZEROS = 2**20
 
 
 def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
@@ -55,7 +57,9 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
         raise ClipError("decode", reason, f"{kind}libsndfile: {said}") from error
 
 
-def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[NDArray[np.float32]]:
+def read_coded(
+    descriptor: int, mp3: bool, start: int, frames: int, missing: list[tuple[int, int]]
+) -> Iterator[NDArray[np.float32]]:
     """Decodes a part of an open file.
 
     Args:
@@ -63,6 +67,8 @@ def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[
         mp3: whether its name says that it is an MP3.
         start: first frame to read.
         frames: how many to read at most.
+        missing: where it is added which frames, from `start` on, are given as zeros: what a part of a joined file
+            lacks for a damage, where a later part is heard.
 
     Yields:
         float32 of shape (frames, channels), full scale at 1, block by block, up to where the file ends, or where
@@ -71,16 +77,30 @@ def read_coded(descriptor: int, mp3: bool, start: int, frames: int) -> Iterator[
     Raises:
         ClipError: there is damage before the first frame that was requested.
     """
-    done = 0
+    done = lacking = 0
+    damage: Exception | None = None
     try:
-        for audio, wanted in opened_at(descriptor, mp3, start, frames):
-            before = done
-            with audio:
-                for block in blocks(audio, wanted):
-                    yield block
-                    done += len(block)
-            if done - before < wanted:
-                return
+        parts = parts_at(descriptor, mp3, start, frames)
     except (soundfile.SoundFileError, OSError) as error:
-        if not done:
-            raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {error}") from error
+        parts, damage = [], error
+    for open_part, wanted in parts:
+        lacking += wanted
+        try:
+            with open_part() as audio:
+                for block in blocks(audio, wanted):
+                    if before := lacking - wanted:
+                        missing.append((done, done + before))
+                        yield from _zeros(before, audio.channels)
+                        done, lacking = done + before, wanted
+                    yield block
+                    done, lacking, wanted = done + len(block), lacking - len(block), wanted - len(block)
+        except (soundfile.SoundFileError, OSError) as error:
+            damage = error
+    if damage is not None and not done:
+        raise ClipError("decode", Reason.DAMAGED, f"decoding stopped: {damage}") from damage
+
+
+def _zeros(frames: int, channels: int) -> Iterator[NDArray[np.float32]]:
+    block = max(1, _ZEROS // channels)
+    for done in range(0, frames, block):
+        yield np.zeros((min(block, frames - done), channels), np.float32)

@@ -7,7 +7,7 @@ is used whole.
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, AudioSource, decode, is_cut_off, probe
+from features.audio.decode import AudioInfo, AudioSource, decode_part, is_cut_off, probe
 from features.audio.protocol import limit_bytes
 from features.errors import ClipError, Reason
 from features.frontend.spec import FeatureSpec
@@ -64,11 +64,11 @@ def decode_clip(
         raise ClipError("decode", Reason.EMPTY, NO_SAMPLES if start == 0 else past)
     check_room(frames, info, spec)
     skipped, wanted = used_part(frames, info.rate_hz, spec)
-    samples = decode(source, info, start + skipped, wanted)
+    samples, lacks = decode_part(source, info, start + skipped, wanted).part(0, wanted)
     if len(samples) == 0:
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
     # One frame is what rounding start and duration from seconds may add.
-    truncated = info.truncated or len(samples) < wanted or (duration is not None and duration - left > 1)
+    truncated = info.truncated or lacks or len(samples) < wanted or (duration is not None and duration - left > 1)
     if not truncated and start + skipped + wanted < info.frames:  # what was decoded to its end is whole
         truncated = is_cut_off(source, info)
     mono = to_mono(samples, spec.channels)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, AudioSource, decode
+from features.audio.decode import AudioInfo, AudioSource, decode_part
 from features.errors import ClipError, Reason, UsageError
 from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
@@ -116,14 +116,14 @@ def window_waveforms(
     for block in range(first - first % per_read, last, per_read):
         end_of_block = min(block + per_read, last)
         try:
-            samples = decode(source, info, start_of(block), start_of(end_of_block) - start_of(block))
+            decoded = decode_part(source, info, start_of(block), start_of(end_of_block) - start_of(block))
         except ClipError as error:
             if block == 0 or error.reason != Reason.DAMAGED:
                 raise
             continue
         for number in range(max(block, first), end_of_block):
             start, end = start_of(number), start_of(number + 1)
-            window = samples[start - start_of(block) : end - start_of(block)]
+            window, lacks = decoded.part(start - start_of(block), end - start_of(block))
             if len(window) == 0 and number == 0:
                 if not info.frames:
                     raise ClipError("decode", Reason.EMPTY, NO_SAMPLES)
@@ -131,7 +131,7 @@ def window_waveforms(
                 raise ClipError("decode", Reason.DAMAGED, promised)
             if len(window) == 0 or (number and _is_short(len(window), number, info, spec, least_seconds)):
                 continue
-            whole = start + len(window) == min(end, info.frames)
+            whole = start + len(window) == min(end, info.frames) and not lacks
             try:
                 mono = to_mono(window, spec.channels)
                 waveform = fit_mono(mono, info.rate_hz, spec)

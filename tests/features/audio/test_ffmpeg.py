@@ -14,7 +14,8 @@ import soundfile
 
 from features.audio import protocol
 from features.audio.decode import decode, probe
-from features.audio.ffmpeg import ffmpeg_version, find_ffmpeg
+from features.audio.ffmpeg import convert, ffmpeg_version, find_ffmpeg
+from features.audio.protocol import OpenFile
 from features.errors import ClipError, Reason, RunError
 from features.frontend.clip import clip_waveform
 from features.frontend.windows import num_windows, window_waveforms
@@ -314,3 +315,12 @@ def test_its_version_is_among_those_of_what_decodes(ffmpeg, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert "ffmpeg" not in library_versions()
     library_versions.cache_clear()
+
+
+def test_what_the_system_cannot_read_is_one_reject(tmp_path):
+    """A folder stands for a disk that fails."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(ClipError, match="Is a directory") as error:
+        convert(OpenFile(descriptor, 100, mp3=False, identity=None))
+    os.close(descriptor)
+    assert error.value.reason == Reason.UNREADABLE

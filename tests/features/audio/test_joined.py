@@ -3,13 +3,15 @@
 import functools
 import itertools
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from features.audio.decode import AudioInfo, decode, is_cut_off, probe
+from features.audio.decode import AudioInfo, decode, decode_part, is_cut_off, probe
 from features.audio.ogg_links import find_links
-from features.frontend.clip import clip_waveform
+from features.audio.protocol import Decoded
+from features.frontend.clip import clip_waveform, decode_clip, fit_clips
 from features.frontend.windows import num_windows, window_waveforms
 from tests.features.audio.test_decode import encoded, without_length
 from tests.features.audio.test_endings import pages
@@ -110,6 +112,20 @@ def test_a_link_that_cannot_be_decoded_ends_what_is_heard():
     assert info.joined_note.endswith("are not used: it cannot be decoded")
 
 
+@pytest.mark.parametrize("kind", ["vorbis", "opus"])
+@pytest.mark.parametrize("without", ["an encoder that got nothing", "headers alone"])
+def test_a_link_without_sound_takes_nothing_of_the_others(kind, without):
+    one, other = part(kind, 0), part(kind, 1)
+    file_format, subtype, rate_hz = CHAINED[kind]
+    empty = {
+        "an encoder that got nothing": encoded(np.zeros(0, np.float32), file_format, subtype, rate_hz),
+        "headers alone": b"".join(page for page in pages(one) if page[6:14] == bytes(8)),
+    }[without]
+    is_all_heard(one + empty + other, one, other)
+    is_all_heard(one + empty + empty + other + empty + one, one, other, one)
+    is_all_heard(one + empty, one)
+
+
 @pytest.mark.parametrize("kind", ["vorbis", "opus", "mp3"])
 @pytest.mark.parametrize("share", [0.4, 0.8, 0.99])
 def test_a_part_that_was_cut_off_before_another_is_a_warning(kind, share):
@@ -121,6 +137,75 @@ def test_a_part_that_was_cut_off_before_another_is_a_warning(kind, share):
     assert info.header_warnings == {}
     assert (share - 0.2) * 200_000 < info.frames - 30_000 < (share + 0.1) * 200_000
     assert np.array_equal(samples[-30_000:], heard(last)[1])
+
+
+def damaged(kind: str, frames: int) -> bytes:
+    """A stream of noise of which a byte in the middle is another: its page is lost, as the checksum does not fit."""
+    file_format, subtype, rate_hz = CHAINED[kind]
+    content = bytearray(encoded(noise(frames, 1), file_format, subtype, rate_hz))
+    content[len(content) // 2] ^= 0xFF
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["vorbis", "opus"])
+def test_a_damage_in_one_link_takes_nothing_of_the_others(kind):
+    last, spoiled = part(kind, 0), damaged(kind, 100_000)
+    content = last + spoiled + last
+    _, alone = heard(last)
+    spoiled_info = probe(spoiled)
+    left = decode(spoiled, spoiled_info)
+    assert 30_000 < len(left) < spoiled_info.frames == 100_000
+    info, samples = heard(content)
+    lost = (30_000 + len(left), 130_000)
+    assert info.frames == 160_000
+    assert np.array_equal(samples, np.concatenate([alone, left, np.zeros((100_000 - len(left), 1)), alone]))
+    assert decode_part(content, info).missing == (lost,)
+    assert clip_waveform(content, replace(STFT, clip_seconds=10.0))[2] == "truncated"
+    # What begins within that part, too, goes on to the next one.
+    for start in (lost[0] - 500, lost[0], lost[1] - 1):
+        assert np.allclose(decode(content, info, start)[-30_000:], alone, atol=1e-3)
+    # All that is known to be lost is no sound.
+    assert len(decode(last + spoiled, probe(last + spoiled))) == lost[0]
+
+
+@pytest.mark.parametrize("kind", ["vorbis", "opus"])
+def test_windows_behind_a_damage_are_the_same_read_together_and_one_by_one(kind, tmp_path):
+    path, (file_format, subtype, rate_hz) = tmp_path / "a.sound", CHAINED[kind]
+    path.write_bytes(damaged(kind, 100_000) + encoded(noise(4 * rate_hz), file_format, subtype, rate_hz))
+    info = probe(str(path))
+    windows = {
+        round(one.start_seconds): one for one in window_waveforms(str(path), info, STFT, 0, num_windows(info, STFT))
+    }
+    first = -(-100_000 // rate_hz)
+    assert not all(window.whole for window in windows.values())
+    for number in (first, first + 1, first + 2):
+        assert windows[number].whole
+        clip = decode_clip(str(path), STFT, number * rate_hz, rate_hz)
+        assert not clip.truncated
+        assert np.allclose(windows[number].waveform, fit_clips([clip], STFT)[0][0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        (0, 3, (range(3), False)),
+        (0, 4, (range(3), False)),
+        (2, 6, (range(2, 3), False)),
+        (3, 6, (range(0), False)),
+        (4, 5, (range(0), False)),
+        (3, 7, (range(3, 7), True)),
+        (5, 8, (range(5, 8), True)),
+        (2, 9, (range(2, 8), True)),
+        (6, 8, (range(6, 8), False)),
+        (6, 99, (range(6, 10), True)),
+        (9, 99, (range(9, 10), False)),
+        (10, 99, (range(0), False)),
+    ],
+)
+def test_a_part_of_what_was_decoded_ends_with_what_is_there(begin, end, expected):
+    decoded = Decoded(np.arange(10.0, dtype=np.float32)[:, None], ((3, 6), (8, 9)))
+    samples, lacks = decoded.part(begin, end)
+    assert (samples[:, 0].tolist(), lacks) == (list(expected[0]), expected[1])
 
 
 def test_links_are_no_streams_that_lie_side_by_side_and_no_pages_that_were_not_first(tmp_path):

@@ -206,3 +206,59 @@ def test_an_index_may_say_anything(tmp_path, ffmpeg):
     nested = b"\0\0\0\x10trak\x7f\xff\xff\xffmdia" * 20_000  # each says that it holds all that follow
     (tmp_path / "c.m4a").write_bytes(box(b"ftyp", b"M4A ") + box(b"moov", nested))
     assert part_of(tmp_path / "c.m4a") is None
+
+
+def index_of(*boxes: bytes) -> bytes:
+    """A file with an index of one sound track, in which further boxes are."""
+    clock = bytes(12) + struct.pack(">II", 1_000, 1_000) + bytes(80)
+    media = box(b"mdia", box(b"mdhd", clock), box(b"hdlr", bytes(8), b"soun", bytes(12)))
+    return box(b"ftyp", b"M4A ") + box(b"moov", box(b"mvhd", clock), box(b"trak", media, *boxes))
+
+
+EDIT = bytes(4) + struct.pack(">IIiI", 1, 500, 250, 0x10000)
+
+
+@pytest.mark.parametrize("size", [2**63 - 21, 2**63 - 5, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_box_of_an_impossible_size_is_damage_with_ffmpeg_and_without(ffmpeg, size, monkeypatch):
+    content = struct.pack(">I4sQ", 1, b"ftyp", size) + bytes(100)
+    for search in (str(ffmpeg.parent), ""):
+        monkeypatch.setenv("PATH", search)
+        with pytest.raises(ClipError, match=r"its index \(moov\) is missing") as error:
+            probe(content)
+        assert error.value.reason == Reason.DAMAGED
+
+
+@pytest.mark.parametrize("names", [(b"edts", b"elst"), (b"udta", b"meta", b"ilst", b"----")])
+def test_a_box_that_is_too_small_for_what_is_in_it_holds_nothing(tmp_path, names):
+    path = tmp_path / "a.m4a"
+    path.write_bytes(index_of(box(b"edts", box(b"elst", EDIT))))
+    assert part_of(path) == SoundPart(250, 500, 1_000, None)
+    for held in range(16):
+        inner = struct.pack(">I4s", 28, names[-1]) + bytes(40)
+        inner = struct.pack(">I4s", 8 + held, names[-2]) + inner
+        for name in reversed(names[:-2]):
+            inner = box(name, inner)
+        path.write_bytes(index_of(inner))
+        assert part_of(path) is None
+
+
+def test_whatever_sizes_the_boxes_say_the_index_is_read_to_its_end(tmp_path):
+    content = index_of(box(b"edts", box(b"elst", EDIT)), gapless_tag(1, 2, 3)) + gapless_tag(1, 2, 3)
+    names = (b"ftyp", b"moov", b"mvhd", b"trak", b"mdia", b"mdhd", b"hdlr", b"edts", b"elst", b"udta", b"meta", b"ilst")
+    places = [content.index(name) - 4 for name in names]
+    long_sizes = (0, 15, 16, 17, 64, 2**31, 2**63 - len(content), 2**63 - 5, 2**63 - 1, 2**63, 2**64 - 1)
+    random = np.random.default_rng(0)
+    path = tmp_path / "a.m4a"
+    for _ in range(500):
+        spoiled = bytearray(content)
+        for at in random.choice(places, 2, replace=False):
+            if random.integers(2):
+                struct.pack_into(">I", spoiled, at, random.choice([0, 2, 7, 8, 12, 40, 2**31, 2**32 - 1]))
+            else:
+                struct.pack_into(">I", spoiled, at, 1)
+                struct.pack_into(">Q", spoiled, at + 8, long_sizes[random.integers(len(long_sizes))])
+        path.write_bytes(spoiled)
+        try:
+            part_of(path)
+        except ClipError as error:
+            assert error.reason in (Reason.DAMAGED, Reason.UNSUPPORTED_CODEC)

@@ -10,7 +10,7 @@ import soundfile
 
 from features.audio.decode import decode, probe
 from features.frontend.clip import clip_waveform
-from tests.features.audio.test_decode import chunk
+from tests.features.audio.test_decode import chunk, encoded
 from tests.features.examples import STFT
 from tests.signals import noise, to_int16
 
@@ -158,6 +158,78 @@ def test_another_recording_behind_the_first_is_named_and_not_used(name, other, o
     second = bytes(odd) + made(other, AS_IT_IS)
     note = f"{len(second):,} bytes follow its sound that are another recording, and are not used"
     is_all_there(made(name, AS_IT_IS) + second, note, warning="joined")
+
+
+def with_chunks(name: str, *chunks: tuple[bytes, int]) -> bytes:
+    """A file that ends with chunks of such names and lengths, all of it as its format has it."""
+    content = made(name, AS_IT_IS)
+    for kind, length in chunks:
+        if name == "w64":
+            content += kind + bytes(12) + struct.pack("<Q", 24 + length) + b"\x17" * (length + -length % 8)
+        elif name == "caf":
+            content += kind + struct.pack(">Q", length) + b"\x17" * length
+        else:
+            order = ">" if name in ("aiff", "rifx") else "<"
+            content += kind + struct.pack(f"{order}I", length) + b"\x17" * (length + length % 2)
+    if name in ("wav", "rifx", "aiff"):
+        order = "<" if name == "wav" else ">"
+        content = content[:4] + struct.pack(f"{order}I", len(content) - 8) + content[8:]
+    return content
+
+
+@pytest.mark.parametrize("program", ["with ffmpeg", "without"])
+@pytest.mark.parametrize("other", ["wav", "aiff", "flac"])
+@pytest.mark.parametrize(
+    "chunks",
+    [[(b"LIST", 26)], [(b"id3 ", 9_000)], [(b"SAUR", 17)], [(b"LIST", 17), (b"Xtra", 9), (b"ANNO", 5_000)]],
+)
+@pytest.mark.parametrize("name", ["wav", "rifx", "rf64", "aiff", "w64", "caf"])
+def test_another_recording_behind_chunks_is_named_and_not_used(request, monkeypatch, name, chunks, other, program):
+    """As after `cat a.wav b.wav`, where a.wav ends with its title or the name of its encoder."""
+    if program == "without":
+        monkeypatch.setenv("PATH", "")
+    else:
+        request.getfixturevalue("ffmpeg")
+    first = with_chunks(name, *chunks)
+    if name != "w64":  # libsndfile takes such chunks for sound in a W64 that is alone
+        is_all_there(first)
+    second = made(other, AS_IT_IS) if other in CONTAINERS else encoded(noise(2_000), "FLAC", "PCM_16")
+    note = f"{len(second):,} bytes follow its sound that are another recording, and are not used"
+    is_all_there(first + second, note, warning="joined")
+    assert probe(first + second).decoder.startswith("libsndfile")
+
+
+@pytest.mark.parametrize("second", [0, 0x7FFFF000, 0xFFFFFFFF, AS_IT_IS])
+@pytest.mark.parametrize("first", [0, 4_000, 0x7FFFF000, 0xFFFFFFD4, 0xFFFFFFFF])
+@pytest.mark.parametrize("name", ["wav", "rifx", "rf64"])
+def test_another_recording_behind_a_size_that_was_never_written_is_no_sound(name, first, second):
+    """As several calls of `ffmpeg -f wav - >> a.wav` leave them."""
+    more = made("wav", second) + made("wav", second)
+    content = made(name, first) + more
+    note = f"its header says {first:,} bytes of sound, and the file holds {BYTES:,}" if first < BYTES else ""
+    joined = f"{len(more):,} bytes follow its sound that are another recording, and are not used"
+    warning = "wrong_size;joined" if note else "joined"
+    is_all_there(content, note + joined, warning=warning)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2**16 - 60, 2**16 - 48, 2**16 - 45, 2**16 - 4, 2**16, 200_000])
+@pytest.mark.parametrize("kind", [b"RIFF", b"RIFX", b"RF64", b"Riff"])
+def test_another_wav_is_found_wherever_it_begins(kind, place):
+    sound = np.zeros(150_000, "<i2").tobytes()
+    content = riff(0xFFFFFFFF, sound[:place] + kind + bytes(4) + b"WAVE" + sound)
+    info = probe(content)
+    assert info.frames == (place // 2 if kind != b"Riff" else (place + 12 + len(sound)) // 2)
+    assert bool(info.joined_note) == (kind != b"Riff")
+
+
+def test_a_short_recording_behind_a_chunk_is_no_padding():
+    second = riff(200, bytes(200))
+    is_all_there(with_chunks("wav", (b"LIST", 26)) + second, "244 bytes follow its sound", warning="joined")
+
+
+@pytest.mark.parametrize("behind", [b"RIFF", b"RIFT" + bytes(9_000)])
+def test_what_is_behind_a_chunk_and_no_recording_is_no_warning(behind):
+    is_all_there(with_chunks("wav", (b"LIST", 26)) + behind)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT", "IMA_ADPCM", "ULAW"])
