@@ -10,6 +10,7 @@ from features.audio.file_view import Reader, find_marks, reader
 _PAGE_BYTES = 65_307
 _HEADER_BYTES = 27
 _LAST_PAGE = 0x04
+_MOST_PAGE_FRAMES = 255 * 8192
 _GOES_ON = 255  # the last segment of a page is so long where its packet goes on in the next
 # How the first page of a stream begins. It has no time yet.
 _FIRST_PAGE = b"OggS\0\x02"
@@ -64,6 +65,28 @@ def goes_on(descriptor: int, end: int) -> bool:
         return True
     last_segment = page[_HEADER_BYTES + page[26] - 1] if page[26] else 0
     return not page[5] & _LAST_PAGE and last_segment == _GOES_ON
+
+
+def last_page_frames(descriptor: int, begin: int, end: int) -> int:
+    """Returns how many frames the last page of a link has: more than any where no page of sound is before it.
+
+    Returns 0 where its pages do not show it.
+    """
+    tail = os.pread(descriptor, min(2 * _PAGE_BYTES, end - begin), max(begin, end - 2 * _PAGE_BYTES))
+    times: list[tuple[bytes, int]] = []
+    at = tail.find(b"OggS")
+    while at >= 0:
+        page = tail[at : at + _HEADER_BYTES + 255]
+        behind = at + _page_bytes(page) if len(page) >= _HEADER_BYTES else len(tail) + 1
+        if behind > len(tail):
+            break
+        if page[6:14] not in _TIMELESS:
+            times.append((page[14:18], int.from_bytes(page[6:14], "little")))
+        at = tail.find(b"OggS", behind)
+    ends = [time for stream, time in times if stream == times[-1][0]]
+    if len(ends) == 1:
+        return 2**63
+    return ends[-1] - ends[-2] if ends and 0 < ends[-1] - ends[-2] <= _MOST_PAGE_FRAMES else 0
 
 
 def _page_bytes(page: bytes) -> int:

@@ -12,6 +12,7 @@ import soundfile
 from features.audio.containers import Container, inspect, not_used
 from features.audio.file_view import FileView
 from features.audio.mpeg_frames import MpegSound, find_sounds, frames_only
+from features.audio.ogg_links import last_page_frames
 from features.audio.sound_file import UNKNOWN_FRAMES, SoundFile, blocks, count
 from features.errors import ClipError
 from features.runtime.quantities import counted
@@ -204,7 +205,13 @@ def _at(descriptor: int, mp3: bool, part: Part, audio: SoundFile, start: int) ->
     """Goes to a frame of a part."""
     done = 0
     if audio.can_seek:
-        place = max(0, start - _MPEG_BEFORE) if audio.subtype.startswith("MPEG") else start
+        place = start
+        if audio.subtype.startswith("MPEG"):
+            place = max(0, start - _MPEG_BEFORE)
+        elif start and audio.subtype == "VORBIS":
+            # Within the last page of a stream libsndfile lands some hundred frames beside the one that it is asked for.
+            last_page = audio.frames - last_page_frames(descriptor, part.begin, part.end)
+            place = min(start, max(0, last_page - 1))
         try:
             audio.seek(place)  # to 0 as well: an MP3's last digits depend on whether there was a seek
             done = place

@@ -73,6 +73,23 @@ def test_a_part_of_it_is_a_part_of_the_whole(kind):
         assert np.allclose(samples, whole[start : start + frames], atol=1e-3)
 
 
+@pytest.mark.parametrize(("frames", "rate_hz"), [(300, 16_000), (15_000, 44_100), (64_000, 16_000), (100_000, 8_000)])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_read_of_vorbis_begins_where_it_is_asked_to_wherever_that_is(tmp_path, frames, rate_hz, joined):
+    """Within the last page of a stream, too, which may be all of it."""
+    path = tmp_path / "a.ogg"
+    link = encoded(noise(frames), "OGG", "VORBIS", rate_hz)
+    path.write_bytes(link * (2 if joined else 1))
+    info, whole = heard(str(path))
+    times = [int.from_bytes(page[6:14], "little") for page in pages(link)]
+    starts = {0, 1, frames - 1, *np.linspace(0, info.frames - 1, 24).astype(int).tolist()}
+    starts |= {min(frames - 1, max(0, times[-2] + by)) for by in (-1_000, -1, 0, 1, 600, 1_000, 2_000)}
+    for start in starts:
+        samples = decode(str(path), info, start, 2_000)
+        assert samples.shape == whole[start : start + 2_000].shape
+        assert np.allclose(samples, whole[start : start + 2_000], atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", CHAINED)
 def test_windows_and_clips_of_it_are_whole(kind, tmp_path):
     path = tmp_path / "a.sound"
