@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import gc
+import itertools
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ class _Parser(argparse.ArgumentParser):
     """
 
     further: Callable[[], Collection[str]] | None = None
+    _given: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Returns the options, and those that are passed on; ends the process with 2 for what is neither.
@@ -38,6 +40,7 @@ class _Parser(argparse.ArgumentParser):
         An option that is not known is answered before argparse misses one: it may be the one that is missing.
         """
         given = sys.argv[1:] if args is None else list(args)
+        self._given = given
         self._check_names(given)
         options, others = super().parse_known_args(given, namespace)
         if others and not (self.further and others[0].startswith("--")):
@@ -60,7 +63,9 @@ class _Parser(argparse.ArgumentParser):
                 self.error(f"unrecognized option {name}{meant or whose}")
 
     def error(self, message: str) -> NoReturn:
-        if option := _EXPECTED.fullmatch(message):
+        option = _EXPECTED.fullmatch(message)
+        if option and any(name == option[1] and value[:1] == "-" and value not in self._option_string_actions
+                          for name, value in itertools.pairwise(self._given)):  # fmt: skip
             message += f" (one that begins with a hyphen is given so: {option[1]}=-VALUE)"
         self.exit(2, f"error: {visible(message)}; see {self.prog} --help\n")
 
@@ -127,18 +132,32 @@ def run(
         raise_interrupts()
         with clearing_bars():
             code = main(options, others)
-    except SoundmillError as error:
-        LOG.error("error: %s", error)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        LOG.error(MESSAGE)
-        code = INTERRUPTED
-    except BrokenPipeError:
-        code = 1
-    except OSError as error:
-        LOG.error("error: %s", error, exc_info=options.verbose)
-        code = 1
+    except BaseException as error:
+        code = _answer(error, options.verbose)
     _end(code)
+
+
+def _answer(error: BaseException, verbose: bool) -> int:
+    """Says what ended a command and returns its exit code; raises what is a fault of the code."""
+    if _is_interrupt(error):
+        LOG.error(MESSAGE)
+        return INTERRUPTED
+    if isinstance(error, SoundmillError):
+        LOG.error("error: %s", error)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        return 1
+    if isinstance(error, OSError):
+        LOG.error("error: %s", error, exc_info=verbose)
+        return 1
+    raise error
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Tells an interrupt, and what came of it where something was left open: an archive cannot be closed then."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _end(code: int) -> NoReturn:

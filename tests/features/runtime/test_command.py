@@ -1,6 +1,8 @@
 import argparse
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,27 @@ def reader(*files: str, further=None) -> argparse.ArgumentParser:
         parser.add_argument(name, required=True)
     parser.add_argument("--max-rejects", type=int)
     return parser
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        ("KeyboardInterrupt", 130, "interrupted"),
+        # What is open when Ctrl-C comes may fail to close, and that hides it.
+        ("ValueError('cannot close') from KeyboardInterrupt()", 130, "interrupted"),
+        ("RunError('wrong')", 1, "error: wrong\n"),
+        ("OSError('wrong')", 1, "error: wrong\n"),
+        ("BrokenPipeError", 1, ""),
+        ("ValueError('a fault of the code')", 1, "Traceback"),
+    ],
+)
+def test_what_ends_a_command_is_said_in_a_line(raised, code, said):
+    lines = [
+        "from features.errors import RunError",
+        "from features.runtime import command",
+        f"def main(options, others): raise {raised}",
+        "command.run(main, command.parser('Reads.', 'python -m read --fast'), [])",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr[: len(said)]) == (code, said)
+    assert said == "Traceback" or done.stderr.count("\n") == bool(said)
