@@ -15,7 +15,7 @@ MLP = ("--network", "mlp", "--epochs", 100, "--batch-size", 32, "--patience", 0)
 
 def train(features: Path, run: Path, *settings: object) -> dict:
     summary = run.with_suffix(".json")
-    run_command("model.train", "--features", features, "--output", run, "--summary", summary, *settings, timeout=900)
+    run_command("model.train", "--features", features, "--output", run, "--summary", summary, *settings, timeout=1800)
     return json.loads(summary.read_text())
 
 
