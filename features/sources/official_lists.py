@@ -9,6 +9,7 @@ from pathlib import Path
 from features.errors import UsageError
 from features.io.text_encoding import text_encoding
 from features.runtime.log import LOG
+from features.runtime.quantities import counted
 from features.sources.file_finder import FileFinder
 from features.sources.paths import BACKGROUND_FOLDER, escape_path
 from features.sources.table_rows import is_text
@@ -61,7 +62,8 @@ def read_lists(root: str, names: Mapping[str, str], paths: Collection[str]) -> t
         if missing:
             notes.append(f"{name} names {len(missing)} files that are not there: {_some(missing)}")
         if entries.elsewhere:
-            LOG.info("%s names %d files besides, in folders that are not there", name, len(set(entries.elsewhere)))
+            elsewhere = counted(len(set(entries.elsewhere)), "file")
+            LOG.info("%s names %s besides, in folders that are not there", name, elsewhere)
         listed.update(dict.fromkeys(found, partition))
     return listed, notes
 
