@@ -9,7 +9,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.runtime import command
-from features.runtime.visible import num_columns, padded, visible
+from features.runtime.visible import name_column
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path
 from model.evaluation.evaluator import evaluate
@@ -56,24 +56,20 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
 
 def _class_table(metrics: dict[str, Any]) -> list[str]:
     """Returns the lines of a table of classes, in the order of the network's outputs."""
-    labels = [*map(visible, metrics["classes"])]
-    width = max(map(num_columns, (*labels, "class")))
-    lines = [f"{'class':<{width}}  precision  recall     f1   clips"]
+    head, *labels = name_column(["class", *metrics["classes"]])
+    lines = [f"{head}  precision  recall     f1   clips"]
     for label, one in zip(labels, metrics["classes"].values(), strict=True):
-        lines.append(f"{padded(label, width)}  {one['precision']:9.3f}  {one['recall']:6.3f}  {one['f1']:5.3f}  "
+        lines.append(f"{label}  {one['precision']:9.3f}  {one['recall']:6.3f}  {one['f1']:5.3f}  "
                      f"{one['clips']:6,}")  # fmt: skip
     return lines
 
 
 def _alarms_table(alarms: dict[str, Any]) -> list[str]:
-    labels = [*map(visible, alarms["classes"])]
-    width = max(map(num_columns, (*labels, "class")))
-    lines = [f"{'class':<{width}}  threshold  false alarms  an hour"]
+    head, *labels = name_column(["class", *alarms["classes"]])
+    lines = [f"{head}  threshold  false alarms  an hour"]
     for label, counted in zip(labels, alarms["classes"].values(), strict=True):
         threshold = "none" if counted["threshold"] is None else f"{counted['threshold']:.3f}"
-        lines.append(
-            f"{padded(label, width)}  {threshold:>9}  {counted['alarms']:12,}  {counted['alarms_per_hour']:7.1f}"
-        )
+        lines.append(f"{label}  {threshold:>9}  {counted['alarms']:12,}  {counted['alarms_per_hour']:7.1f}")
     return lines
 
 

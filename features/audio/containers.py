@@ -8,7 +8,6 @@ from features.audio.chunks import MOST_PADDING_BYTES, UNKNOWN_SIZE, Layout, anot
 from features.audio.endings import behind_id3, ending
 from features.audio.file_view import find_marks, reader
 from features.audio.flac_stream import read_stream
-from features.audio.foreign import foreign_kind
 from features.audio.ogg_links import Link, find_links, goes_on
 
 # Others leave near half or all of what a field can hold, less a header or a block: 0x7FFFF000, 0x80000000, 0xFFFFFFD4.
@@ -38,7 +37,6 @@ class Container(NamedTuple):
     Attributes:
         end: where its sound ends, no later than the file.
         familiar: whether it begins as a kind of file that libsndfile reads.
-        foreign: what it is where it begins as audio of a kind that libsndfile does not read, or not always; else empty.
         begin: where its sound begins, 0 where that is not known.
         header: what should stand before `begin`, had its writer known where the sound ends; empty where that is so.
         holds_sound: whether it has a format with channels and at least one byte of sound.
@@ -51,7 +49,6 @@ class Container(NamedTuple):
 
     end: int
     familiar: bool = False
-    foreign: str = ""
     begin: int = 0
     header: bytes = b""
     holds_sound: bool = False
@@ -73,7 +70,7 @@ def inspect(descriptor: int, size: int) -> Container:
         What it says. Of a FLAC only decoding shows that it was cut off, of an MP3 its frames.
     """
     head = os.pread(descriptor, 64, 0)
-    known = Container(size, head.startswith(_FAMILIAR), foreign_kind(descriptor))
+    known = Container(size, head.startswith(_FAMILIAR))
     if head[:4] == b"OggS":
         links = find_links(descriptor, size)
         return known._replace(cut_off=any(goes_on(descriptor, end) for _, end in links), links=links)

@@ -10,7 +10,7 @@ from features.audio.file_view import Reader, find_marks, reader
 _PAGE_BYTES = 65_307
 _HEADER_BYTES = 27
 _LAST_PAGE = 0x04
-_MOST_PAGE_FRAMES = 255 * 8192
+MOST_PAGE_FRAMES = 255 * 8192
 _GOES_ON = 255  # the last segment of a page is so long where its packet goes on in the next
 # How the first page of a stream begins. It has no time yet.
 _FIRST_PAGE = b"OggS\0\x02"
@@ -86,7 +86,7 @@ def last_page_frames(descriptor: int, begin: int, end: int) -> int:
     ends = [time for stream, time in times if stream == times[-1][0]]
     if len(ends) == 1:
         return 2**63
-    return ends[-1] - ends[-2] if ends and 0 < ends[-1] - ends[-2] <= _MOST_PAGE_FRAMES else 0
+    return ends[-1] - ends[-2] if ends and 0 < ends[-1] - ends[-2] <= MOST_PAGE_FRAMES else 0
 
 
 def _page_bytes(page: bytes) -> int:

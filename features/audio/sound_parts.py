@@ -12,7 +12,7 @@ import soundfile
 from features.audio.containers import Container, inspect, not_used
 from features.audio.file_view import FileView
 from features.audio.mpeg_frames import MpegSound, find_sounds, frames_only
-from features.audio.ogg_links import last_page_frames
+from features.audio.ogg_links import MOST_PAGE_FRAMES, last_page_frames
 from features.audio.sound_file import UNKNOWN_FRAMES, SoundFile, blocks, count
 from features.errors import ClipError
 from features.runtime.quantities import counted
@@ -208,7 +208,7 @@ def _at(descriptor: int, mp3: bool, part: Part, audio: SoundFile, start: int) ->
         place = start
         if audio.subtype.startswith("MPEG"):
             place = max(0, start - _MPEG_BEFORE)
-        elif start and audio.subtype == "VORBIS":
+        elif audio.subtype == "VORBIS" and start > 0 and audio.frames - start < MOST_PAGE_FRAMES:
             # Within the last page of a stream libsndfile lands some hundred frames beside the one that it is asked for.
             last_page = audio.frames - last_page_frames(descriptor, part.begin, part.end)
             place = min(start, max(0, last_page - 1))

@@ -7,6 +7,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from features.audio.containers import inspect
+from features.audio.foreign import foreign_kind
 from features.audio.protocol import CodecInfo
 from features.audio.sound_file import UNKNOWN_FORMAT, UNKNOWN_FRAMES, blocks
 from features.audio.sound_parts import length, open_planned, parts_at
@@ -43,8 +44,8 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
                 size_note=container.note, joined_note=plan.joined,
             )  # fmt: skip
     except soundfile.LibsndfileError as error:
-        container = inspect(descriptor, size)
-        if container.foreign or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
+        container, kind = inspect(descriptor, size), foreign_kind(descriptor)
+        if kind or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:
             reason = Reason.UNSUPPORTED_CODEC
         elif error.code == UNKNOWN_FORMAT and not container.familiar:
             reason = Reason.NOT_AUDIO
@@ -53,8 +54,7 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
         said = error.error_string.rstrip(".")
         if said.startswith("File does not exist"):  # it says so of an MP3 too in which it finds nothing
             said = "no frame of sound can be found"
-        kind = f"{container.foreign}, " if container.foreign else ""
-        raise ClipError("decode", reason, f"{kind}libsndfile: {said}") from error
+        raise ClipError("decode", reason, f"{f'{kind}, ' if kind else ''}libsndfile: {said}") from error
 
 
 def read_coded(

@@ -37,9 +37,11 @@ def num_columns(text: str) -> int:
     return sum(map(_columns, text))
 
 
-def padded(text: str, width: int) -> str:
-    """Returns a text with blanks behind it, so that it takes a number of columns at least."""
-    return text + " " * (width - num_columns(text))
+def name_column(names: Iterable[str]) -> list[str]:
+    """Returns names as a table shows them one below the other: each `visible`, with blanks up to the widest."""
+    shown = [*map(visible, names)]
+    width = max(map(num_columns, shown))
+    return [name + " " * (width - num_columns(name)) for name in shown]
 
 
 def _columns(sign: str) -> int:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.runtime.visible import num_columns, padded, visible
+from features.runtime.visible import name_column
 from features.sources.groups import groups_of
 from features.sources.labels import alike_text, look_alike, with_separators
 from features.sources.official_lists import read_lists
@@ -204,11 +204,10 @@ def count_table(clips: pa.Table) -> list[str]:
     """Returns the lines of a table of clips by class and partition, with the sums below it."""
     counts, names = count(clips), partition_order(clips["partition"].to_pylist())
     totals = {name: sum(by_partition.get(name, 0) for by_partition in counts.values()) for name in names}
-    labels = [*map(visible, counts)]
-    width = max(len("class"), *map(num_columns, labels))
-    rows = [padded(label, width) + "".join(f"{numbers.get(name, 0):>12,}" for name in names)
-            for label, numbers in zip([*labels, "all"], [*counts.values(), totals], strict=True)]  # fmt: skip
-    return [f"{'class':{width}}" + "".join(f"{name:>12}" for name in names), *rows]
+    title, *labels = name_column(["class", *counts, "all"])
+    rows = [label + "".join(f"{numbers.get(name, 0):>12,}" for name in names)
+            for label, numbers in zip(labels, [*counts.values(), totals], strict=True)]  # fmt: skip
+    return [title + "".join(f"{name:>12}" for name in names), *rows]
 
 
 def without_clips(counts: Mapping[str, Mapping[str, int]], partitions: Iterable[str]) -> list[str]:

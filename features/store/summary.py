@@ -14,7 +14,7 @@ from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
 from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text, size_text
-from features.runtime.visible import num_columns, padded, visible
+from features.runtime.visible import name_column
 from features.store.clips_table import read_clips
 from features.store.inventory import SetFile, Unreferenced, total_bytes, unreferenced
 from features.store.layout import Layout
@@ -193,15 +193,15 @@ def _table(description: Description) -> list[str]:
     """Returns clips by class and partition, and how long the clips of a class are together."""
     manifest = description.manifest
     names = list(manifest.partitions)
-    rows = [(label, [label]) for label in manifest.classes] + [("all", manifest.classes)]
+    head, *titles = name_column(["class", *manifest.classes, "all"])
+    rows = [*([label] for label in manifest.classes), manifest.classes]
     hours = description.seconds >= 7_200
-    width = max(num_columns(title) for title in ("class", *map(visible, manifest.classes)))
-    lines = [f"{'class':{width}}" + "".join(f"{name:>12}" for name in [*names, "all", "hours" if hours else "seconds"])]
-    for title, labels in rows:
+    lines = [head + "".join(f"{name:>12}" for name in [*names, "all", "hours" if hours else "seconds"])]
+    for title, labels in zip(titles, rows, strict=True):
         clips, seconds = description.cell(labels, names)
         by_partition = [description.cell(labels, [name])[0] for name in names]
         duration = f"{seconds / 3600:,.3f}" if hours else f"{seconds:,.1f}"
-        lines.append(padded(visible(title), width) + "".join(f"{number:>12,}" for number in [*by_partition, clips])
+        lines.append(title + "".join(f"{number:>12,}" for number in [*by_partition, clips])
                      + f"{duration:>12}")  # fmt: skip
     return lines
 
