@@ -1,0 +1,114 @@
+"""What an object store's library raises, as errors of the system or as one line that says what to do."""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+from features.errors import RunError, UsageError
+
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+}
+_OF_AZURE = "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+_REFUSED_CREDENTIALS = re.compile(
+    "InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|TokenRefreshRequired|AuthenticationFailed|"
+    "RequestTimeTooSkewed"
+)
+# Without credentials the library asks the machine that it runs on for some.
+_NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google\.internal|missing ?credential", re.IGNORECASE)
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|specified bucket does not exist")
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_REQUEST = re.compile(r"^Error performing \w+ \S+ in .*? - ")
+
+
+class ChangedError(Exception):
+    """A file is no longer the one that it was to replace."""
+
+
+class CutError(Exception):
+    """Fewer bytes of an object came than were announced."""
+
+
+def endpoint() -> str | None:
+    """Returns where S3 is asked for, None where that follows from the region."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Returns the status that a store answered with, None where it did not answer."""
+    match = _STATUS.search(str(error))
+    return int(match[1]) if match else None
+
+
+def refuses_credentials(error: BaseException) -> bool:
+    """Returns whether it is who asks that a store refuses, and not what is asked for."""
+    return _REFUSED_CREDENTIALS.search(str(error)) is not None
+
+
+def is_cut(error: BaseException) -> bool:
+    """Returns whether a connection ended within a request, and the library has not tried again already."""
+    from obstore.exceptions import GenericError
+
+    if isinstance(error, CutError):
+        return True
+    return isinstance(error, GenericError) and status_of(error) is None and " retries" not in first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what an error says before the library's own structures that follow."""
+    return str(error).split("\n")[0].removeprefix("Generic S3 error: ").removeprefix("Error performing list request: ")
+
+
+@contextlib.contextmanager
+def translated(base: str, path: str, is_first: bool = False) -> Iterator[None]:
+    """Raises what the library raises in the block as what a caller can use.
+
+    Args:
+        base: scheme and bucket.
+        path: that the block is about.
+        is_first: whether nothing has been asked of the store before: what does not answer is then not what was meant.
+
+    Raises:
+        FileNotFoundError, FileExistsError, PermissionError, ChangedError: of this path.
+        UsageError: no such bucket, no or wrong credentials, or a store that has never answered.
+        RunError: it does not answer any more, or answers that it cannot.
+    """
+    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+    try:
+        yield
+    except AlreadyExistsError as error:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from error
+    except PreconditionError as error:
+        raise ChangedError(path) from error
+    except (BaseError, FileNotFoundError, CutError, ValueError) as error:
+        raise _error(error, base, path, is_first) from error
+
+
+def _error(error: Exception, base: str, path: str, is_first: bool) -> Exception:
+    text, status, where = str(error), status_of(error), endpoint() or "the store"
+    credentials = _CREDENTIALS.get(base.partition("://")[0], _OF_AZURE)
+    code = _CODE.search(text)
+    if _NO_BUCKET.search(text) or (is_first and status == 404):
+        return UsageError(f"no such bucket: {base}, at {where}; make it, or give another")
+    if _NO_CREDENTIALS.search(text):
+        return UsageError(f"no credentials for {base}: {credentials} are not set")
+    if refuses_credentials(error):
+        return UsageError(f"{where} refuses the credentials for {base} ({code[1] if code else status}); they are those "
+                          f"of {credentials}")  # fmt: skip
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if status in (401, 403):
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    if status:
+        return RunError(f"{path}: {where} answers {status}{f' {code[1]}' if code else ''}; run it again, what was "
+                        "finished is kept")  # fmt: skip
+    why = _REQUEST.sub("", first_line(error))
+    if is_first:
+        return UsageError(f"{where} does not answer for {base}: {why}; see to AWS_ENDPOINT_URL, or to the network")
+    return RunError(f"{path}: {where} does not answer any more: {why}; run it again, what was finished is kept")

@@ -1,0 +1,35 @@
+"""Files that are written on this machine and sent elsewhere when they are whole."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from features.io.atomic import AtomicFile
+
+
+class Upload(AtomicFile):
+    """A file in a temporary folder that is sent when its block ends well, and is gone after it in any case."""
+
+    def __init__(self, send: Callable[[Path], None]) -> None:
+        """Opens the file.
+
+        Args:
+            send: takes the whole file to its place.
+        """
+        self._send = send
+        self._folder = tempfile.mkdtemp(prefix="soundmill-")
+        super().__init__(os.path.join(self._folder, "object"), durable=False)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Sends the file, or removes it where the block raised."""
+        try:
+            super().__exit__(kind, error, trace)
+            if kind is None and self._wanted:
+                self._send(Path(self.path))
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
