@@ -97,6 +97,7 @@ class Reject:
         mtime_ns: its modification time then.
         content_hash: hash of its content, None where it was not read.
         label: name of its class, None where it has none.
+        version: what an object store calls its content, see `features.sources.clips.Clip`.
     """
 
     path: str
@@ -109,6 +110,7 @@ class Reject:
     mtime_ns: int | None = None
     content_hash: str | None = None
     label: str | None = None
+    version: str | None = None
 
 
 class NothingUsableError(UsageError):

@@ -1,5 +1,6 @@
 """Clips of a source: what a scan lists, one by one and as a table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,22 +19,25 @@ class Clip:
         start: first frame within the file, at the file's own rate.
         duration: frames, None for all that follow.
         size: bytes of the file when it was listed.
-        mtime_ns: its modification time then, in nanoseconds.
+        mtime_ns: its modification time then, in nanoseconds; None for an object of a store, which has a version instead.
         content_hash: hash of its content where the planner took it, else None.
         label: name of its class, None when scoring.
         group: clips of one group (a speaker, a recording) share a partition; None when scoring.
         partition: `training`, `validation`, `testing` or a fold such as `fold-1`; None when scoring.
+        version: what an object store calls its content: an ETag, which an object has as long as its bytes are the same;
+            None for a file of the file system.
     """
 
     path: str
     start: int = 0
     duration: int | None = None
     size: int = 0
-    mtime_ns: int = 0
+    mtime_ns: int | None = 0
     content_hash: str | None = None
     label: str | None = None
     group: str | None = None
     partition: str | None = None
+    version: str | None = None
 
 
 @dataclass
@@ -69,18 +73,20 @@ class Source:
         return {name: value for name, value in parts.items() if value is not None}
 
 
-def clip_table(paths: pa.Array, sizes: list[int], mtimes_ns: list[int], **columns: Any) -> pa.Table:
+def clip_table(
+    paths: pa.Array, sizes: Sequence[int], mtimes_ns: Sequence[int | None], **columns: Any
+) -> pa.Table:
     """Returns the table of clips.
 
     Args:
         paths: as `escape_path` writes them.
         sizes: bytes of each file.
-        mtimes_ns: modification time of each file.
-        columns: start and duration (whole files without them), label (none without it), group and partition (no such
-            columns without them).
+        mtimes_ns: modification time of each file, None for an object of a store.
+        columns: start and duration (whole files without them), label and version (none without them), group and
+            partition (no such columns without them).
 
     Returns:
-        Table of path, start, duration, size, mtime_ns, label, and group and partition where they were given.
+        Table of path, start, duration, size, mtime_ns, version, label, and group and partition where they were given.
     """
     number = len(paths)
     values = {
@@ -89,6 +95,7 @@ def clip_table(paths: pa.Array, sizes: list[int], mtimes_ns: list[int], **column
         "duration": pa.nulls(number, pa.int64()),
         "size": sizes,
         "mtime_ns": mtimes_ns,
+        "version": pa.nulls(number, pa.string()),
         "label": pa.nulls(number, pa.string()),
         **columns,
     }

@@ -12,6 +12,8 @@ from features.sources.paths import NOT_AUDIO, csv_path, unescape_path
 COLUMNS = ("path", "stage", "reason", "message")
 # By these a feature set knows a file again, and does not try it anew until it changes.
 STATE_COLUMNS = ("start", "duration", "size", "mtime_ns", "content_hash")
+VERSION_COLUMN = "version"
+"""That of objects of a store, which stands last in a table that has any."""
 
 
 def in_order(rejects: Iterable[Reject]) -> list[Reject]:
@@ -51,7 +53,7 @@ def _reject(row: dict[str, str]) -> Reject:
     size, mtime_ns, duration = (int(row[name]) if row.get(name) else None for name in ("size", "mtime_ns", "duration"))
     start, content_hash = int(row.get("start") or 0), row.get("content_hash") or None
     return Reject(path, row["stage"], row["reason"], row["message"], start, duration, size, mtime_ns, content_hash,
-                  read_csv_label(row.get("label") or "") or None)  # fmt: skip
+                  read_csv_label(row.get("label") or "") or None, row.get(VERSION_COLUMN) or None)  # fmt: skip
 
 
 def rejects_sentence(rejects: dict[str, int], table: Path) -> str:

@@ -14,15 +14,22 @@ from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder, write_file
 from features.sources.partition import count
-from features.sources.rejects import COLUMNS, STATE_COLUMNS, in_order, to_csv
+from features.sources.rejects import COLUMNS, STATE_COLUMNS, VERSION_COLUMN, in_order, to_csv
 from features.store.clips_table import CLIPS_COLUMNS, read_clips
 from features.store.decoders import count_decoders
 from features.store.layout import Layout, clips_name, rejects_name
 from features.store.locks import committing
-from features.store.manifest import Manifest, Provenance, load_manifest
+from features.store.manifest import FILES_FORMAT_VERSION, FORMAT_VERSION, Manifest, Provenance, load_manifest
 from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
-from features.store.unit_report import Report, is_whole, read_report, read_statistics, reported_shard
+from features.store.unit_report import (
+    Report,
+    is_whole,
+    read_report,
+    read_statistics,
+    reported_shard,
+    without_versions,
+)
 from features.store.versions import library_versions
 
 _REJECT_COLUMNS = (*COLUMNS, *STATE_COLUMNS, "label")
@@ -121,7 +128,7 @@ def commit(
             f"; all are in {table}"
         )
     sink = pa.BufferOutputStream()
-    pq.write_table(clips, sink)
+    pq.write_table(without_versions(clips), sink)
     clips_content, rejects_content = sink.getvalue().to_pybytes(), rejects_table(rejects).encode()
     with committing(layout):
         now = load_manifest(layout.root) if layout.manifest.exists() else None
@@ -145,6 +152,7 @@ def commit(
             clips_file=clips_name(state, clips_content),
             rejects_file=rejects_name(state, rejects_content),
             versions=library_versions(),
+            format_version=_format_version(contents),
         )
         if base is not None and _content(manifest) == _content(base) and _equal_tables(layout, base, contents):
             return base, False
@@ -166,9 +174,20 @@ def commit(
     return manifest, True
 
 
+def _format_version(contents: Contents) -> int:
+    """Returns the earliest version that holds contents: one with versions of objects only where there are any."""
+    any_object = "version" in without_versions(contents.clips).column_names
+    return FORMAT_VERSION if any_object or any(map(_version, contents.rejects)) else FILES_FORMAT_VERSION
+
+
+def _version(reject: Reject) -> str | None:
+    return reject.version
+
+
 def rejects_table(rejects: Iterable[Reject], columns: Sequence[str] = _REJECT_COLUMNS) -> str:
-    """Returns the table of rejects of a set as CSV."""
-    return to_csv(in_order(rejects), columns)
+    """Returns the table of rejects of a set as CSV, with their versions where any has one."""
+    rejects = in_order(rejects)
+    return to_csv(rejects, (*columns, VERSION_COLUMN) if any(map(_version, rejects)) else columns)
 
 
 def has_rejects(layout: Layout, base: Manifest, rejects: Sequence[Reject]) -> bool:
@@ -212,7 +231,8 @@ def _reported(layout: Layout, name: str) -> Shard | None:
 
 
 def _rejects(rows: pa.Table) -> list[Reject]:
-    return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(_REJECT_COLUMNS).to_pylist()]
+    columns = [*_REJECT_COLUMNS, VERSION_COLUMN]
+    return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(columns).to_pylist()]
 
 
 def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:

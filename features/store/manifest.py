@@ -20,8 +20,10 @@ from features.store.statistics import Statistics
 FORMAT_NAME = "soundmill-features"
 # Version 1: offsets in the clips table are those of records, and rejects say nothing of the files.
 # Versions 1 and 2: the clips table does not say which decoder read a clip.
-FORMAT_VERSION = 3
-_READABLE = (1, 2, 3)
+# Versions 1 to 3: the tables know no versions of objects. What has none is still written as version 3.
+FORMAT_VERSION = 4
+FILES_FORMAT_VERSION = 3
+_READABLE = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)

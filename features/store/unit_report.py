@@ -29,6 +29,7 @@ ROW_SCHEMA = pa.schema(
         "duration": pa.int64(),
         "size": pa.int64(),
         "mtime_ns": pa.int64(),
+        "version": pa.string(),
         "content_hash": pa.string(),
         "label": pa.string(),
         "group": pa.string(),
@@ -44,6 +45,19 @@ ROW_SCHEMA = pa.schema(
         "message": pa.string(),
     }
 )
+
+# Those that reports of earlier versions have not; and, of `version`, those of files of the file system.
+_LATER_COLUMNS = ("version", "decoder")
+
+
+def without_versions(rows: pa.Table) -> pa.Table:
+    """Returns rows as they are written: without the column of versions where none has one.
+
+    So what no object of a store is in has the bytes that it has had before there were versions, and is read by earlier
+    soundmills.
+    """
+    there = "version" in rows.column_names
+    return rows.drop_columns(["version"]) if there and rows["version"].null_count == len(rows) else rows
 
 
 @dataclass(frozen=True)
@@ -107,8 +121,9 @@ def read_report(layout: Layout, name: str) -> Report:
     """Reads the report of a finished unit; null is what an earlier format version does not say of its rows."""
     rows = read_table(layout.report(name))
     metadata = _metadata(rows.schema)
-    if "decoder" not in rows.column_names:
-        rows = rows.add_column(ROW_SCHEMA.get_field_index("decoder"), "decoder", pa.nulls(len(rows), pa.string()))
+    for name in _LATER_COLUMNS:
+        if name not in rows.column_names:
+            rows = rows.add_column(ROW_SCHEMA.get_field_index(name), name, pa.nulls(len(rows), pa.string()))
     statistics = Statistics.from_dict(metadata["statistics"])
     return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],
                   rows.replace_schema_metadata())  # fmt: skip
@@ -153,7 +168,7 @@ def write_report(
         "statistics": statistics.to_dict(),
         "versions": library_versions(),
     }
-    described = rows.replace_schema_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    described = without_versions(rows).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     with AtomicFile(layout.report(name)) as file:
         pq.write_table(described, pa.PythonFile(file, mode="w"))
 

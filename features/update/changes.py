@@ -1,6 +1,7 @@
 """What has become of each clip since the committed state: kept, copied, to be computed, refused, removed."""
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from features.sources.content_hash import hash_files
 from features.sources.paths import clip_file, unescape_path
 from features.store.decoders import rows_of
 
+# An ETag that is an MD5: the same one, and the same size, under another name are the same content. Others, of uploads in
+# parts or of stores that number or date their objects, say something of one object alone.
+_CONTENT_ETAG = re.compile(r'"?[0-9a-f]{32}"?')
 # A modification time this close to the scan is no evidence: the file may change again without a new time.
 RACY_NANOSECONDS = 2_000_000_000
 NOTHING = -1
@@ -34,6 +38,7 @@ class Evidence:
         verify_content: whether every file is hashed all the same.
         other_decoder: whether another version of the decoder is here than the state was made with.
         outdated: decoders whose rows are computed anew, see `features.store.decoders.outdated`.
+        same_root: whether the committed state has its clips from there: the version of an object is that of one name.
     """
 
     root: str
@@ -42,6 +47,7 @@ class Evidence:
     verify_content: bool = False
     other_decoder: bool = False
     outdated: tuple[str | None, ...] = ()
+    same_root: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
     """Finds out what has become of each clip.
 
     Args:
-        clips: table of path, start, duration, size, mtime_ns, label, group, partition.
+        clips: table of path, start, duration, size, mtime_ns, version, label, group, partition.
         cache: what the committed state knows.
         evidence: by what a file counts as unchanged.
 
@@ -96,13 +102,23 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
     here = same != NOTHING
     for name in ("duration", "size"):
         here &= _numbers(clips, name) == _taken(_numbers(cache, name), same)
-    mtimes = _numbers(clips, "mtime_ns")
-    trusted = here & (mtimes == _taken(_numbers(cache, "mtime_ns"), same))
-    if evidence.last_scan_ns is None or evidence.verify_content:
+    mtimes, of_store = _numbers(clips, "mtime_ns"), _are_objects(clips)
+    trusted = here & ~of_store & (mtimes == _taken(_numbers(cache, "mtime_ns"), same))
+    if evidence.last_scan_ns is None:
         trusted[:] = False
     else:
         trusted &= mtimes <= evidence.last_scan_ns - RACY_NANOSECONDS
-    unchanged = trusted | _equal_contents(clips, cache, here & ~trusted, same, evidence.root, hashes)
+    if evidence.same_root:
+        trusted |= here & _equal(clips["version"], cache["version"], same)
+    if evidence.verify_content:
+        trusted[:] = False
+    else:
+        hashes |= _hashes_by_version(clips, cache, ~trusted & of_store)
+    # To fetch an object for its hash takes as long as to compute it anew, but where it was a file before: then all were.
+    hashed = ~of_store | evidence.verify_content
+    asked = here & ~trusted
+    _hash(clips, asked & (hashed | ~_taken(_are_objects(cache), same)), evidence.root, hashes)
+    unchanged = trusted | _equal_contents(clips, cache, asked, same, hashes)
     known = np.where(unchanged, same, NOTHING)
     rows = cache["row"].is_valid().to_numpy(zero_copy_only=False)
     claimed = np.zeros(len(cache), bool)
@@ -113,13 +129,13 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
         # A file whose content a lost row had is that row, whatever it is called now.
         lost = pc.is_in(clips["size"], value_set=pc.unique(cache["size"].filter(pa.array(free))))
         asked = ~unchanged & lost.to_numpy()
-        _hash(clips, asked, evidence.root, hashes)
+        _hash(clips, asked & hashed, evidence.root, hashes)
         found = _moved(clips, cache, asked, free, hashes)
         known[asked] = found
         claimed[found[found != NOTHING]] = True
     # These may change again under the same time, and their shards' names shall show it.
     racy = (known == NOTHING) & ((mtimes > evidence.scan_started_ns - RACY_NANOSECONDS) | evidence.verify_content)
-    _hash(clips, racy, evidence.root, hashes)
+    _hash(clips, racy & ~of_store, evidence.root, hashes)  # of objects the versions show it
     refused = _refused(clips, cache, known, rows, evidence)
     outdated = (known != NOTHING) & _taken(rows & ~current, known)
     known[(known != NOTHING) & ~_taken(current, known) & ~refused] = NOTHING
@@ -137,7 +153,7 @@ def spare_lines(changes: Changes, spare: pa.Table) -> NDArray[np.int64]:
 
     Args:
         changes: the clips.
-        spare: rows whose files had the same key, part, size and time, see `features.store.known_rows.read_spare`.
+        spare: rows whose files had the same key, part, size, and time or version, see `features.store.known_rows.read_spare`.
     """
     if not len(spare):
         return np.full(len(changes.known), NOTHING)
@@ -145,6 +161,7 @@ def spare_lines(changes: Changes, spare: pa.Table) -> NDArray[np.int64]:
     lines = _places(_keys(clips), _keys(spare))
     for name in ("duration", "size", "mtime_ns"):
         lines[_numbers(clips, name) != _taken(_numbers(spare, name), lines)] = NOTHING
+    lines[_are_objects(clips) & ~_equal(clips["version"], spare["version"], lines)] = NOTHING
     lines[~changes.computed] = NOTHING
     return lines
 
@@ -173,6 +190,24 @@ def _equal(column: pa.ChunkedArray, cached: pa.ChunkedArray, lines: NDArray[np.i
     return np.asarray(pc.equal(column, taken).fill_null(False), np.bool_)
 
 
+def _are_objects(clips: pa.Table) -> NDArray[np.bool_]:
+    """Returns which clips are of objects of a store: these are known by their versions, and have no times."""
+    return np.asarray(clips["version"].is_valid(), np.bool_)
+
+
+def _hashes_by_version(clips: pa.Table, cache: pa.Table, asked: NDArray[np.bool_]) -> dict[str, str]:
+    """Returns the hashes of the asked objects whose content the cache knows, be it under another name, by their paths."""
+    if not asked.any() or cache["version"].null_count == len(cache):
+        return {}
+    names = ("size", "version", "content_hash")
+    known = {(size, version): content_hash
+             for size, version, content_hash in zip(*(cache[name].to_pylist() for name in names), strict=True)
+             if version is not None and _CONTENT_ETAG.fullmatch(version)}  # fmt: skip
+    paths, *state = (clips[name].filter(pa.array(asked)).to_pylist() for name in ("path", "size", "version"))
+    found = ((path, known.get(one)) for path, one in zip(paths, zip(*state, strict=True), strict=True))
+    return {path: content_hash for path, content_hash in found if content_hash is not None}
+
+
 def _hash(clips: pa.Table, asked: NDArray[np.bool_], root: str, hashes: dict[str, str]) -> None:
     paths = dict.fromkeys(clips["path"].filter(pa.array(asked)).to_pylist())
     hashes.update(hash_files(root, [path for path in paths if path not in hashes]))
@@ -183,11 +218,9 @@ def _equal_contents(
     cache: pa.Table,
     asked: NDArray[np.bool_],
     same: NDArray[np.int64],
-    root: str,
     hashes: dict[str, str],
 ) -> NDArray[np.bool_]:
-    """Returns which of the asked clips have the content that the cache knows under their key."""
-    _hash(clips, asked, root, hashes)
+    """Returns which of the asked clips have by their hashes the content that the cache knows under their key."""
     equal = np.zeros(len(clips), bool)
     chosen = np.flatnonzero(asked)
     paths = clips["path"].take(pa.array(chosen)).to_pylist()
@@ -234,7 +267,7 @@ def _refused(
     for number, reason in zip(asked.tolist(), reasons, strict=True):
         if reason in DECODER_DEPENDENT:
             refused[number] = not evidence.other_decoder
-        elif reason == Reason.PERMISSION:
+        elif reason == Reason.PERMISSION and clips["version"][number].as_py() is None:
             refused[number] = not os.access(clip_file(evidence.root, clips["path"][number].as_py()), os.R_OK)
         elif reason in RETRYABLE:
             refused[number] = False

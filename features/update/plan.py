@@ -140,7 +140,8 @@ def unit_members(changes: Changes, clips: NDArray[np.int64], spare: pa.Table, sp
 def _cached(cache: pa.Table, lines: NDArray[np.int64], proven: bool) -> pa.Table:
     """Returns lines of a cache for a work list, null for `NOTHING`."""
     cached = cache.take(pa.array(lines, mask=lines == NOTHING))
-    cached = cached.append_column("proven", pa.array(np.full(len(lines), proven)))
+    # The version of an object is the same as when the row was computed: a file's size and time are less than that.
+    cached = cached.append_column("proven", pc.or_(cached["version"].is_valid(), proven))
     # A row of format version 1 cannot be copied: where its tensor lies is not known.
     there = pc.and_(cached["offset"].is_valid(), cached["crc32c"].is_valid())
     return cached.set_column(cached.column_names.index("shard"), "shard", pc.if_else(there, cached["shard"], None))
@@ -209,6 +210,8 @@ def _tier(rows: int, full: int) -> int:
 
 def _digest(clips: pa.Table, salt: str) -> str:
     digest = hashlib.sha256(salt.encode())
-    names = ("path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash")
+    names = ["path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash"]
+    if clips["version"].null_count < len(clips):  # else the names are those of before there were versions
+        names.append("version")
     digest.update(json.dumps([clips[name].to_pylist() for name in names], separators=(",", ":")).encode())
     return digest.hexdigest()[:_NAME_DIGITS]

@@ -30,8 +30,8 @@ from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit, read_u
 
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
 _WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
-# Path, size and modification time: as long as they are the same, so is the content.
-_FileState = tuple[str, int, int]
+# Path, size, and modification time or version: as long as they are the same, so is the content.
+_FileState = tuple[str, int, int | str | None]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def build_shard(
                 cached = unit.cached.get(number)
                 tensor = None if cached is None else _copy(cached, clip, root, reader)
                 if cached is not None and tensor is not None:
-                    digests[clip.path, clip.size, clip.mtime_ns] = cached.content_hash
+                    digests[_state(clip)] = cached.content_hash
                     of_row = cached.content_hash, cached.seconds, cached.warning, cached.decoder
                     members.append(_Member(clip, *of_row))
                     rows.add(members[-1], tensor)
@@ -137,7 +137,7 @@ def build_shard(
                     decoded, digest = _load(clip, root, spec, digests)
                 except ClipError as error:
                     # With the hash, a file that is touched and not changed need not be tried again.
-                    known = digests.get((clip.path, clip.size, clip.mtime_ns), clip.content_hash)
+                    known = digests.get(_state(clip), clip.content_hash)
                     members.append(_Member(clip, known))
                     members[-1].refuse(error)
                     continue
@@ -240,6 +240,10 @@ class _Rows:
 def _is_committed(layout: Layout, name: str) -> bool:
     manifest = existing_manifest(layout.root)
     return manifest is not None and any(shard.name == name for shard in manifest.all_shards)
+
+
+def _state(clip: Clip) -> _FileState:
+    return clip.path, clip.size, clip.mtime_ns if clip.version is None else clip.version
 
 
 def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArray[np.floating] | None:

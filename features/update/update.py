@@ -32,6 +32,8 @@ from features.update.work_list import write_work_list
 
 # A row has a path and a label beside its tensor, in the shard and in the tables.
 _BYTES_BESIDE = 400
+# What a state has as the last scan found it, though the contents are the same.
+_OF_THE_SCAN = ("mtime_ns", "version")
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,10 @@ class Update:
         """Returns whether the next state would be the committed one, to the times of the files."""
         if self.plan.units or list(self.plan.staying.values()) != base.all_shards:
             return False
-        times = self.changes.cache["mtime_ns"].take(pa.array(self.changes.known))
+        cache = self.changes.cache.take(pa.array(self.changes.known))
         return (
             base.provenance == self.provenance
-            and self.changes.clips["mtime_ns"].equals(times)
+            and all(self.changes.clips[name].equals(cache[name]) for name in _OF_THE_SCAN)
             and has_rejects(self.layout, base, self._rejects())
         )
 
@@ -152,8 +154,9 @@ class Update:
             return {}
         clips = np.concatenate(list(self.plan.rows.values()))
         lines = self.changes.cache.take(pa.array(self.changes.known[clips])).select(CLIPS_COLUMNS)
-        times = self.changes.clips["mtime_ns"].take(pa.array(clips))
-        lines = lines.set_column(lines.column_names.index("mtime_ns"), CLIPS_SCHEMA.field("mtime_ns"), times)
+        for name in _OF_THE_SCAN:
+            now = self.changes.clips[name].take(pa.array(clips))
+            lines = lines.set_column(lines.column_names.index(name), CLIPS_SCHEMA.field(name), now)
         staying, first = {}, 0
         for name, shard in self.plan.staying.items():
             staying[name] = shard, lines.slice(first, shard.rows)
@@ -164,7 +167,7 @@ class Update:
         """Returns the rejects of the scan, and known ones that need not be tried again."""
         refused = np.flatnonzero(self.changes.refused)
         lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
-        now = self.changes.clips.select(["mtime_ns", "label"]).take(pa.array(refused)).to_pylist()
+        now = self.changes.clips.select([*_OF_THE_SCAN, "label"]).take(pa.array(refused)).to_pylist()
         rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
         known = [Reject(**{**row, **state}) for row, state in zip(rows, now, strict=True)]
         return self.source.rejects + known
@@ -186,7 +189,7 @@ def prepare(
         layout: of the feature set.
         base: its committed state, None for a new one.
         source: where the clips come from.
-        clips: table of path, start, duration, size, mtime_ns, label, group, partition.
+        clips: table of path, start, duration, size, mtime_ns, version, label, group, partition.
         spec: the front end.
         provenance: what the manifest shall say of the source, of what chose the clips, and of policies.
         scan_started_ns: when the scan began, in nanoseconds since the epoch.
@@ -203,7 +206,13 @@ def prepare(
     last_scan = last_scan_ns(layout, base.state) if base is not None and same_root else None
     others = _outdated(cache, rules)
     evidence = Evidence(
-        source.root, scan_started_ns, last_scan, rules.verify_content, _other_decoder(base, cache), tuple(others)
+        root=source.root,
+        scan_started_ns=scan_started_ns,
+        last_scan_ns=last_scan,
+        verify_content=rules.verify_content,
+        other_decoder=_other_decoder(base, cache),
+        outdated=tuple(others),
+        same_root=same_root,
     )
     changes = compare(clips, cache, evidence)
     shards = {} if base is None else base.partitions

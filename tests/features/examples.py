@@ -81,12 +81,13 @@ def clip_rows(number: int, **columns: Any) -> pa.Table:
         "duration": None,
         "size": 100,
         "mtime_ns": 1_000,
+        "version": None,
         "label": "yes",
         "group": [f"{row:05d}" for row in range(number)],
         "partition": "training",
         **columns,
     }
-    text = ("path", "label", "group", "partition", "content_hash")
+    text = ("path", "version", "label", "group", "partition", "content_hash")
     return pa.table(
         {
             name: pa.array(

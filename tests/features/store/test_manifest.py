@@ -36,7 +36,7 @@ def golden_manifest() -> Manifest:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
     # SOUNDMILL_UPDATE_GOLDEN=1 writes that of the present version: only before a release of it.
     golden = GOLDEN / f"manifest-v{version}.json"
@@ -71,8 +71,8 @@ def edited(**changes):
         ("{}", "is not the manifest of a feature set"),
         (golden_manifest().to_json()[:-9], "is not the manifest of a feature set"),
         (edited(format="other"), "is not the manifest of a feature set"),
-        (edited(format_version=4), "has format version 4; this soundmill reads versions 1 to 3"),
-        (edited(format_version=4, spec={"new": 1}), "has format version 4; this soundmill reads versions 1 to 3"),
+        (edited(format_version=5), "has format version 5; this soundmill reads versions 1 to 4"),
+        (edited(format_version=5, spec={"new": 1}), "has format version 5; this soundmill reads versions 1 to 4"),
         (edited(classes=None), "is not the manifest of a feature set"),
         (edited(extra=1), "is not the manifest of a feature set"),
         (edited(partitions={"training": [{"name": "a"}]}), "is not the manifest of a feature set"),

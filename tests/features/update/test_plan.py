@@ -110,6 +110,7 @@ CHANGES = {
     "duration": 80,
     "size": 101,
     "mtime_ns": 1_001,
+    "version": "0123456789abcdef0123456789abcdef",
     "label": "no",
     "group": "other",
     "partition": "testing",
