@@ -19,7 +19,7 @@ from features.errors import JOINED, WRONG_SIZE, ClipError, Reason
 from features.io.regular_file import open_regular
 
 AudioSource = bytes | str
-"""The content of a file, or the path of one as `os.fsdecode` gives it."""
+"""The content of a file, or the path of one as `os.fsdecode` gives it; of a plain WAV also the URI of an object."""
 
 # What recordings have; a header that says another rate is damaged, and to resample it may take forever.
 LEAST_RATE_HZ, MOST_RATE_HZ = 100, 768_000

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import ClipError, Reason
+from features.io.filesystem import filesystem_of, is_uri
 from features.io.regular_file import open_regular
 
 # What a clips table calls the decoder of these.
@@ -83,7 +84,7 @@ def read_plain(source: bytes | str, offset: int, frames: int, channels: int) -> 
     """Reads samples of a plain WAV.
 
     Args:
-        source: path or content of the file.
+        source: path or content of the file, or the URI of an object.
         offset: of the first byte.
         frames: samples per channel.
         channels: number of channels.
@@ -95,7 +96,10 @@ def read_plain(source: bytes | str, offset: int, frames: int, channels: int) -> 
         ClipError: the file ends before.
         OSError: it cannot be read.
     """
-    if isinstance(source, bytes):
+    if isinstance(source, str) and is_uri(source):
+        content = filesystem_of(source).read_range(source, offset, 2 * frames * channels)
+        raw = np.frombuffer(content[: len(content) // 2 * 2], dtype="<i2")
+    elif isinstance(source, bytes):
         raw = np.frombuffer(source, dtype="<i2", count=frames * channels, offset=offset)
     else:
         descriptor, _ = open_regular(source)

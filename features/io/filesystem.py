@@ -47,8 +47,16 @@ class Filesystem(Protocol):
 
     is_local: bool
 
-    def read(self, path: str) -> bytes:
-        """Returns a whole file; raises `FileNotFoundError`."""
+    def read(self, path: str, version: str | None = None) -> bytes:
+        """Returns a whole file; raises `FileNotFoundError`.
+
+        Args:
+            path: of the file.
+            version: of a store, the one that is meant, see `Entry`; None for any.
+
+        Raises:
+            ChangedError: it has another version.
+        """
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """Returns bytes of a file, fewer where it ends before, none where it does not reach `start`.
@@ -150,7 +158,7 @@ class LocalFilesystem:
 
     is_local = True
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, version: str | None = None) -> bytes:
         """See `Filesystem`."""
         with open(path, "rb") as file:
             return file.read()

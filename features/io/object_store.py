@@ -81,12 +81,12 @@ class ObjectStore:
         self._base = base
         self._pool: ThreadPoolExecutor | None = None
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, version: str | None = None) -> bytes:
         """See `Filesystem`."""
         import obstore
 
         def whole() -> bytes:
-            result = obstore.get(self._store, key)
+            result = obstore.get(self._store, key, options={"if_match": version} if version else None)
             content = result.bytes()
             if len(content) != result.meta["size"]:
                 raise CutError(f"{len(content)} of {result.meta['size']} bytes came")

@@ -14,10 +14,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.audio.remote import version_of
 from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.io.file_time import mtime_ns
+from features.io.filesystem import filesystem_of, is_uri
 from features.maintenance.shard_check import Damage, Part, lines_by_shard
 from features.runtime.processes import choose_workers, run_jobs
 from features.runtime.progress import Progress
@@ -148,10 +150,13 @@ def remake(job: RepairJob) -> tuple[str, Shard | str]:
 
 
 def _present(clip: Clip, root: str) -> Clip:
-    """Returns a clip with the time that its file has now: where its content is known, its hash confirms it."""
+    """Returns a clip with the time or version that its file has now: where its content is known, that is confirmed."""
     with contextlib.suppress(OSError):
+        place = clip_file(root, clip.path)
+        if clip.content_hash is not None and is_uri(place):
+            return replace(clip, version=version_of(filesystem_of(place).status(place)))
         if clip.content_hash is not None:
-            return replace(clip, mtime_ns=mtime_ns(os.stat(clip_file(root, clip.path))))
+            return replace(clip, mtime_ns=mtime_ns(os.stat(place)))
     return clip
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import ClipError
+from features.audio.recording import open_recording
+from features.audio.remote import Listed
+from features.errors import ClipError, SoundmillError
 from features.frontend.clip import clip_waveform
 from features.frontend.spectrogram import compute_features
 from features.io.file_time import mtime_ns
+from features.io.filesystem import is_uri
 from features.pictures.signal_summary import Trace, trace_waveform
 from features.sources.clip_order import key_order
 from features.sources.paths import clip_file
@@ -29,6 +32,7 @@ _CLIP_COLUMNS = [
     "duration",
     "size",
     "mtime_ns",
+    "version",
     "label",
     "group",
     "partition",
@@ -109,11 +113,14 @@ def _waveform(row: dict[str, Any], manifest: Manifest) -> NDArray[np.float32] | 
     """Returns the waveform of a clip, None where its file is gone or another than the one that was featurized."""
     path = clip_file(manifest.source["root"], row["path"])
     try:
+        if is_uri(path):
+            with open_recording(path, whole=False, listed=Listed(path, row["size"], row["version"])) as recording:
+                return clip_waveform(recording.file, manifest.spec, row["start"], row["duration"])[0]
         status = os.stat(path)
         if (status.st_size, mtime_ns(status)) != (row["size"], row["mtime_ns"]):
             return None
         return clip_waveform(path, manifest.spec, row["start"], row["duration"])[0]
-    except (OSError, ClipError):
+    except (OSError, ClipError, SoundmillError):
         return None
 
 

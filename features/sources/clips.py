@@ -19,7 +19,7 @@ class Clip:
         start: first frame within the file, at the file's own rate.
         duration: frames, None for all that follow.
         size: bytes of the file when it was listed.
-        mtime_ns: its modification time then, in nanoseconds; None for an object of a store, which has a version instead.
+        mtime_ns: its modification time then, in nanoseconds; None for an object of a store, which has a version.
         content_hash: hash of its content where the planner took it, else None.
         label: name of its class, None when scoring.
         group: clips of one group (a speaker, a recording) share a partition; None when scoring.
@@ -38,6 +38,16 @@ class Clip:
     group: str | None = None
     partition: str | None = None
     version: str | None = None
+
+    @property
+    def state(self) -> tuple[str, int, int | str | None]:
+        """Path, size, and modification time or version: as long as they are the same, so is the file's content."""
+        return self.path, self.size, self.mtime_ns if self.version is None else self.version
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of its file."""
+        return self.start == 0 and self.duration is None
 
 
 @dataclass
@@ -73,9 +83,7 @@ class Source:
         return {name: value for name, value in parts.items() if value is not None}
 
 
-def clip_table(
-    paths: pa.Array, sizes: Sequence[int], mtimes_ns: Sequence[int | None], **columns: Any
-) -> pa.Table:
+def clip_table(paths: pa.Array, sizes: Sequence[int], mtimes_ns: Sequence[int | None], **columns: Any) -> pa.Table:
     """Returns the table of clips.
 
     Args:

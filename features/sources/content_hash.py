@@ -7,6 +7,8 @@ from pathlib import Path
 
 import xxhash
 
+from features.io.filesystem import is_uri
+from features.io.local_copy import local_copy
 from features.io.regular_file import open_regular
 from features.runtime.processes import usable_cores
 from features.runtime.progress import Progress
@@ -51,7 +53,10 @@ def table_file_hash(path: str | Path) -> str:
 
 
 def file_hash(path: str, like: str | None = None) -> str:
-    """Returns `content_hash` of a file without holding it in memory."""
+    """Returns `content_hash` of a file, or of an object of a store, without holding it in memory."""
+    if is_uri(path):
+        with local_copy(path) as copied:
+            return file_hash(copied, like)
     descriptor, _ = open_regular(path)
     with open(descriptor, "rb") as file:
         if _is_older(like):
@@ -60,7 +65,7 @@ def file_hash(path: str, like: str | None = None) -> str:
 
 
 def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:
-    """Hashes files in threads, with a progress line.
+    """Hashes files in threads, with a progress line; objects of a store more at a time, as their store is waited for.
 
     Args:
         root: where paths begin.
@@ -71,6 +76,8 @@ def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:
     """
     from concurrent.futures import ThreadPoolExecutor  # which few commands need
 
+    from features.io.parallel import map_ahead
+
     listed = list(dict.fromkeys(paths))
     hashes: dict[str, str] = {}
 
@@ -79,6 +86,10 @@ def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:
             hashes[path] = file_hash(clip_file(root, path))
 
     progress = Progress("hash", len(listed), "files")
+    objects = [path for path in listed if is_uri(clip_file(root, path))]
+    for _ in map_ahead(take, objects):
+        progress.update(len(hashes))
+    listed = [path for path in listed if path not in frozenset(objects)] if objects else listed
     with ThreadPoolExecutor(usable_cores()) as pool:
         for first in range(0, len(listed), _BLOCK_FILES):
             for _ in pool.map(take, listed[first : first + _BLOCK_FILES]):

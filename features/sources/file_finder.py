@@ -2,8 +2,11 @@
 
 import os
 import unicodedata
+from collections.abc import Callable
 
-from features.sources.paths import below, escaped_path
+from features.io.filesystem import is_uri
+from features.sources.object_tree import ObjectTree
+from features.sources.paths import below, escaped_path, is_absolute
 
 
 class FileFinder:
@@ -14,9 +17,14 @@ class FileFinder:
     written is always the one that is meant.
     """
 
-    def __init__(self, root: bytes) -> None:
-        """Keeps the root; a folder is listed once, when a path leads into it that is not there as written."""
-        self._root = root
+    def __init__(self, root: bytes, tree: Callable[[], ObjectTree | None] = lambda: None) -> None:
+        """Keeps the root; a folder is listed once, when a path leads into it that is not there as written.
+
+        Args:
+            root: absolute path, or a URI.
+            tree: returns the objects below a root that is a URI; where there are none, none is found.
+        """
+        self._root, self._tree = root, tree
         self._names: dict[bytes, dict[str, list[bytes]]] = {}
 
     def find(self, written: bytes) -> list[bytes]:
@@ -25,12 +33,35 @@ class FileFinder:
         for path in dict.fromkeys((written, stripped, escaped_path(stripped), stripped.replace(b"\\", b"/"))):
             if path is None:
                 continue
+            if is_uri(os.fsdecode(self._root)) and not is_absolute(os.fsdecode(path)):
+                if found := self._objects(below(self._root, path)):
+                    return found
+                continue
+            if is_uri(os.fsdecode(path)):
+                return []
             if os.path.lexists(os.path.join(self._root, path)):
                 return [below(self._root, path)]
             found = self._alike(path)
             if found:
                 return found
         return []
+
+    def _objects(self, path: bytes) -> list[bytes]:
+        tree = self._tree()
+        if tree is None:
+            return []
+        if path in tree.entries or path in tree.names:
+            return [path]
+        found = [b""]
+        for part in path.split(b"/"):
+            folders = {folder: tree.names.get(folder, ()) for folder in found}
+            found = [
+                folder + b"/" + name if folder else name
+                for folder, names in folders.items()
+                for name in sorted(names)
+                if _key(name) == _key(part)
+            ]
+        return found
 
     def _alike(self, path: bytes) -> list[bytes]:
         found = [b"/" if path.startswith(b"/") else self._root]

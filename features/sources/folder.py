@@ -9,9 +9,11 @@ import pyarrow.compute as pc
 
 from features.errors import NothingUsableError, Reason, Reject, UsageError
 from features.io.file_time import mtime_ns
+from features.io.filesystem import is_uri
 from features.sources.clips import Source, clip_table
 from features.sources.divided_folders import check_folders
 from features.sources.labels import clean_label
+from features.sources.object_tree import list_objects
 from features.sources.paths import AUDIO_EXTENSIONS, absolute_path, escape_path, escape_paths
 from features.sources.walk import Listing, is_audio, walk
 
@@ -38,9 +40,10 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
     """
     root = absolute_path(input_path)
     searched = None if pattern is None else _label_pattern(pattern)
-    if not os.path.exists(root):
+    listed = _list(root)
+    if listed is None:
         raise UsageError(f"no such file or folder: {input_path}")
-    kind = "folder" if os.path.isdir(root) else "file"
+    kind, found = listed
     if kind == "file":
         if labelled:
             raise UsageError(
@@ -50,11 +53,7 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
             raise UsageError(
                 f"{input_path} is not audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}"
             )
-        status = os.stat(root)
-        found = Listing([os.fsencode(os.path.basename(root))], [status.st_size], [mtime_ns(status)])
         root = os.path.dirname(root)
-    else:
-        found = walk(os.fsencode(root))
     if found.rejects and not found.paths:
         first = found.rejects[0]
         message = (f"no audio in {input_path}: {len(found.rejects)} files and folders cannot be read; the first: "
@@ -74,6 +73,18 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
         notes = check_folders(clips, input_path) + _empty_folders(clips, found.rejects, folders)
     left_out = dict(sorted(found.left_out.items()))
     return Source(kind, root, clips, left_out, found.rejects, pattern=pattern, notes=notes)
+
+
+def _list(root: str) -> tuple[str, Listing] | None:
+    """Returns what a place is, `folder` or `file`, with the audio in it; None where nothing is there."""
+    if is_uri(root):
+        return list_objects(root)
+    if not os.path.exists(root):
+        return None
+    if os.path.isdir(root):
+        return "folder", walk(os.fsencode(root))
+    status = os.stat(root)
+    return "file", Listing([os.fsencode(os.path.basename(root))], [status.st_size], [mtime_ns(status)])
 
 
 def _label_of(path: str, folders: list[str]) -> str | None:
@@ -106,7 +117,8 @@ def _label_pattern(text: str) -> re.Pattern[str]:
 def _clips(found: Listing) -> pa.Table:
     paths = pa.array(found.paths, pa.binary())
     order = pc.sort_indices(paths)
-    files = clip_table(escape_paths(paths), found.sizes, found.mtimes_ns)
+    versions = {"version": found.versions} if found.versions else {}
+    files = clip_table(escape_paths(paths), found.sizes, found.mtimes_ns, **versions)
     return files.take(order).combine_chunks()
 
 

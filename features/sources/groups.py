@@ -9,6 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import UsageError
+from features.io.filesystem import is_uri
+from features.io.local_copy import local_copy
+from features.io.parallel import map_ahead
 from features.sources.paths import clip_file
 
 _SPEAKER_MARK = "_nohash_"
@@ -31,7 +34,10 @@ def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
     if rule == "path":
         return paths
     if rule == "content":  # a file may have many clips
-        find: Callable[[str], str] = functools.cache(lambda path: _content_group(root, path))
+        files = list(dict.fromkeys(paths.to_pylist()))
+        take = functools.partial(_content_group, root)
+        hashes = map_ahead(take, files) if is_uri(root) else map(take, files)
+        find: Callable[[str], str] = dict(zip(files, hashes, strict=True)).__getitem__
     else:
         find = _match_rule(rule)
     return pa.array(map(find, paths.to_pylist()), pa.string())
@@ -64,7 +70,7 @@ def _match_rule(rule: str) -> Callable[[str], str]:
 
 def _content_group(root: str, path: str) -> str:
     try:
-        with open(clip_file(root, path), "rb") as file:
+        with local_copy(clip_file(root, path)) as copied, open(copied, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return path  # it cannot be read: its reject follows when it is decoded

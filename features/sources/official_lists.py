@@ -1,16 +1,19 @@
 """Reads the lists that come with a collection and say which clips are held out."""
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from features.errors import UsageError
+from features.io.filesystem import join
+from features.io.local_copy import local_copy
 from features.io.text_encoding import text_encoding
 from features.runtime.log import LOG
 from features.runtime.quantities import counted
 from features.sources.file_finder import FileFinder
+from features.sources.object_tree import ObjectTree
 from features.sources.paths import BACKGROUND_FOLDER, escape_path
 from features.sources.table_rows import is_text
 
@@ -43,9 +46,10 @@ def read_lists(root: str, names: Mapping[str, str], paths: Collection[str]) -> t
     """
     listed: dict[str, str] = {}
     notes: list[str] = []
-    finder, clips = FileFinder(os.fsencode(root)), frozenset(paths)
+    clips = frozenset(paths)
+    finder = FileFinder(os.fsencode(root), functools.cache(lambda: ObjectTree.of(root)))
     for partition, name in names.items():
-        entries = _read(Path(root) / name, finder, clips)
+        entries = _read(join(root, name), finder, clips)
         both = sorted(set(entries.found) & listed.keys())
         if both:
             raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(names.values())}"
@@ -68,10 +72,13 @@ def read_lists(root: str, names: Mapping[str, str], paths: Collection[str]) -> t
     return listed, notes
 
 
-def _read(path: Path, finder: FileFinder, clips: frozenset[str]) -> _Entries:
+def _read(path: str, finder: FileFinder, clips: frozenset[str]) -> _Entries:
     entries = _Entries()
     try:
-        with open(path, encoding=text_encoding(path), errors="surrogateescape") as file:
+        with (
+            local_copy(path) as copy,
+            open(copy, encoding=text_encoding(copy), errors="surrogateescape") as file,
+        ):
             lines = [line.rstrip("\n") for line in file]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot read {path}: {error}; save it as UTF-8") from error

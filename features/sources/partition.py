@@ -1,9 +1,9 @@
 """Who is trained on and who is tested on: groups, and the partition that each belongs to."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.io.filesystem import filesystem_of, is_uri, join
 from features.runtime.visible import name_column
 from features.sources.groups import groups_of
 from features.sources.labels import alike_text, look_alike, with_separators
@@ -187,7 +188,17 @@ def _named_partition(path: str, value: str | None) -> str:
 
 def official_lists(root: str) -> dict[str, str]:
     """Returns the names of the official lists that lie in a root, by the partition that they list."""
-    return {partition: name for partition, name in OFFICIAL_LISTS.items() if (Path(root) / name).is_file()}
+    return {partition: name for partition, name in OFFICIAL_LISTS.items() if _is_file(join(root, name))}
+
+
+def _is_file(place: str) -> bool:
+    if not is_uri(place):
+        return os.path.isfile(place)
+    try:
+        filesystem_of(place).status(place)
+    except (FileNotFoundError, PermissionError):
+        return False
+    return True
 
 
 def count(clips: pa.Table) -> dict[str, dict[str, int]]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.io.csv_text import FORMULA_STARTS
+from features.io.filesystem import is_uri, join
 
 # What soundfile reads, and what an ffmpeg does: where there is none, that becomes a reject with a reason.
 AUDIO_EXTENSIONS = frozenset(
@@ -61,12 +62,28 @@ def csv_path(text: str) -> str:
 
 
 def clip_file(root: str, path: str) -> str:
-    """Returns the path under which a clip is opened, as `os.fsdecode` gives it."""
-    return os.path.join(root, os.fsdecode(unescape_path(path)))
+    """Returns the place at which a clip is opened, as `os.fsdecode` gives it: a path, or the URI of an object."""
+    return place_of(os.fsencode(root), unescape_path(path))
+
+
+def place_of(root: bytes, path: bytes) -> str:
+    """Returns the place of a file by its path relative to a root, or its absolute one."""
+    name = os.fsdecode(path)
+    return name if is_absolute(name) else join(os.fsdecode(root), name)
+
+
+def is_absolute(name: str) -> bool:
+    """Returns whether a place is not relative to a root: a path from `/` on, or a URI."""
+    return name.startswith("/") or is_uri(name)
 
 
 def absolute_path(path: str) -> str:
-    """Returns the absolute path of the file that the system opens by a path, without the parts `.` and `..`."""
+    """Returns the absolute path of the file that the system opens by a path, without the parts `.` and `..`.
+
+    A URI stays as it is, but for the `/` at its end.
+    """
+    if is_uri(path):
+        return path.rstrip("/")
     found = below(b"/", os.fsencode(os.path.join(os.getcwd(), path)))
     return os.path.normpath("/" + os.fsdecode(found))
 
@@ -77,9 +94,11 @@ def below(root: bytes, path: bytes) -> bytes:
     A `..` behind a link leads to the parent of the folder that the link leads to, as the system follows it.
 
     Args:
-        root: absolute path.
-        path: absolute, or relative to the root.
+        root: absolute path, or a URI.
+        path: absolute, or relative to the root. A URI that does not lie below the root stays as it is.
     """
+    if is_uri(os.fsdecode(root)) or is_uri(os.fsdecode(path)):
+        return os.fsencode(_below_uri(os.fsdecode(root), os.fsdecode(path)))
     if not (path.startswith((b"/", b".")) or path.endswith(b"/") or b"/." in path or b"//" in path):
         return path or b"."
     is_absolute = path.startswith(b"/")
@@ -103,3 +122,25 @@ def below(root: bytes, path: bytes) -> bytes:
         folder, name = os.path.split(found)
         return os.path.relpath(os.path.join(os.path.realpath(folder), name), os.path.realpath(root))
     return os.path.relpath(found, root)
+
+
+def _below_uri(root: str, path: str) -> str:
+    """Returns `below` where the root or the path is a URI."""
+    if path.startswith("/"):
+        return absolute_path(path)
+    if not is_uri(path):
+        path = _without_dots(join(root, path))
+    relative = path.removeprefix(f"{root}/")
+    return relative if relative and not is_absolute(relative) else path
+
+
+def _without_dots(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    bucket, *parts = rest.split("/")
+    kept: list[str] = []
+    for part in parts:
+        if part == "..":
+            kept = kept[:-1]
+        elif part not in ("", "."):
+            kept.append(part)
+    return f"{scheme}://{'/'.join([bucket, *kept])}"

@@ -2,41 +2,30 @@
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from features.audio.decode import file_error, probe
 from features.errors import ClipError, NothingUsableError, Reason, Reject, UsageError
 from features.io.csv_text import read_csv_label
-from features.io.file_time import mtime_ns
+from features.io.filesystem import is_uri
 from features.sources import selections
 from features.sources.clips import Source, clip_table
-from features.sources.file_finder import FileFinder
 from features.sources.folder import scan
 from features.sources.labels import clean_label
 from features.sources.partition import PARTITIONS, both_tested, read_partition
-from features.sources.paths import absolute_path, below, escape_path, escape_paths, escaped_path
+from features.sources.paths import absolute_path, below, escape_path, escape_paths, is_absolute, place_of
+from features.sources.table_files import TableFiles
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import TABLE_ENDINGS, Rows, is_text, read_rows
+from features.sources.table_times import ROLES as TIME_ROLES
 from features.sources.table_times import read_times
 
 _SHOWN_PAIRS = 5
 _WHOLE_NUMBER = re.compile(r"\s*([0-9]+)[.,]0+\s*")
 _NAMES_END = re.compile(r"(?<![a-z])(end|stop|offset)(?![a-z])", re.IGNORECASE)
 _NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # zero, and surrogates that do not stand for a byte
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file that a table names: its state, the rate where that is needed, or why it cannot be used."""
-
-    status: os.stat_result | None = None
-    rate_hz: int | None = None
-    error: ClipError | None = None
 
 
 def list_clips(
@@ -82,7 +71,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
         UsageError: the table, its columns or a value cannot be used, or a clip is named twice.
     """
     root = os.path.dirname(absolute_path(table)) if layout.root is None else absolute_path(layout.root)
-    if layout.root is not None and not os.path.isdir(root):
+    if layout.root is not None and not is_uri(root) and not os.path.isdir(root):
         raise UsageError(f"--root is the folder in which the paths of {table} begin, and there is no folder {root}")
     roles = tuple(DEFAULT_COLUMNS) if labelled else ()
     named = (*(name for _, name in layout.path_parts), *map(layout.column, roles))
@@ -94,11 +83,12 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     rows, repeated = selections.once_a_selection(rows, taken)
     selections.check_times(rows, used)
     rejects = [_bad_row(f"{rows.name}, {rows.unit} {number}", fault) for number, fault in rows.torn]
-    rows, written = _named_rows(rows, layout, root, rejects)
+    files = TableFiles(root, any(role in used for role in TIME_ROLES))
+    rows, written = _named_rows(rows, layout, files, rejects)
     paths = [below(os.fsencode(root), path) for path in written]
     columns, times = _columns(rows, used), read_times(rows, used)
-    files = {path: _look(os.path.join(os.fsencode(root), path), bool(times.seconds)) for path in dict.fromkeys(paths)}
-    paths = _found(rows, paths, files, os.fsencode(root), bool(times.seconds))
+    files.look_up(paths)
+    paths = files.meant(rows, paths)
     names = paths if labelled else _names(written, paths, os.fsencode(root))
     rates = [files[path].rate_hz for path in paths]
     frames = [(times.start_seconds(row), None) if rate is None else times.frames(row, rate)
@@ -128,9 +118,10 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     chosen: dict[str, list[Any]] = {name: [column[row] for row in kept] for name, column in columns.items()}
     if times.seconds:
         chosen |= {"start": [frames[row][0] for row in kept], "duration": [frames[row][1] for row in kept]}
-    stats = [status for row in kept if (status := files[paths[row]].status) is not None]
+    found = [files[paths[row]] for row in kept]
     escaped = escape_paths(pa.array([names[row] for row in kept], pa.binary()))
-    clips = clip_table(escaped, [file.st_size for file in stats], list(map(mtime_ns, stats)), **chosen)
+    chosen["version"] = [file.version for file in found]
+    clips = clip_table(escaped, [file.size for file in found], [file.mtime_ns for file in found], **chosen)
     return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes + repeated)
 
 
@@ -163,7 +154,7 @@ def _used_columns(
     return {role: name for role, name in used.items() if partitioned or role not in ("partition", "fold")}, notes
 
 
-def _named_rows(rows: Rows, layout: TableLayout, root: str, rejects: list[Reject]) -> tuple[Rows, list[bytes]]:
+def _named_rows(rows: Rows, layout: TableLayout, files: TableFiles, rejects: list[Reject]) -> tuple[Rows, list[bytes]]:
     """Returns the rows that name a file, and their paths as written; the others become rejects.
 
     In a template `1.0` is `1` where the file that it gives as it is written is not there.
@@ -182,7 +173,7 @@ def _named_rows(rows: Rows, layout: TableLayout, root: str, rejects: list[Reject
         else:
             named.append(row)
             whole = _filled(parts, map(_without_decimals, values))
-            if whole != text and layout.path_template is not None and not os.path.lexists(os.path.join(root, text)):
+            if whole != text and layout.path_template is not None and not files.exists(os.fsencode(text)):
                 text = whole
             paths.append(os.fsencode(text))
     return (rows if len(named) == len(rows.numbers) else rows.select(named)), paths
@@ -200,39 +191,13 @@ def _bad_row(where: str, fault: str) -> Reject:
 
 
 def _names(written: list[bytes], paths: list[bytes], root: bytes) -> list[bytes]:
-    """Returns the paths with those that were written as absolute ones as they were written.
+    """Returns the paths with those that were written as absolute ones, or as URIs, as they were written.
 
     Where the file is named otherwise, they are its absolute path.
     """
-    return [path if not text.startswith(b"/") else text if below(root, text) == path
-            else os.path.join(b"/", below(b"/", os.path.join(root, path)))
+    return [path if not is_absolute(os.fsdecode(text)) else text if below(root, text) == path
+            else os.fsencode(absolute_path(place_of(root, path)))
             for text, path in zip(map(bytes.strip, written), paths, strict=True)]  # fmt: skip
-
-
-def _found(rows: Rows, paths: list[bytes], files: dict[bytes, _File], root: bytes, probed: bool) -> list[bytes]:
-    """Returns the paths as the file system has them where another system has written them; adds these to the files."""
-    finder = FileFinder(root)
-    meant: dict[bytes, bytes] = {}
-    for path, file in list(files.items()):
-        escaped = escaped_path(path)
-        if file.error is None and escaped is not None and os.path.lexists(os.path.join(root, escaped)):
-            where = rows.where(paths.index(path))
-            raise UsageError(f"{where}: a file has this name, and soundmill writes the name of another one so: "
-                             f"{escape_path(path)} and {escape_path(escaped)}; rename one of them")  # fmt: skip
-        if file.error is None or file.error.reason != Reason.MISSING:
-            continue
-        found = finder.find(path)
-        if len(found) > 1:
-            names = " and ".join(map(escape_path, found))
-            raise UsageError(f"{rows.where(paths.index(path))}: no file is named {escape_path(path)}, and {names} are "
-                             "named alike; write it as it is")  # fmt: skip
-        if not found and not is_text(os.fsdecode(path)):
-            raise UsageError(f"{rows.where(paths.index(path))}: {escape_path(path)} is not there, and is not UTF-8; "
-                             "save the table as UTF-8")  # fmt: skip
-        if found and found[0] != path:
-            meant[path] = found[0]
-            files[found[0]] = _look(os.path.join(root, found[0]), probed)
-    return [meant.get(path, path) for path in paths]
 
 
 def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
@@ -271,21 +236,6 @@ def _without_decimals(value: str) -> str:
     """Returns `1` for `1.0`, which a program makes of it that keeps a column of whole numbers as decimal ones."""
     found = _WHOLE_NUMBER.fullmatch(value)
     return found[1] if found else value
-
-
-def _look(file: bytes, probed: bool) -> _File:
-    try:
-        status = os.stat(file)
-        if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait forever
-            raise IsADirectoryError(
-                None, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
-            )
-        rate_hz = probe(os.fsdecode(file)).rate_hz if probed else None
-    except ClipError as error:
-        return _File(error=error)
-    except OSError as error:
-        return _File(error=ClipError("scan", file_error(error).reason, error.strerror or str(error)))
-    return _File(status, rate_hz)
 
 
 def _named_twice(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from features.errors import UsageError
 from features.io.csv_text import MOST_FIELD_BYTES
+from features.io.local_copy import local_copy
 from features.io.text_encoding import text_encoding
 from features.sources.separators import OWN_SEPARATORS, SEPARATOR_LINE, SEPARATOR_NAMES, find_separator
 
@@ -118,13 +119,14 @@ def read_rows(table: str, wanted: Iterable[str], besides: Iterable[str] = ()) ->
     name, columns = os.path.basename(table), list(dict.fromkeys(wanted))
     ending = os.path.splitext(table)[1].lower()
     try:
-        if ending == ".parquet":
-            return _read_parquet(table, name, columns)
-        with open(table, encoding=text_encoding(table), errors="surrogateescape", newline="") as file:
-            if ending in OWN_SEPARATORS:
-                separator, before = find_separator(file, name, ending)
-                return _read_csv(file, name, list(dict.fromkeys((*columns, *besides))), separator, before)
-            return _read_json_lines(file, name, columns)
+        with local_copy(table) as path:
+            if ending == ".parquet":
+                return _read_parquet(path, name, columns)
+            with open(path, encoding=text_encoding(path), errors="surrogateescape", newline="") as file:
+                if ending in OWN_SEPARATORS:
+                    separator, before = find_separator(file, name, ending)
+                    return _read_csv(file, name, list(dict.fromkeys((*columns, *besides))), separator, before)
+                return _read_json_lines(file, name, columns)
     except FileNotFoundError as error:
         raise UsageError(f"no such file or folder: {table}") from error
     except (OSError, UnicodeError, pa.ArrowException) as error:

@@ -26,7 +26,8 @@ class Listing:
     Attributes:
         paths: relative to the root, as the file system has them.
         sizes: bytes of each file.
-        mtimes_ns: modification time of each file.
+        mtimes_ns: modification time of each file, None of each object of a store.
+        versions: of each object of a store; none of files.
         left_out: how many files were passed over, by why.
         rejects: files and folders that were seen and cannot be read.
         folders: names of those in the root that are walked and are not behind a link.
@@ -34,7 +35,8 @@ class Listing:
 
     paths: list[bytes] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    mtimes_ns: list[int] = field(default_factory=list)
+    mtimes_ns: list[int | None] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
     left_out: collections.Counter[str] = field(default_factory=collections.Counter)
     rejects: list[Reject] = field(default_factory=list)
     folders: list[bytes] = field(default_factory=list)
@@ -84,7 +86,7 @@ def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[by
             if name[0] == _DOT:
                 found.left_out["hidden"] += 1
             elif _is_folder(entry):
-                if _is_litter(name):
+                if is_litter(name):
                     left = sum(len(names) for _, _, names in os.walk(entry.path))
                     found.left_out[f"in {os.fsdecode(name)}"] += left
                 else:
@@ -115,13 +117,19 @@ def class_folders(root: bytes) -> list[bytes]:
     """
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.name[0] != _DOT and not _is_litter(entry.name)
+            return sorted(entry.name for entry in entries if entry.name[0] != _DOT and not is_litter(entry.name)
                           and not entry.is_symlink() and _is_folder(entry))  # fmt: skip
     except OSError:
         return []
 
 
-def _is_litter(name: bytes) -> bool:
+def is_hidden(name: bytes) -> bool:
+    """Returns whether a file or folder is passed over as its name begins with a point."""
+    return name[0] == _DOT
+
+
+def is_litter(name: bytes) -> bool:
+    """Returns whether a folder is passed over as what is in it was deleted, is a copy, or is no clip."""
     return name == _BACKGROUND or name.lower() in _LITTER
 
 

@@ -1,9 +1,13 @@
 """Classes of a source of which a feature set has no clip."""
 
+import contextlib
 import os
 from collections import Counter
 
+from features.errors import SoundmillError
+from features.io.filesystem import is_uri
 from features.sources.labels import clean_label
+from features.sources.object_tree import list_objects
 from features.sources.paths import escape_path
 from features.sources.rejects import read_csv
 from features.sources.walk import class_folders
@@ -30,8 +34,17 @@ def absent_folders(layout: Layout, manifest: Manifest) -> list[str]:
     if manifest.source.get("kind") != "folder" or "pattern" in manifest.source:
         return []
     known = {*manifest.classes, *_rejected(layout, manifest)}
-    names = map(escape_path, class_folders(os.fsencode(manifest.source["root"])))
+    names = map(escape_path, _class_folders(manifest.source["root"]))
     return [name for name in names if clean_label(name) not in known]
+
+
+def _class_folders(root: str) -> list[bytes]:
+    if not is_uri(root):
+        return class_folders(os.fsencode(root))
+    with contextlib.suppress(SoundmillError, OSError):  # who trains need not reach the store
+        if listed := list_objects(root):
+            return listed[1].folders
+    return []
 
 
 def _rejected(layout: Layout, manifest: Manifest) -> Counter[str]:

@@ -15,8 +15,8 @@ from features.sources.content_hash import hash_files
 from features.sources.paths import clip_file, unescape_path
 from features.store.decoders import rows_of
 
-# An ETag that is an MD5: the same one, and the same size, under another name are the same content. Others, of uploads in
-# parts or of stores that number or date their objects, say something of one object alone.
+# An ETag that is an MD5: the same one, and the same size, under another name are the same content. Others, of uploads
+# in parts or of stores that number or date their objects, say something of one object alone.
 _CONTENT_ETAG = re.compile(r'"?[0-9a-f]{32}"?')
 # A modification time this close to the scan is no evidence: the file may change again without a new time.
 RACY_NANOSECONDS = 2_000_000_000
@@ -114,7 +114,7 @@ def compare(clips: pa.Table, cache: pa.Table, evidence: Evidence) -> Changes:
         trusted[:] = False
     else:
         hashes |= _hashes_by_version(clips, cache, ~trusted & of_store)
-    # To fetch an object for its hash takes as long as to compute it anew, but where it was a file before: then all were.
+    # To fetch an object for its hash takes as long as to compute it anew; where it was a file before, all of them were.
     hashed = ~of_store | evidence.verify_content
     asked = here & ~trusted
     _hash(clips, asked & (hashed | ~_taken(_are_objects(cache), same)), evidence.root, hashes)
@@ -153,7 +153,8 @@ def spare_lines(changes: Changes, spare: pa.Table) -> NDArray[np.int64]:
 
     Args:
         changes: the clips.
-        spare: rows whose files had the same key, part, size, and time or version, see `features.store.known_rows.read_spare`.
+        spare: rows whose files had the same key, part, size, and time or version, see
+            `features.store.known_rows.read_spare`.
     """
     if not len(spare):
         return np.full(len(changes.known), NOTHING)
@@ -196,7 +197,7 @@ def _are_objects(clips: pa.Table) -> NDArray[np.bool_]:
 
 
 def _hashes_by_version(clips: pa.Table, cache: pa.Table, asked: NDArray[np.bool_]) -> dict[str, str]:
-    """Returns the hashes of the asked objects whose content the cache knows, be it under another name, by their paths."""
+    """Returns the hashes of the asked objects whose content the cache knows, under whatever name, by their paths."""
     if not asked.any() or cache["version"].null_count == len(cache):
         return {}
     names = ("size", "version", "content_hash")

@@ -7,8 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from features.audio.decode import AudioInfo, probe
+from features.audio.decode import AudioInfo
+from features.audio.recording import probe_at
 from features.errors import ClipError
+from features.io.filesystem import is_uri
+from features.io.parallel import map_ahead
 from features.runtime.quantities import size_text
 from features.sources import partition
 from features.sources.paths import clip_file
@@ -54,16 +57,20 @@ def seconds_of(clips: pa.Table, root: str) -> tuple[float, int]:
         clips: table of path, start, duration.
         root: where paths begin.
     """
-    infos: dict[str, AudioInfo | None] = {}
     seconds = 0.0
     paths: Sequence[str] = clips["path"].to_pylist()
+    places = {path: clip_file(root, path) for path in dict.fromkeys(paths)}
+    at_once = map_ahead(_info, filter(is_uri, places.values()))  # of files each would wait for the others
+    infos = {path: next(at_once) if is_uri(place) else _info(place) for path, place in places.items()}
     for path, start, duration in zip(paths, clips["start"].to_pylist(), clips["duration"].to_pylist(), strict=True):
-        if path not in infos:
-            infos[path] = None
-            with contextlib.suppress(ClipError):
-                infos[path] = probe(clip_file(root, path))
         info = infos[path]
         if info is not None:
             frames = max(0, info.frames - start)
             seconds += (frames if duration is None else min(frames, duration)) / info.rate_hz
     return seconds, sum(infos[path] is None for path in paths)
+
+
+def _info(place: str) -> AudioInfo | None:
+    with contextlib.suppress(ClipError):
+        return probe_at(place)
+    return None

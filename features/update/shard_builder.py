@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from features.audio.decode import file_error
 from features.audio.recording import Recording, open_recording
+from features.audio.remote import Listed, ReadAhead
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
 from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
@@ -30,8 +31,7 @@ from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit, read_u
 
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
 _WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
-# Path, size, and modification time or version: as long as they are the same, so is the content.
-_FileState = tuple[str, int, int | str | None]
+_FileState = tuple[str, int, int | str | None]  # `Clip.state`
 
 
 @dataclass(frozen=True)
@@ -122,22 +122,23 @@ def build_shard(
     members: list[_Member] = []
     digests: dict[_FileState, str] = {}
     with contextlib.ExitStack() as ending:
+        ahead = ending.enter_context(ReadAhead(_objects(unit, root)))
         with RowReader(cached_in or layout, spec) as reader, ShardWriter(layout, unit.name, spec) as shard:
             rows = _Rows(shard, spec, policies)
             for number, clip in enumerate(unit.clips):
                 cached = unit.cached.get(number)
                 tensor = None if cached is None else _copy(cached, clip, root, reader)
                 if cached is not None and tensor is not None:
-                    digests[_state(clip)] = cached.content_hash
+                    digests[clip.state] = cached.content_hash
                     of_row = cached.content_hash, cached.seconds, cached.warning, cached.decoder
                     members.append(_Member(clip, *of_row))
                     rows.add(members[-1], tensor)
                     continue
                 try:
-                    decoded, digest = _load(clip, root, spec, digests)
+                    decoded, digest = _load(clip, root, spec, digests, ahead)
                 except ClipError as error:
                     # With the hash, a file that is touched and not changed need not be tried again.
-                    known = digests.get(_state(clip), clip.content_hash)
+                    known = digests.get(clip.state, clip.content_hash)
                     members.append(_Member(clip, known))
                     members[-1].refuse(error)
                     continue
@@ -242,10 +243,6 @@ def _is_committed(layout: Layout, name: str) -> bool:
     return manifest is not None and any(shard.name == name for shard in manifest.all_shards)
 
 
-def _state(clip: Clip) -> _FileState:
-    return clip.path, clip.size, clip.mtime_ns if clip.version is None else clip.version
-
-
 def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArray[np.floating] | None:
     """Returns the cached row of a clip, or None where it is damaged, or the file has another content."""
     if not cached.proven:
@@ -257,18 +254,30 @@ def _copy(cached: CachedRow, clip: Clip, root: str, reader: RowReader) -> NDArra
     return reader.read(cached.shard, Place(cached.offset, cached.crc32c))
 
 
-def _load(clip: Clip, root: str, spec: FeatureSpec, digests: dict[_FileState, str]) -> tuple[DecodedClip, str]:
+def _objects(unit: ShardUnit, root: str) -> list[Listed]:
+    """Returns the objects that are clips to be computed, in their order; of one with several clips parts are read."""
+    clips = (clip for number, clip in enumerate(unit.clips) if number not in unit.cached)
+    return [_listed(clip, root) for clip in clips if clip.version is not None and clip.is_whole]
+
+
+def _listed(clip: Clip, root: str) -> Listed:
+    return Listed(clip_file(root, clip.path), clip.size, clip.version)
+
+
+def _load(
+    clip: Clip, root: str, spec: FeatureSpec, digests: dict[_FileState, str], ahead: ReadAhead
+) -> tuple[DecodedClip, str]:
     """Decodes a clip; returns also the hash of its file's content; raises `ClipError` where it cannot be used.
 
     What is hashed is remembered in `digests`: a recording that has many clips is hashed once.
     """
-    whole = clip.start == 0 and clip.duration is None
-    with open_recording(clip_file(root, clip.path), whole) as recording:
-        state = (clip.path, recording.size, recording.mtime_ns)
+    listed = _listed(clip, root)
+    with open_recording(listed.place, clip.is_whole, ahead, listed) as recording:
+        state = (clip.path, recording.size, recording.mtime_ns if clip.version is None else recording.version)
         if state not in digests:
             digests[state] = _hash(recording, clip.content_hash)
         digest = digests[state]
-        if state != (clip.path, clip.size, clip.mtime_ns) or clip.content_hash not in (None, digest):
+        if state != clip.state or clip.content_hash not in (None, digest):
             changed = "the file changed after it was listed; run featurize again"
             raise ClipError("decode", Reason.VANISHED, changed)
         return decode_clip(recording.source, spec, clip.start, clip.duration, recording.plain_info), digest
@@ -278,6 +287,6 @@ def _hash(recording: Recording, like: str | None) -> str:
     if recording.content is not None:
         return content_hash(recording.content, like=like)
     try:
-        return file_hash(recording.path, like=like)
+        return file_hash(recording.file, like=like)
     except OSError as error:
         raise file_error(error) from error

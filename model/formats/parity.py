@@ -11,11 +11,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from features.audio.decode import probe
+from features.audio.recording import open_recording
 from features.errors import ClipError, RunError, UsageError
 from features.frontend.clip import clip_waveform
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
+from features.io.filesystem import is_uri
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.sources.paths import clip_file
@@ -145,11 +146,11 @@ def real_signals(run: Path, spec: FeatureSpec, reads_file: Callable[[str], bool]
     signals = []
     for row in rows.take(np.unique(np.linspace(0, len(rows) - 1, _REAL_CLIPS).astype(int))).to_pylist():
         path = clip_file(root, row["path"])
-        with contextlib.suppress(ClipError):
-            waveform, _, _ = clip_waveform(path, spec, row["start"], row["duration"])
-            info = probe(path)
+        with contextlib.suppress(ClipError), open_recording(path, whole=False) as recording:
+            waveform, _, _ = clip_waveform(recording.file, spec, row["start"], row["duration"])
+            info = recording.probe()
             whole = row["start"] == 0 and row["duration"] is None
-            plain = info.pcm_offset == _PLAIN_HEADER_BYTES and info.rate_hz == spec.sample_rate_hz
+            plain = not is_uri(path) and info.pcm_offset == _PLAIN_HEADER_BYTES and info.rate_hz == spec.sample_rate_hz
             name = f"{row['path']} from sample {row['start']}" if row["start"] else row["path"]
             signals.append(Signal(name, waveform, path if whole and plain and reads_file(path) else None))
     return signals, "" if signals else f"no clip of its source, {root}, is there any more"
