@@ -30,6 +30,7 @@ from measure import machine, spread
 from features.errors import UsageError
 from features.frontend.presets import PRESETS, load_spec, preset
 from features.frontend.spec import FeatureSpec
+from features.io.unit_file import UnitFile
 from features.runtime.quantities import size_text
 from features.store.layout import FORMATS
 from features.store.manifest import Manifest, load_manifest
@@ -359,15 +360,14 @@ def featurize_here(source: Path, output: Path, spec: FeatureSpec, storage_format
     request = Request(str(source), str(output), spec, storage_format)
     update = request.read()
     update.layout.make_folders()
-    work_list = output.with_name("units.parquet")
+    work_list = output.with_name("units.arrow")
     update.write_work_list(work_list)
-    with pq.ParquetFile(work_list) as units:
+    with UnitFile(work_list) as units:
         for number in range(len(update.todo)):
             build_shard(read_unit(units, number), update.layout, update.source.root, spec)
-    written_bytes = update.written_bytes
     manifest, _ = update.commit()
     append_run(update.layout, {"state": manifest.state, "scan_started_ns": update.scan_started_ns})
-    return manifest, written_bytes
+    return manifest, update.written_bytes(manifest)
 
 
 def read_seconds(folder: Path, manifest: Manifest) -> float:

@@ -88,13 +88,17 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         check_space(update)
         if update.todo:
             _compute(update, run)
-        figures: dict[str, Any] = {**update.figures, "written_bytes": update.written_bytes}
+        figures: dict[str, Any] = update.figures
         manifest, committed = update.commit()
         _warn_of_lost_classes(update, manifest)
         if committed:
             request.warn_of_equal_contents(update.source, manifest)
-        figures["superseded_bytes"] = update.superseded_bytes(manifest)
-        figures |= {"decoded": figures["computed"], "computed": update.computed_rows}  # the others became rejects
+        figures |= {
+            "written_bytes": update.written_bytes(manifest),
+            "superseded_bytes": update.superseded_bytes(manifest),
+        }
+        # The others became rejects.
+        figures |= {"decoded": figures["computed"], "computed": update.computed_rows(manifest)}
     figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]
     seconds = time.monotonic() - started
     clips = len(update.changes.clips)
@@ -167,7 +171,7 @@ def build_on_beam(
 
     Args:
         job: what they take.
-        numbers: which row groups of its work list are to be built.
+        numbers: which units of its work list are to be built.
         pays: whether several processes are sooner done than one.
         workers: worker processes of a local run, None to choose.
         beam_options: options that are Beam's; `--runner` among them chooses where it runs.

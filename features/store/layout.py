@@ -32,7 +32,7 @@ _NAMES = {
     "states": (STATES, _STATE.pattern),
     "shards": (SHARDS, _SHARD),
     "reports": (REPORTS, _REPORT),
-    WORK: (LEFTOVERS, f"units-{_WRITER}\\.parquet"),
+    WORK: (LEFTOVERS, f"units-{_WRITER}\\.(?:arrow|parquet)"),
     # Where verify --repair builds.
     _REPAIR: (LEFTOVERS, _NONE),
     f"{_REPAIR}/shards": (LEFTOVERS, _SHARD),
@@ -125,7 +125,7 @@ class Layout:
 
     def work_list(self, writer: str) -> Path:
         """Returns where the work list of a run lies, by the name that the run writes under."""
-        return self.work_folder / f"units-{writer}.parquet"
+        return self.work_folder / f"units-{writer}.arrow"
 
     @property
     def scratch(self) -> "Layout":

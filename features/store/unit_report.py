@@ -5,11 +5,9 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from features.errors import DECODER_DEPENDENT, RETRYABLE
 from features.io.atomic import AtomicFile
@@ -127,12 +125,6 @@ def read_report(layout: Layout, name: str) -> Report:
     statistics = Statistics.from_dict(metadata["statistics"])
     return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],
                   rows.replace_schema_metadata())  # fmt: skip
-
-
-def has_rows(layout: Layout, name: str) -> NDArray[np.bool_]:
-    """Returns for each member of a finished unit whether it has a row in the shard; the others are rejects."""
-    rows = read_table(layout.report(name), ["row"])["row"]
-    return np.asarray(rows.is_valid())
 
 
 def read_statistics(layout: Layout, name: str) -> Statistics:

@@ -21,6 +21,7 @@ _CONTENT_ETAG = re.compile(r'"?[0-9a-f]{32}"?')
 # A modification time this close to the scan is no evidence: the file may change again without a new time.
 RACY_NANOSECONDS = 2_000_000_000
 NOTHING = -1
+KEY_COLUMNS = ("path", "start")
 _PLACED = ("label", "group", "partition")
 # Content, start, duration and ending of the name.
 _Traits = tuple[str | None, int, int | None, bytes]
@@ -165,6 +166,11 @@ def spare_lines(changes: Changes, spare: pa.Table) -> NDArray[np.int64]:
     lines[_are_objects(clips) & ~_equal(clips["version"], spare["version"], lines)] = NOTHING
     lines[~changes.computed] = NOTHING
     return lines
+
+
+def num_found(clips: pa.Table, among: pa.Table) -> int:
+    """Returns how many of some clips another table has."""
+    return int(pc.sum(pc.is_in(_keys(clips), value_set=_keys(among))).as_py() or 0)
 
 
 def _keys(table: pa.Table) -> pa.ChunkedArray:

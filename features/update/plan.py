@@ -7,6 +7,7 @@ hashes. All is columnar: a plan of a million clips is a few arrays.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ from features.update.work_list import members
 # So many shards of one tier are merged into one, of a higher tier: a tier ends at so many times the rows it begins at.
 MERGED_SHARDS = 8
 _NAME_DIGITS = 24
+_NAMED = ["path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash", "version"]
+_TAKEN_CLIPS = 8_192
 _LARGE_TIER = 99
 
 
@@ -109,9 +112,8 @@ def make_plan(
                 partitions[name].append(shard.name)
                 plan.staying[shard.name], plan.rows[shard.name] = shard, segment.clips
                 continue
-            for first in range(0, len(segment.clips), full):
-                dealt = segment.clips[first : first + full]
-                unit = f"{name}-{_digest(clips.take(pa.array(dealt)), salt)}"
+            for dealt, digest in _dealt(clips, segment.clips, full, salt):
+                unit = f"{name}-{digest}"
                 partitions[name].append(unit)
                 plan.units[unit] = dealt
     return plan
@@ -208,10 +210,19 @@ def _tier(rows: int, full: int) -> int:
     return _LARGE_TIER if 2 * rows >= full else int(np.log(rows) / np.log(MERGED_SHARDS) + 1e-9)
 
 
-def _digest(clips: pa.Table, salt: str) -> str:
-    digest = hashlib.sha256(salt.encode())
-    names = ["path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash"]
-    if clips["version"].null_count < len(clips):  # else the names are those of before there were versions
-        names.append("version")
-    digest.update(json.dumps([clips[name].to_pylist() for name in names], separators=(",", ":")).encode())
-    return digest.hexdigest()[:_NAME_DIGITS]
+def _dealt(
+    clips: pa.Table, numbers: NDArray[np.int64], full: int, salt: str
+) -> Iterator[tuple[NDArray[np.int64], str]]:
+    """Yields the clips of each unit and a digest of what they are; many units are taken from the table together."""
+    named = clips.select(_NAMED)
+    most = max(1, _TAKEN_CLIPS // full) * full
+    for first in range(0, len(numbers), most):
+        together = numbers[first : first + most]
+        columns = [column.to_pylist() for column in named.take(pa.array(together)).columns]
+        for begin in range(0, len(together), full):
+            digest = hashlib.sha256(salt.encode())
+            values = [column[begin : begin + full] for column in columns]
+            if not any(values[-1]):  # without versions the names are those of before there were any
+                del values[-1]
+            digest.update(json.dumps(values, separators=(",", ":")).encode())
+            yield together[begin : begin + full], digest.hexdigest()[:_NAME_DIGITS]

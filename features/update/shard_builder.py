@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.audio.decode import file_error
@@ -16,6 +15,7 @@ from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import DecodedClip, fit_clips
+from features.io.unit_file import UnitFile
 from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
 from features.sources.paths import clip_file
@@ -39,7 +39,7 @@ class BuildJob:
     """What building the shards of a work list takes beside their numbers.
 
     Attributes:
-        work_list: Parquet file with one row group per shard.
+        work_list: file of the units, see `features.update.work_list`.
         layout: of the feature set.
         root: where the clips' paths begin.
         spec: the front end.
@@ -54,7 +54,7 @@ class BuildJob:
     policies: Policies
     changed_decoder: str | None
 
-    def build(self, work_list: pq.ParquetFile, number: int) -> bool:
+    def build(self, work_list: UnitFile, number: int) -> bool:
         """Builds the shard of this number; returns as `build_shard` does whether anything was done."""
         unit = read_unit(work_list, number)
         return build_shard(unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder)

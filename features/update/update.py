@@ -1,6 +1,7 @@
 """Brings a feature set up to date with its source: what is to be done, and the commit of what was done."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from features.runtime.quantities import size_text
 from features.sources.clips import Source
 from features.sources.policies import decided_anew
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
-from features.store.clips_table import CLIPS_COLUMNS, CLIPS_SCHEMA
+from features.store.clips_table import CLIPS_COLUMNS, CLIPS_SCHEMA, read_clips
 from features.store.commit import commit, gather, has_rejects
 from features.store.decoders import outdated, rows_of
 from features.store.known_rows import empty_cache, read_cache, read_spare
@@ -25,8 +26,8 @@ from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
 from features.store.run_log import last_scan_ns
 from features.store.shards import Shard
-from features.store.unit_report import has_rows, is_finished, is_whole, other_decoder
-from features.update.changes import NOTHING, Changes, Evidence, compare, spare_lines
+from features.store.unit_report import is_finished, is_whole, other_decoder
+from features.update.changes import KEY_COLUMNS, NOTHING, Changes, Evidence, compare, num_found, spare_lines
 from features.update.plan import Plan, make_plan, unit_members
 from features.update.work_list import write_work_list
 
@@ -84,8 +85,12 @@ class Update:
     @property
     def computed(self) -> int:
         """Number of clips that this run decodes."""
-        clips = np.concatenate([self.plan.units[name] for name in self.todo] or [np.empty(0, np.int64)])
-        return int((self.changes.computed & (self.spare_of == NOTHING))[clips].sum())
+        return int(self._decoded[self._clips_of(self.todo)].sum())
+
+    @property
+    def _decoded(self) -> NDArray[np.bool_]:
+        """Whether a clip is decoded."""
+        return np.asarray(self.changes.computed & (self.spare_of == NOTHING))
 
     @property
     def bytes(self) -> int:
@@ -93,11 +98,10 @@ class Update:
         rows = sum(len(self.plan.units[name]) for name in self.todo)
         return rows * (self.spec.row_bytes + _BYTES_BESIDE) + len(self.changes.clips) * _BYTES_BESIDE
 
-    @property
-    def written_bytes(self) -> int:
-        """Bytes of the shards that this run was to build and that are there."""
-        paths = map(self.layout.shard, self.todo)
-        return sum(path.stat().st_size for path in paths if path.exists())
+    def written_bytes(self, manifest: Manifest) -> int:
+        """Returns the bytes of the shards of the next state that this run was to build."""
+        built = set(self.todo)
+        return sum(shard.bytes for shard in manifest.all_shards if shard.name in built)
 
     def superseded_bytes(self, manifest: Manifest) -> int:
         """Returns the bytes of the shards that were in the committed state and are not in the next one."""
@@ -117,18 +121,28 @@ class Update:
             "removed": self.changes.removed,
         }
 
-    @property
-    def computed_rows(self) -> int:
-        """Of the clips that this run decodes, the number of those that have become rows; the units are finished."""
-        computed = self.changes.computed & (self.spare_of == NOTHING)
-        return sum(int((computed[self.plan.units[name]] & has_rows(self.layout, name)).sum()) for name in self.todo)
+    def computed_rows(self, manifest: Manifest) -> int:
+        """Returns of the clips that this run decodes the number of those that are rows of the next state."""
+        clips = self._clips_of(self.todo)
+        clips = clips[self._decoded[clips]]
+        if not len(clips):
+            return 0
+        decoded = self.changes.clips.select(list(KEY_COLUMNS)).take(pa.array(clips))
+        return num_found(decoded, read_clips(self.layout, manifest, KEY_COLUMNS))
 
     def write_work_list(self, path: Path) -> None:
-        """Writes the units that are to be done, one row group each."""
-        units = self.plan.units
-        write_work_list(
-            ((name, unit_members(self.changes, units[name], self.spare, self.spare_of)) for name in self.todo), path
-        )
+        """Writes the units that are to be done."""
+        clips = self._clips_of(self.todo)
+        ends = np.cumsum([len(self.plan.units[name]) for name in self.todo], dtype=np.int64)
+
+        def rows(first: int, last: int) -> pa.Table:
+            return unit_members(self.changes, clips[first:last], self.spare, self.spare_of)
+
+        write_work_list(self.todo, ends, rows, path)
+
+    def _clips_of(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Returns the numbers of the clips of units, unit after unit."""
+        return np.concatenate([self.plan.units[name] for name in names] or [np.empty(0, np.int64)])
 
     def commit(self) -> tuple[Manifest, bool]:
         """Commits what was done; see `features.store.commit.commit`."""
@@ -218,8 +232,9 @@ def prepare(
     shards = {} if base is None else base.partitions
     state = 0 if base is None else base.state
     plan = make_plan(changes, shards, spec, layout.storage_format, state, source.root, policies)
-    todo = [name for name in plan.units if not is_finished(layout, name, rules.changed_decoder)]
-    new = any(changes.computed[plan.units[name]].any() for name in todo)
+    there = layout.reported()  # one listing, as most often there is none
+    todo = [name for name in plan.units if name not in there or not is_finished(layout, name, rules.changed_decoder)]
+    new = changes.computed.any() and any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(layout, base, spec.fingerprint) if new else empty_cache()
     spare = spare.filter(pc.invert(rows_of(spare["decoder"], _outdated(spare, rules))))
     return Update(

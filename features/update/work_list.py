@@ -1,14 +1,15 @@
 """Units of work: each is a shard to build, from clips to decode and from rows of other shards to copy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from features.io.atomic import AtomicFile
+from features.errors import RunError
+from features.io.unit_file import UnitFile, write_units
 from features.sources.clips import Clip
 
 
@@ -74,25 +75,27 @@ def members(clips: pa.Table, cached: pa.Table) -> pa.Table:
     return pa.table(columns, names=MEMBER_SCHEMA.names).cast(MEMBER_SCHEMA)
 
 
-def write_work_list(units: Iterable[tuple[str, pa.Table]], path: str | Path) -> None:
-    """Writes units as a Parquet file, one row group each; raises `RunError` where no space is left.
+def write_work_list(
+    names: Sequence[str], ends: NDArray[np.int64], rows: Callable[[int, int], pa.Table], path: str | Path
+) -> None:
+    """Writes units as a file of `features.io.unit_file`; raises `RunError` where no space is left.
 
     Args:
-        units: name and members of each, as `members` gives them.
+        names: of the units.
+        ends: for each unit the number of the member after its last one, counted through all units.
+        rows: returns the members from one number up to another, as `members` gives them.
         path: of the file.
     """
-    schema = MEMBER_SCHEMA.append(pa.field("unit", pa.string()))
-    with AtomicFile(path) as file, pq.ParquetWriter(file, schema) as writer:
-        for name, rows in units:
-            unit = pa.array([name] * len(rows), pa.string())
-            writer.write_table(rows.append_column("unit", unit), row_group_size=len(rows))
+    write_units(path, MEMBER_SCHEMA, ends, rows, names)
 
 
-def read_unit(work_list: pq.ParquetFile, row_group: int) -> ShardUnit:
-    """Reads one unit of an open work list; to open one takes as long as it has units."""
-    rows = work_list.read_row_group(row_group)
-    clips = tuple(map(Clip, *(rows[name].to_pylist() for name in CLIP_COLUMNS)))  # its fields, in their order
+def read_unit(work_list: UnitFile, number: int) -> ShardUnit:
+    """Reads one unit of an open work list."""
+    name, rows = work_list.read(number)
+    if name is None:
+        raise RunError(f"the work list names no shard for its unit {number}; run featurize again")
+    clips = tuple(map(Clip, *(rows[column].to_pylist() for column in CLIP_COLUMNS)))  # its fields, in their order
     copied = np.flatnonzero(rows[f"{_PREFIX}shard"].is_valid())
-    found = rows.select([_PREFIX + name for name in CACHED_COLUMNS]).rename_columns(CACHED_COLUMNS).take(copied)
-    cached = {number: CachedRow(**row) for number, row in zip(copied.tolist(), found.to_pylist(), strict=True)}
-    return ShardUnit(rows["unit"][0].as_py(), clips, cached)
+    found = rows.select([_PREFIX + column for column in CACHED_COLUMNS]).rename_columns(CACHED_COLUMNS).take(copied)
+    cached = {member: CachedRow(**row) for member, row in zip(copied.tolist(), found.to_pylist(), strict=True)}
+    return ShardUnit(name, clips, cached)

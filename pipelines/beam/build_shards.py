@@ -1,14 +1,14 @@
 """The Beam side of featurize: a DoFn that hands over to a pure function.
 
-Elements are numbers of row groups of a work list. Tensors never cross a stage: a shard is built and written by one
+Elements are numbers of units of a work list. Tensors never cross a stage: a shard is built and written by one
 worker, and what comes back is small.
 """
 
 from collections.abc import Iterator
 
 import apache_beam as beam
-import pyarrow.parquet as pq
 
+from features.io.unit_file import UnitFile
 from features.update.shard_builder import BuildJob
 
 
@@ -30,7 +30,7 @@ class _BuildShard(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        self._work_list = pq.ParquetFile(self._job.work_list)
+        self._work_list = UnitFile(self._job.work_list)
 
     def process(self, number: int) -> Iterator[bool]:
         yield self._job.build(self._work_list, number)

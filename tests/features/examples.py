@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
+from features.io.unit_file import UnitFile
 from features.sources.clips import Source
 from features.sources.folder import scan
 from features.sources.partition import assign
@@ -134,9 +134,9 @@ def prepared(
 def units_of(update: Update) -> list[ShardUnit]:
     """The units that are to be done, as a worker gets them, through a work list."""
     folder = update.layout.root
-    work_list = folder.parent / f"work-{folder.name}-{os.getpid()}.parquet"
+    work_list = folder.parent / f"work-{folder.name}-{os.getpid()}.arrow"
     update.write_work_list(work_list)
-    with pq.ParquetFile(work_list) as file:
+    with UnitFile(work_list) as file:
         units = [read_unit(file, number) for number in range(len(update.todo))]
     work_list.unlink()
     return units

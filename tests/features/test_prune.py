@@ -352,8 +352,8 @@ LEFTOVERS = (
     f"reports/fold-10-{DIGEST}.parquet", f"reports/fold-10-{DIGEST}.parquet.7.partial",
     "states/manifest-000001.json.5.partial", "manifest.json.12345.partial", "rejects-000009-0123456789abcdef.csv",
     "clips-000009-0123456789abcdef.parquet.1.partial", "rejects-1000000-0123456789abcdef.csv.3.partial",
-    f"shards/training-{DIGEST}.tfrecord.77-0a1b2c3d.partial", "work/units-1-0a1b2c3d.parquet",
-    "work/units-1-0a1b2c3d.parquet.1-0a1b2c3d.partial", "work/units-4242.parquet",
+    f"shards/training-{DIGEST}.tfrecord.77-0a1b2c3d.partial", "work/units-1-0a1b2c3d.arrow",
+    "work/units-1-0a1b2c3d.arrow.1-0a1b2c3d.partial", "work/units-4242.parquet",
     f"work/repair/shards/testing-{DIGEST}.parquet",
     f"work/repair/shards/testing-{DIGEST}.tfrecord.8.partial", f"work/repair/reports/testing-{DIGEST}.parquet",
 )  # fmt: skip

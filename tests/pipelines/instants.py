@@ -16,7 +16,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from features.errors import SoundmillError
-from features.io import atomic, tfrecord
+from features.io import atomic, tfrecord, unit_file
 from features.store import commit, locks, run_log, shards, unit_report
 from features.update import shard_builder, update, work_list
 from features.update.request import Request
@@ -27,7 +27,10 @@ from tests.pipelines.sets import featurize
 NEVER = -1
 PARTS = WORK, COMMIT = "work", "commit"
 # What opens, writes, syncs, names or removes files of a set, or decides which.
-_MODULES = (atomic, shard_builder, commit, run_log, locks, unit_report, shards, tfrecord, work_list, update, pipeline)
+_MODULES = (
+    atomic, shard_builder, commit, run_log, locks, unit_report, shards, tfrecord, unit_file, work_list, update,
+    pipeline,
+)  # fmt: skip
 _FILES = frozenset(str(module.__file__) for module in _MODULES)
 _COMMIT: CodeType = commit.commit.__code__
 _PROJECT = Path(__file__).parents[2]

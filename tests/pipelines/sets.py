@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from features.frontend.presets import load_spec
 from features.io.tfrecord import records
+from features.io.unit_file import UnitFile
 from features.store.layout import MANIFEST, Layout
 from features.store.manifest import Manifest, existing_manifest
 from features.store.shards import read_shard
@@ -153,7 +154,7 @@ def make_case(place: Path, scenario: str, storage_format: str) -> Case:
 
 def build_here(job: BuildJob, numbers: Iterable[int], _: bool) -> None:
     """Builds shards in this process, one after the other."""
-    with pq.ParquetFile(job.work_list) as work_list:
+    with UnitFile(job.work_list) as work_list:
         for number in numbers:
             job.build(work_list, number)
 

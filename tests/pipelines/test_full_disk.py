@@ -121,7 +121,7 @@ def test_a_work_list_that_finds_no_room_ends_the_run_and_leaves_nothing(tmp_path
     folder = case.copy(tmp_path / "set")
     before = files_of(folder)
     (folder / "work").mkdir()
-    name = f"work/units-{writer_name()}.parquet"
+    name = f"work/units-{writer_name()}.arrow"
     (folder / f"{name}.{writer_name()}.partial").symlink_to("/dev/full")
     with pytest.raises(RunError) as raised:
         featurize(case.request(folder))

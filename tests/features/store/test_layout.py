@@ -42,7 +42,7 @@ def test_the_names_are_those_of_the_sets_that_there_are():
     assert Layout(Path("set"), "tfrecord").shard(UNIT) == Path(f"set/shards/{UNIT}.tfrecord")
     assert layout.report(UNIT) == Path(f"set/reports/{UNIT}.parquet")
     assert layout.state(7) == Path("set/states/manifest-000007.json")
-    assert layout.work_list("12-ab") == Path("set/work/units-12-ab.parquet")
+    assert layout.work_list("12-ab") == Path("set/work/units-12-ab.arrow")
     assert layout.scratch.shard(UNIT) == Path(f"set/work/repair/shards/{UNIT}.parquet")
     files = (layout.manifest, layout.run_log, layout.commit_lock, layout.running_lock)
     assert files == tuple(map(Path, ("set/manifest.json", "set/runs.jsonl", "set/.lock", "set/.running")))

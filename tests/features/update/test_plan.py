@@ -4,9 +4,9 @@ import random
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from features.io.unit_file import UnitFile
 from features.sources.clip_order import key_hashes, limit
 from features.sources.folder import scan
 from features.store.known_rows import empty_cache
@@ -167,8 +167,12 @@ def test_work_list_round_trip(tmp_path):
         }
     )
     rows = members(clips, cached)
-    write_work_list([("b", rows.slice(3)), ("a", rows), ("c", rows.slice(1, 2))], tmp_path / "list.parquet")
-    with pq.ParquetFile(tmp_path / "list.parquet") as file:
+    units = [rows.slice(3), rows, rows.slice(1, 2)]
+    ends = np.cumsum([len(unit) for unit in units])
+    together = pa.concat_tables(units)
+    path = tmp_path / "list.arrow"
+    write_work_list(["b", "a", "c"], ends, lambda first, last: together.slice(first, last - first), path)
+    with UnitFile(path) as file:
         units = [read_unit(file, number) for number in range(3)]
     assert [unit.name for unit in units] == ["b", "a", "c"]
     assert [vars(clip) for clip in units[1].clips] == clips.to_pylist()
