@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 SMOKE := smoke
+CLUSTER := .cluster
 PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial endurance smoke peers golden clean
+.PHONY: demo test lint trial endurance smoke peers golden cluster cluster-stop cluster-jars cluster-test clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -48,6 +49,23 @@ smoke: $(VENV)/.installed peers
 	$(BIN)/python benchmarks/memory.py --clips 3000 --output $(SMOKE)
 	rm -rf $(SMOKE)
 
+# A Flink cluster on this machine, and the options that run featurize and score on it; needs Java, and Maven the first time.
+# Variables: TASKMANAGERS (2), SLOTS of each (1), PORT (the first of five, 8081), ENGINE (flink; spark is one process).
+cluster: $(VENV)/.installed
+	$(BIN)/python -m pipelines.cluster start --folder $(CLUSTER) $(if $(ENGINE),--engine $(ENGINE)) \
+		$(if $(TASKMANAGERS),--taskmanagers $(TASKMANAGERS)) $(if $(SLOTS),--slots $(SLOTS)) $(if $(PORT),--port $(PORT))
+
+cluster-stop: $(VENV)/.installed
+	$(BIN)/python -m pipelines.cluster stop --folder $(CLUSTER)
+
+# Ahead of the tests on clusters; where they cannot be built, those tests say so.
+cluster-jars: $(VENV)/.installed
+	-$(BIN)/python -m pipelines.cluster build --folder $(CLUSTER) --engine flink
+	-$(BIN)/python -m pipelines.cluster build --folder $(CLUSTER) --engine spark
+
+cluster-test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 0 -m 'cluster and not trial' tests/pipelines/cluster
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,4 +80,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .peers $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .peers $(CLUSTER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis

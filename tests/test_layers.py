@@ -29,7 +29,7 @@ ROWS = (
         "model.predict",
         "model.export",
     ),
-    ("pipelines.beam", "pipelines.downloads", "pipelines.speech"),
+    ("pipelines.beam", "pipelines.cluster", "pipelines.downloads", "pipelines.speech"),
     ("pipelines.options",),
     ("pipelines.featurize", "pipelines.score", "pipelines.download", "pipelines.demo"),
     ("soundmill.feature_set", "soundmill.trained_model"),
