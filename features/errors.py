@@ -14,6 +14,10 @@ class RunError(SoundmillError):
     """The run failed after it began: disk full, a dead worker, a concurrent commit (exit code 1)."""
 
 
+class PassingError(RunError):
+    """What failed may succeed when it is tried again, or on another host: a process that cannot be started."""
+
+
 class UsageError(SoundmillError):
     """The command line, the spec or the input cannot be used as it is (exit code 2)."""
 

@@ -29,6 +29,7 @@ from features.sources.table_rows import TABLE_ENDINGS
 from features.store import decoders
 from features.store.commit import write_rejects
 from features.store.layout import FORMATS
+from features.store.lease import Lease
 from features.store.locks import running
 from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, existing_manifest
@@ -49,7 +50,7 @@ from pipelines.options import (
 )
 
 if TYPE_CHECKING:
-    from features.update.shard_builder import BuildJob
+    from features.update.build_job import BuildJob
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
@@ -76,18 +77,19 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
     """
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
+        lease = None
         if request.layout.reports_folder.is_dir():  # not a folder of something else
-            stack.enter_context(running(request.layout))
+            lease = stack.enter_context(running(request.layout))
         try:
             update = request.read()
         except NothingUsableError as error:
             table = write_rejects(request.layout, existing_manifest(request.output), error.rejects)
             raise UsageError(f"{error}; all are in {table}") from error
         update.layout.make_folders()
-        stack.enter_context(running(update.layout))
+        lease = lease or stack.enter_context(running(update.layout))
         check_space(update)
         if update.todo:
-            _compute(update, run)
+            _compute(update, lease, run)
         figures: dict[str, Any] = update.figures
         manifest, committed = update.commit()
         _warn_of_lost_classes(update, manifest)
@@ -140,13 +142,13 @@ def _write_work_list(update: Update) -> Path:
         return path
 
 
-def _compute(update: Update, run: RunUnits) -> None:
+def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
     weights = {update.layout.report(name).name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
     work_list = _write_work_list(update)
     pa.default_memory_pool().release_unused()  # what the plan took on its way
-    from features.update.shard_builder import BuildJob  # it loads what decodes and computes
+    from features.update.build_job import BuildJob  # it loads what decodes and computes
 
     job = BuildJob(
         work_list=str(work_list),
@@ -155,6 +157,7 @@ def _compute(update: Update, run: RunUnits) -> None:
         spec=update.spec,
         policies=update.provenance.policies,
         changed_decoder=update.rules.changed_decoder,
+        lease=lease,
     )
     try:
         with follow(Progress("featurize", clips, "clips"), update.layout.reports_folder, weights):

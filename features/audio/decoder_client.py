@@ -23,7 +23,7 @@ from features.audio.protocol import (
     limit_bytes,
     limit_seconds,
 )
-from features.errors import ClipError, Reason, RunError
+from features.errors import ClipError, PassingError, Reason
 from features.runtime.log import is_verbose
 from features.runtime.processes import python_command, python_environment
 
@@ -92,7 +92,7 @@ class _Decoder:
         try:
             self._receive(time.monotonic() + _START_SECONDS, 0)
         except ClipError as error:
-            raise RunError(f"the decoding process does not start: {error}; --verbose shows what it says") from error
+            raise PassingError(f"the decoding process does not start: {error}; --verbose shows what it says") from error
 
     def ask(self, file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
         """Sends a request and returns blocks of samples and the end of the answer."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from features.audio.foreign import behind_tags
 from features.audio.mp4 import NO_SOUND_TRACK, sound_part
 from features.audio.protocol import FileIdentity, OpenFile, limit_bytes, limit_seconds
-from features.errors import ClipError, Reason, RunError
+from features.errors import ClipError, PassingError, Reason
 
 # Demuxers that read one file and nothing that it names: no playlists, no scripts, no streams from elsewhere.
 _FORMATS = (
@@ -124,7 +124,7 @@ def _convert(descriptor: int, size: int) -> Converted:
     try:
         output = tempfile.TemporaryFile(prefix="soundmill-")  # noqa: SIM115  # it outlives this function
     except OSError as error:
-        raise RunError(f"no temporary file can be made: {error}; TMPDIR says where") from error
+        raise PassingError(f"no temporary file can be made: {error}; TMPDIR says where") from error
     try:
         with tempfile.TemporaryFile() as said:
             code, complaint = _run(program, descriptor, output, said, size, whole=part is not None)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.store.inventory import Inventory, SetFile, names_of, read_state, take_inventory
 from features.store.layout import KINDS, STATES, WORK, WORK_PLACES, Layout
-from features.store.locks import alone
+from features.store.locks import alone, is_running
 from features.store.manifest import Manifest, load_manifest
 
 
@@ -45,7 +45,9 @@ class Choice:
         return [file.state for file in self.going if file.state is not None]
 
 
-def choose(layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_ns: int) -> Choice:
+def choose(
+    layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_ns: int, held: Iterable[Path] = ()
+) -> Choice:
     """Finds out what goes; reads only.
 
     Args:
@@ -54,6 +56,7 @@ def choose(layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_n
         keep: how many of the latest earlier states stay.
         min_age_ns: a state that was superseded less long ago stays, and so does a file that is younger; 0 for any age.
         now_ns: the time, in nanoseconds since the epoch.
+        held: leases of runs that go on, which go with these.
 
     Raises:
         RunError: it cannot be found out what an earlier state names.
@@ -69,7 +72,7 @@ def choose(layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_n
     latest = earlier[max(0, len(earlier) - keep) :] if keep else []
     # The file of a state was written as the next one took its place.
     staying = {number for number, file in states.items() if number in latest or not is_old(file)}
-    named = names_of(manifest)
+    named = names_of(manifest) | {path.relative_to(layout.root).as_posix() for path in held}
     for number, names in _states(layout, inventory):
         if number in staying:
             named |= names
@@ -108,7 +111,8 @@ def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool 
     manifest = load_manifest(folder)  # before the locks, which are files in it
     layout = manifest.layout(folder)
     if dry_run:
-        return choose(layout, manifest, keep, min_age_ns, time.time_ns())
+        held = layout.leases() if is_running(layout) else []
+        return choose(layout, manifest, keep, min_age_ns, time.time_ns(), held)
     with alone(layout):
         choice = choose(layout, load_manifest(folder), keep, min_age_ns, time.time_ns())
         _remove(layout, choice.going)

@@ -19,6 +19,7 @@ WORK, _REPAIR = "work", "work/repair"
 # What stays as long as the set does.
 STAYING = (MANIFEST, RUN_LOG, *LOCKS)
 _CLIPS, _REJECTS = "clips", "rejects"
+_LEASE = "lease"
 _UNIT = "[a-z]+(?:-[0-9]+)?-[0-9a-f]{24}"
 _SHARD = f"{_UNIT}\\.(?:{'|'.join(FORMATS)})"
 _REPORT = f"{_UNIT}\\.parquet"
@@ -32,7 +33,7 @@ _NAMES = {
     "states": (STATES, _STATE.pattern),
     "shards": (SHARDS, _SHARD),
     "reports": (REPORTS, _REPORT),
-    WORK: (LEFTOVERS, f"units-{_WRITER}\\.(?:arrow|parquet)"),
+    WORK: (LEFTOVERS, f"units-{_WRITER}\\.(?:arrow|parquet)|{_LEASE}-{_WRITER}"),
     # Where verify --repair builds.
     _REPAIR: (LEFTOVERS, _NONE),
     f"{_REPAIR}/shards": (LEFTOVERS, _SHARD),
@@ -126,6 +127,14 @@ class Layout:
     def work_list(self, writer: str) -> Path:
         """Returns where the work list of a run lies, by the name that the run writes under."""
         return self.work_folder / f"units-{writer}.arrow"
+
+    def lease(self, writer: str) -> Path:
+        """Returns where the lease of a run lies, by a name that no other run has."""
+        return self.work_folder / f"{_LEASE}-{writer}"
+
+    def leases(self) -> list[Path]:
+        """Returns the leases of runs that go on, and of those that were killed."""
+        return sorted(self.work_folder.glob(f"{_LEASE}-*"))
 
     @property
     def scratch(self) -> "Layout":

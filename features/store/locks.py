@@ -1,10 +1,14 @@
-"""Locks of feature sets and of other outputs. The system releases those of dead processes: they block no other."""
+"""Locks of feature sets and of other outputs. The system releases those of dead processes: they block no other.
+
+Who holds one also renews a lease, see `features.store.lease`: by it workers know that their driver lives, and commands
+of other hosts that somebody is at work where the locks of their file system reach no other host.
+"""
 
 import contextlib
 import errno
 import fcntl
 import os
-import socket
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -13,6 +17,7 @@ from features.errors import RunError, UsageError
 from features.io.atomic import naming_full_disk
 from features.runtime.log import LOG
 from features.store.layout import Layout
+from features.store.lease import Lease, hold, holder_of, living_holder
 
 CLAIM = ".writer"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -21,12 +26,33 @@ _ATTEMPTS = 1_000
 
 
 @contextlib.contextmanager
-def running(layout: Layout) -> Iterator[None]:
-    """Marks that a run has finished shards here that no state names yet; any number of runs may do so at once."""
+def running(layout: Layout) -> Iterator[Lease]:
+    """Marks that a run has finished shards here that no state names yet; any number of runs may do so at once.
+
+    Yields:
+        The lease of the run, which lies in the folder of work.
+    """
     # Over NFS a shared lock takes a file that may be read, and one for a process alone a file that may be written.
-    with open(layout.running_lock, "a+", encoding="utf-8") as file:
-        _take(file, fcntl.LOCK_SH, layout)
-        yield
+    with open(layout.running_lock, "a+", encoding="utf-8") as lock:
+        _take(lock, fcntl.LOCK_SH, layout)
+        path = layout.lease(f"{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            with contextlib.ExitStack() as held:
+                with naming_full_disk(layout.root):
+                    file = held.enter_context(_new_file(path))
+                    lease = held.enter_context(hold(file, path))
+                yield lease
+        finally:
+            path.unlink(missing_ok=True)
+            layout.remove_work_folder()
+
+
+def _new_file(path: Path) -> TextIO:
+    for _ in range(_ATTEMPTS):
+        path.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another run has ended and taken the folder away
+            return open(path, "x", encoding="utf-8")
+    raise RunError(f"{path.parent} appears and goes all the time; end the other commands that write there")
 
 
 @contextlib.contextmanager
@@ -42,17 +68,27 @@ def alone(layout: Layout) -> Iterator[None]:
     """Holds both locks; a run that begins waits for their end.
 
     Raises:
-        RunError: a run is in progress.
+        RunError: a run is in progress, here or on another host.
     """
     with committing(layout), open(layout.running_lock, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunError(
-                f"a featurize is running into {layout.root}, and its finished shards are in no state yet; wait for its "
-                "end"
-            ) from error
+            raise _runs(layout) from error
+        if holder := _running(layout, elsewhere=True):
+            raise _runs(layout, f" ({holder})")
         yield
+
+
+def _runs(layout: Layout, holder: str = "") -> RunError:
+    return RunError(
+        f"a featurize is running into {layout.root}{holder}, and its finished shards are in no state yet; wait for its "
+        "end"
+    )
+
+
+def _running(layout: Layout, elsewhere: bool) -> str | None:
+    return next(filter(None, (living_holder(path, elsewhere) for path in layout.leases())), None)
 
 
 def _take(file: TextIO, kind: int, layout: Layout) -> None:
@@ -65,19 +101,23 @@ def _take(file: TextIO, kind: int, layout: Layout) -> None:
 
 
 def is_running(layout: Layout) -> bool:
-    """Returns whether a run is in progress; writes nothing."""
+    """Returns whether a run is in progress, here or on another host; changes nothing."""
+    locked = True
     try:
         with open(layout.running_lock, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # there is none, or it is another user's, and then it is not known
+    except OSError:  # there is none, or it is another user's
+        locked = False
+    try:
+        return _running(layout, elsewhere=locked) is not None
+    except OSError:  # another user's folder of work: then it is not known
         return False
-    return False
 
 
 @contextlib.contextmanager
-def claim(folder: Path, command: str, output: str) -> Iterator[None]:
+def claim(folder: Path, command: str, output: str) -> Iterator[Lease]:
     """Holds a folder for this process alone while the block fills it; of a second process it does not wait for the end.
 
     The lock is on a file in the folder, which says who holds it. The folder is made where it is missing. With the
@@ -88,18 +128,19 @@ def claim(folder: Path, command: str, output: str) -> Iterator[None]:
         command: what the command does, as the message names it: `score` or `training`.
         output: what the user gave as `--output`.
 
+    Yields:
+        The lease of this process, which is the same file.
+
     Raises:
         UsageError: another process holds it.
     """
     try:
         with _claimed(folder, command, output) as file:
             try:
-                with naming_full_disk(output):
-                    file.truncate(0)
-                    # Not buffered: what finds no room would be written once more when the file is closed.
-                    os.write(file.fileno(), f"process {os.getpid()} on host {socket.gethostname()}".encode())
-                    os.fsync(file.fileno())  # over NFS the others see it only then
-                yield
+                with contextlib.ExitStack() as held:
+                    with naming_full_disk(output):
+                        lease = held.enter_context(hold(file, folder / CLAIM))
+                    yield lease
             finally:
                 if _is_at(file, folder / CLAIM):  # else the folder was removed, and this may be another's by now
                     (folder / CLAIM).unlink()
@@ -130,28 +171,30 @@ def _claimed(folder: Path, command: str, output: str) -> TextIO:
         except OSError as error:  # such as of a disk that is read-only: it is not our file that the user knows
             with naming_full_disk(output):
                 raise OSError(error.errno, error.strerror, output) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            with file:
+        with contextlib.ExitStack() as closing:
+            closing.callback(file.close)
+            locked, holder = True, None
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 file.seek(0)
-                holder = file.read(_LONGEST_NAME) or "process unknown"
-            raise UsageError(
-                f"one {command} at a time may write {output}, and another ({holder}) is at it; wait for its end, or "
-                "give another --output"
-            ) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                file.close()
-                raise
-            LOG.warning("warning: the file system of %s has no locks (%s): see to it that no other %s writes it at the "
-                        "same time", folder, error.strerror, command)  # fmt: skip
-            return file
-        # The file goes while its lock is held. Who opened it before that gets the lock on a file without a name, which
-        # keeps no other process out.
-        if _is_at(file, path):
-            return file
-        file.close()
+                holder = holder_of(file.read(_LONGEST_NAME))
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                LOG.warning("warning: the file system of %s has no locks (%s): see to it that no other %s writes it at "
+                            "the same time", folder, error.strerror, command)  # fmt: skip
+                locked = False
+            if holder := holder or living_holder(path, elsewhere=locked):
+                raise UsageError(
+                    f"one {command} at a time may write {output}, and another ({holder}) is at it; wait for its end, "
+                    "or give another --output"
+                )
+            # The file goes while its lock is held. Who opened it before that gets the lock on a file without a name,
+            # which keeps no other process out.
+            if not locked or _is_at(file, path):
+                closing.pop_all()
+                return file
     raise RunError(f"{path} appears and goes all the time; end the other commands that write {output}")
 
 

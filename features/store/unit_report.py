@@ -104,6 +104,24 @@ def is_finished(layout: Layout, name: str, changed_decoder: str | None = None) -
     return final and (shard is None or is_whole(layout, shard))
 
 
+def is_finished_since(layout: Layout, name: str, began_ns: int) -> bool:
+    """Returns whether a unit was finished after a time: then the same run need not try it again, whatever its rejects.
+
+    Args:
+        layout: of the feature set.
+        name: of the unit.
+        began_ns: when the run began, by the clock of the file system.
+    """
+    path = layout.report(name)
+    try:
+        if path.stat().st_mtime_ns < began_ns:
+            return False
+        shard = reported_shard(layout, name)
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        return False
+    return shard is None or is_whole(layout, shard)
+
+
 def other_decoder(versions: dict[str, str]) -> bool:
     """Returns whether the libraries that decode are others here than these."""
     here = library_versions()

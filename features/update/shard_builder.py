@@ -15,7 +15,6 @@ from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import DecodedClip, fit_clips
-from features.io.unit_file import UnitFile
 from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
 from features.sources.paths import clip_file
@@ -27,37 +26,11 @@ from features.store.parquet_rows import Place
 from features.store.shards import RowReader, ShardWriter
 from features.store.statistics import Statistics, Sums
 from features.store.unit_report import ROW_SCHEMA, is_finished, write_report
-from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit, read_unit
+from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit
 
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
 _WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
 _FileState = tuple[str, int, int | str | None]  # `Clip.state`
-
-
-@dataclass(frozen=True)
-class BuildJob:
-    """What building the shards of a work list takes beside their numbers.
-
-    Attributes:
-        work_list: file of the units, see `features.update.work_list`.
-        layout: of the feature set.
-        root: where the clips' paths begin.
-        spec: the front end.
-        policies: whether clips that have a warning are used.
-        changed_decoder: whose rows are computed anew, see `features.store.decoders.outdated`.
-    """
-
-    work_list: str
-    layout: Layout
-    root: str
-    spec: FeatureSpec
-    policies: Policies
-    changed_decoder: str | None
-
-    def build(self, work_list: UnitFile, number: int) -> bool:
-        """Builds the shard of this number; returns as `build_shard` does whether anything was done."""
-        unit = read_unit(work_list, number)
-        return build_shard(unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder)
 
 
 @dataclass(slots=True)

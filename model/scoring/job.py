@@ -130,9 +130,10 @@ class Parts:
 
     def unfinished(self, count: int) -> list[int]:
         """Returns the numbers of the batches, of `count`, that are still to be done."""
-        return [number for number in range(count) if not self._is_finished(number)]
+        return [number for number in range(count) if not self.is_finished(number)]
 
-    def _is_finished(self, number: int) -> bool:
+    def is_finished(self, number: int) -> bool:
+        """Returns whether the part of a batch is there, of this job and whole."""
         try:
             self.read_scores(number, PartNote.from_json(self.note_path(number).read_bytes()))
             return True

@@ -14,6 +14,7 @@ from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, num_windows, window_waveforms
 from features.sources.paths import clip_file
 from features.sources.policies import remark
+from features.store.lease import Lease
 from model.inference.artifact import ArtifactDescription
 from model.inference.executor import Executor
 from model.scoring.job import Parts
@@ -33,6 +34,7 @@ class LabelJob:
         thresholds: of each class in the order of the network's outputs; less probable labels are left out.
         executor: name of what runs the network.
         least_seconds: how long the last of several windows is at least.
+        lease: of the run.
     """
 
     parts: Parts
@@ -42,19 +44,30 @@ class LabelJob:
     thresholds: tuple[float, ...]
     executor: str
     least_seconds: float
+    lease: Lease
 
     def load_network(self) -> Executor:
-        """Loads the network, which any number of threads may use."""
-        return Executor(self.parts.network.read_bytes(), self.description, self.executor)
+        """Loads the network, which any number of threads may use; raises `RunError` where the run has ended."""
+        with self.lease.working():
+            return Executor(self.parts.network.read_bytes(), self.description, self.executor)
 
-    def label(self, network: Executor, number: int) -> Labels:
-        """Labels the batch of this number."""
-        units = self.parts.read_batch(number)
-        return label_windows(network, self.root, units, self.least_seconds, self.top, self.thresholds)
+    def label(self, network: Executor, number: int) -> Labels | None:
+        """Labels the batch of this number; returns None where its part is there, as where a runner tries it again.
 
-    def write(self, number: int, labels: Labels) -> None:
-        """Writes the part of the batch of this number."""
-        self.parts.write(number, labels, self.top)
+        Raises:
+            RunError: the run has ended; or what `label_windows` raises.
+        """
+        with self.lease.working():
+            if self.parts.is_finished(number):
+                return None
+            units = self.parts.read_batch(number)
+            return label_windows(network, self.root, units, self.least_seconds, self.top, self.thresholds)
+
+    def write(self, number: int, labels: Labels | None) -> None:
+        """Writes the part of the batch of this number from what `label` returned of it."""
+        with self.lease.working():
+            if labels is not None:
+                self.parts.write(number, labels, self.top)
 
 
 Place = tuple[str, float, float]

@@ -113,7 +113,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
     check(request, description.classes)
     outputs = OutputFiles(absolute_path(request.output))
     check_folder(outputs.parts)
-    with claim(outputs.parts, "score", request.output):
+    with claim(outputs.parts, "score", request.output) as lease:
         check(request, description.classes)  # another score may have ended in between
         try:
             source = list_clips(request.input, request.table_layout, labelled=False)
@@ -144,6 +144,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
                 thresholds=thresholds,
                 executor=executor,
                 least_seconds=least_seconds,
+                lease=lease,
             )
             run(job, {number: sum(unit.num_windows for unit in batches[number]) for number in todo})
         wanted = JoinJob(

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from features.io.unit_file import UnitFile
-from features.update.shard_builder import BuildJob
+from features.update.build_job import BuildJob
 
 
 class BuildShards(beam.PTransform):
@@ -30,7 +29,7 @@ class _BuildShard(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        self._work_list = UnitFile(self._job.work_list)
+        self._work_list = self._job.open()
 
     def process(self, number: int) -> Iterator[bool]:
         yield self._job.build(self._work_list, number)

@@ -18,8 +18,8 @@ from features.store.layout import MANIFEST, Layout
 from features.store.manifest import Manifest, existing_manifest
 from features.store.shards import read_shard
 from features.store.unit_report import is_finished, read_report
+from features.update.build_job import BuildJob
 from features.update.request import Request
-from features.update.shard_builder import BuildJob
 from pipelines import featurize as command
 from tests.signals import noise, write_wav
 

@@ -111,14 +111,13 @@ def test_every_file_of_a_set_is_named_and_recognised(tmp_path, monkeypatch, stor
     write_wav(tmp_path / "words" / "no" / "0000000a_nohash_0.wav", noise(60, seed=9))
     update = prepared(tmp_path / "words", layout.root, TINY, storage_format)
     with running(layout):
-        layout.work_folder.mkdir()
         update.write_work_list(layout.work_list(writer_name()))
         build_units(update)
         check_inventory(layout)
         second, new = committed(update)
+        layout.work_list(writer_name()).unlink()
     assert new
-    layout.work_list(writer_name()).unlink()
-    layout.remove_work_folder()
+    assert not layout.work_folder.exists()
 
     # While what is damaged lies made anew in the scratch folder.
     looked = []

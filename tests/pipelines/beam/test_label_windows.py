@@ -1,5 +1,6 @@
 """Handler and DoFn of scoring, shared by threads of one process, as where a runner has several slots a process."""
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,9 @@ import soundfile
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from features.errors import RunError
 from features.sources.folder import scan
+from features.store.locks import claim
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import EXECUTORS, executor_version
 from model.scoring.job import JobSettings, open_parts
@@ -44,16 +47,17 @@ def recordings(tmp_path_factory) -> Path:
     return root
 
 
-def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> LabelJob:
+@contextlib.contextmanager
+def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> Iterator[LabelJob]:
     """Opens a job below `folder` whose own folder has the same name wherever it is."""
-    folder.mkdir()
     description = read_description(run)
     source = scan(str(recordings), labelled=False)
     thresholds = (0.0,) * len(description.classes)
     settings = JobSettings(description.network_sha256, 1.0, TOP, thresholds, executor_version(executor), 0.05)
-    parts = open_parts(folder, FORMS[0], source, BATCHES, settings)
-    parts.network.write_bytes(read_litert(run, description))
-    return LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05)
+    with claim(folder, "score", "labels.csv") as lease:
+        parts = open_parts(folder, FORMS[0], source, BATCHES, settings)
+        parts.network.write_bytes(read_litert(run, description))
+        yield LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05, lease)
 
 
 @pytest.fixture(scope="module", params=EXECUTORS)
@@ -63,13 +67,13 @@ def executor(request) -> str:
 
 @pytest.fixture(scope="module")
 def of_one_thread(executor, recordings, run_folder, tmp_path_factory) -> dict[str, bytes]:
-    job = job_in(tmp_path_factory.mktemp("one") / "parts", recordings, run_folder, executor)
-    handler, writer = WindowHandler(job), _WritePart(job)
-    network = handler.load_model()
-    for number in range(len(BATCHES)):
-        assert list(label(handler, network, writer, number)) == [number]
-    assert job.parts.unfinished(len(BATCHES)) == []
-    files = files_of(job.parts.folder)
+    with job_in(tmp_path_factory.mktemp("one") / "parts", recordings, run_folder, executor) as job:
+        handler, writer = WindowHandler(job), _WritePart(job)
+        network = handler.load_model()
+        for number in range(len(BATCHES)):
+            assert list(label(handler, network, writer, number)) == [number]
+        assert job.parts.unfinished(len(BATCHES)) == []
+        files = files_of(job.parts.folder)
     for number, word in enumerate((b'"truncated"', b'"missing"', b'"truncated"', b'"silent"')):
         assert word in files[f"{number:08d}.json"]
     return files
@@ -82,9 +86,6 @@ def label(handler: WindowHandler, network: object, writer: _WritePart, number: i
 
 def test_four_threads_write_the_parts_of_one(executor, of_one_thread, recordings, run_folder, tmp_path):
     """Each labels all batches: a runner that takes a slow attempt for lost begins a second one in the same process."""
-    job = job_in(tmp_path / "parts", recordings, run_folder, executor)
-    handler, writer = WindowHandler(job), _WritePart(job)
-    network = handler.load_model()
     together = threading.Barrier(THREADS)
 
     def work(numbers: Sequence[int]) -> None:
@@ -95,15 +96,49 @@ def test_four_threads_write_the_parts_of_one(executor, of_one_thread, recordings
     numbers = range(len(BATCHES))
     # The first two go through the same batches side by side, the others through others.
     orders = [numbers, numbers, [*numbers[2:], *numbers[:2]], numbers[::-1]]
-    with ThreadPoolExecutor(THREADS) as pool:
-        for done in [pool.submit(work, order) for order in orders]:
-            done.result()
-    assert files_of(job.parts.folder) == of_one_thread
+    with job_in(tmp_path / "parts", recordings, run_folder, executor) as job:
+        handler, writer = WindowHandler(job), _WritePart(job)
+        network = handler.load_model()
+        with ThreadPoolExecutor(THREADS) as pool:
+            for done in [pool.submit(work, order) for order in orders]:
+                done.result()
+        assert files_of(job.parts.folder) == of_one_thread
 
 
 def test_a_worker_of_four_threads_writes_the_parts_of_one(executor, of_one_thread, recordings, run_folder, tmp_path):
-    job = job_in(tmp_path / "parts", recordings, run_folder, executor)
     options = PipelineOptions(direct_num_workers=THREADS, direct_running_mode="multi_threading")
-    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-        _ = pipeline | beam.Create(range(len(BATCHES)), reshuffle=True) | LabelWindows(job)
-    assert files_of(job.parts.folder) == of_one_thread
+    with job_in(tmp_path / "parts", recordings, run_folder, executor) as job:
+        with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+            _ = pipeline | beam.Create(range(len(BATCHES)), reshuffle=True) | LabelWindows(job)
+        assert files_of(job.parts.folder) == of_one_thread
+
+
+def test_a_batch_that_is_tried_again_is_found_finished_and_one_that_is_damaged_is_not(recordings, run_folder, tmp_path):
+    with job_in(tmp_path / "parts", recordings, run_folder, "litert") as job:
+        handler, writer = WindowHandler(job), _WritePart(job)
+        network = handler.load_model()
+        assert list(label(handler, network, writer, 0)) == [0]
+        before = {path: path.stat() for path in job.parts.folder.iterdir()}
+        files = files_of(job.parts.folder)
+        assert job.label(network, 0) is None
+        assert list(label(handler, network, writer, 0)) == [0]
+        assert {path: path.stat() for path in job.parts.folder.iterdir()} == before
+        scores = job.parts.folder / "00000000.csv"
+        scores.write_bytes(scores.read_bytes()[:-1])
+        assert list(label(handler, network, writer, 0)) == [0]
+        note = job.parts.note_path(0)
+        note.write_text(note.read_text().replace(job.parts.folder.name, "0" * 64))  # of another job
+        assert list(label(handler, network, writer, 0)) == [0]
+        assert files_of(job.parts.folder) == files
+
+
+def test_after_the_end_of_the_driver_nothing_is_labelled_and_nothing_written(recordings, run_folder, tmp_path):
+    with job_in(tmp_path / "parts", recordings, run_folder, "litert") as job:
+        handler, writer = WindowHandler(job), _WritePart(job)
+        network = handler.load_model()
+        labels = job.label(network, 0)
+        before = files_of(job.parts.folder)
+    for work in (lambda: list(label(handler, network, writer, 1)), lambda: job.write(0, labels), handler.load_model):
+        with pytest.raises(RunError, match=r"is not there: the driver, .* nothing more is written in this worker"):
+            work()
+    assert files_of(job.parts.folder) == before

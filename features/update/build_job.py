@@ -1,0 +1,55 @@
+"""What a worker takes to build the shards of a run, and when it may."""
+
+from dataclasses import dataclass
+
+from features.frontend.spec import FeatureSpec
+from features.io.unit_file import UnitFile
+from features.sources.policies import Policies
+from features.store.layout import Layout
+from features.store.lease import Lease
+from features.store.unit_report import is_finished_since
+from features.update.shard_builder import build_shard
+from features.update.work_list import read_unit
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """What building the shards of a work list takes beside their numbers.
+
+    Attributes:
+        work_list: file of the units, see `features.update.work_list`.
+        layout: of the feature set.
+        root: where the clips' paths begin.
+        spec: the front end.
+        policies: whether clips that have a warning are used.
+        changed_decoder: whose rows are computed anew, see `features.store.decoders.outdated`.
+        lease: of the run.
+    """
+
+    work_list: str
+    layout: Layout
+    root: str
+    spec: FeatureSpec
+    policies: Policies
+    changed_decoder: str | None
+    lease: Lease
+
+    def open(self) -> UnitFile:
+        """Opens the work list; raises `RunError` where the run has ended."""
+        with self.lease.working():
+            return UnitFile(self.work_list)
+
+    def build(self, work_list: UnitFile, number: int) -> bool:
+        """Builds the shard of this number; returns as `build_shard` does whether anything was done.
+
+        A unit that this run has finished is left as it is, also where time may heal its rejects: a runner tries units
+        again that were lost with a worker, and others with them.
+
+        Raises:
+            RunError: the run has ended, and nothing was written; or what `build_shard` raises.
+        """
+        with self.lease.working():
+            unit = read_unit(work_list, number)
+            if is_finished_since(self.layout, unit.name, self.lease.began_ns):
+                return False
+            return build_shard(unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder)
