@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 DEMO := demo
 SMOKE := smoke
 CLUSTER := .cluster
+# The S3 server of the tests: a test server only, which takes Go and half a minute.
+S3_SERVER := .s3-server
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial endurance smoke peers golden cluster cluster-stop cluster-jars cluster-test clean
+.PHONY: demo test lint trial endurance smoke peers golden cluster cluster-stop cluster-jars cluster-test s3-server clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -34,6 +37,12 @@ $(PEERS)/%/.installed: tests/peers/%.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	$(@D)/bin/python -m pip check
 	touch $@
+
+# The tests on an object store find it there, or in the folder that SOUNDMILL_S3_SERVER names.
+s3-server: $(S3_SERVER)/versitygw
+
+$(S3_SERVER)/versitygw:
+	GOBIN=$(CURDIR)/$(S3_SERVER) CGO_ENABLED=0 go install $(VERSITYGW)
 
 # Writes anew the values in tests/golden that the tests compare with: what those programs compute of signals made in code.
 golden: $(VENV)/.installed peers
@@ -80,4 +89,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .peers $(CLUSTER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .peers $(CLUSTER) $(S3_SERVER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -23,6 +23,7 @@ import pytest
 from features.store.manifest import Manifest
 from features.store.versions import library_versions
 from model.inference.tensorflow_setup import ONEDNN
+from tests.object_store.server import s3, s3_server  # noqa: F401 - fixtures
 from tests.peers.library import ENVIRONMENTS, LIVE, WRITTEN, Expected, golden_values, is_installed, live_values
 from tests.signals import write_words
 

@@ -39,8 +39,8 @@ _BYTES_IN_FLIGHT = 64 * 2**20
 # One request writes so much at most, a rule of S3's; more goes in parts.
 _MOST_BYTES = 5 * 2**30 - 1
 _ATTEMPTS = 6  # where connections end within an answer
-_FIRST_ANSWER = timedelta(seconds=6)
-_PATIENCE = timedelta(minutes=3)
+_FIRST_ANSWER_SECONDS = 6
+_PATIENCE_SECONDS = 180
 _PAGE = 1000
 # Names that the library cannot say, or says as those of other objects.
 _UNNAMEABLE = re.compile(r"(?:^|/)(?:\.{0,2})(?:/|$)|[\x00-\x1f\x7f]")
@@ -219,7 +219,7 @@ class ObjectStore:
         """The library's store, which has answered once: a wrong endpoint, bucket or key is told within seconds."""
         import obstore
 
-        first = self._open(_FIRST_ANSWER)
+        first = self._open(_FIRST_ANSWER_SECONDS)
         with translated(self._base, self._base, is_first=True):
             try:
                 next(iter(obstore.list(first, "soundmill-asks-whether-the-bucket-is-there")), None)
@@ -227,11 +227,12 @@ class ObjectStore:
                 # Who may read and not list is told what is not allowed where that is asked for.
                 if status_of(error) != 403 or refuses_credentials(error):
                     raise
-        return self._open(_PATIENCE)
+        return self._open(_PATIENCE_SECONDS)
 
-    def _open(self, patience: timedelta) -> Any:
+    def _open(self, patience_seconds: float) -> Any:
         from obstore.store import from_url
 
+        patience = timedelta(seconds=patience_seconds)
         options: dict[str, Any] = {
             "connect_timeout": timedelta(seconds=3),
             "timeout": patience,  # of a request with its body
@@ -288,12 +289,14 @@ class ObjectStore:
 
     def _again(self, path: str, request: Callable[[], _Result]) -> _Result:
         """Makes a request, and once more where the connection ended within it and the library does not do so."""
+        began = time.monotonic()
         for attempt in range(_ATTEMPTS):
             with translated(self._base, path):
                 try:
                     return request()
                 except Exception as error:
-                    if attempt == _ATTEMPTS - 1 or not is_cut(error):
+                    last = attempt == _ATTEMPTS - 1 or time.monotonic() - began > _PATIENCE_SECONDS
+                    if last or not is_cut(error):
                         raise
             time.sleep(0.1 * 2**attempt)
         raise AssertionError("the last attempt returns or raises")

@@ -51,12 +51,10 @@ def refuses_credentials(error: BaseException) -> bool:
 
 
 def is_cut(error: BaseException) -> bool:
-    """Returns whether a connection ended within a request, and the library has not tried again already."""
+    """Returns whether a connection ended within a request, and no answer of the store says what is wrong."""
     from obstore.exceptions import GenericError
 
-    if isinstance(error, CutError):
-        return True
-    return isinstance(error, GenericError) and status_of(error) is None and " retries" not in first_line(error)
+    return isinstance(error, CutError) or (isinstance(error, GenericError) and status_of(error) is None)
 
 
 def first_line(error: BaseException) -> str:
@@ -94,13 +92,13 @@ def _error(error: Exception, base: str, path: str, is_first: bool) -> Exception:
     text, status, where = str(error), status_of(error), endpoint() or "the store"
     credentials = _CREDENTIALS.get(base.partition("://")[0], _OF_AZURE)
     code = _CODE.search(text)
-    if _NO_BUCKET.search(text) or (is_first and status == 404):
-        return UsageError(f"no such bucket: {base}, at {where}; make it, or give another")
     if _NO_CREDENTIALS.search(text):
         return UsageError(f"no credentials for {base}: {credentials} are not set")
     if refuses_credentials(error):
         return UsageError(f"{where} refuses the credentials for {base} ({code[1] if code else status}); they are those "
                           f"of {credentials}")  # fmt: skip
+    if _NO_BUCKET.search(text) or (is_first and status == 404):
+        return UsageError(f"no such bucket: {base}, at {where}; make it, or give another")
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if status in (401, 403):

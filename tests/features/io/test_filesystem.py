@@ -1,0 +1,276 @@
+"""Folders and object stores do the same by the same calls."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from features.errors import RunError, UsageError
+from features.io.filesystem import LOCAL, filesystem_of, is_uri, join
+from features.io.store_errors import ChangedError
+from tests.object_store.faults import Faults, proxy
+
+NAMES = (
+    "a b",
+    "a%20b",
+    "a+b",
+    "a#b",
+    "a?b",
+    "x&y=1",
+    "é",
+    "e\u0301",
+    "*",
+    "a:b",
+    "a\\b",
+    "a~b",
+    "{x}",
+    '"q"',
+    "<x>",
+    "...",
+)
+
+
+@pytest.fixture(params=["local", "s3"])
+def folder(request, tmp_path):
+    return join(request.getfixturevalue("s3").uri, "set") if request.param == "s3" else str(tmp_path / "set")
+
+
+def test_one_contract(folder):
+    files = filesystem_of(folder)
+    assert files.is_local is not is_uri(folder)
+    path = join(folder, "some", "file")
+    assert list(files.list(folder)) == []
+    for call in (files.read, files.status, lambda path: files.read_range(path, 0, 1)):
+        with pytest.raises(FileNotFoundError):
+            call(path)
+    files.delete(path)
+
+    files.write(path, b"0123456789")
+    assert files.read(path) == b"0123456789"
+    status = files.status(path)
+    assert (status.path, status.size) == (path, 10)
+    assert abs(status.mtime_ns - time.time_ns()) < 60e9
+    ranges = {(0, 1): b"0", (3, 4): b"3456", (9, 1): b"9", (8, 5): b"89", (10, 1): b"", (11, 5): b"", (4, 0): b""}
+    assert {asked: files.read_range(path, *asked) for asked in ranges} == ranges
+    files.write(path, "grün")
+    assert files.read(path) == "grün".encode()
+    assert files.status(path).version != status.version
+    files.write(path, b"")
+    assert files.read(path) == b"" and files.status(path).size == 0
+    files.delete(path)
+    assert list(files.list(folder)) == []
+
+
+def test_what_is_created_is_not_replaced(folder):
+    files, path = filesystem_of(folder), join(folder, "file")
+    first = files.create(path, b"first")
+    assert files.status(path).version == first
+    with pytest.raises(FileExistsError):
+        files.create(path, b"second")
+    second = files.replace(path, b"second", first)
+    with pytest.raises(ChangedError):
+        files.replace(path, b"third", first)
+    assert files.read(path) == b"second"
+    files.replace(path, b"fourth", second)
+    files.delete(path)
+    with pytest.raises(ChangedError):
+        files.replace(path, b"fifth", second)
+    assert list(files.list(folder)) == []
+
+
+@pytest.mark.parametrize("how", ["create", "replace"])
+def test_of_many_at_once_one_writes(folder, how):
+    files = filesystem_of(folder)
+    for turn in range(5):
+        path, version = join(folder, f"file-{turn}"), ""
+        if how == "replace":
+            version = files.create(path, b"base")
+        won: list[int] = []
+        ready = threading.Barrier(6)
+
+        def write(number, path=path, version=version, won=won, ready=ready):
+            ready.wait()
+            try:
+                content = b"by %d" % number
+                files.create(path, content) if how == "create" else files.replace(path, content, version)
+            except (FileExistsError, ChangedError):
+                return
+            won.append(number)
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1
+        assert files.read(path) == b"by %d" % won[0]
+
+
+def test_listing_in_the_order_of_bytes(folder):
+    files = filesystem_of(folder)
+    names = ["a-b", "a/b", "a/c/d", "a.x", "a0", "b", "Z", "é", "z/y"]
+    for name in names:
+        files.write(join(folder, *name.split("/")), name.encode())
+    listed = list(files.list(folder))
+    assert [entry.path for entry in listed] == sorted(
+        (join(folder, *name.split("/")) for name in names), key=os.fsencode
+    )
+    assert [entry.size for entry in listed] == [len(files.read(entry.path)) for entry in listed]
+    assert [entry.path for entry in files.list(folder + "/")] == [entry.path for entry in listed]
+    below = [entry.path for entry in files.list(folder, recursive=False)]
+    assert below == [entry.path for entry in listed if "/" not in entry.path[len(folder) + 1 :]]
+    assert [entry.path for entry in files.list(join(folder, "a"))] == [
+        join(folder, "a", "b"),
+        join(folder, "a", "c", "d"),
+    ]
+
+
+def test_odd_names(folder):
+    files = filesystem_of(folder)
+    for name in NAMES:
+        files.write(join(folder, name), name.encode())
+    assert {entry.path for entry in files.list(folder)} == {join(folder, name) for name in NAMES}
+    for name in NAMES:
+        assert files.read(join(folder, name)) == name.encode()
+        files.delete(join(folder, name))
+    assert list(files.list(folder)) == []
+
+
+def test_many_files_come_in_order_and_what_is_missing_is_told_in_its_place(folder):
+    files = filesystem_of(folder)
+    names = [f"{number:03d}" for number in range(100)]
+    for name in names[::2]:
+        files.write(join(folder, name), name.encode() * 100)
+    contents = list(files.read_many((join(folder, name), 300) for name in names))
+    assert contents[::2] == [name.encode() * 100 for name in names[::2]]
+    assert all(isinstance(content, FileNotFoundError) for content in contents[1::2])
+    assert list(files.read_many([])) == []
+
+
+def test_a_file_that_is_begun_is_there_when_it_is_whole(folder, tmp_path):
+    files, path = filesystem_of(folder), join(folder, "file")
+    files.write(join(folder, "other"), b"")
+    with files.begin(path) as file:
+        file.write(b"half")
+        with pytest.raises(FileNotFoundError):
+            files.status(path)
+        file.write(b" and half")
+    assert files.read(path) == b"half and half"
+    with pytest.raises(RuntimeError), files.begin(path) as file:
+        file.write(b"quarter")
+        raise RuntimeError
+    with files.begin(path) as file:
+        file.discard()
+    assert files.read(path) == b"half and half"
+    local = tmp_path / "local"
+    local.write_bytes(os.urandom(3 * 2**20 + 1))
+    files.write(path, local)
+    assert files.read(path) == local.read_bytes()
+    assert [entry.path for entry in files.list(folder)] == [path, join(folder, "other")]
+
+
+def test_the_clock_of_what_dates_files(folder):
+    files = filesystem_of(folder)
+    now_ns = files.now_ns(join(folder, "clock"))
+    files.write(join(folder, "file"), b"")
+    assert 0 <= files.status(join(folder, "file")).mtime_ns - now_ns < 60e9
+    assert len(list(files.list(folder))) == 1
+
+
+def test_a_path_of_bytes_that_are_not_utf8_is_a_file_and_no_object(tmp_path, s3):
+    name = os.fsdecode(b"\xff")
+    LOCAL.write(join(str(tmp_path), name), b"x")
+    assert [os.path.basename(entry.path) for entry in LOCAL.list(str(tmp_path))] == [name]
+    with pytest.raises(UsageError, match="is UTF-8"):
+        filesystem_of(s3.uri).write(join(s3.uri, name), b"x")
+
+
+@pytest.mark.parametrize("name", ["a//b", "../a", "a/..", "./a", "a/./b", "a/", "/a", "", "a\nb", "a\x7f"])
+def test_names_that_would_be_those_of_other_objects_are_refused(name, s3):
+    files, path = filesystem_of(s3.uri), f"{s3.uri}/{name}"
+    for call in (files.read, files.status, files.delete, files.begin, lambda path: files.write(path, b"")):
+        with pytest.raises(UsageError, match="the name of an object has no empty part"):
+            call(path)
+    assert s3.names() == []
+
+
+@pytest.mark.parametrize("place", ["hdfs://host/set", "http://host/set", "S4://b/x"])
+def test_other_uris_are_refused(place):
+    with pytest.raises(UsageError, match="begins with one of s3://, gs://, "):
+        filesystem_of(place)
+
+
+def test_what_looks_like_a_uri_is_a_path_behind_a_dot():
+    assert filesystem_of("./s3://bucket/x") is LOCAL
+    assert filesystem_of(Path("s3://bucket/x")) is LOCAL
+    with pytest.raises(UsageError, match="names no bucket"):
+        filesystem_of("s3:///x")
+
+
+def test_what_cannot_be_asked_is_told_in_one_line_within_seconds(s3, monkeypatch):
+    def told(uri=s3.uri, **variables):
+        with monkeypatch.context() as changed:
+            for variable, value in variables.items():
+                changed.setenv(variable, value) if value else changed.delenv(variable)
+            # In a process of its own, which has asked nothing before.
+            code = f"from features.io.filesystem import filesystem_of; filesystem_of({uri!r}).read({uri + '/x'!r})"
+            started = time.monotonic()
+            run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+            assert time.monotonic() - started < 10
+        return run.stderr.strip().splitlines()[-1]
+
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        silent = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        assert f"{silent} does not answer for {s3.uri}: " in told(AWS_ENDPOINT_URL=silent)
+    assert f"no such bucket: s3://no-such-bucket, at {s3.endpoint}; " in told("s3://no-such-bucket")
+    assert "refuses the credentials for" in told(AWS_SECRET_ACCESS_KEY="wrong")
+    assert "refuses the credentials for" in told(AWS_ACCESS_KEY_ID="nobody")
+    assert "FileNotFoundError" in told()
+
+
+def test_faults_cost_time_and_nothing_else(s3, monkeypatch):
+    faults = Faults(busy=0.1, cut=0.1, lost=0.1, half=0.1, seed=3)
+    with proxy(s3.endpoint, faults) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        files = fresh_store(s3.uri)
+        contents = {join(s3.uri, "set", f"{number:03d}"): os.urandom(1 + 999 * number) for number in range(40)}
+        for path, content in contents.items():
+            files.write(path, content)
+        assert [(entry.path, entry.size) for entry in files.list(s3.uri)] == [
+            (path, len(content)) for path, content in contents.items()
+        ]
+        assert list(files.read_many((path, len(content)) for path, content in contents.items())) == [*contents.values()]
+        version = ""
+        for number in range(8):
+            content, path = b"%d" % number, join(s3.uri, "one")
+            version = files.replace(path, content, version) if version else files.create(path, content)
+            with pytest.raises(ChangedError):
+                files.replace(path, b"other", '"0123"')
+            with pytest.raises(FileExistsError):
+                files.create(path, b"other")
+        assert files.read(path) == b"7"
+    assert min(faults.done[kind] for kind in ("busy", "cut", "lost", "half")) > 0
+
+
+def test_an_endpoint_that_falls_silent_ends_the_run_and_is_no_missing_file(s3, monkeypatch):
+    monkeypatch.setattr("features.io.object_store._PATIENCE_SECONDS", 1)
+    with proxy(s3.endpoint, Faults()) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        files = fresh_store(s3.uri)
+        files.write(join(s3.uri, "x"), b"x")
+    with pytest.raises(RunError, match="does not answer any more: .*; run it again"):
+        files.read(join(s3.uri, "x"))
+
+
+def fresh_store(uri):
+    """Returns a store that has asked nothing yet, as a process of its own would have it."""
+    from features.io.object_store import ObjectStore
+
+    return ObjectStore(uri)
