@@ -69,7 +69,7 @@ class Faults:
 def proxy(endpoint: str, faults: Faults) -> Iterator[str]:
     """Runs a proxy in a thread of its own; yields its endpoint. It passes on `Host`, which the signature covers."""
     port = int(endpoint.rpartition(":")[2])
-    started: "list[str]" = []
+    started: list[str] = []
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def serve() -> None:

@@ -265,7 +265,7 @@ def test_an_endpoint_that_falls_silent_ends_the_run_and_is_no_missing_file(s3, m
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         files = fresh_store(s3.uri)
         files.write(join(s3.uri, "x"), b"x")
-    with pytest.raises(RunError, match="does not answer any more: .*; run it again"):
+    with pytest.raises(RunError, match="does not answer any more"):
         files.read(join(s3.uri, "x"))
 
 
