@@ -33,8 +33,7 @@ from features.update.work_list import write_work_list
 
 # A row has a path and a label beside its tensor, in the shard and in the tables.
 _BYTES_BESIDE = 400
-# What a state has as the last scan found it, though the contents are the same.
-_OF_THE_SCAN = ("mtime_ns", "version")
+_OF_THE_SCAN = ("mtime_ns", "version")  # a state has them as they were found last, though the contents are the same
 
 
 @dataclass(frozen=True)
@@ -217,17 +216,10 @@ def prepare(
     if base is not None and policies != base.policies:
         cache = decided_anew(cache, policies)
     same_root = base is not None and base.source.get("root") == source.root
-    last_scan = last_scan_ns(layout, base.state) if base is not None and same_root else None
-    others = _outdated(cache, rules)
-    evidence = Evidence(
-        root=source.root,
-        scan_started_ns=scan_started_ns,
-        last_scan_ns=last_scan,
-        verify_content=rules.verify_content,
-        other_decoder=_other_decoder(base, cache),
-        outdated=tuple(others),
-        same_root=same_root,
-    )
+    last_scan = last_scan_ns(layout, base.state) if base and same_root else None
+    others = tuple(_outdated(cache, rules))
+    evidence = Evidence(source.root, scan_started_ns, last_scan, rules.verify_content, _other_decoder(base, cache),
+                        others, same_root)  # fmt: skip
     changes = compare(clips, cache, evidence)
     shards = {} if base is None else base.partitions
     state = 0 if base is None else base.state
@@ -291,8 +283,7 @@ def check_removal(update: Update, limit: int | None) -> None:
 
 def _without_lost(cache: pa.Table, layout: Layout, base: Manifest) -> pa.Table:
     """Returns what a state knows less the rows of shards whose file is gone or cut off: these are computed again."""
-    shards = base.all_shards
-    lost = [shard.name for shard in shards if not is_whole(layout, shard)]
+    lost = [shard.name for shard in base.all_shards if not is_whole(layout, shard)]
     if not lost:
         return cache
     return cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))

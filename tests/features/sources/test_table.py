@@ -11,7 +11,7 @@ import soundfile
 
 from features.errors import Reason, UsageError
 from features.io.csv_text import csv_label
-from features.sources import table as table_module
+from features.sources import table_files
 from features.sources.partition import assign
 from features.sources.paths import clip_file, unescape_path
 from features.sources.separators import OWN_SEPARATORS
@@ -504,8 +504,8 @@ def test_times_become_samples_of_the_files_own_rate(root, monkeypatch):
     write_wav(root / "8k.wav", noise(80_000, seed=1), 8_000)
     soundfile.write(root / "44k.flac", noise(44_100 * 3), 44_100)
     probed = []
-    probe = table_module.probe
-    monkeypatch.setattr(table_module, "probe", lambda path: probed.append(path) or probe(path))
+    probe = table_files.probe_at
+    monkeypatch.setattr(table_files, "probe_at", lambda path: probed.append(path) or probe(path))
     lines = [
         "path,label,from,lasts",
         "8k.wav,x,1.5,0.1",
