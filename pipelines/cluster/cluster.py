@@ -115,7 +115,7 @@ class Cluster:
 
     def options(self, size: Size) -> list[str]:
         """Returns the options with which featurize and score run on the cluster."""
-        options = {
+        options: dict[str, object] = {
             "runner": "PortableRunner",
             "job_endpoint": f"{HOST}:{size.job_port}",
             "environment_type": "PROCESS",

@@ -3,6 +3,7 @@
 import random
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from features.errors import RunError
 from pipelines.cluster.cluster import Cluster, State
 from pipelines.cluster.jars import build_jar, jar_path
 from pipelines.cluster.members import Size
-from tests.conftest import run_command
+from tests.conftest import call, run_command, start_command
+from tests.pipelines.cluster.jobs import Job, MakeJob
 
 ROOT = Path(__file__).parents[3]
 JARS = ROOT / ".cluster" / "jars"
@@ -32,15 +34,24 @@ class Engine:
     """A cluster that runs, and its options for a command."""
 
     def __init__(self, folder: Path, size: Size) -> None:
-        self.cluster, self.size = Cluster(folder), size
+        self.cluster, self.folder, self.size = Cluster(folder), folder, size
 
     def start(self) -> State:
         """Starts what does not run."""
         return self.cluster.start(self.size)
 
+    @property
+    def options(self) -> list[str]:
+        """What runs a command on it."""
+        return self.cluster.options(self.size)
+
     def run(self, module: str, *arguments: object) -> str:
         """Runs a command on it; returns what it said on standard error."""
-        return run_command(module, *arguments, *self.cluster.options(self.size), timeout=600).stderr
+        return run_command(module, *arguments, *self.options, timeout=600).stderr
+
+    def start_job(self, job: Job) -> subprocess.Popen:
+        """Starts a job on it."""
+        return start_command(job.module, *job.words, *self.options)
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +82,25 @@ def engine(tmp_path_factory) -> Iterator[Callable[..., Engine]]:
 def flink(engine) -> Engine:
     """JobManager, two TaskManagers of one slot and job server; a test that ends one of them starts it again."""
     return engine("flink", 2, 1)
+
+
+@pytest.fixture(scope="session")
+def make_job(many_clips, small_spec, run_folder) -> MakeJob:
+    """Jobs of twelve shards, or of seven batches of windows: enough that one can be stopped in the middle."""
+
+    def make(command: str, folder: Path) -> Job:
+        if command == "featurize":
+            return Job("pipelines.featurize", ("--input", many_clips, "--spec", small_spec), folder / "set")
+        return Job("pipelines.score", ("--input", many_clips / "high", "--model", run_folder), folder / "labels.csv")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def unbroken(make_job, tmp_path_factory) -> dict[str, dict[str, bytes]]:
+    """What each job makes in one process of this machine."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    jobs = {command: make_job(command, folder) for command in ("featurize", "score")}
+    for job in jobs.values():
+        assert call(job.module, *job.words, "--workers", 1) == 0
+    return {command: job.content() for command, job in jobs.items()}

@@ -1,0 +1,123 @@
+"""Whatever process of a cluster is killed, and where the disk is full: no unit that was finished is done again."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_until
+from tests.pipelines.cluster.conftest import Engine
+from tests.pipelines.cluster.jobs import Job
+from tests.pipelines.conftest import parent_of
+from tests.pipelines.test_full_disk import Disk
+
+pytestmark = pytest.mark.cluster
+ENDING_SECONDS = 150
+COMMANDS = ("featurize", "score")
+
+
+def ends(process: subprocess.Popen) -> tuple[int, str]:
+    """Waits for the end of a run; returns its exit code and what it said."""
+    said = process.communicate(timeout=ENDING_SECONDS)[1]
+    return process.returncode, said
+
+
+def wait_for_a_unit(job: Job, process: subprocess.Popen) -> dict[Path, tuple[int, int]]:
+    """Returns the units that are finished when there is a first one."""
+    wait_until(lambda: job.finished() or process.poll() is not None, seconds=ENDING_SECONDS)
+    assert process.poll() is None, f"the run was over before it could be stopped: {process.communicate()}"
+    return job.finished()
+
+
+class Untouched:
+    """Looks, while runs go on, whether units that were finished are as they were; score takes them away at its end."""
+
+    def __init__(self, finished: dict[Path, tuple[int, int]]) -> None:
+        self._finished = finished
+
+    def check(self) -> bool:
+        """Fails where one was written anew."""
+        for path, identity in self._finished.items():
+            with contextlib.suppress(FileNotFoundError):
+                state = path.stat()
+                assert (state.st_ino, state.st_mtime_ns) == identity, f"{path} was finished, and is built again"
+        return True
+
+
+def run_to_the_end(job: Job, process: subprocess.Popen, untouched: Untouched) -> tuple[int, str]:
+    end = time.monotonic() + ENDING_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        untouched.check()
+        time.sleep(0.05)
+    return ends(process)
+
+
+def check_whole(job: Job, unbroken: dict[str, bytes], began: float) -> None:
+    assert job.content() == unbroken
+    old = [path for path in job.partial() if path.stat().st_mtime < began]
+    assert old == []
+
+
+def worker_of(engine: Engine) -> int:
+    """Returns a Python process that a TaskManager has started."""
+    processes = engine.cluster.state().processes
+    managers = {process for name, process in processes.items() if name.startswith("taskmanager")}
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            command = (entry / "cmdline").read_bytes()
+            if b"pipelines.beam.cluster_worker" in command and parent_of(int(entry.name)) in managers:
+                found.append(int(entry.name))
+    return found[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("victim", ["worker", "taskmanager-1", "jobserver", "jobmanager"])
+def test_a_process_that_is_killed_costs_nothing_that_was_finished(flink, make_job, unbroken, tmp_path, victim, command):
+    job = make_job(command, tmp_path)
+    began = time.time()
+    process = flink.start_job(job)
+    untouched = Untouched(wait_for_a_unit(job, process))
+    os.kill(worker_of(flink) if victim == "worker" else flink.cluster.state().processes[victim], signal.SIGKILL)
+    if victim != "worker":
+        flink.start()  # what was killed is started again, as whoever runs the cluster does
+    code, said = run_to_the_end(job, process, untouched)
+    if victim in ("worker", "taskmanager-1"):
+        assert code == 0, said
+    else:
+        assert code in (0, 1), said
+        assert code == 0 or sum(line.startswith("error: ") for line in said.splitlines()) == 1, said
+    if code:
+        began = time.time()
+        assert run_to_the_end(job, flink.start_job(job), untouched)[0] == 0
+    check_whole(job, unbroken[command], began)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_costs_nothing_that_was_finished(flink, make_job, unbroken, tmp_path, command):
+    disk = Disk(tmp_path / "disk", 96)
+    job = make_job(command, disk.seen.parent)  # the path by which every process sees it
+    process = flink.start_job(job)
+    finished = wait_for_a_unit(job, process)
+    with open(disk.seen.with_name("filler"), "wb") as filler:
+        full_at = time.monotonic()
+        size = 0
+        while process.poll() is None and time.monotonic() < full_at + ENDING_SECONDS:
+            with contextlib.suppress(OSError):  # others write too
+                size += max(0, disk.free_bytes)
+                os.posix_fallocate(filler.fileno(), 0, size)
+            time.sleep(0.02)
+    code, said = ends(process)
+    assert code == 1
+    [error] = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "no space is left on the device for " in error
+    untouched = Untouched(finished)
+    assert untouched.check()
+    disk.make_room()
+    began = time.time()
+    assert run_to_the_end(job, flink.start_job(job), untouched)[0] == 0
+    check_whole(job, unbroken[command], began)
