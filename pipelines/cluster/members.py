@@ -140,9 +140,12 @@ def _java(jar: Path, home: Home, heap_mebibytes: int, *arguments: str) -> list[s
     opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED]
     log = ["showDateTime=true", "dateTimeFormat=HH:mm:ss.SSS", "log.org.apache.beam.runners.flink.metrics=warn"]
     log = [f"-Dorg.slf4j.simpleLogger.{setting}" for setting in log]
+    # They do little, and much of that at their start: the second compiler alone would take as long as all else.
+    light = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
     return [
         "java",
         f"-Xmx{heap_mebibytes}m",
+        *light,
         f"-Djava.io.tmpdir={home.tmp}",
         *opened,
         *log,
