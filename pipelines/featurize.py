@@ -131,22 +131,12 @@ def _warn_of_lost_classes(update: Update, manifest: Manifest) -> None:
         LOG.warning("warning: all training clips of these classes were rejected: %s", ", ".join(names))
 
 
-def _write_work_list(update: Update) -> Path:
-    path = update.layout.work_list(writer_name())
-    while True:
-        path.parent.mkdir(exist_ok=True)
-        try:
-            update.write_work_list(path)
-        except FileNotFoundError:  # another run has ended and taken the folder away
-            continue
-        return path
-
-
 def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
     weights = {update.layout.report(name).name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
-    work_list = _write_work_list(update)
+    work_list = update.layout.work_list(writer_name())  # its folder is there: the lease lies in it
+    update.write_work_list(work_list)
     pa.default_memory_pool().release_unused()  # what the plan took on its way
     from features.update.build_job import BuildJob  # it loads what decodes and computes
 
@@ -164,7 +154,6 @@ def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
             run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
     finally:
         work_list.unlink()
-        update.layout.remove_work_folder()
 
 
 def build_on_beam(
