@@ -54,6 +54,8 @@ class _Parser(argparse.ArgumentParser):
         unknown = [name for name in names if name not in own and " " not in name]
         if not unknown:
             return
+        if self.further and "--runner" in names:
+            return  # who reads Beam's options asks the runner, which may know more than Beam's Python
         further = self.further() if self.further else ()
         for name in unknown:
             if name not in further:

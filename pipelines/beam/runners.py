@@ -1,28 +1,30 @@
 """Where a pipeline runs: in this process, in worker processes of this machine, or on the runner that was named."""
 
+import contextlib
 import functools
-import re
 import threading
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import Environment, python_sdk_capabilities
 from google.protobuf import json_format, text_format
 
 from features.errors import RunError
 from features.runtime.log import LOG
+from pipelines.beam.failures import failure_message
+from pipelines.beam.job_server import has_job_server, job_server
 from pipelines.beam.options import parse_options
+from pipelines.beam.remote_job import RemoteJob
 from pipelines.beam.workers import Workers
 
 _WORKERS_URN = "soundmill:env:workers:v1"
 _CHECK_SECONDS = 0.1
-# A line of a traceback: an error of soundmill's own, to which Beam adds where it was.
-_OWN_ERROR = re.compile(r"^(?:RuntimeError: )?features\.errors\.RunError: (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
 def run_units(
@@ -41,18 +43,53 @@ def run_units(
         RunError: the pipeline failed, or a worker process died.
     """
     options = parse_options(beam_options)
-    runner = options.view_as(StandardOptions).runner
-    if runner:
-        LOG.info("running on %s", runner)
-    else:
+    name = options.view_as(StandardOptions).runner
+    if not name:
         # Never Beam's default: that one looks for another runner on the network first.
-        runner = _local_runner(options, workers)
+        _wait(_pipeline(transform, units, _local_runner(options, workers), options), workers)
+        return
+    LOG.info("running on %s", name)
+    runner = create_runner(name)
+    if not isinstance(runner, PortableRunner) or not has_job_server(runner, options):
+        _run_here(_pipeline(transform, units, runner, options))
+        return
+    job = RemoteJob(options, type(transform).__name__.lower())
+    with job_server(runner, options) as endpoint:
+        options.view_as(PortableOptions).job_endpoint = endpoint
+        pipeline = _pipeline(transform, units, job.runner(type(runner)), options)
+        with job.watched():
+            _wait(pipeline)
+
+
+def _pipeline(
+    transform: beam.PTransform, units: Sequence[int], runner: PipelineRunner, options: PipelineOptions
+) -> beam.Pipeline:
     pipeline = beam.Pipeline(runner=runner, options=options)
     _ = pipeline | beam.Create(units, reshuffle=True) | transform  # so that workers share them
-    _wait(pipeline, workers)
+    return pipeline
 
 
-def _wait(pipeline: beam.Pipeline, workers: Workers | None) -> None:
+def _run_here(pipeline: beam.Pipeline) -> None:
+    """Runs a pipeline in this thread: some runners start processes that they end when a signal comes."""
+    result = None
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except Exception as error:
+        raise _failure(error) from error
+    except BaseException:
+        if result is not None:
+            with contextlib.suppress(Exception):  # not every runner can
+                result.cancel()
+        raise
+
+
+def _failure(error: BaseException) -> RunError:
+    LOG.debug("the pipeline failed", exc_info=error)
+    return RunError(failure_message(error))
+
+
+def _wait(pipeline: beam.Pipeline, workers: Workers | None = None) -> None:
     """Runs a pipeline in a thread of its own, so that Ctrl-C and the end of a worker end the wait for it.
 
     Beam alone would wait forever for a worker process that died, and takes an interrupt for an error of the pipeline.
@@ -80,8 +117,7 @@ def _wait(pipeline: beam.Pipeline, workers: Workers | None) -> None:
             )
     threading.excepthook = previous
     if failures:
-        LOG.debug("the pipeline failed", exc_info=failures[0])
-        raise RunError(_message(failures[0]))
+        raise _failure(failures[0])
 
 
 def _local_runner(options: PipelineOptions, workers: Workers | None) -> FnApiRunner:
@@ -124,18 +160,3 @@ class _ForkedWorker(GrpcWorkerHandler):
 
     def stop_worker(self) -> None:
         pass  # it ends when its connection does
-
-
-def _message(error: BaseException) -> str:
-    """Returns what to say of a pipeline's failure: an error of soundmill's own in its words, else how it began."""
-    while error.__cause__ is not None and not isinstance(error, RunError):
-        error = error.__cause__
-    # What a worker process raised comes as the text of its traceback.
-    own = _OWN_ERROR.search("".join(traceback.format_exception_only(error)))
-    return own[1] if own else f"the pipeline failed: {_root(error)}; finished units are kept, run it again"
-
-
-def _root(error: BaseException) -> str:
-    """Returns the first line of what was raised, or of the last line of a worker's traceback."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "Error" in line), lines[0] if lines else repr(error))
