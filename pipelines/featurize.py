@@ -34,10 +34,11 @@ from features.store.locks import running
 from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, existing_manifest
 from features.store.run_log import append_run
+from features.store.unit_report import reject_reasons
 from features.update.dry_run import describe
 from features.update.request import Request
 from features.update.update import CacheRules, Update, check_space
-from pipelines.beam.follow import follow
+from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers
 from pipelines.options import (
@@ -132,7 +133,7 @@ def _warn_of_lost_classes(update: Update, manifest: Manifest) -> None:
 
 
 def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
-    weights = {update.layout.report(name).name: len(update.plan.units[name]) for name in update.todo}
+    weights = {name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
     work_list = update.layout.work_list(writer_name())  # its folder is there: the lease lies in it
@@ -150,7 +151,9 @@ def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
         lease=lease,
     )
     try:
-        with follow(Progress("featurize", clips, "clips"), update.layout.reports_folder, weights):
+        reasons = functools.partial(reject_reasons, update.layout)
+        units = Units(update.layout.reports_folder, ".parquet", weights, reasons, work_list)
+        with follow(Progress("featurize", clips, "clips"), units):
             run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
     finally:
         work_list.unlink()

@@ -20,7 +20,7 @@ from model.scoring.label_windows import LabelJob
 from model.scoring.options import add_window_option
 from model.scoring.plan import shortened_sentence
 from model.scoring.scorer import AUTO, Request, score
-from pipelines.beam.follow import follow
+from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers
 from pipelines.options import (
@@ -50,13 +50,19 @@ def label_on_beam(
     """
     total = sum(windows.values())
     processes = choose_workers(workers, len(windows), pays=total >= _WINDOWS_THAT_PAY)
-    weights = {job.parts.note_path(number).name: count for number, count in windows.items()}
+    # A batch is a few hundred windows at most: what is finished is progress enough.
+    units = Units(
+        folder=job.parts.folder,
+        ending=".json",
+        weights={job.parts.note_path(number).stem: count for number, count in windows.items()},
+        rejects=lambda name: [reject.reason for reject in job.parts.read_note(int(name)).rejects],
+    )
     with local_workers(processes, beam_options, "score") as forked:
         # Beam and its inference take a second to load: what can be refused was refused before.
         from pipelines.beam.label_windows import LabelWindows
         from pipelines.beam.runners import run_units
 
-        with follow(Progress("score", total, "windows"), job.parts.folder, weights):
+        with follow(Progress("score", total, "windows"), units):
             run_units(LabelWindows(job), list(windows), beam_options, forked)
 
 

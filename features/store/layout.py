@@ -33,7 +33,7 @@ _NAMES = {
     "states": (STATES, _STATE.pattern),
     "shards": (SHARDS, _SHARD),
     "reports": (REPORTS, _REPORT),
-    WORK: (LEFTOVERS, f"units-{_WRITER}\\.(?:arrow|parquet)|{_LEASE}-{_WRITER}"),
+    WORK: (LEFTOVERS, f"units-{_WRITER}(?:\\.(?:arrow|parquet)|-{_UNIT}\\.progress)|{_LEASE}-{_WRITER}"),
     # Where verify --repair builds.
     _REPAIR: (LEFTOVERS, _NONE),
     f"{_REPAIR}/shards": (LEFTOVERS, _SHARD),

@@ -145,6 +145,12 @@ def read_report(layout: Layout, name: str) -> Report:
                   rows.replace_schema_metadata())  # fmt: skip
 
 
+def reject_reasons(layout: Layout, name: str) -> list[str]:
+    """Returns the reason of each reject of a finished unit."""
+    reasons: list[str] = read_table(layout.report(name), ["reason"])["reason"].drop_null().to_pylist()
+    return reasons
+
+
 def read_statistics(layout: Layout, name: str) -> Statistics:
     """Reads the sums of a report without its rows; raises `OSError` or `ValueError` where there is none."""
     return Statistics.from_dict(_metadata(pq.read_schema(layout.report(name)))["statistics"])

@@ -1,9 +1,11 @@
 """What a worker takes to build the shards of a run, and when it may."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from features.frontend.spec import FeatureSpec
 from features.io.unit_file import UnitFile
+from features.runtime.unit_progress import UnitProgress, progress_path
 from features.sources.policies import Policies
 from features.store.layout import Layout
 from features.store.lease import Lease
@@ -52,4 +54,7 @@ class BuildJob:
             unit = read_unit(work_list, number)
             if is_finished_since(self.layout, unit.name, self.lease.began_ns):
                 return False
-            return build_shard(unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder)
+            with UnitProgress(progress_path(Path(self.work_list), unit.name)) as progress:
+                return build_shard(
+                    unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder, progress=progress
+                )

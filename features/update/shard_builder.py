@@ -15,6 +15,7 @@ from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import DecodedClip, fit_clips
+from features.runtime.unit_progress import UNSEEN, UnitProgress
 from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
 from features.sources.paths import clip_file
@@ -72,6 +73,7 @@ def build_shard(
     policies: Policies = DEFAULTS,
     changed_decoder: str | None = None,
     cached_in: Layout | None = None,
+    progress: UnitProgress = UNSEEN,
 ) -> bool:
     """Computes or copies the features of a unit's clips and writes its shard and, last, its report.
 
@@ -86,6 +88,7 @@ def build_shard(
         policies: whether clips that have a warning are used.
         changed_decoder: with which decoders' rows the unit is not finished.
         cached_in: of the set whose shards hold the rows to copy, None for the same.
+        progress: what is told how far the unit is.
 
     Returns:
         Whether anything was done.
@@ -99,6 +102,7 @@ def build_shard(
         with RowReader(cached_in or layout, spec) as reader, ShardWriter(layout, unit.name, spec) as shard:
             rows = _Rows(shard, spec, policies)
             for number, clip in enumerate(unit.clips):
+                progress.say(number, (member.reason for member in members))
                 cached = unit.cached.get(number)
                 tensor = None if cached is None else _copy(cached, clip, root, reader)
                 if cached is not None and tensor is not None:

@@ -1,31 +1,56 @@
-"""Follows a pipeline from outside, by the files that its units leave."""
+"""Follows a pipeline from outside, by the files that its units leave and those that workers write while at one.
+
+So it tells the same of every runner, of whose workers nothing else may come back before the end.
+"""
 
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from features.runtime.log import LOG
 from features.runtime.progress import Progress
+from features.runtime.quantities import counted
+from features.runtime.unit_progress import remove_progress, units_at_work
 
 _POLL_SECONDS = 0.5
+# From so many seconds on without a sign of a worker something is said, and so often after that.
+_SILENT_SECONDS, _STILL_SILENT_SECONDS = 15.0, 60.0
+_AGAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Units:
+    """What can be seen of the units of a job.
+
+    Attributes:
+        folder: where each unit leaves a file when it is finished.
+        ending: of the names of these files, behind the unit's.
+        weights: what each unit counts, by its name.
+        rejects: returns the reasons of the rejects of a finished unit, by its name.
+        job: see `features.runtime.unit_progress.progress_path`; None where workers say nothing of a unit at work.
+    """
+
+    folder: Path
+    ending: str
+    weights: Mapping[str, int]
+    rejects: Callable[[str], Iterable[str]]
+    job: Path | None = None
 
 
 @contextlib.contextmanager
-def follow(progress: Progress, folder: Path, weights: Mapping[str, int]) -> Iterator[None]:
-    """Keeps a progress line up to date while the block runs.
-
-    Args:
-        progress: the line.
-        folder: where each unit leaves a file when it is finished.
-        weights: what each unit counts, by the name of its file.
-    """
+def follow(progress: Progress, units: Units) -> Iterator[None]:
+    """Keeps a progress line up to date while the block runs, and tells where nothing begins or is begun again."""
     stop = threading.Event()
+    follower = _Follower(progress, units)
 
     def poll() -> None:
         while not stop.wait(_POLL_SECONDS):
-            with contextlib.suppress(OSError), os.scandir(folder) as entries:
-                progress.update(sum(weights.get(entry.name, 0) for entry in entries))
+            follower.look()
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
     thread.start()
@@ -34,4 +59,61 @@ def follow(progress: Progress, folder: Path, weights: Mapping[str, int]) -> Iter
     finally:
         stop.set()
         thread.join()
+        if units.job is not None:
+            remove_progress(units.job)
         progress.close()
+
+
+class _Follower:
+    """What is known of the units so far."""
+
+    def __init__(self, progress: Progress, units: Units) -> None:
+        self._progress, self._units = progress, units
+        self._finished: set[str] = set()
+        self._rejects: Counter[str] = Counter()  # of the finished ones
+        self._worker: dict[str, str] = {}  # who is at each unit
+        self._told = self._again = 0
+        self._silent_at = time.monotonic() + _SILENT_SECONDS
+        self._again_at = 0.0
+
+    def look(self) -> None:
+        """Looks at the files and brings the line up to date."""
+        with contextlib.suppress(OSError):
+            self._look_at_finished()
+        done = sum(self._units.weights[name] for name in self._finished)
+        rejects = Counter(self._rejects)
+        for name, unit in units_at_work(self._units.job) if self._units.job else ():
+            if name in self._units.weights and name not in self._finished:
+                done += unit.done
+                rejects.update(unit.rejects)
+                self._again += self._worker.setdefault(name, unit.worker) != unit.worker
+                self._worker[name] = unit.worker
+        self._tell(time.monotonic())
+        self._progress.update(done, _note(rejects))
+
+    def _look_at_finished(self) -> None:
+        with os.scandir(self._units.folder) as entries:
+            names = {entry.name.removesuffix(self._units.ending) for entry in entries}
+        for name in names & self._units.weights.keys() - self._finished:
+            with contextlib.suppress(Exception):  # it is read again by who needs it
+                self._rejects.update(self._units.rejects(name))
+            self._finished.add(name)
+
+    def _tell(self, now: float) -> None:
+        if not self._worker and not self._finished and now >= self._silent_at:
+            LOG.info("waiting for a worker: none has begun yet")
+            self._silent_at = now + _STILL_SILENT_SECONDS
+        if self._again > self._told and now >= self._again_at:
+            units = counted(self._again - self._told, "unit")
+            LOG.warning("warning: %s begun again in another process: a worker was lost, or the runner has restarted "
+                        "the job", units)  # fmt: skip
+            self._told, self._again_at = self._again, now + _AGAIN_SECONDS
+
+
+def _note(rejects: Mapping[str, int]) -> str:
+    """Returns what a progress line says of rejects behind the time left."""
+    if not (total := sum(rejects.values())):
+        return ""
+    most_first = sorted(rejects.items(), key=lambda one: (-one[1], one[0]))
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in most_first)
+    return f", {total:,} rejected ({reasons})"
