@@ -184,7 +184,7 @@ def build_on_beam(
         from pipelines.beam.runners import run_units
 
         gc.enable()
-        run_units(BuildShards(job), numbers, beam_options, forked)
+        run_units(BuildShards(job), numbers, beam_options, forked, job.lease)
 
 
 def parser() -> argparse.ArgumentParser:

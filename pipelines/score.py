@@ -63,7 +63,7 @@ def label_on_beam(
         from pipelines.beam.runners import run_units
 
         with follow(Progress("score", total, "windows"), units):
-            run_units(LabelWindows(job), list(windows), beam_options, forked)
+            run_units(LabelWindows(job), list(windows), beam_options, forked, job.lease)
 
 
 def threshold(text: str) -> float | str:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from google.protobuf import json_format, text_format
 
 from features.errors import RunError
 from features.runtime.log import LOG
+from features.store.lease import Lease
 from pipelines.beam.failures import failure_message
 from pipelines.beam.job_server import has_job_server, job_server
 from pipelines.beam.options import parse_options
@@ -25,10 +27,12 @@ from pipelines.beam.workers import Workers
 
 _WORKERS_URN = "soundmill:env:workers:v1"
 _CHECK_SECONDS = 0.1
+_LEASE_SECONDS = 1.0
+_LEFT = "the run was interrupted"
 
 
 def run_units(
-    transform: beam.PTransform, units: Sequence[int], beam_options: Sequence[str], workers: Workers | None
+    transform: beam.PTransform, units: Sequence[int], beam_options: Sequence[str], workers: Workers | None, lease: Lease
 ) -> None:
     """Applies a transform to the numbers of units and waits for the end.
 
@@ -37,6 +41,8 @@ def run_units(
         units: the numbers.
         beam_options: options that are Beam's; `--runner` among them chooses where it runs.
         workers: processes of a local run, None for this one alone.
+        lease: of the job, in which workers report what no second try mends; where the wait ends without the job's end,
+            it says so to them.
 
     Raises:
         UsageError: Beam does not know an option or the runner.
@@ -46,19 +52,19 @@ def run_units(
     name = options.view_as(StandardOptions).runner
     if not name:
         # Never Beam's default: that one looks for another runner on the network first.
-        _wait(_pipeline(transform, units, _local_runner(options, workers), options), workers)
+        _wait(_pipeline(transform, units, _local_runner(options, workers), options), lease, workers)
         return
     LOG.info("running on %s", name)
     runner = create_runner(name)
     if not isinstance(runner, PortableRunner) or not has_job_server(runner, options):
-        _run_here(_pipeline(transform, units, runner, options))
+        _run_here(_pipeline(transform, units, runner, options), lease)
         return
     job = RemoteJob(options, type(transform).__name__.lower())
     with job_server(runner, options) as endpoint:
         options.view_as(PortableOptions).job_endpoint = endpoint
         pipeline = _pipeline(transform, units, job.runner(type(runner)), options)
         with job.watched():
-            _wait(pipeline)
+            _wait(pipeline, lease)
 
 
 def _pipeline(
@@ -69,28 +75,29 @@ def _pipeline(
     return pipeline
 
 
-def _run_here(pipeline: beam.Pipeline) -> None:
+def _run_here(pipeline: beam.Pipeline, lease: Lease) -> None:
     """Runs a pipeline in this thread: some runners start processes that they end when a signal comes."""
     result = None
     try:
         result = pipeline.run()
         result.wait_until_finish()
     except Exception as error:
-        raise _failure(error) from error
+        raise _failure(error, lease) from error
     except BaseException:
+        lease.fail(_LEFT)
         if result is not None:
             with contextlib.suppress(Exception):  # not every runner can
                 result.cancel()
         raise
 
 
-def _failure(error: BaseException) -> RunError:
+def _failure(error: BaseException, lease: Lease) -> RunError:
     LOG.debug("the pipeline failed", exc_info=error)
-    return RunError(failure_message(error))
+    return RunError(lease.failure() or failure_message(error))
 
 
-def _wait(pipeline: beam.Pipeline, workers: Workers | None = None) -> None:
-    """Runs a pipeline in a thread of its own, so that Ctrl-C and the end of a worker end the wait for it.
+def _wait(pipeline: beam.Pipeline, lease: Lease, workers: Workers | None = None) -> None:
+    """Runs a pipeline in a thread of its own, so that Ctrl-C and what a worker dies of or reports end the wait for it.
 
     Beam alone would wait forever for a worker process that died, and takes an interrupt for an error of the pipeline.
     """
@@ -108,16 +115,27 @@ def _wait(pipeline: beam.Pipeline, workers: Workers | None = None) -> None:
     previous, threading.excepthook = threading.excepthook, hook
     thread = threading.Thread(target=run, name="pipeline", daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(_CHECK_SECONDS)
-        if workers is not None and (death := workers.death):
-            # The hook stays: what the other threads still say is of no use.
-            raise RunError(
-                f"a worker process died ({death}); finished units are kept, run it again; --verbose shows what it said"
-            )
+    looked = time.monotonic()
+    try:
+        while thread.is_alive():
+            thread.join(_CHECK_SECONDS)
+            # Whatever this raises, the hook stays: what the other threads still say is of no use.
+            if workers is not None and (death := workers.death):
+                raise RunError(
+                    f"a worker process died ({death}); finished units are kept, run it again; --verbose shows what it "
+                    "said"
+                )
+            if time.monotonic() - looked >= _LEASE_SECONDS:
+                looked = time.monotonic()
+                # A runner would try it again, some times or forever.
+                if failure := lease.failure():
+                    raise RunError(failure)
+    except KeyboardInterrupt:
+        lease.fail(_LEFT)  # before the runner hears of it: it may take long, or do nothing
+        raise
     threading.excepthook = previous
     if failures:
-        raise _failure(failures[0])
+        raise _failure(failures[0], lease)
 
 
 def _local_runner(options: PipelineOptions, workers: Workers | None) -> FnApiRunner:

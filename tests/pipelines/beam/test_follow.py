@@ -1,0 +1,149 @@
+"""The progress of a job, as the files tell it that its workers leave, whatever runs them."""
+
+import json
+import logging
+import os
+import signal
+import threading
+
+import pytest
+
+from features.runtime.unit_progress import progress_path, units_at_work
+from features.store.layout import Layout
+from pipelines.beam import follow as module
+from pipelines.beam.follow import Units, _Follower, follow
+from tests.conftest import start_command, wait_until
+
+WEIGHTS = {"a": 100, "b": 50, "c": 1}
+
+
+class Seen:
+    """What a progress line was told last, in place of a terminal."""
+
+    def __init__(self) -> None:
+        self.told: tuple[int, str] | None = None
+
+    def update(self, done: int, note: str = "") -> None:
+        self.told = done, note
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def units(tmp_path) -> Units:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "work").mkdir()
+
+    def rejects(name: str) -> list[str]:
+        return json.loads((tmp_path / "reports" / f"{name}.json").read_text())
+
+    return Units(tmp_path / "reports", ".json", WEIGHTS, rejects, tmp_path / "work" / "units-1.arrow")
+
+
+@pytest.fixture
+def seen(units) -> tuple[Seen, _Follower]:
+    result = Seen()
+    return result, _Follower(result, units)
+
+
+def finish(units: Units, name: str, *reasons: str) -> None:
+    (units.folder / f"{name}.json").write_text(json.dumps(reasons))
+
+
+def say(units: Units, name: str, done: int, *reasons: str, worker: str = "process 1 on host a") -> None:
+    rejects = {reason: reasons.count(reason) for reason in reasons}
+    progress_path(units.job, name).write_text(json.dumps({"worker": worker, "done": done, "rejects": rejects}))
+
+
+def test_what_is_finished_and_what_is_at_work_is_summed(units, seen):
+    line, follower = seen
+    follower.look()
+    assert line.told == (0, "")
+    say(units, "a", 10)
+    follower.look()
+    assert line.told == (10, "")
+    say(units, "a", 40, "damaged", "empty", "empty")
+    say(units, "b", 0)
+    say(units, "of an earlier job", 7, "damaged")
+    finish(units, "of another run", "damaged")
+    follower.look()
+    assert line.told == (40, ", 3 rejected (2 empty, 1 damaged)")
+    finish(units, "a", "damaged", "empty", "empty", "silent")  # its worker has not taken its file away yet
+    follower.look()
+    assert line.told == (100, ", 4 rejected (2 empty, 1 damaged, 1 silent)")
+    finish(units, "b")
+    finish(units, "c")
+    (units.folder / "c.json").write_text("damaged")  # it is found when the run is put together, and not here
+    follower.look()
+    follower.look()
+    assert line.told == (151, ", 4 rejected (2 empty, 1 damaged, 1 silent)")
+
+
+def test_a_unit_that_another_worker_begins_again_is_told_and_counted_anew(units, seen, caplog):
+    caplog.set_level(logging.INFO, "soundmill")
+    line, follower = seen
+    say(units, "a", 60)
+    say(units, "b", 9)
+    follower.look()
+    say(units, "a", 5, worker="process 2 on host b")
+    follower.look()
+    follower.look()
+    assert line.told == (14, "")
+    say(units, "b", 1, worker="process 2 on host b")
+    follower.look()  # so soon after the first it is not told
+    again = "begun again in another process: a worker was lost, or the runner has restarted the job"
+    assert caplog.messages == [f"warning: 1 unit {again}"]
+
+
+def test_that_no_worker_has_begun_is_told_once_in_a_while(units, seen, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "soundmill")
+    now = module.time.monotonic()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    follower = seen[1]
+    for seconds, count in [(14, 0), (16, 1), (17, 1), (70, 1), (80, 2)]:
+        monkeypatch.setattr(module.time, "monotonic", lambda seconds=seconds: now + seconds)
+        follower.look()
+        assert caplog.messages == ["waiting for a worker: none has begun yet"] * count
+    say(units, "a", 0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + 1_000)
+    follower.look()
+    assert len(caplog.messages) == 2
+
+
+def test_units_that_say_nothing_while_at_work(units, tmp_path):
+    line = Seen()
+    follower = _Follower(line, Units(units.folder, ".json", WEIGHTS, units.rejects))
+    say(units, "a", 10)
+    finish(units, "b", "empty")
+    follower.look()
+    assert line.told == (50, ", 1 rejected (1 empty)")
+
+
+def test_with_the_job_its_files_go(units):
+    say(units, "a", 10)
+    threads = threading.active_count()
+    with follow(Seen(), units):
+        assert threading.active_count() == threads + 1
+        assert len(dict(units_at_work(units.job))) == 1
+    assert threading.active_count() == threads
+    assert dict(units_at_work(units.job)) == {}
+
+
+def test_worker_processes_say_how_far_they_are_within_a_shard(many_clips, small_spec, tmp_path):
+    layout = Layout(tmp_path / "set", "tfrecord")
+    process = start_command("pipelines.featurize", "--input", many_clips, "--output", layout.root,
+                            "--spec", small_spec, "--workers", 2)  # fmt: skip
+    told: set[int] = set()
+
+    def look() -> bool:
+        for job in layout.work_folder.glob("units-*.arrow"):
+            told.update(unit.done for _, unit in units_at_work(job))
+        return len(told) >= 3 or process.poll() is not None
+
+    wait_until(look)
+    assert len(told) >= 3
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert not list(layout.work_folder.glob("*.progress"))
