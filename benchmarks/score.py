@@ -74,7 +74,7 @@ def by_stage(clips: Path, run_folder: Path, executor: str) -> str:
     seconds = dict.fromkeys(("headers", "decoding", "features", "network", "all but headers"), 0.0)
     started = time.perf_counter()
     least_seconds = least_window_seconds(None, spec)
-    batches = plan_batches(str(clips), paths, spec, least_seconds).batches
+    batches = list(plan_batches(str(clips), paths, spec, least_seconds).batches())
     seconds["headers"] = time.perf_counter() - started
     label_windows(network, str(clips), batches[0], least_seconds)  # a first time takes longer
     windows = 0

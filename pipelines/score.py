@@ -19,10 +19,11 @@ from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.options import add_window_option
 from model.scoring.plan import shortened_sentence
+from model.scoring.planning import PlanJob, read_here
 from model.scoring.scorer import AUTO, Request, score
 from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
-from pipelines.beam.workers import local_workers
+from pipelines.beam.workers import local_workers, names_runner
 from pipelines.options import (
     FILE_FIELDS,
     add_policies,
@@ -35,6 +36,8 @@ from pipelines.options import (
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.
 _WINDOWS_THAT_PAY = 8_000
+# And so many headers, of plain WAV.
+_FILES_THAT_PAY = 50_000
 
 
 def label_on_beam(
@@ -64,6 +67,33 @@ def label_on_beam(
 
         with follow(Progress("score", total, "windows"), units):
             run_units(LabelWindows(job), list(windows), beam_options, forked, job.lease)
+
+
+def read_headers_on_beam(
+    job: PlanJob, numbers: Sequence[int], *, workers: int | None, beam_options: Sequence[str]
+) -> None:
+    """Reads the headers of many files: as a pipeline of Beam, or in this process where no other is requested or pays.
+
+    Args:
+        job: what they take.
+        numbers: of the units to read.
+        workers: processes of a local run, None to choose.
+        beam_options: passed on to Beam.
+    """
+    weights = {job.part_path(number).name: job.num_files(number) for number in numbers}
+    total = sum(weights.values())
+    processes = choose_workers(workers, len(numbers), pays=total >= _FILES_THAT_PAY)
+    with (
+        follow(Progress("plan", total, "files"), job.folder, weights),
+        local_workers(processes, beam_options, "plan") as forked,
+    ):
+        if forked is None and not names_runner(beam_options):
+            read_here(job, numbers)
+            return
+        from pipelines.beam.read_headers import ReadHeaders
+        from pipelines.beam.runners import run_units
+
+        run_units(ReadHeaders(job), numbers, beam_options, forked)
 
 
 def threshold(text: str) -> float | str:
@@ -122,7 +152,9 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         executor=options.executor,
         min_window_seconds=options.min_window_seconds,
     )
-    figures = score(request, functools.partial(label_on_beam, workers=workers, beam_options=beam_options))
+    run = functools.partial(label_on_beam, workers=workers, beam_options=beam_options)
+    read = functools.partial(read_headers_on_beam, workers=workers, beam_options=beam_options)
+    figures = score(request, run, read)
     outputs = OutputFiles(request.output)
     paragraph = (
         f"{counted(figures['files'], 'file')} in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "

@@ -27,7 +27,7 @@ from model.inference.artifact import read_description
 from model.inference.executor import Executor, load_executor
 from model.scoring.label_windows import label_windows
 from model.scoring.labels_csv import Score
-from model.scoring.plan import Batch, plan_batches
+from model.scoring.plan import Plan, plan_batches
 from model.training.label_plan import NOT_NAMED
 
 ALARMS_HEADER = ("path", "start_seconds", "end_seconds", "label", "probability", "windows")
@@ -207,15 +207,15 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
     source = list_clips(negatives, TableLayout(), labelled=False)
     least_seconds = least_window_seconds(None, description.spec)
     paths = source.clips["path"].to_pylist()
-    batches, unreadable, shortened = plan_batches(source.root, paths, description.spec, least_seconds)
-    rejects = [*source.rejects, *unreadable]
+    plan = plan_batches(source.root, paths, description.spec, least_seconds)
+    rejects = [*source.rejects, *plan.rejects]
     network = load_executor(run)
     tally = Tally(network.classes, alarm_thresholds(network.classes, description.calibration.thresholds))
     name = name_of_other("negatives", negatives, _digest(source))
     with atomic_folder(Path(run) / "evaluation" / name) as folder:
         with AtomicFile(folder / "alarms.csv", durable=False) as file:  # the folder is
             file.write(csv_lines([ALARMS_HEADER]).encode())
-            for path, windows in _recordings(network, source.root, batches, least_seconds, rejects):
+            for path, windows in _recordings(network, source.root, plan, least_seconds, rejects):
                 file.write(tally.add(path, windows).encode())
         for reject in rejects:
             LOG.warning("%s: %s, %s", csv_path(reject.path), reject.reason, reject.message)
@@ -225,7 +225,7 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
             "rejected": len(rejects),
             "rejects": dict(sorted(Counter(str(reject.reason) for reject in rejects).items())),
             "left_out": source.left_out,
-            "short_windows": len(set(shortened) - {reject.path for reject in rejects}),
+            "short_windows": plan.num_shortened(reject.path for reject in rejects),
             "min_window_seconds": least_seconds,
             "negatives": negatives,
             "folder": name,
@@ -237,15 +237,15 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
 
 
 def _recordings(
-    network: Executor, root: str, batches: Sequence[Batch], least_seconds: float, rejects: list[Reject]
+    network: Executor, root: str, plan: Plan, least_seconds: float, rejects: list[Reject]
 ) -> Iterator[tuple[str, Windows]]:
     """Labels recordings one after the other and yields each that is labelled whole; adds the others to the rejects."""
     ids = {label: number for number, label in enumerate(network.classes)}
     parts: dict[str, list[Windows]] = {}  # of recordings that may go on in the next batch
     rejected: set[str] = set()
-    progress = Progress("label", sum(unit.num_windows for batch in batches for unit in batch), "windows")
+    progress = Progress("label", int(plan.num_windows.sum()), "windows")
     done = 0
-    for batch in batches:
+    for batch in plan.batches():
         labels = label_windows(network, root, batch, least_seconds)
         in_batch = {unit.path for unit in batch}
         for path in [path for path in parts if path not in in_batch]:

@@ -8,12 +8,12 @@ killed may still write. So all that a worker reads and writes lies in a folder o
 what its labels follow from: no part of another job is ever joined.
 """
 
-import hashlib
+import functools
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,16 +21,21 @@ import google_crc32c
 
 from features.errors import Reject, RunError, UsageError
 from features.io.atomic import atomic_folder, write_file
+from features.io.unit_file import UnitFile
 from features.sources.clips import Source
 from features.store.locks import CLAIM
 from features.store.versions import library_versions
+from model.scoring.digest import digest_of
 from model.scoring.label_forms import LabelsForm
 from model.scoring.labels_csv import Labels
-from model.scoring.plan import Batch, plan_text, read_batch, write_batches
+from model.scoring.plan import Batch, Plan, read_batch
 
-_WORK_LIST = "batches.parquet"
-# Folders of jobs, partial ones among them, and the files of versions in which jobs had no folders.
-_OWN_NAME = re.compile(r"[0-9a-f]{64}|job\.json|batches\.parquet|network\.tflite|\d{8}\.(csv|json)")
+_WORK_LIST = "batches.arrow"
+_PLANNING = "planning-"
+# Folders of jobs and of plannings, partial ones among them, and the files of versions in which jobs had no folders.
+_OWN_NAME = re.compile(
+    rf"(?:{_PLANNING})?[0-9a-f]{{64}}|job\.json|batches\.parquet|network\.tflite|\d{{8}}\.(csv|json)"
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,9 @@ class Parts:
 
     def unfinished(self, count: int) -> list[int]:
         """Returns the numbers of the batches, of `count`, that are still to be done."""
-        return [number for number in range(count) if not self.is_finished(number)]
+        there = set(os.listdir(self.folder))  # one listing, as most often there is none
+        return [number for number in range(count)
+                if self.note_path(number).name not in there or not self.is_finished(number)]  # fmt: skip
 
     def is_finished(self, number: int) -> bool:
         """Returns whether the part of a batch is there, of this job and whole."""
@@ -141,8 +148,16 @@ class Parts:
             return False
 
     def read_batch(self, number: int) -> Batch:
-        """Reads one batch of the work list."""
-        return read_batch(self.folder / _WORK_LIST, number)
+        """Reads one batch of the work list, which is opened once."""
+        return read_batch(self._work_list, number)
+
+    @functools.cached_property
+    def _work_list(self) -> UnitFile:
+        return UnitFile(self.folder / _WORK_LIST)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Returns what another process needs: it opens the work list itself."""
+        return {"folder": self.folder, "form": self.form}
 
     def write(self, number: int, labels: Labels, top: int) -> None:
         """Writes the part of a batch, its note last.
@@ -193,7 +208,7 @@ def check_folder(folder: Path) -> None:
 
 
 def open_parts(
-    folder: Path, form: LabelsForm, source: Source, batches: Sequence[Batch], settings: JobSettings
+    folder: Path, form: LabelsForm, source: Source, plan: Plan, settings: JobSettings, planning: Path | None = None
 ) -> Parts:
     """Finds the parts of a job, or begins it; those of other jobs are removed.
 
@@ -201,26 +216,34 @@ def open_parts(
         folder: of the parts, which this process has claimed; it is of one output, and so of one form.
         form: of the scores.
         source: the files, whose sizes and times distinguish one job from another.
-        batches: the plan; another decoder may find other windows.
+        plan: of the batches; another decoder may find other windows.
         settings: all else that the labels follow from.
+        planning: folder of the planning, which stays as long as the parts.
     """
-    digest = hashlib.sha256(json.dumps({**asdict(settings), "root": source.root}, sort_keys=True).encode())
-    for name in ("path", "size", "mtime_ns"):
-        digest.update(json.dumps(source.clips[name].to_pylist()).encode())
-    digest.update(plan_text(batches).encode())
-    digest.update(json.dumps(library_versions(), sort_keys=True).encode())
-    parts = Parts(folder / digest.hexdigest(), form)
-    remove_parts(folder, but=parts)
+    parts = Parts(folder / _job_name(source, plan, settings), form)
+    remove_parts(folder, but=(parts.folder, planning))
     if not parts.folder.is_dir():
         with atomic_folder(parts.folder) as partial:
-            write_batches(partial / _WORK_LIST, batches)
+            plan.write(partial / _WORK_LIST)
     return parts
 
 
-def remove_parts(folder: Path, but: Parts | None = None) -> None:
-    """Removes the parts of all jobs but one, and leaves the file that says who has claimed the folder."""
+def _job_name(source: Source, plan: Plan, settings: JobSettings) -> str:
+    described = {**asdict(settings), "root": source.root, "versions": library_versions()}
+    listed = [source.clips[name] for name in ("path", "size", "mtime_ns")]
+    return digest_of(described, [*listed, plan.files, plan.first_windows, plan.num_windows, plan.ends])
+
+
+def planning_folder(folder: Path, digest: str) -> Path:
+    """Returns the folder of the planning that has a digest, below that of the parts."""
+    return folder / f"{_PLANNING}{digest}"
+
+
+def remove_parts(folder: Path, but: Collection[Path | None] = ()) -> None:
+    """Removes all jobs and plannings but those of some folders; the file stays that says who has claimed the folder."""
+    kept = {CLAIM, *(path.name for path in but if path)}
     for entry in list(os.scandir(folder)):
-        if entry.name == CLAIM or (but and entry.name == but.folder.name):
+        if entry.name in kept:
             continue
         if entry.is_dir(follow_symlinks=False):
             # A worker whose driver was killed may still write into it: what it leaves is not used, and is removed the

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from features.errors import Reason, Reject, RunError
 from features.io.atomic import write_file
@@ -19,7 +21,7 @@ from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from model.scoring.job import PartNote, Parts
 from model.scoring.label_forms import CsvForm, LabelsForm, labels_form
-from model.scoring.plan import Batch
+from model.scoring.plan import Plan
 
 _TABLE_COLUMNS = (*COLUMNS, "size")
 
@@ -93,37 +95,33 @@ class Outcome:
     empty: bool = False
 
 
-def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
+def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
     """Writes the tables of rejects and of warnings, and last the labels.
 
     Args:
         parts: the folder with the parts of all batches.
-        batches: the plan.
+        plan: of the batches.
         job: the files to write, and what they follow from beside the parts.
 
     Raises:
         RunError: a part is missing, damaged or of another job, the counts of the parts are not those of the plan, or
             every file was rejected.
     """
-    notes = [parts.read_note(number) for number in range(len(batches))]
-    units = Counter(unit.path for batch in batches for unit in batch)
-    _check_counts(parts, notes, units.total())
+    notes = [parts.read_note(number) for number in range(len(plan.ends))]
+    _check_counts(parts, notes, len(plan.files))
     rejects: dict[str, Reject] = {}
     for reject in chain(*(note.rejects for note in notes), job.rejects):
         rejects.setdefault(reject.path, reject)
-    warnings = file_warnings(chain(*(note.warnings for note in notes)), units)
+    found = list(chain(*(note.warnings for note in notes)))
+    warnings = file_warnings(found, plan.units_of(warning.path for warning in found))
     warnings = [warning for warning in warnings if warning.path not in rejects]
     refused = _refused(warnings, job.policies)
     rejects |= refused
     warnings = [warning for warning in warnings if warning.path not in refused]
     sizes = _sizes(job.clips, [*rejects, *(warning.path for warning in warnings)])
     outcome = Outcome(
-        files=len(units) + len(job.rejects) - len(rejects),
-        windows=sum(
-            count
-            for unit, count in zip(chain(*batches), chain(*(note.windows for note in notes)), strict=True)
-            if unit.path not in rejects
-        ),
+        files=len(plan.paths) - len(plan.rejects) + len(job.rejects) - len(rejects),
+        windows=int(_windows(notes)[~plan.are_of(rejects)].sum()),
         rejects=_with_sizes(rejects.values(), sizes),
         warnings=_with_sizes(warnings, sizes),
     )
@@ -136,6 +134,7 @@ def join(parts: Parts, batches: Sequence[Batch], job: JoinJob) -> Outcome:
         )
     write_file(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
     # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
+    units = plan.units_of(rejects)
     without = {path for path in rejects if units[path] > 1 or path in refused}
     contents = (parts.read_scores(number, note) for number, note in enumerate(notes))
     any_score = job.outputs.form.join(job.outputs.labels, contents, job.top, without)
@@ -159,6 +158,11 @@ def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:
     once = {(warning.path, warning.reason): warning for warning in warnings
             if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
     return list(once.values())
+
+
+def _windows(notes: Iterable[PartNote]) -> NDArray[np.int64]:
+    """Returns how many windows of each unit were labelled."""
+    return np.fromiter(chain.from_iterable(note.windows for note in notes), np.int64)
 
 
 def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None:

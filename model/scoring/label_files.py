@@ -45,7 +45,7 @@ def label_files(network: Executor, paths: Sequence[str], top: int, least_seconds
     """
     check_files(paths)
     plan = plan_batches("", paths, network.spec, least_seconds)
-    labelled = label_batches(network, plan.batches, top, least_seconds)
+    labelled = label_batches(network, plan.batches(), top, least_seconds)
     rejects = {reject.path: reject for reject in chain(plan.rejects, labelled.rejects)}
     in_order = [rejects[path] for path in dict.fromkeys(paths) if path in rejects]
     return LabelledFiles(labelled.scores, in_order, labelled.warnings)

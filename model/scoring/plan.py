@@ -1,22 +1,31 @@
-"""The plan of scoring: the windows of files, dealt into batches in the order of the CSV."""
+"""The plan of scoring: the windows of files, dealt into batches in the order of the CSV.
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+A plan is columns: that of a million files takes as many bytes as their paths and a few numbers each.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from features.audio.decode import probe
 from features.errors import ClipError, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows
+from features.io.unit_file import UnitFile, write_units
 from features.sources.paths import clip_file
 from model.inference.litert import BATCH_CLIPS
 
 _SCHEMA = pa.schema({"path": pa.string(), "first_window": pa.int64(), "num_windows": pa.int64()})
+_OF_REJECTS = ("stage", "reason", "message")
+HEADERS_SCHEMA = pa.schema({"windows": pa.int64(), "shortened": pa.bool_(), **dict.fromkeys(_OF_REJECTS, pa.string())})
+"""What the headers of files say: how many windows, and whether a last one is left out; or why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +46,77 @@ class WindowUnit:
 Batch = list[WindowUnit]
 
 
-class Plan(NamedTuple):
-    """What is to be done.
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is to be done: units in the order of the CSV, dealt into batches of `BATCH_CLIPS` windows at most.
 
     Attributes:
-        batches: of `BATCH_CLIPS` windows at most each.
+        paths: of all files, escaped, in the order of the CSV.
+        files: for each unit the number of its file.
+        first_windows: for each unit the number of its first window.
+        num_windows: for each unit how many follow one another from there.
+        ends: for each batch the number of the unit after its last one.
         rejects: the files whose header cannot be read.
-        shortened: paths of the files of which a last window is left out, as it is too short.
+        shortened: whether a last window of a file is left out, as it is too short.
     """
 
-    batches: list[Batch]
+    paths: pa.ChunkedArray
+    files: NDArray[np.int64]
+    first_windows: NDArray[np.int64]
+    num_windows: NDArray[np.int64]
+    ends: NDArray[np.int64]
     rejects: list[Reject]
-    shortened: list[str]
+    shortened: NDArray[np.bool_]
+
+    @property
+    def batch_windows(self) -> NDArray[np.int64]:
+        """Number of windows of each batch."""
+        return np.diff(np.cumsum(self.num_windows)[self.ends - 1], prepend=0)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yields the batches."""
+        first = 0
+        for last in self.ends.tolist():
+            yield _batch(self._rows(first, last))
+            first = last
+
+    def write(self, path: Path) -> None:
+        """Writes the batches as a work list."""
+        write_units(path, _SCHEMA, self.ends, self._rows)
+
+    def num_shortened(self, without: Iterable[str] = ()) -> int:
+        """Returns how many files lack a last window, without those of some paths."""
+        return int((self.shortened & ~self._named(without)).sum())
+
+    def units_of(self, paths: Iterable[str]) -> Counter[str]:
+        """Returns how many units each of some files has."""
+        files = np.flatnonzero(self._named(paths))
+        units = np.bincount(self.files, minlength=len(self.paths))[files]
+        counts: Counter[str] = Counter()
+        for path, count in zip(self.paths.take(files).to_pylist(), units.tolist(), strict=True):
+            counts[path] += count
+        return counts
+
+    def are_of(self, paths: Iterable[str]) -> NDArray[np.bool_]:
+        """Returns for each unit whether its file is one of some."""
+        return self._named(paths)[self.files]
+
+    def _named(self, paths: Iterable[str]) -> NDArray[np.bool_]:
+        """Returns for each file whether its path is one of some."""
+        return np.asarray(pc.is_in(self.paths, value_set=_strings(paths)), np.bool_)
+
+    def _rows(self, first: int, last: int) -> pa.Table:
+        paths = self.paths.take(pa.array(self.files[first:last]))
+        return pa.table([paths, self.first_windows[first:last], self.num_windows[first:last]], schema=_SCHEMA)
 
 
-def plan_batches(root: str, paths: Iterable[str], spec: FeatureSpec, least_seconds: float) -> Plan:
-    """Deals the windows of files into batches, in the order of the files.
+def plan_batches(root: str, paths: Sequence[str], spec: FeatureSpec, least_seconds: float) -> Plan:
+    """Deals the windows of files into batches, in the order of the files; see `read_headers` and `deal`."""
+    return deal(pa.chunked_array([_strings(paths)]), read_headers(root, paths, spec, least_seconds))
 
-    A file is split only where its windows alone are more than a batch.
+
+def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, least_seconds: float) -> pa.Table:
+    """Returns what the headers of files say, a row each, of `HEADERS_SCHEMA`.
 
     Args:
         root: where the paths begin.
@@ -62,27 +124,56 @@ def plan_batches(root: str, paths: Iterable[str], spec: FeatureSpec, least_secon
         spec: the front end.
         least_seconds: how long the last of several windows is at least.
     """
-    rejects = []
-    shortened = []
-    batches: list[Batch] = []
-    room = 0
+    rows: list[tuple[int, bool, str | None, str | None, str | None]] = []
     for path in paths:
         try:
             info = probe(clip_file(root, path))
         except ClipError as error:
-            rejects.append(Reject(path, error.stage, str(error.reason), error.message))
+            rows.append((0, False, error.stage, str(error.reason), error.message))
             continue
         count = num_windows(info, spec, least_seconds)
-        if count < num_windows(info, spec):
-            shortened.append(path)
-        for first in range(0, count, BATCH_CLIPS):
-            unit = WindowUnit(path, first, min(BATCH_CLIPS, count - first))
-            if unit.num_windows > room:
-                batches.append([])
-                room = BATCH_CLIPS
-            batches[-1].append(unit)
-            room -= unit.num_windows
-    return Plan(batches, rejects, shortened)
+        rows.append((count, count < num_windows(info, spec), None, None, None))
+    columns = zip(*rows, strict=True) if rows else [()] * len(HEADERS_SCHEMA)
+    return pa.table(list(map(list, columns)), schema=HEADERS_SCHEMA)
+
+
+def deal(paths: pa.ChunkedArray, headers: pa.Table) -> Plan:
+    """Deals the windows of files into batches, in the order of the files.
+
+    A file is split only where its windows alone are more than a batch.
+
+    Args:
+        paths: of the files, escaped.
+        headers: what `read_headers` returns of them.
+    """
+    windows = headers["windows"].to_numpy()
+    pieces = -(-windows // BATCH_CLIPS)
+    files = np.repeat(np.arange(len(windows)), pieces)
+    first_windows = BATCH_CLIPS * (np.arange(len(files)) - np.repeat(np.cumsum(pieces) - pieces, pieces))
+    of_units = np.minimum(BATCH_CLIPS, windows[files] - first_windows)
+    refused = pa.array(np.flatnonzero(headers["reason"].is_valid()))
+    reasons = (column.take(refused).to_pylist() for column in (paths, *headers.select(_OF_REJECTS).columns))
+    return Plan(
+        paths=paths,
+        files=files,
+        first_windows=first_windows,
+        num_windows=of_units,
+        ends=_batch_ends(of_units),
+        rejects=[Reject(*of_file) for of_file in zip(*reasons, strict=True)],
+        shortened=np.asarray(headers["shortened"], np.bool_),
+    )
+
+
+def _batch_ends(num_windows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns for each batch the number of the unit after its last one: it takes what follows as long as that fits."""
+    until = np.cumsum(num_windows).tolist()
+    ends: list[int] = []
+    end = windows = 0
+    while end < len(until):
+        end = bisect_right(until, windows + BATCH_CLIPS, lo=end)
+        windows = until[end - 1]
+        ends.append(end)
+    return np.array(ends, np.int64)
 
 
 def shortened_sentence(count: int, least_seconds: float) -> str:
@@ -93,20 +184,14 @@ def shortened_sentence(count: int, least_seconds: float) -> str:
     return f" Left out: {windows} of less than {least_seconds:g} s."
 
 
-def write_batches(path: Path, batches: Iterable[Sequence[WindowUnit]]) -> None:
-    """Writes a work list: a Parquet file with one row group per batch and one row per unit."""
-    with pq.ParquetWriter(path, _SCHEMA) as writer:
-        for batch in batches:
-            rows = pa.Table.from_pylist([asdict(unit) for unit in batch], schema=_SCHEMA)
-            writer.write_table(rows, row_group_size=len(batch))
+def read_batch(work_list: UnitFile, number: int) -> Batch:
+    """Reads one batch of an open work list."""
+    return _batch(work_list.read(number)[1])
 
 
-def read_batch(path: Path, number: int) -> Batch:
-    """Reads one batch of a work list."""
-    with pq.ParquetFile(path) as file:
-        return [WindowUnit(**row) for row in file.read_row_group(number).to_pylist()]
+def _batch(rows: pa.Table) -> Batch:
+    return list(map(WindowUnit, *(column.to_pylist() for column in rows.columns)))
 
 
-def plan_text(batches: Iterable[Sequence[WindowUnit]]) -> str:
-    """Returns a plan as text that no other plan has."""
-    return json.dumps([[(unit.path, unit.first_window, unit.num_windows) for unit in batch] for batch in batches])
+def _strings(texts: Iterable[str]) -> pa.Array:
+    return pa.array(list(texts), pa.string())

@@ -81,7 +81,7 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
             _refuse(plan.rejects[0], rejects)
             continue
         network = network or load_executor(request.run)
-        labelled = label_batches(network, plan.batches, len(classes), least_seconds)
+        labelled = label_batches(network, plan.batches(), len(classes), least_seconds)
         if labelled.rejects:
             _refuse(labelled.rejects[0], rejects)
             continue
@@ -97,7 +97,7 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
         scores += of_file[: room if request.plot else 0]
         windows += len(of_file) // len(classes)
         scored += 1
-        short_windows += len(plan.shortened)
+        short_windows += plan.num_shortened()
     if not scored:
         raise RunError(f"no file can be used, of {len(rejects):,}; the reasons stand above")
     if request.plot:

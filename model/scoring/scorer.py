@@ -24,7 +24,7 @@ from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_forms import labels_form
 from model.scoring.label_windows import LabelJob
 from model.scoring.labels_csv import check_top
-from model.scoring.plan import plan_batches
+from model.scoring.planning import ReadUnits, plan_source, read_here
 
 AUTO = "auto"
 RunBatches = Callable[[LabelJob, Mapping[int, int]], None]
@@ -91,12 +91,13 @@ def check(request: Request, classes: list[str]) -> None:
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
 
 
-def score(request: Request, run: RunBatches) -> dict[str, Any]:
+def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dict[str, Any]:
     """Labels every window of the input into the file of labels.
 
     Args:
         request: input, model, output and options of the scoring.
         run: labels the batches that no earlier run has finished; not called where all are finished.
+        read: reads the headers that no earlier run has read; not called where the files are few.
 
     Returns:
         The figures of the run.
@@ -120,8 +121,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         except NothingUsableError as error:
             write_rejects(outputs, error.rejects)
             raise UsageError(f"{error}; all are in {outputs.rejects}") from error
-        paths = source.clips["path"].to_pylist()
-        batches, unreadable, shortened = plan_batches(source.root, paths, description.spec, least_seconds)
+        plan, planning = plan_source(outputs.parts, source, description.spec, least_seconds, lease, read)
         settings = JobSettings(
             network=description.network_sha256,
             temperature=description.calibration.temperature,
@@ -130,11 +130,12 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
             executor=executor_version(executor),
             least_seconds=least_seconds,
         )
-        parts = open_parts(outputs.parts, outputs.form, source, batches, settings)
-        if todo := parts.unfinished(len(batches)):
-            if len(todo) < len(batches):
+        parts = open_parts(outputs.parts, outputs.form, source, plan, settings, planning)
+        count = len(plan.ends)
+        if todo := parts.unfinished(count):
+            if len(todo) < count:
                 LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",
-                         len(batches) - len(todo), len(batches))  # fmt: skip
+                         count - len(todo), count)  # fmt: skip
             write_file(parts.network, read_litert(request.run, description))
             job = LabelJob(
                 parts=parts,
@@ -146,15 +147,15 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
                 least_seconds=least_seconds,
                 lease=lease,
             )
-            run(job, {number: sum(unit.num_windows for unit in batches[number]) for number in todo})
+            run(job, dict(zip(todo, plan.batch_windows[todo].tolist(), strict=True)))
         wanted = JoinJob(
             outputs=outputs,
             clips=source.clips,
-            rejects=source.rejects + unreadable,
+            rejects=source.rejects + plan.rejects,
             top=request.top,
             policies=request.policies,
         )
-        outcome = join(parts, batches, wanted)
+        outcome = join(parts, plan, wanted)
         remove_parts(outputs.parts)
     seconds = time.monotonic() - started
     return {
@@ -165,7 +166,7 @@ def score(request: Request, run: RunBatches) -> dict[str, Any]:
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
-        "short_windows": len(set(shortened) - {reject.path for reject in outcome.rejects}),
+        "short_windows": plan.num_shortened(reject.path for reject in outcome.rejects),
         "min_window_seconds": least_seconds,
         "no_lines": outcome.empty,
         "left_out": source.left_out,

@@ -25,6 +25,8 @@ def main() -> None:
 
     if command == "score":
         import pipelines.beam.label_windows
+    elif command == "plan":
+        import pipelines.beam.read_headers
     else:
         import pipelines.beam.build_shards  # noqa: F401
     gc.freeze()

@@ -22,7 +22,7 @@ class Workers:
 
         Args:
             count: number of workers that will be requested.
-            command: `featurize` or `score`, whose pipeline they work for.
+            command: `featurize`, `plan` or `score`, whose pipeline they work for.
         """
         self.count = count
         # Ctrl-C is the driver's: workers ignore it from their first instant on. What they have to say comes back as
@@ -66,6 +66,11 @@ class Workers:
         self._process.wait()
 
 
+def names_runner(beam_options: Sequence[str]) -> bool:
+    """Returns whether options that are Beam's name a runner: then the run is not local."""
+    return any(option.startswith("--runner") for option in beam_options)
+
+
 @contextlib.contextmanager
 def local_workers(count: int, beam_options: Sequence[str], command: str) -> Iterator[Workers | None]:
     """Starts what forks the workers of a local run, if there are more than one, and ends them with the block.
@@ -73,9 +78,9 @@ def local_workers(count: int, beam_options: Sequence[str], command: str) -> Iter
     Args:
         count: number of workers.
         beam_options: options that are Beam's; where these name a runner, the run is not local.
-        command: `featurize` or `score`.
+        command: `featurize`, `plan` or `score`.
     """
-    if count == 1 or any(option.startswith("--runner") for option in beam_options):
+    if count == 1 or names_runner(beam_options):
         yield None
         return
     workers = Workers(count, command)

@@ -16,13 +16,14 @@ import soundfile
 import soundmill
 from features.errors import ClipError, Reason, RunError, UsageError
 from features.frontend.spectrogram import compute_features
+from features.io.unit_file import UnitFile
 from features.sources.paths import clip_file, csv_path, unescape_path
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store.versions import library_versions
 from model.evaluation.false_alarms import count_false_alarms
 from model.inference.artifact import load_artifact
-from model.scoring import plan
+from model.scoring import plan, planning
 from model.scoring.scorer import Request
 from model.scoring.scorer import score as run_score
 from tests.conftest import call, run_command
@@ -93,6 +94,24 @@ def labels(recordings, run_folder, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("labels") / "labels.csv"
     score(run_folder, recordings, output, "--summary", output.with_suffix(".json"))
     return output
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_many_files_are_planned_in_units_and_labelled_the_same(
+    recordings, labels, run_folder, tmp_path, monkeypatch, workers
+):
+    monkeypatch.setattr(planning, "FILES_IN_UNITS", 10)
+    monkeypatch.setattr(planning, "FILES_OF_A_UNIT", 7)
+    read, read_here = planning.PlanJob.read, []
+
+    def note(job: planning.PlanJob, files: UnitFile, number: int) -> None:
+        read_here.append(number)
+        read(job, files, number)
+
+    monkeypatch.setattr(planning.PlanJob, "read", note)
+    score(run_folder, recordings, tmp_path / labels.name, "--workers", workers)
+    assert read_here == ([0, 1, 2, 3] if workers == 1 else []), "other processes have read them"
+    assert files_of(tmp_path) == files_of(labels.parent, "labels.json")
 
 
 def test_a_line_has_five_columns_in_their_format(labels):

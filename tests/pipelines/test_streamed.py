@@ -19,7 +19,8 @@ def test_a_streamed_flac_is_featurized_and_planned_as_the_file_that_knows_its_le
         (tmp_path / "words" / name / "a.flac").write_bytes(content)
     make_old(tmp_path / "words")
     source = scan(str(tmp_path / "words"), labelled=True)
-    ((batch,), _, _) = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.0)
+    plan = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.0)
+    (batch,) = plan.batches()
     assert [unit.num_windows for unit in batch] == [3, 3]
     options = ("--input", tmp_path / "words", "--output", tmp_path / "set", "--split", "100/0/0")
     assert call("pipelines.featurize", *options, "--preset", "urbansound-mfcc") == 0

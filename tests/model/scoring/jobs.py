@@ -3,19 +3,37 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from features.frontend.presets import preset
 from features.sources.clips import Source
 from features.sources.folder import scan
 from model.scoring.job import JobSettings, Parts, open_parts
 from model.scoring.label_forms import FORMS, LabelsForm
-from model.scoring.plan import Batch, plan_batches
+from model.scoring.plan import Batch, Plan, plan_batches
 
 
 @dataclass(frozen=True)
 class PlannedJob:
     source: Source
-    batches: list[Batch]
+    plan: Plan
     parts: Parts
+
+
+def plan_of(batches: list[Batch]) -> Plan:
+    """A plan of these batches, whatever they are."""
+    units = [unit for batch in batches for unit in batch]
+    paths = list(dict.fromkeys(unit.path for unit in units))
+    return Plan(
+        paths=pa.chunked_array([pa.array(paths, pa.string())]),
+        files=np.array([paths.index(unit.path) for unit in units], np.int64),
+        first_windows=np.array([unit.first_window for unit in units], np.int64),
+        num_windows=np.array([unit.num_windows for unit in units], np.int64),
+        ends=np.cumsum([len(batch) for batch in batches], dtype=np.int64),
+        rejects=[],
+        shortened=np.zeros(len(paths), bool),
+    )
 
 
 SETTINGS = JobSettings(
@@ -29,5 +47,5 @@ def plan_job(
     """Plans the recordings of a folder and opens the job below `folder`."""
     folder.mkdir(exist_ok=True)
     source = scan(str(recordings), labelled=False)
-    batches, _, _ = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.05)
-    return PlannedJob(source, batches, open_parts(folder, form, source, batches, settings))
+    plan = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.05)
+    return PlannedJob(source, plan, open_parts(folder, form, source, plan, settings))

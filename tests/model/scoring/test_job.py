@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 import pytest
 
 from features.errors import Reject, RunError
-from model.scoring.job import JobSettings, PartNote
+from model.scoring.job import JobSettings, PartNote, open_parts
+from model.scoring.label_forms import FORMS
 from model.scoring.labels_csv import Labels, Score
-from tests.model.scoring.jobs import SETTINGS, plan_job
+from model.scoring.plan import WindowUnit
+from tests.model.scoring.jobs import SETTINGS, plan_job, plan_of
 from tests.signals import noise, write_wav
 
 NOTE = PartNote(
@@ -63,6 +65,22 @@ def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
     plan_job(tmp_path / "parts", source).parts.write(1, labels, 1)
     write_wav(source / "b.wav", noise(301 * 4_000), 4_000)
     assert unfinished(SETTINGS) == [0, 1, 2, 3]
+
+
+def test_another_plan_is_another_job(tmp_path):
+    write_wav(tmp_path / "source" / "a.wav", noise(4_000), 4_000)
+    source = plan_job(tmp_path / "parts", tmp_path / "source").source
+    batches = [[WindowUnit("a.wav", 0, 1), WindowUnit("c.wav", 0, 255)], [WindowUnit("b.wav", 256, 44)]]
+    plans = [
+        batches,
+        batches[::-1],
+        [batches[0] + batches[1]],
+        [batches[0], [WindowUnit("b.wav", 256, 43)]],
+        [batches[0], [WindowUnit("b.wav", 255, 44)]],
+        [batches[0], [WindowUnit("a.wav", 256, 44)]],
+    ]
+    names = {open_parts(tmp_path / "parts", FORMS[0], source, plan_of(plan), SETTINGS).folder.name for plan in plans}
+    assert len(names) == len(plans)
 
 
 def test_a_part_of_another_job_is_not_finished(tmp_path):

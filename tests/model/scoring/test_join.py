@@ -10,7 +10,7 @@ from features.errors import Reject, RunError
 from features.sources.policies import remark
 from model.scoring.join import JoinJob, Outcome, OutputFiles, file_warnings, join
 from model.scoring.labels_csv import Labels, Score
-from tests.model.scoring.jobs import SETTINGS, PlannedJob, plan_job
+from tests.model.scoring.jobs import SETTINGS, PlannedJob, plan_job, plan_of
 from tests.signals import noise, write_wav
 
 
@@ -26,7 +26,7 @@ def planned(tmp_path) -> PlannedJob:
 def write_parts(planned: PlannedJob, **failed: int) -> None:
     """Writes parts with one line a window; of each file in `failed` the unit of that number is a reject."""
     seen: Counter[str] = Counter()
-    for number, batch in enumerate(planned.batches):
+    for number, batch in enumerate(planned.plan.batches()):
         scores, rejects, windows = [], [], []
         for unit in batch:
             name = unit.path.removesuffix(".wav")
@@ -51,7 +51,7 @@ def joined(planned: PlannedJob, folder: Path, rejects: tuple[Reject, ...] = ()) 
         top=1,
         policies={},
     )
-    return join(planned.parts, planned.batches, job)
+    return join(planned.parts, planned.plan, job)
 
 
 def test_parts_are_joined_in_the_order_of_the_plan(planned, tmp_path):
@@ -82,7 +82,7 @@ def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
     reject = Reject("z.wav", "decode", "empty", "no samples")
     job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
     with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
-        join(planned.parts, [], job)
+        join(planned.parts, plan_of([]), job)
     assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]
     assert (tmp_path / "labels.rejects.csv").read_text().splitlines()[1:] == ["z.wav,decode,empty,no samples,"]
 
@@ -99,10 +99,10 @@ def test_a_part_of_another_job_is_never_joined(planned, tmp_path):
 
 def test_a_part_that_is_missing_or_of_another_plan_is_an_error(planned, tmp_path):
     write_parts(planned)
-    whole = planned.batches
-    planned.batches[1] = whole[1][:-1]
+    whole = list(planned.plan.batches())
+    less = replace(planned, plan=plan_of([whole[0], whole[1][:-1]]))
     with pytest.raises(RunError, match=r"of 3 units of work 4 were scored and 0 rejected"):
-        joined(planned, tmp_path)
+        joined(less, tmp_path)
     planned.parts.note_path(1).unlink()
     with pytest.raises(RunError, match=r"00000001\.json is missing or damaged"):
         joined(planned, tmp_path)

@@ -1,5 +1,12 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
 from features.frontend.spec import FeatureSpec
-from model.scoring.plan import WindowUnit, plan_batches, plan_text, read_batch, write_batches
+from features.io.unit_file import UnitFile
+from model.inference.litert import BATCH_CLIPS
+from model.scoring.plan import HEADERS_SCHEMA, WindowUnit, deal, plan_batches, read_batch
+from tests.model.scoring.jobs import plan_of
 from tests.signals import noise, write_wav
 
 SPEC = FeatureSpec(
@@ -10,12 +17,12 @@ BATCHES = [[WindowUnit("a.wav", 0, 1), WindowUnit("comma, \\xff.wav", 0, 255)], 
 
 def test_a_file_that_is_alone_is_split_where_it_is_more_than_a_batch(tmp_path):
     write_wav(tmp_path / "long.wav", noise(537_000), 8_000)
-    batches, rejects, shortened = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.125)
-    assert batches == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 13)]]
-    assert (rejects, shortened) == ([], [])
-    batches, _, shortened = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.126)
-    assert batches == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 12)]]
-    assert shortened == ["long.wav"]
+    plan = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.125)
+    assert list(plan.batches()) == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 13)]]
+    assert (plan.rejects, plan.num_shortened()) == ([], 0)
+    plan = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.126)
+    assert list(plan.batches()) == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 12)]]
+    assert (plan.num_shortened(), plan.num_shortened(["long.wav"]), plan.num_shortened(["other.wav"])) == (1, 0, 1)
 
 
 def test_files_follow_one_another_and_none_is_split_that_fits_a_batch(tmp_path):
@@ -23,34 +30,62 @@ def test_files_follow_one_another_and_none_is_split_that_fits_a_batch(tmp_path):
         write_wav(tmp_path / f"{name}.wav", noise(2_000 * windows), 8_000)
     (tmp_path / "text.wav").write_bytes(b"no sound " * 20)
     paths = ["a.wav", "missing.wav", "b.wav", "c.wav", "text.wav", "d.wav"]
-    batches, rejects, _ = plan_batches(str(tmp_path), paths, SPEC, 0.0125)
-    assert batches == [
+    plan = plan_batches(str(tmp_path), paths, SPEC, 0.0125)
+    assert list(plan.batches()) == [
         [WindowUnit("a.wav", 0, 200), WindowUnit("b.wav", 0, 56)],
         [WindowUnit("c.wav", 0, 3)],
         [WindowUnit("d.wav", 0, 254)],
     ]
-    assert [(reject.path, reject.stage, reject.reason) for reject in rejects] == [
+    assert plan.batch_windows.tolist() == [256, 3, 254]
+    assert [(reject.path, reject.stage, reject.reason) for reject in plan.rejects] == [
         ("missing.wav", "decode", "missing"),
         ("text.wav", "decode", "not_audio"),
     ]
 
 
+def dealt_one_by_one(windows: list[int]) -> list[list[tuple[int, int, int]]]:
+    """The rule, file by file: file, first window and number of windows of each unit of each batch."""
+    batches: list[list[tuple[int, int, int]]] = []
+    room = 0
+    for file, count in enumerate(windows):
+        for first in range(0, count, BATCH_CLIPS):
+            unit = (file, first, min(BATCH_CLIPS, count - first))
+            if unit[2] > room:
+                batches.append([])
+                room = BATCH_CLIPS
+            batches[-1].append(unit)
+            room -= unit[2]
+    return batches
+
+
+@pytest.mark.parametrize("most", [1, 2, 255, 256, 257, 1_000])
+@pytest.mark.parametrize("files", [0, 1, 2, 300])
+def test_columns_are_dealt_as_files_one_after_the_other(files, most):
+    """0 windows are those of a reject."""
+    windows = np.random.default_rng(files + most).integers(0, most, files, endpoint=True)
+    paths = pa.chunked_array([[f"{file}.wav" for file in range(first, min(first + 99, files))]
+                              for first in range(0, files, 99)], pa.string())  # fmt: skip
+    rows = [{"windows": count, "shortened": count % 3 == 1, "reason": None if count else "empty"}
+            for count in windows.tolist()]  # fmt: skip
+    plan = deal(paths, pa.Table.from_pylist(rows, schema=HEADERS_SCHEMA))
+    expected = dealt_one_by_one(windows.tolist())
+    assert [[(int(unit.path[:-4]), unit.first_window, unit.num_windows) for unit in batch]
+            for batch in plan.batches()] == expected  # fmt: skip
+    assert plan.batch_windows.tolist() == [sum(unit[2] for unit in batch) for batch in expected]
+    assert [reject.path for reject in plan.rejects] == [f"{file}.wav" for file in np.flatnonzero(windows == 0)]
+    some = {"0.wav", "1.wav", "other.wav"}
+    units = [unit[0] for batch in expected for unit in batch]
+    assert plan.units_of(some) == {f"{file}.wav": units.count(file) for file in range(min(2, files))}
+    assert plan.are_of(some).tolist() == [file < 2 for file in units]
+    assert plan.num_shortened(some) == sum(count % 3 == 1 for count in windows.tolist()[2:])
+
+
 def test_nothing_to_label_is_no_batch(tmp_path):
-    assert plan_batches(str(tmp_path), [], SPEC, 0.0) == ([], [], [])
+    plan = plan_batches(str(tmp_path), [], SPEC, 0.0)
+    assert (list(plan.batches()), plan.rejects, plan.batch_windows.tolist()) == ([], [], [])
 
 
 def test_a_work_list_gives_its_batches_back(tmp_path):
-    write_batches(tmp_path / "batches.parquet", BATCHES)
-    assert [read_batch(tmp_path / "batches.parquet", number) for number in range(2)] == BATCHES
-
-
-def test_another_plan_has_another_text():
-    plans = [
-        BATCHES,
-        BATCHES[::-1],
-        [BATCHES[0] + BATCHES[1]],
-        [BATCHES[0], [WindowUnit("b.wav", 256, 43)]],
-        [BATCHES[0], [WindowUnit("b.wav", 255, 44)]],
-        [BATCHES[0], [WindowUnit("c.wav", 256, 44)]],
-    ]
-    assert len({plan_text(plan) for plan in plans}) == len(plans)
+    plan_of(BATCHES).write(tmp_path / "batches.arrow")
+    with UnitFile(tmp_path / "batches.arrow") as work_list:
+        assert [read_batch(work_list, number) for number in range(2)] == BATCHES

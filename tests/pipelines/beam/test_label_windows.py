@@ -23,6 +23,7 @@ from model.scoring.label_forms import FORMS
 from model.scoring.label_windows import LabelJob
 from model.scoring.plan import Batch, WindowUnit
 from pipelines.beam.label_windows import LabelWindows, WindowHandler, _WritePart
+from tests.model.scoring.jobs import plan_of
 from tests.pipelines.conftest import files_of
 from tests.signals import noise, sine, write_wav
 
@@ -55,7 +56,7 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> Iterator
     thresholds = (0.0,) * len(description.classes)
     settings = JobSettings(description.network_sha256, 1.0, TOP, thresholds, executor_version(executor), 0.05)
     with claim(folder, "score", "labels.csv") as lease:
-        parts = open_parts(folder, FORMS[0], source, BATCHES, settings)
+        parts = open_parts(folder, FORMS[0], source, plan_of(BATCHES), settings)
         parts.network.write_bytes(read_litert(run, description))
         yield LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05, lease)
 

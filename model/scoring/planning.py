@@ -1,0 +1,176 @@
+"""Planning a scoring of many files: units of files whose headers are read, by whatever runs units, and kept.
+
+What is read lies in a folder of the planning, beside the job's, so that one that was interrupted goes on. A planning is
+of the same files, by their sizes and times, the same windows and the same decoders.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import RETRYABLE, RunError
+from features.frontend.spec import FeatureSpec
+from features.io.atomic import AtomicFile, atomic_folder
+from features.io.parquet import read_table
+from features.io.unit_file import UnitFile, write_units
+from features.runtime.log import LOG
+from features.sources.clips import Source
+from features.store.lease import Lease
+from features.store.versions import library_versions
+from model.scoring.digest import digest_of
+from model.scoring.job import planning_folder
+from model.scoring.plan import HEADERS_SCHEMA, Plan, deal, plan_batches, read_headers
+
+# Below so many files their headers are read sooner than a folder is made and a runner started.
+FILES_IN_UNITS = 10_000
+FILES_OF_A_UNIT = 1_000
+_FILES = "files.arrow"
+_SCHEMA = pa.schema({"path": pa.string()})
+
+ReadUnits = Callable[["PlanJob", Sequence[int]], None]
+"""Reads the headers of the files of some units, by their numbers."""
+
+
+@dataclass(frozen=True)
+class PlanJob:
+    """What reading the headers of a unit takes beside its number.
+
+    Attributes:
+        folder: of the planning, with the list of files and a part for each unit.
+        root: where the paths of the files begin.
+        spec: the front end.
+        least_seconds: how long the last of several windows is at least.
+        files: number of files.
+        lease: of the run.
+    """
+
+    folder: Path
+    root: str
+    spec: FeatureSpec
+    least_seconds: float
+    files: int
+    lease: Lease
+
+    def open(self) -> UnitFile:
+        """Opens the list of files; raises `RunError` where the run has ended."""
+        with self.lease.working():
+            return UnitFile(self.folder / _FILES)
+
+    def read(self, files: UnitFile, number: int) -> None:
+        """Reads the headers of a unit of the open list, and writes what they say.
+
+        A part that is there is left as it is, as where a runner tries it again.
+
+        Raises:
+            RunError: the run has ended.
+        """
+        with self.lease.working():
+            if self.part_path(number).exists():
+                return
+            paths = files.read(number)[1]["path"].to_pylist()
+            headers = read_headers(self.root, paths, self.spec, self.least_seconds)
+            with AtomicFile(self.part_path(number)) as file:
+                pq.write_table(headers, pa.PythonFile(file, mode="w"))
+
+    def part_path(self, number: int) -> Path:
+        """Returns the file that says what the headers of a unit say."""
+        return self.folder / f"{number:08d}.parquet"
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return -(-self.files // FILES_OF_A_UNIT)
+
+    def num_files(self, number: int) -> int:
+        """Returns how many files a unit has: the last one has those that are left."""
+        return min(FILES_OF_A_UNIT, self.files - number * FILES_OF_A_UNIT)
+
+    def unfinished(self) -> list[int]:
+        """Returns the numbers of the units that are still to be read.
+
+        A unit with a file that may be usable now, as where it was missing, is read again.
+        """
+        there = {path.name for path in self.folder.glob("*.parquet")}
+        return [number for number in range(self.units)
+                if self.part_path(number).name not in there or not self._is_final(number)]  # fmt: skip
+
+    def _is_final(self, number: int) -> bool:
+        try:
+            reasons = self._part(number)["reason"]
+        except RunError:
+            return False
+        return RETRYABLE.isdisjoint(reasons.unique().to_pylist())
+
+    def headers(self) -> pa.Table:
+        """Returns what the headers of all files say, in their order; raises `RunError` where a part is missing."""
+        return pa.concat_tables([self._part(number) for number in range(self.units)])
+
+    def _part(self, number: int) -> pa.Table:
+        path = self.part_path(number)
+        try:
+            part = read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"{path} is missing or damaged ({error}); run it again") from error
+        if part.schema != HEADERS_SCHEMA or len(part) != self.num_files(number):
+            raise RunError(f"{path} does not say what the headers of its files say; remove {self.folder} and run again")
+        return part
+
+
+def read_here(job: PlanJob, numbers: Sequence[int]) -> None:
+    """Reads the units of these numbers in this process."""
+    with job.open() as files:
+        for number in numbers:
+            job.read(files, number)
+
+
+def plan_source(
+    folder: Path,
+    source: Source,
+    spec: FeatureSpec,
+    least_seconds: float,
+    lease: Lease,
+    read: ReadUnits,
+) -> tuple[Plan, Path | None]:
+    """Plans the scoring of a source; a few files at once, many in units.
+
+    Args:
+        folder: of the parts, which this process has claimed.
+        source: the files.
+        spec: the front end.
+        least_seconds: how long the last of several windows is at least.
+        lease: of the run.
+        read: reads the units of these numbers; not called where no header is to be read.
+
+    Returns:
+        The plan, which is the same whoever made it, and the folder of the planning, None where there is none.
+
+    Raises:
+        RunError: headers could not be read by what runs units.
+    """
+    paths = source.clips["path"]
+    if len(paths) < FILES_IN_UNITS:
+        return plan_batches(source.root, paths.to_pylist(), spec, least_seconds), None
+    windows = {"root": source.root, "spec": spec.fingerprint, "least_seconds": least_seconds}
+    listed = [source.clips[name] for name in ("path", "size", "mtime_ns")]
+    name = digest_of({**windows, "versions": library_versions()}, listed)
+    job = PlanJob(planning_folder(folder, name), source.root, spec, least_seconds, len(paths), lease)
+    if not job.folder.is_dir():
+        with atomic_folder(job.folder) as partial:
+            ends = np.cumsum([job.num_files(number) for number in range(job.units)])
+            write_units(partial / _FILES, _SCHEMA, ends, lambda first, last: _rows(paths, first, last))
+    if todo := job.unfinished():
+        if len(todo) < job.units:
+            there = job.files - sum(map(job.num_files, todo))
+            LOG.info("an interrupted run has read the headers of %s of %s files", f"{there:,}", f"{job.files:,}")
+        for number in todo:
+            job.part_path(number).unlink(missing_ok=True)
+        read(job, todo)
+    return deal(paths, job.headers()), job.folder
+
+
+def _rows(paths: pa.ChunkedArray, first: int, last: int) -> pa.Table:
+    return pa.table([paths.slice(first, last - first)], schema=_SCHEMA)

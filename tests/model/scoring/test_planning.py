@@ -1,0 +1,125 @@
+"""Planning in units: the plan is that of one pass, whoever read which headers, and what was read is not read again."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from features.errors import RunError
+from features.sources.clips import Source
+from features.sources.folder import scan
+from features.store.locks import claim
+from model.scoring import planning
+from model.scoring.plan import Plan, plan_batches
+from model.scoring.planning import PlanJob, plan_source, read_here
+from tests.model.scoring.test_plan import SPEC
+from tests.signals import noise, write_wav
+
+UNIT = 3
+LEAST_SECONDS = 0.0125
+
+
+@pytest.fixture(autouse=True)
+def small_units(monkeypatch):
+    monkeypatch.setattr(planning, "FILES_IN_UNITS", 8)
+    monkeypatch.setattr(planning, "FILES_OF_A_UNIT", UNIT)
+
+
+def recordings(folder: Path, files: int) -> Path:
+    """Files of 1 to 600 windows, one of which is left out in some, and two that are no audio."""
+    for number in range(files):
+        path = write_wav(
+            folder / f"{number:02d}.wav", noise(2_000 * (1 + 200 * (number % 4)) + 50 * (number % 3)), 8_000
+        )
+        if number in (3, 7):
+            path.write_bytes(b"no sound " * 20)
+    return folder
+
+
+def content(plan: Plan) -> tuple[object, ...]:
+    return list(plan.batches()), plan.rejects, plan.shortened.tolist(), plan.paths.to_pylist()
+
+
+class Reading:
+    """Reads units here, and remembers which."""
+
+    def __init__(self, *without: int) -> None:
+        self.asked: list[int] = []
+        self._without = without
+
+    def __call__(self, job: PlanJob, numbers: Sequence[int]) -> None:
+        self.asked += numbers
+        read_here(job, [number for number in numbers[::-1] if number not in self._without])
+
+
+def planned(
+    parts: Path, source: Source, reading: Reading, least_seconds: float = LEAST_SECONDS
+) -> tuple[Plan, Path | None]:
+    with claim(parts, "score", "labels.csv") as lease:
+        return plan_source(parts, source, SPEC, least_seconds, lease, reading)
+
+
+def plan(parts: Path, source: Path, reading: Reading) -> tuple[Plan, Path | None]:
+    parts.mkdir(exist_ok=True)
+    return planned(parts, scan(str(source), labelled=False), reading)
+
+
+@pytest.mark.parametrize("files", [7, 8, 9, 10])
+def test_the_plan_is_that_of_one_pass(tmp_path, files):
+    source = scan(str(recordings(tmp_path / "source", files)), labelled=False)
+    reading = Reading()
+    made, folder = plan(tmp_path / "parts", tmp_path / "source", reading)
+    expected = plan_batches(source.root, source.clips["path"].to_pylist(), SPEC, LEAST_SECONDS)
+    assert content(made) == content(expected)
+    assert len(expected.rejects) == (1 if files < 8 else 2)
+    assert any(expected.shortened)
+    assert reading.asked == ([] if files < 8 else list(range(-(-files // UNIT))))
+    assert (folder is None) == (files < 8)
+
+
+def test_what_was_read_is_not_read_again(tmp_path):
+    recordings(tmp_path / "source", 10)
+    whole, folder = plan(tmp_path / "parts", tmp_path / "source", Reading())
+    shutil.rmtree(folder)
+    stopped = Reading(2, 3)
+    with pytest.raises(RunError, match=r"00000002\.parquet is missing or damaged"):
+        plan(tmp_path / "parts", tmp_path / "source", stopped)
+    (folder / "00000001.parquet").write_bytes((folder / "00000001.parquet").read_bytes()[:-1])
+    again = Reading()
+    assert content(plan(tmp_path / "parts", tmp_path / "source", again)[0]) == content(whole)
+    assert again.asked == [1, 2, 3]
+    nothing = Reading()
+    assert content(plan(tmp_path / "parts", tmp_path / "source", nothing)[0]) == content(whole)
+    assert nothing.asked == []
+
+
+def test_a_file_that_was_missing_is_looked_for_again(tmp_path):
+    recordings(tmp_path / "source", 10)
+    listed = scan(str(tmp_path / "source"), labelled=False)
+    (tmp_path / "source" / "04.wav").rename(tmp_path / "away.wav")
+    (tmp_path / "parts").mkdir()
+    without, _ = planned(tmp_path / "parts", listed, Reading())
+    assert [(reject.path, reject.reason) for reject in without.rejects] == [
+        ("03.wav", "not_audio"), ("04.wav", "missing"), ("07.wav", "not_audio"),
+    ]  # fmt: skip
+    (tmp_path / "away.wav").rename(tmp_path / "source" / "04.wav")
+    again = Reading()
+    found, _ = planned(tmp_path / "parts", listed, again)
+    assert again.asked == [1]
+    assert [reject.path for reject in found.rejects] == ["03.wav", "07.wav"]
+
+
+def test_other_files_windows_or_times_are_another_planning(tmp_path):
+    source = recordings(tmp_path / "source", 10)
+    (tmp_path / "parts").mkdir()
+    folders = []
+    for least_seconds in (LEAST_SECONDS, 0.0):
+        listed = scan(str(source), labelled=False)
+        folders.append(planned(tmp_path / "parts", listed, Reading(), least_seconds)[1])
+    os.utime(source / "05.wav", (1_600_000_000, 1_600_000_000))
+    folders.append(plan(tmp_path / "parts", source, Reading())[1])
+    (source / "05.wav").rename(source / "05 a.wav")
+    folders.append(plan(tmp_path / "parts", source, Reading())[1])
+    assert len(set(folders)) == 4
