@@ -262,7 +262,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     workers = parse_workers(options.workers)
     check_beam_options(beam_options)
     if options.dry_run:
-        lines, figures = describe(request)
+        lines, figures = describe(request, workers)
         command.finish(options, lines, figures)
         return command.exit_code(figures["rejected"], options.max_rejects)
     manifest, figures = featurize(request, functools.partial(build_on_beam, workers=workers, beam_options=beam_options))

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from features.errors import ClipError, Reason
 from features.io.file_time import mtime_ns
 from features.io.filesystem import filesystem_of, is_uri
 from features.io.local_copy import ending_of
+from features.io.parallel import map_ahead
 from features.io.regular_file import open_regular
 
 # A file up to this size is read once and hashed and decoded from memory. To read a larger one twice, in pieces, costs
@@ -162,3 +164,18 @@ def probe_at(path: str) -> AudioInfo:
         return probe(path)
     with open_recording(path, whole=False) as recording:
         return recording.probe()
+
+
+def probe_all(paths: Iterable[str]) -> Iterator[AudioInfo | ClipError]:
+    """Yields what `probe_at` says of each file or object, or its error; objects are asked many at once."""
+    places = list(paths)
+    at_once = map_ahead(_probed, filter(is_uri, places))  # of files each would wait for the others
+    for path in places:
+        yield next(at_once) if is_uri(path) else _probed(path)
+
+
+def _probed(path: str) -> AudioInfo | ClipError:
+    try:
+        return probe_at(path)
+    except ClipError as error:
+        return error

@@ -1,29 +1,36 @@
 """What a featurize would do, without doing it."""
 
-import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from features.audio.decode import AudioInfo
-from features.audio.recording import probe_at
+from features.audio.recording import probe_all
 from features.errors import ClipError
-from features.io.filesystem import is_uri
-from features.io.parallel import map_ahead
+from features.runtime.processes import choose_workers, run_jobs
+from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
 from features.sources import partition
 from features.sources.paths import clip_file
 from features.update.request import Request
 
+_FILES_OF_A_JOB = 1_000
+# From so many headers on, several processes are sooner done than one, their start included.
+_FILES_THAT_PAY = 20_000
 
-def describe(request: Request) -> tuple[list[str], dict[str, Any]]:
-    """Returns what `--dry-run` prints and its figures: clips per class and partition, hours, what would be written."""
+
+def describe(request: Request, workers: int | None = None) -> tuple[list[str], dict[str, Any]]:
+    """Returns what `--dry-run` prints and its figures: clips per class and partition, hours, what would be written.
+
+    Args:
+        request: of the featurize.
+        workers: processes that read headers, None to choose.
+    """
     started = time.monotonic()
     update = request.read()
     clips, source = update.changes.clips, update.source
-    audio_seconds, unreadable = seconds_of(clips, source.root)
+    audio_seconds, unreadable = seconds_of(clips, source.root, workers)
     anew = f" ({update.changes.outdated:,} anew for their decoder)" if update.changes.outdated else ""
     left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())
     figures = {
@@ -50,27 +57,53 @@ def describe(request: Request) -> tuple[list[str], dict[str, Any]]:
     return lines, figures
 
 
-def seconds_of(clips: pa.Table, root: str) -> tuple[float, int]:
+def seconds_of(clips: pa.Table, root: str, workers: int | None = None) -> tuple[float, int]:
     """Returns how long clips are together by the headers of their files, and for how many no header can be read.
 
     Args:
         clips: table of path, start, duration.
         root: where paths begin.
+        workers: processes that read headers, None to choose.
     """
-    seconds = 0.0
     paths: Sequence[str] = clips["path"].to_pylist()
-    places = {path: clip_file(root, path) for path in dict.fromkeys(paths)}
-    at_once = map_ahead(_info, filter(is_uri, places.values()))  # of files each would wait for the others
-    infos = {path: next(at_once) if is_uri(place) else _info(place) for path, place in places.items()}
+    files = list(dict.fromkeys(paths))
+    jobs = [_Files(root, files[first : first + _FILES_OF_A_JOB]) for first in range(0, len(files), _FILES_OF_A_JOB)]
+    processes = choose_workers(workers, len(jobs), pays=len(files) >= _FILES_THAT_PAY)
+    progress, lengths = Progress("dry run", len(files), "files"), []
+    for read in run_jobs(read_lengths, jobs, processes):
+        lengths += read
+        progress.update(len(lengths))
+    progress.close()
+    length_of = dict(zip(files, lengths, strict=True))
+    seconds = 0.0
     for path, start, duration in zip(paths, clips["start"].to_pylist(), clips["duration"].to_pylist(), strict=True):
-        info = infos[path]
-        if info is not None:
-            frames = max(0, info.frames - start)
-            seconds += (frames if duration is None else min(frames, duration)) / info.rate_hz
-    return seconds, sum(infos[path] is None for path in paths)
+        length = length_of[path]
+        if length is not None:
+            frames = max(0, length.frames - start)
+            seconds += (frames if duration is None else min(frames, duration)) / length.rate_hz
+    return seconds, sum(length_of[path] is None for path in paths)
 
 
-def _info(place: str) -> AudioInfo | None:
-    with contextlib.suppress(ClipError):
-        return probe_at(place)
-    return None
+class _Files(NamedTuple):
+    root: str
+    paths: list[str]
+
+
+class Length(NamedTuple):
+    """How long a file is by its header.
+
+    Attributes:
+        frames: number of frames.
+        rate_hz: how many of them are a second.
+    """
+
+    frames: int
+    rate_hz: int
+
+
+def read_lengths(files: _Files) -> list[Length | None]:
+    """Returns how long each file is, None where its header cannot be read."""
+    lengths: list[Length | None] = []
+    for info in probe_all([clip_file(files.root, path) for path in files.paths]):
+        lengths.append(None if isinstance(info, ClipError) else Length(info.frames, info.rate_hz))
+    return lengths

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.audio.decode import probe
+from features.audio.recording import probe_all
 from features.errors import ClipError, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows
@@ -125,11 +125,9 @@ def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, least_secon
         least_seconds: how long the last of several windows is at least.
     """
     rows: list[tuple[int, bool, str | None, str | None, str | None]] = []
-    for path in paths:
-        try:
-            info = probe(clip_file(root, path))
-        except ClipError as error:
-            rows.append((0, False, error.stage, str(error.reason), error.message))
+    for info in probe_all(clip_file(root, path) for path in paths):
+        if isinstance(info, ClipError):
+            rows.append((0, False, info.stage, str(info.reason), info.message))
             continue
         count = num_windows(info, spec, least_seconds)
         rows.append((count, count < num_windows(info, spec), None, None, None))

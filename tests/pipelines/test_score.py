@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 import soundmill
+from features.audio import recording
 from features.errors import ClipError, Reason, RunError, UsageError
 from features.frontend.spectrogram import compute_features
 from features.io.unit_file import UnitFile
@@ -23,7 +24,7 @@ from features.sources.table_layout import TableLayout
 from features.store.versions import library_versions
 from model.evaluation.false_alarms import count_false_alarms
 from model.inference.artifact import load_artifact
-from model.scoring import plan, planning
+from model.scoring import planning
 from model.scoring.scorer import Request
 from model.scoring.scorer import score as run_score
 from tests.conftest import call, run_command
@@ -491,14 +492,14 @@ def test_a_file_whose_header_cannot_be_read_in_time_is_a_reject_and_not_one_wind
     source = tmp_path / "source"
     write_wav(source / "a.wav", noise(48_000))
     write_wav(source / "b.wav", noise(48_000))
-    whole = plan.probe
+    whole = recording.probe_at
 
     def slow(path):
         if path.endswith("b.wav"):
             raise ClipError("decode", Reason.TIMEOUT, "decoding took too long and was ended")
         return whole(path)
 
-    monkeypatch.setattr(plan, "probe", slow)
+    monkeypatch.setattr(recording, "probe_at", slow)
     rows = score(run_folder, source, tmp_path / "labels.csv")
     assert [row["path"] for row in rows] == ["a.wav"] * 3
     (reject,) = read(tmp_path / "labels.rejects.csv")

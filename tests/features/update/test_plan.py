@@ -238,6 +238,18 @@ def test_seconds_are_those_of_the_clips(tmp_path):
     assert seconds_of(clips, str(tmp_path)) == (2.0 + 0.5 + 0.5, 3)
 
 
+def test_processes_read_the_lengths_that_one_reads(tmp_path):
+    """Three jobs, the last of one file."""
+    write_wav(tmp_path / "a.wav", sine(440, 24_000))
+    write_wav(tmp_path / "b.wav", sine(440, 4_000, 8_000), 8_000)
+    (tmp_path / "c.wav").write_bytes(b"")
+    for number in range(2_001):
+        os.link(tmp_path / ("a.wav", "b.wav", "c.wav")[number % 3], tmp_path / f"{number:04d}.wav")
+    clips = clip_rows(2_001, path=[f"{number:04d}.wav" for number in range(2_001)], start=[0] * 2_001)
+    expected = 667 * 1.5 + 667 * 0.5, 667
+    assert seconds_of(clips, str(tmp_path), 1) == seconds_of(clips, str(tmp_path), 2) == expected
+
+
 # What a set of shards of 43 rows at most becomes as clips come and go.
 
 
