@@ -5,9 +5,10 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 # isort: split
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
+from features.errors import UsageError
+from features.io.filesystem import Location, filesystem_of, place
 from features.maintenance.shard_check import (
     Damage,
     Part,
@@ -34,7 +35,9 @@ def _print(damages: list[Damage]) -> None:
         print_lines([f"{name} ({partition}): {'; '.join(messages)}" if partition else f"{name}: {'; '.join(messages)}"])
 
 
-def _paragraph(folder: Path, manifest: Manifest, damages: list[Damage], repaired: int | None, seconds: float) -> str:
+def _paragraph(
+    folder: Location, manifest: Manifest, damages: list[Damage], repaired: int | None, seconds: float
+) -> str:
     """Returns what was checked, what is damaged, and the way out.
 
     Args:
@@ -90,7 +93,10 @@ def parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Verifies a set, and repairs it where that is requested; returns 1 where something is damaged in the end."""
     started = time.monotonic()
-    folder, workers = Path(options.features), parse_workers(options.workers)
+    folder, workers = place(options.features), parse_workers(options.workers)
+    if options.repair and not filesystem_of(folder).is_local:
+        raise UsageError(f"{folder} is in an object store, where verify repairs nothing: copy the set to a folder, "
+                         "repair it there, and copy it back")  # fmt: skip
     manifest = load_committed(folder)
     layout = manifest.layout(folder)
     damages = verify(layout, manifest, workers)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from features.errors import NothingUsableError, UsageError
 from features.frontend.presets import DEFAULT_PRESET, PRESETS, load_spec, preset
 from features.io.atomic import writer_name
+from features.io.filesystem import place
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
@@ -79,7 +80,7 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         lease = None
-        if request.layout.reports_folder.is_dir():  # not a folder of something else
+        if request.layout.is_begun():  # not a folder of something else
             lease = stack.enter_context(running(request.layout))
         try:
             update = request.read()
@@ -152,11 +153,12 @@ def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
     )
     try:
         reasons = functools.partial(reject_reasons, update.layout)
-        units = Units(update.layout.reports_folder, ".parquet", weights, reasons, work_list)
+        at_work = work_list if isinstance(work_list, Path) else None
+        units = Units(update.layout.reports_folder, ".parquet", weights, reasons, at_work)
         with follow(Progress("featurize", clips, "clips"), units):
             run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
     finally:
-        work_list.unlink()
+        update.layout.files.delete(work_list)
 
 
 def build_on_beam(
@@ -281,8 +283,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         size = size_text(figures["superseded_bytes"])
         prune = command_line("features.prune", options.output)
         paragraph += f" {size} of shards are of earlier states only now: {prune}."
-    paragraph += warnings_sentence(figures["warnings"], Path(options.output) / manifest.clips_file)
-    paragraph += rejects_sentence(manifest.counts["rejects"], Path(options.output) / manifest.rejects_file)
+    paragraph += warnings_sentence(figures["warnings"], place(options.output) / manifest.clips_file)
+    paragraph += rejects_sentence(manifest.counts["rejects"], place(options.output) / manifest.rejects_file)
     paragraph += left_out_sentence(figures["left_out"])
     folds = partition.train_options(list(manifest.partitions))
     following = command_line("model.train", "--features", options.output, "--output", "RUN")

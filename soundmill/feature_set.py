@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import Location, place
 from features.sources.partition import parse_partitions
 from features.store.clip_features import read_clip
 from features.store.clips_table import read_clips
@@ -35,13 +35,13 @@ class FeatureSet:
         folder: of the set.
     """
 
-    folder: Path
+    folder: Location
     _manifest: Manifest = field(repr=False)
 
     @classmethod
     def open(cls, folder: str | PathLike[str]) -> "FeatureSet":
         """Opens a set; see `soundmill.open_features`."""
-        return cls(Path(folder), load_manifest(Path(folder)))
+        return cls(place(folder), load_manifest(folder))
 
     @property
     def spec(self) -> FeatureSpec:

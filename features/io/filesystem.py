@@ -9,16 +9,42 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from features.errors import UsageError
-from features.io.atomic import AtomicFile
+from features.io.atomic import AtomicFile, write_file
 from features.io.store_errors import ChangedError
 
+_COPIED_BYTES = 2**20
 SCHEMES = ("s3", "gs", "abfs", "abfss", "az")
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+AnyPath = str | os.PathLike[str]
+
+
+class Uri(str):
+    """A place in an object store; parts are taken and put together as those of a `Path` are."""
+
+    __slots__ = ()
+
+    def __truediv__(self, name: str) -> "Uri":
+        """Returns the place of something below this one."""
+        return Uri(join(self, name))
+
+    @property
+    def name(self) -> str:
+        """The last part of it."""
+        return self.rpartition("/")[2]
+
+    @property
+    def folder(self) -> "Uri":
+        """All of it but the last part."""
+        return Uri(self.rpartition("/")[0])
+
+
+Location = Path | Uri
 
 
 class Entry(NamedTuple):
@@ -47,7 +73,7 @@ class Filesystem(Protocol):
 
     is_local: bool
 
-    def read(self, path: str, version: str | None = None) -> bytes:
+    def read(self, path: AnyPath, version: str | None = None) -> bytes:
         """Returns a whole file; raises `FileNotFoundError`.
 
         Args:
@@ -58,24 +84,14 @@ class Filesystem(Protocol):
             ChangedError: it has another version.
         """
 
-    def read_range(self, path: str, start: int, length: int) -> bytes:
+    def read_range(self, path: AnyPath, start: int, length: int) -> bytes:
         """Returns bytes of a file, fewer where it ends before, none where it does not reach `start`.
 
         Raises:
             FileNotFoundError: there is none.
         """
 
-    def read_many(self, files: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]:
-        """Reads many files, several at once, and yields their contents in the order of `files`.
-
-        Args:
-            files: place and size of each, as a listing has it; the sizes bound what is in memory at a time.
-
-        Yields:
-            The content, or the error that reading it alone would raise where that is of this file alone.
-        """
-
-    def list(self, folder: str, recursive: bool = True) -> Iterator[Entry]:
+    def list(self, folder: AnyPath, recursive: bool = True) -> Iterator[Entry]:
         """Yields the files below a folder, in the order of the bytes of their places; none where there is no folder.
 
         Args:
@@ -83,13 +99,18 @@ class Filesystem(Protocol):
             recursive: whether those of folders in it are named too.
         """
 
-    def status(self, path: str) -> Entry:
+    def status(self, path: AnyPath) -> Entry:
         """Returns what is known of a file; raises `FileNotFoundError`."""
 
-    def begin(self, path: str) -> AtomicFile:
-        """Returns a file to write, to be used in a `with` block: it takes its place whole when that ends well."""
+    def begin(self, path: AnyPath, durable: bool = True) -> AtomicFile:
+        """Returns a file to write, to be used in a `with` block: it takes its place whole when that ends well.
 
-    def write(self, path: str, content: bytes | str | Path) -> None:
+        Args:
+            path: of the file.
+            durable: see `AtomicFile`; what a store has taken is.
+        """
+
+    def write(self, path: AnyPath, content: bytes | str | Path) -> None:
         """Writes a whole file, in place of what was there, in one step.
 
         Args:
@@ -97,7 +118,7 @@ class Filesystem(Protocol):
             content: bytes, text as UTF-8, or a local file that is copied.
         """
 
-    def create(self, path: str, content: bytes) -> str:
+    def create(self, path: AnyPath, content: bytes) -> str:
         """Writes a whole file and returns its version.
 
         One of the same content may count as this one, as the answer to a first attempt may be lost: what is to be a
@@ -107,17 +128,17 @@ class Filesystem(Protocol):
             FileExistsError: there is one.
         """
 
-    def replace(self, path: str, content: bytes, version: str) -> str:
+    def replace(self, path: AnyPath, content: bytes, version: str) -> str:
         """Writes a whole file in place of the one that has this version, and returns the new version.
 
         Raises:
             ChangedError: there is another one, or none.
         """
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: AnyPath) -> None:
         """Removes a file; one that is not there is no error."""
 
-    def now_ns(self, path: str) -> int:
+    def now_ns(self, path: AnyPath) -> int:
         """Returns the time by the clock that dates files, in nanoseconds since 1970.
 
         Args:
@@ -125,7 +146,17 @@ class Filesystem(Protocol):
         """
 
 
-def is_uri(text: str | os.PathLike[str]) -> bool:
+def place(text: AnyPath) -> Location:
+    """Returns a place that a user gave, of which parts can be taken; nothing is asked of it."""
+    return Uri(text.rstrip("/")) if isinstance(text, str) and is_uri(text) else Path(text)
+
+
+def absolute(path: AnyPath) -> str:
+    """Returns the absolute path of a file, or a URI as it is."""
+    return os.fspath(path) if is_uri(path) else os.path.abspath(path)
+
+
+def is_uri(text: AnyPath) -> bool:
     """Returns whether a place is a URI; a path of this kind is meant where `./` stands before it."""
     return isinstance(text, str) and _URI.match(text) is not None
 
@@ -135,7 +166,16 @@ def join(folder: str, *names: str) -> str:
     return os.path.join(folder, *names) if not is_uri(folder) else "/".join([folder.rstrip("/"), *names])
 
 
-def filesystem_of(place: str | os.PathLike[str]) -> Filesystem:
+def exists(path: AnyPath) -> bool:
+    """Returns whether there is a file."""
+    try:
+        filesystem_of(path).status(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def filesystem_of(place: AnyPath) -> Filesystem:
     """Returns what reads and writes a place. A store is asked when it is first used.
 
     Raises:
@@ -158,12 +198,12 @@ class LocalFilesystem:
 
     is_local = True
 
-    def read(self, path: str, version: str | None = None) -> bytes:
+    def read(self, path: AnyPath, version: str | None = None) -> bytes:
         """See `Filesystem`."""
         with open(path, "rb") as file:
             return file.read()
 
-    def read_range(self, path: str, start: int, length: int) -> bytes:
+    def read_range(self, path: AnyPath, start: int, length: int) -> bytes:
         """See `Filesystem`."""
         with open(path, "rb", buffering=0) as file:
             parts, end = [], start + length
@@ -172,16 +212,7 @@ class LocalFilesystem:
                 start += len(part)
             return b"".join(parts)
 
-    def read_many(self, files: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]:
-        """See `Filesystem`; one after the other."""
-        for path, _ in files:
-            try:
-                content: bytes | OSError = self.read(path)
-            except OSError as error:
-                content = error
-            yield content
-
-    def list(self, folder: str, recursive: bool = True) -> Iterator[Entry]:
+    def list(self, folder: AnyPath, recursive: bool = True) -> Iterator[Entry]:
         """See `Filesystem`."""
         try:
             with os.scandir(folder) as scan:
@@ -196,34 +227,33 @@ class LocalFilesystem:
             with contextlib.suppress(FileNotFoundError):  # it went away, or is a link that leads nowhere
                 yield _entry(entry.path, entry.stat())
 
-    def status(self, path: str) -> Entry:
+    def status(self, path: AnyPath) -> Entry:
         """See `Filesystem`."""
-        return _entry(path, os.stat(path))
+        return _entry(os.fspath(path), os.stat(path))
 
-    def begin(self, path: str) -> AtomicFile:
+    def begin(self, path: AnyPath, durable: bool = True) -> AtomicFile:
         """See `Filesystem`."""
-        return AtomicFile(path)
+        return AtomicFile(path, durable)
 
-    def write(self, path: str, content: bytes | str | Path) -> None:
+    def write(self, path: AnyPath, content: bytes | str | Path) -> None:
         """See `Filesystem`."""
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with AtomicFile(path) as file:
-            if isinstance(content, Path):
-                with open(content, "rb") as source:
-                    while part := source.read(1 << 20):
-                        file.write(part)
-            else:
-                file.write(content.encode() if isinstance(content, str) else content)
+        if not isinstance(content, Path):
+            write_file(path, content)
+            return
+        with AtomicFile(path) as file, open(content, "rb") as source:
+            while part := source.read(_COPIED_BYTES):
+                file.write(part)
 
-    def create(self, path: str, content: bytes) -> str:
+    def create(self, path: AnyPath, content: bytes) -> str:
         """See `Filesystem`."""
         with _folder_locked(path):
             if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
             self.write(path, content)
             return self.status(path).version
 
-    def replace(self, path: str, content: bytes, version: str) -> str:
+    def replace(self, path: AnyPath, content: bytes, version: str) -> str:
         """See `Filesystem`; it is one step for those who write by `create` and `replace`."""
         with _folder_locked(path):
             try:
@@ -234,12 +264,12 @@ class LocalFilesystem:
             self.write(path, content)
             return self.status(path).version
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: AnyPath) -> None:
         """See `Filesystem`."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
-    def now_ns(self, path: str) -> int:
+    def now_ns(self, path: AnyPath) -> int:
         """See `Filesystem`."""
         self.write(path, b"")
         try:
@@ -256,7 +286,7 @@ def _entry(path: str, status: os.stat_result) -> Entry:
 
 
 @contextlib.contextmanager
-def _folder_locked(path: str) -> Iterator[None]:
+def _folder_locked(path: AnyPath) -> Iterator[None]:
     """Holds a lock on the folder of a file; not where a file system has no locks of folders."""
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)

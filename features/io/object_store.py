@@ -11,16 +11,14 @@ import mmap
 import os
 import re
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from features.errors import UsageError
 from features.io.atomic import AtomicFile
-from features.io.filesystem import Entry
+from features.io.filesystem import AnyPath, Entry
 from features.io.store_errors import (
     ChangedError,
     CutError,
@@ -33,9 +31,7 @@ from features.io.store_errors import (
 )
 from features.io.upload import Upload
 
-# A request more costs the store's latency, a request less its bandwidth; those of a run share one pool of connections.
-_REQUESTS = 32
-_BYTES_IN_FLIGHT = 64 * 2**20
+_CONNECTIONS = 128  # that are kept for the next request
 # One request writes so much at most, a rule of S3's; more goes in parts.
 _MOST_BYTES = 5 * 2**30 - 1
 _ATTEMPTS = 6  # where connections end within an answer
@@ -79,9 +75,8 @@ class ObjectStore:
             base: scheme and bucket, `s3://BUCKET`.
         """
         self._base = base
-        self._pool: ThreadPoolExecutor | None = None
 
-    def read(self, path: str, version: str | None = None) -> bytes:
+    def read(self, path: AnyPath, version: str | None = None) -> bytes:
         """See `Filesystem`."""
         import obstore
 
@@ -95,7 +90,7 @@ class ObjectStore:
         key = self._key(path)
         return self._again(path, whole)
 
-    def read_range(self, path: str, start: int, length: int) -> bytes:
+    def read_range(self, path: AnyPath, start: int, length: int) -> bytes:
         """See `Filesystem`."""
         import obstore
 
@@ -110,37 +105,11 @@ class ObjectStore:
         key = self._key(path)
         return self._again(path, part) if length else b""
 
-    def read_many(self, files: Iterable[tuple[str, int]]) -> Iterator[bytes | OSError]:
-        """See `Filesystem`."""
-
-        def attempt(path: str) -> bytes | OSError:
-            try:
-                return self.read(path)
-            except OSError as error:
-                return error
-
-        pool = self._pool = self._pool or ThreadPoolExecutor(_REQUESTS, "store")
-        waiting: deque[tuple[Future[bytes | OSError], int]] = deque()
-        in_flight = 0
-        try:
-            for path, size in files:
-                while waiting and (in_flight + size > _BYTES_IN_FLIGHT or len(waiting) >= 2 * _REQUESTS):
-                    future, held = waiting.popleft()
-                    yield future.result()
-                    in_flight -= held
-                waiting.append((pool.submit(attempt, path), size))
-                in_flight += size
-            while waiting:
-                yield waiting.popleft()[0].result()
-        finally:
-            for future, _ in waiting:
-                future.cancel()
-
-    def list(self, folder: str, recursive: bool = True) -> Iterator[Entry]:
+    def list(self, folder: AnyPath, recursive: bool = True) -> Iterator[Entry]:
         """See `Filesystem`; pages are asked for as they are needed."""
         import obstore
 
-        prefix = self._key(folder.rstrip("/"), is_folder=True)
+        prefix = self._key(os.fspath(folder).rstrip("/"), is_folder=True)
         if not recursive:
             one_level = functools.partial(obstore.list_with_delimiter, self._store, prefix or None)
             yield from map(self._entry, self._again(folder, one_level)["objects"])
@@ -161,7 +130,7 @@ class ObjectStore:
             yield from map(self._entry, page)
             last = page[-1]["path"]
 
-    def status(self, path: str) -> Entry:
+    def status(self, path: AnyPath) -> Entry:
         """See `Filesystem`."""
         import obstore
 
@@ -169,12 +138,12 @@ class ObjectStore:
         with translated(self._base, path):
             return self._entry(obstore.head(self._store, key))
 
-    def begin(self, path: str) -> AtomicFile:
+    def begin(self, path: AnyPath, durable: bool = True) -> AtomicFile:
         """See `Filesystem`; what is written is a file of this machine until it is whole."""
         self._key(path)
         return Upload(functools.partial(self.write, path))
 
-    def write(self, path: str, content: bytes | str | Path) -> None:
+    def write(self, path: AnyPath, content: bytes | str | Path) -> None:
         """See `Filesystem`."""
         if not isinstance(content, Path):
             self._put(path, content.encode() if isinstance(content, str) else content)
@@ -190,15 +159,15 @@ class ObjectStore:
             else:
                 self._put(path, content, use_multipart=True)
 
-    def create(self, path: str, content: bytes) -> str:
+    def create(self, path: AnyPath, content: bytes) -> str:
         """See `Filesystem`."""
         return self._put_if(path, content, "create")
 
-    def replace(self, path: str, content: bytes, version: str) -> str:
+    def replace(self, path: AnyPath, content: bytes, version: str) -> str:
         """See `Filesystem`."""
         return self._put_if(path, content, {"e_tag": version})
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: AnyPath) -> None:
         """See `Filesystem`."""
         import obstore
 
@@ -206,7 +175,7 @@ class ObjectStore:
         with contextlib.suppress(FileNotFoundError), translated(self._base, path):
             obstore.delete(self._store, key)
 
-    def now_ns(self, path: str) -> int:
+    def now_ns(self, path: AnyPath) -> int:
         """See `Filesystem`."""
         self.write(path, b"")
         try:
@@ -236,7 +205,7 @@ class ObjectStore:
         options: dict[str, Any] = {
             "connect_timeout": timedelta(seconds=3),
             "timeout": patience,  # of a request with its body
-            "pool_max_idle_per_host": str(_REQUESTS),
+            "pool_max_idle_per_host": str(_CONNECTIONS),
         }
         if (endpoint() or "").startswith("http://"):
             options["allow_http"] = True
@@ -247,8 +216,9 @@ class ObjectStore:
         except Exception as error:
             raise UsageError(f"cannot use {self._base}: {first_line(error)}") from error
 
-    def _key(self, path: str, is_folder: bool = False) -> str:
+    def _key(self, path: AnyPath, is_folder: bool = False) -> str:
         """Returns the name of an object within the bucket; raises `UsageError` for one that cannot be said."""
+        path = os.fspath(path)
         if path != self._base and not path.startswith(f"{self._base}/"):
             raise ValueError(f"{path} is not in {self._base}")
         key = path[len(self._base) + 1 :]
@@ -267,14 +237,14 @@ class ObjectStore:
         modified = meta["last_modified"]
         return Entry(f"{self._base}/{meta['path']}", meta["size"], _nanoseconds(modified), meta["e_tag"] or "")
 
-    def _put(self, path: str, content: Any, use_multipart: bool = False, **mode: Any) -> str:
+    def _put(self, path: AnyPath, content: Any, use_multipart: bool = False, **mode: Any) -> str:
         import obstore
 
         key = self._key(path)
         put = functools.partial(obstore.put, self._store, key, content, use_multipart=use_multipart, **mode)
         return self._again(path, put)["e_tag"] or ""
 
-    def _put_if(self, path: str, content: bytes, mode: Any) -> str:
+    def _put_if(self, path: AnyPath, content: bytes, mode: Any) -> str:
         try:
             return self._put(path, content, mode=mode)
         except (FileExistsError, ChangedError) as error:
@@ -287,7 +257,7 @@ class ObjectStore:
                 raise
             raise ChangedError(path) from error  # a store may say of two at once that the name is taken
 
-    def _again(self, path: str, request: Callable[[], _Result]) -> _Result:
+    def _again(self, path: AnyPath, request: Callable[[], _Result]) -> _Result:
         """Makes a request, and once more where the connection ended within it and the library does not do so."""
         began = time.monotonic()
         for attempt in range(_ATTEMPTS):

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from features.errors import RunError, UsageError
+from features.errors import PassingError, UsageError
 
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -63,7 +63,7 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def translated(base: str, path: str, is_first: bool = False) -> Iterator[None]:
+def translated(base: str, path: str | os.PathLike[str], is_first: bool = False) -> Iterator[None]:
     """Raises what the library raises in the block as what a caller can use.
 
     Args:
@@ -74,10 +74,11 @@ def translated(base: str, path: str, is_first: bool = False) -> Iterator[None]:
     Raises:
         FileNotFoundError, FileExistsError, PermissionError, ChangedError: of this path.
         UsageError: no such bucket, no or wrong credentials, or a store that has never answered.
-        RunError: it does not answer any more, or answers that it cannot.
+        PassingError: it does not answer any more, or answers that it cannot.
     """
     from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
+    path = os.fspath(path)
     try:
         yield
     except AlreadyExistsError as error:
@@ -88,7 +89,7 @@ def translated(base: str, path: str, is_first: bool = False) -> Iterator[None]:
         raise _error(error, base, path, is_first) from error
 
 
-def _error(error: Exception, base: str, path: str, is_first: bool) -> Exception:
+def _error(error: Exception, base: str, path: str | os.PathLike[str], is_first: bool) -> Exception:
     text, status, where = str(error), status_of(error), endpoint() or "the store"
     credentials = _CREDENTIALS.get(base.partition("://")[0], _OF_AZURE)
     code = _CODE.search(text)
@@ -104,9 +105,9 @@ def _error(error: Exception, base: str, path: str, is_first: bool) -> Exception:
     if status in (401, 403):
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     if status:
-        return RunError(f"{path}: {where} answers {status}{f' {code[1]}' if code else ''}; run it again, what was "
+        return PassingError(f"{path}: {where} answers {status}{f' {code[1]}' if code else ''}; run it again, what was "
                         "finished is kept")  # fmt: skip
     why = _REQUEST.sub("", first_line(error))
     if is_first:
         return UsageError(f"{where} does not answer for {base}: {why}; see to AWS_ENDPOINT_URL, or to the network")
-    return RunError(f"{path}: {where} does not answer any more: {why}; run it again, what was finished is kept")
+    return PassingError(f"{path}: {where} does not answer any more: {why}; run it again, what was finished is kept")

@@ -11,7 +11,6 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -19,7 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import RunError
-from features.io.atomic import AtomicFile
+from features.io.filesystem import AnyPath, filesystem_of
+from features.io.ranges import arrow_file
 
 # A batch ends with the unit that has its last one of so many rows: about a millisecond to read, half a megabyte.
 _BATCH_ROWS = 8_192
@@ -27,7 +27,7 @@ _FIRSTS = b"soundmill.first_units"
 
 
 def write_units(
-    path: str | Path,
+    path: AnyPath,
     schema: pa.Schema,
     ends: NDArray[np.int64],
     rows: Callable[[int, int], pa.Table],
@@ -51,7 +51,7 @@ def write_units(
     listed = pa.schema({"unit": pa.string(), "rows": pa.list_(pa.struct(list(schema)))})
     listed = listed.with_metadata({_FIRSTS: json.dumps(firsts)})
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with AtomicFile(path, durable) as file, pa.ipc.new_file(file, listed, options=options) as writer:
+    with filesystem_of(path).begin(path, durable) as file, pa.ipc.new_file(file, listed, options=options) as writer:
         for first, last in itertools.pairwise(firsts):
             offsets = np.concatenate([ends[first - 1 : first] if first else [0], ends[first:last]])
             of_units = rows(int(offsets[0]), int(offsets[-1])).combine_chunks().to_struct_array()
@@ -64,17 +64,17 @@ def write_units(
 class UnitFile:
     """An open file of units; any number of threads may read from it."""
 
-    def __init__(self, source: str | Path | pa.NativeFile) -> None:
+    def __init__(self, path: AnyPath) -> None:
         """Opens it by a read of its end.
 
         Args:
-            source: its path, or what reads ranges of it.
+            path: of the file, or its place in an object store, of which each batch is a range.
 
         Raises:
             RunError: it is not a file of units, or was cut off.
         """
-        self._named = source if isinstance(source, str | Path) else "the file of units"
-        self._file = pa.OSFile(str(source)) if isinstance(source, str | Path) else source
+        self._named = path
+        self._file = arrow_file(path)
         try:
             self._reader = pa.ipc.open_file(self._file)
             self._firsts: list[int] = json.loads(self._reader.schema.metadata[_FIRSTS])

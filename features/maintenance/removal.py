@@ -2,18 +2,18 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from features.errors import RunError
 from features.io.atomic import fsync_folder
+from features.io.filesystem import AnyPath, Location
+from features.io.parallel import map_ahead
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.store.inventory import Inventory, SetFile, names_of, read_state, take_inventory
 from features.store.layout import KINDS, STATES, WORK, WORK_PLACES, Layout
-from features.store.locks import alone, is_running
+from features.store.locks import alone, is_running, now_ns
 from features.store.manifest import Manifest, load_manifest
 
 
@@ -46,7 +46,7 @@ class Choice:
 
 
 def choose(
-    layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_ns: int, held: Iterable[Path] = ()
+    layout: Layout, manifest: Manifest, keep: int, min_age_ns: int, now_ns: int, held: Iterable[Location] = ()
 ) -> Choice:
     """Finds out what goes; reads only.
 
@@ -72,7 +72,7 @@ def choose(
     latest = earlier[max(0, len(earlier) - keep) :] if keep else []
     # The file of a state was written as the next one took its place.
     staying = {number for number, file in states.items() if number in latest or not is_old(file)}
-    named = names_of(manifest) | {path.relative_to(layout.root).as_posix() for path in held}
+    named = names_of(manifest) | {f"{WORK}/{path.name}" for path in held}
     for number, names in _states(layout, inventory):
         if number in staying:
             named |= names
@@ -92,7 +92,7 @@ def choose(
     )
 
 
-def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool = False) -> Choice:
+def prune(folder: AnyPath, keep: int = 0, min_age_ns: int = 0, dry_run: bool = False) -> Choice:
     """Removes from a set what no state names that stays.
 
     Args:
@@ -112,9 +112,9 @@ def prune(folder: str | Path, keep: int = 0, min_age_ns: int = 0, dry_run: bool 
     layout = manifest.layout(folder)
     if dry_run:
         held = layout.leases() if is_running(layout) else []
-        return choose(layout, manifest, keep, min_age_ns, time.time_ns(), held)
+        return choose(layout, manifest, keep, min_age_ns, now_ns(layout), held)
     with alone(layout):
-        choice = choose(layout, load_manifest(folder), keep, min_age_ns, time.time_ns())
+        choice = choose(layout, load_manifest(folder), keep, min_age_ns, now_ns(layout))
         _remove(layout, choice.going)
     return choice
 
@@ -137,25 +137,26 @@ def _remove(layout: Layout, files: list[SetFile]) -> None:
     """Removes states and then what they named: killed in between, it leaves no state that names a missing file."""
     progress = Progress("prune", len(files), "files")
     done = 0
+
+    def remove(file: SetFile) -> None:
+        LOG.debug("removing %s", file.path)
+        try:
+            layout.files.delete(layout.path(file.path))
+        except OSError as error:
+            raise RunError(f"cannot remove {layout.path(file.path)}: {error.strerror}; {done:,} files were removed "
+                           "before it, see who owns the folder and prune again") from error  # fmt: skip
+
     try:
         for kind in KINDS:
             held = [file for file in files if file.kind == kind]
-            for file in held:
-                LOG.debug("removing %s", file.path)
-                try:
-                    os.unlink(layout.path(file.path))
-                except FileNotFoundError:
-                    LOG.debug("%s is gone already", file.path)
-                except OSError as error:
-                    raise RunError(f"cannot remove {layout.path(file.path)}: {error.strerror}; {done:,} files were "
-                                   "removed before it, see who owns the folder and prune again") from error  # fmt: skip
+            for _ in map(remove, held) if layout.files.is_local else map_ahead(remove, held):
                 done += 1
                 progress.update(done)
-            for place in sorted({os.path.dirname(file.path) for file in held}):
+            for place in sorted({os.path.dirname(file.path) for file in held}) if layout.files.is_local else ():
                 fsync_folder(layout.path(place))
     finally:
         progress.close()
-    if any(file.path.startswith(f"{WORK}/") for file in files):
+    if layout.files.is_local and any(file.path.startswith(f"{WORK}/") for file in files):
         for place in WORK_PLACES:
             with contextlib.suppress(OSError):  # it is not there, or something younger is in it
                 os.rmdir(layout.path(place))

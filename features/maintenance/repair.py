@@ -204,7 +204,7 @@ def _scratch(layout: Layout) -> Iterator[None]:
 def _place(layout: Layout, name: str, parts: set[Part]) -> None:
     """Puts what was damaged of a shard in its place; no report is ever beside a shard that it does not describe."""
     if Part.REPORT in parts:
-        layout.report(name).unlink(missing_ok=True)
+        layout.files.delete(layout.report(name))
         fsync_folder(layout.reports_folder)
     if Part.FILE in parts:
         os.replace(layout.scratch.shard(name), layout.shard(name))

@@ -161,7 +161,9 @@ def _wrong_file(job: ShardJob, with_rows: bool) -> Iterator[tuple[Part, str]]:
     """Yields what is wrong with the file, and with its rows where each has a line of the clips table."""
     shard = job.shard
     try:
-        content = np.fromfile(job.layout.shard(shard.name), np.uint8)
+        path = job.layout.shard(shard.name)
+        is_local = job.layout.files.is_local
+        content = np.fromfile(path, np.uint8) if is_local else np.frombuffer(job.layout.files.read(path), np.uint8)
     except FileNotFoundError:
         yield Part.FILE, "the file is missing"
         return

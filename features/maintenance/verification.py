@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import RunError, UsageError
+from features.io.filesystem import Location, exists
 from features.maintenance.shard_check import (
     LINE_COLUMNS,
     Damage,
@@ -115,11 +115,11 @@ def _wrong_rejects(layout: Layout, manifest: Manifest) -> Iterator[Damage]:
     yield Damage(path.name, "", Part.STATE, message)
 
 
-def load_committed(folder: Path) -> Manifest:
+def load_committed(folder: Location) -> Manifest:
     """Reads the committed state; raises `RunError` with the ways back where its manifest is damaged."""
     try:
         return load_manifest(folder)
     except UsageError as error:
-        if not manifest_path(folder).exists():
+        if not exists(manifest_path(folder)):
             raise
         raise RunError(f"{error}; {ways_back(folder)}") from error

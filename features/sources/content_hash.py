@@ -3,11 +3,10 @@
 import contextlib
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 
 import xxhash
 
-from features.io.filesystem import is_uri
+from features.io.filesystem import AnyPath, filesystem_of, is_uri
 from features.io.local_copy import local_copy
 from features.io.regular_file import open_regular
 from features.runtime.processes import usable_cores
@@ -46,8 +45,10 @@ def table_hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:_TABLE_DIGITS]
 
 
-def table_file_hash(path: str | Path) -> str:
-    """Returns `table_hash` of a file without holding it in memory."""
+def table_file_hash(path: AnyPath) -> str:
+    """Returns `table_hash` of a file without holding it in memory, or of an object."""
+    if is_uri(path):
+        return table_hash(filesystem_of(path).read(path))
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:_TABLE_DIGITS]
 

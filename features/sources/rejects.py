@@ -1,11 +1,14 @@
 """The table of files that could not be used."""
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from features.errors import Reject
 from features.io.csv_text import MOST_FIELD_BYTES, csv_label, csv_lines, read_csv_label
+from features.io.filesystem import Location, filesystem_of
 from features.runtime.quantities import counted
 from features.sources.paths import NOT_AUDIO, csv_path, unescape_path
 
@@ -33,7 +36,7 @@ def _text(reject: Reject, column: str) -> str:
     return csv_path(value) if column == "path" else csv_label(value) if column == "label" else str(value)
 
 
-def read_csv(path: Path) -> list[Reject]:
+def read_csv(path: Location) -> list[Reject]:
     """Reads a feature set's table; one of format version 1 has no state of the files, an early one no labels.
 
     Raises:
@@ -41,11 +44,17 @@ def read_csv(path: Path) -> list[Reject]:
         ValueError: it is not such a table.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with _opened(path) as file:
             csv.field_size_limit(MOST_FIELD_BYTES)
             return [_reject(row) for row in csv.DictReader(file, strict=True)]
     except (KeyError, TypeError, csv.Error) as error:
         raise ValueError(f"{path} is not a table of rejects: {error!r}") from error
+
+
+def _opened(path: Location) -> TextIO:
+    if isinstance(path, Path):
+        return open(path, encoding="utf-8", newline="")
+    return io.TextIOWrapper(io.BytesIO(filesystem_of(path).read(path)), encoding="utf-8", newline="")
 
 
 def _reject(row: dict[str, str]) -> Reject:
@@ -56,7 +65,7 @@ def _reject(row: dict[str, str]) -> Reject:
                   read_csv_label(row.get("label") or "") or None, row.get(VERSION_COLUMN) or None)  # fmt: skip
 
 
-def rejects_sentence(rejects: dict[str, int], table: Path) -> str:
+def rejects_sentence(rejects: dict[str, int], table: Location) -> str:
     """Returns what the last paragraph says of files that could not be used.
 
     Args:
@@ -76,7 +85,7 @@ def left_out_sentence(left_out: dict[str, int]) -> str:
     return f" {counted(count, 'file was', 'files were')} left out by name, as no audio ends so." if count else ""
 
 
-def warnings_sentence(warnings: dict[str, int], table: Path) -> str:
+def warnings_sentence(warnings: dict[str, int], table: Location) -> str:
     """Returns what the last paragraph says of files that are used although they have a warning.
 
     Args:

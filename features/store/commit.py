@@ -1,7 +1,7 @@
 """The one function that changes a feature set, by an atomic rename after all else is on disk."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
-from features.io.atomic import fsync_folder, write_file
+from features.io.atomic import fsync_folder
+from features.io.filesystem import Location
+from features.io.parallel import map_ahead
+from features.io.store_errors import ChangedError
 from features.sources.partition import count
 from features.sources.rejects import COLUMNS, STATE_COLUMNS, VERSION_COLUMN, in_order, to_csv
 from features.store.clips_table import CLIPS_COLUMNS, read_clips
@@ -24,7 +27,7 @@ from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
 from features.store.unit_report import (
     Report,
-    is_whole,
+    lost_shards,
     read_report,
     read_statistics,
     reported_shard,
@@ -105,7 +108,7 @@ def gather(
 def commit(
     layout: Layout, contents: Contents, base: Manifest | None, spec: FeatureSpec, provenance: Provenance
 ) -> tuple[Manifest, bool]:
-    """Makes contents the committed state of a set, by one atomic rename, last.
+    """Makes contents the committed state of a set, by one atomic replacement, last.
 
     Args:
         layout: of the set.
@@ -131,12 +134,12 @@ def commit(
     pq.write_table(without_versions(clips), sink)
     clips_content, rejects_content = sink.getvalue().to_pybytes(), rejects_table(rejects).encode()
     with committing(layout):
-        now = load_manifest(layout.root) if layout.manifest.exists() else None
+        now = load_manifest(layout.root) if (version := _manifest_version(layout)) is not None else None
+        overtaken = RunError(
+            f"another featurize committed into {layout.root} while this one ran; run it again, finished shards are kept"
+        )
         if (now.state if now else 0) != (base.state if base else 0):
-            raise RunError(
-                f"another featurize committed into {layout.root} while this one ran; run it again, finished shards are "
-                "kept"
-            )
+            raise overtaken
         state = (base.state if base else 0) + 1
         manifest = Manifest(
             state=state,
@@ -157,21 +160,38 @@ def commit(
         if base is not None and _content(manifest) == _content(base) and _equal_tables(layout, base, contents):
             return base, False
         staying = set() if base is None else set(base.all_shards)
-        for shard in manifest.all_shards:
-            if shard not in staying and _reported(layout, shard.name) != shard:
+        built = [shard for shard in manifest.all_shards if shard not in staying]
+        for shard, reported in zip(built, _reported(layout, built), strict=True):
+            if reported != shard:
                 raise RunError(f"another featurize has built the shard {shard.name} anew; run featurize again")
-            if not is_whole(layout, shard):
-                path = layout.shard(shard.name)
-                raise RunError(f"the shard {path} went away before it was committed; run featurize again")
-        write_file(layout.path(manifest.clips_file), clips_content)
-        write_file(layout.path(manifest.rejects_file), rejects_content)
+        for name in lost_shards(layout, manifest.all_shards):
+            path = layout.shard(name)
+            raise RunError(f"the shard {path} went away before it was committed; run featurize again")
+        files = layout.files
+        files.write(layout.path(manifest.clips_file), clips_content)
+        files.write(layout.path(manifest.rejects_file), rejects_content)
         if base is not None:
-            layout.states_folder.mkdir(exist_ok=True)
-            fsync_folder(layout.root)
+            if isinstance(layout.states_folder, Path):
+                layout.states_folder.mkdir(exist_ok=True)
+                fsync_folder(layout.root)
             # As it stands there: one of an earlier format version keeps it.
-            write_file(layout.state(base.state), layout.manifest.read_bytes())
-        write_file(layout.manifest, manifest.to_json())
+            files.write(layout.state(base.state), files.read(layout.manifest))
+        content = manifest.to_json().encode()
+        try:
+            if version is None:
+                files.create(layout.manifest, content)
+            else:
+                files.replace(layout.manifest, content, version)
+        except (FileExistsError, ChangedError) as error:
+            raise overtaken from error
     return manifest, True
+
+
+def _manifest_version(layout: Layout) -> str | None:
+    try:
+        return layout.files.status(layout.manifest).version
+    except FileNotFoundError:
+        return None
 
 
 def _format_version(contents: Contents) -> int:
@@ -193,19 +213,18 @@ def rejects_table(rejects: Iterable[Reject], columns: Sequence[str] = _REJECT_CO
 def has_rejects(layout: Layout, base: Manifest, rejects: Sequence[Reject]) -> bool:
     """Returns whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
     try:
-        content = layout.path(base.rejects_file).read_bytes().decode()
+        content = layout.files.read(layout.path(base.rejects_file)).decode()
     except (OSError, UnicodeDecodeError):
         return False
     # A table from before there were labels in it stays as it is.
     return content == rejects_table(rejects) or content == rejects_table(rejects, _REJECT_COLUMNS[:-1])
 
 
-def write_rejects(layout: Layout, base: Manifest | None, rejects: Iterable[Reject]) -> Path:
+def write_rejects(layout: Layout, base: Manifest | None, rejects: Iterable[Reject]) -> Location:
     """Writes the table of rejects of a run that commits nothing, as no clip was usable; returns where it lies."""
     content = rejects_table(rejects).encode()
     table = layout.path(rejects_name((base.state if base else 0) + 1, content))
-    table.parent.mkdir(parents=True, exist_ok=True)
-    write_file(table, content)
+    layout.files.write(table, content)
     return table
 
 
@@ -224,10 +243,15 @@ def _report(layout: Layout, name: str) -> Report:
         raise RunError(f"cannot read the report {path}: {why}; remove it and run featurize again") from error
 
 
-def _reported(layout: Layout, name: str) -> Shard | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return reported_shard(layout, name)
-    return None
+def _reported(layout: Layout, shards: Sequence[Shard]) -> Iterator[Shard | None]:
+    """Yields what the reports of shards name now."""
+
+    def read(shard: Shard) -> Shard | None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return reported_shard(layout, shard.name)
+        return None
+
+    return map(read, shards) if layout.files.is_local else map_ahead(read, shards)
 
 
 def _rejects(rows: pa.Table) -> list[Reject]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from features.errors import RunError, UsageError
 from features.sources.paths import escape_path
-from features.store.layout import KINDS, PLACES, STATES, STAYING, Layout, kind_of, state_number
+from features.store.layout import KINDS, PLACES, RUNNING_LOCK, STATES, STAYING, Layout, kind_of, state_number
 from features.store.manifest import Manifest
 
 
@@ -72,16 +72,18 @@ class Unreferenced:
 
 def take_inventory(layout: Layout) -> Inventory:
     """Looks through the folder of a set; neither follows links nor goes into folders that are not the set's."""
+    if not isinstance(layout.root, Path):
+        return _of_objects(layout)
     files: list[SetFile] = []
     foreign: list[str] = []
     links: list[str] = []
     for place in PLACES:
         if place.startswith(tuple(f"{link}/" for link in links)):
             continue
-        if place and layout.path(place).is_symlink():
+        if place and (layout.root / place).is_symlink():
             links.append(place)
             continue
-        for entry in _entries(layout.path(place)):
+        for entry in _entries(layout.root / place):
             path = f"{place}/{entry.name}" if place else entry.name
             if path in PLACES or path in STAYING:
                 continue
@@ -98,6 +100,31 @@ def take_inventory(layout: Layout) -> Inventory:
             files.append(SetFile(path, found, status.st_size, status.st_mtime_ns))
     files.sort(key=lambda file: (KINDS.index(file.kind), file.path))
     return Inventory(files, sorted(foreign), sorted(links))
+
+
+def _of_objects(layout: Layout) -> Inventory:
+    """Looks through the objects of a set, by one listing; what is below a place that is not the set's is foreign."""
+    files: list[SetFile] = []
+    foreign: set[str] = set()
+    for entry in layout.files.list(layout.root):
+        path = entry.path[len(str(layout.root)) + 1 :]
+        place, _, name = path.rpartition("/")
+        if path in STAYING or place == RUNNING_LOCK:
+            continue
+        found = kind_of(place, name) if place in PLACES else None
+        if found is None:
+            top = next((path[: len(above) + 1] for above in _above(place) if above not in PLACES), None)
+            foreign.add(path if top is None else top)
+            continue
+        files.append(SetFile(path, found, entry.size, entry.mtime_ns))
+    files.sort(key=lambda file: (KINDS.index(file.kind), file.path))
+    return Inventory(files, sorted(foreign), [])
+
+
+def _above(place: str) -> list[str]:
+    """Returns a folder and those that it lies in, the outermost first."""
+    parts = place.split("/") if place else []
+    return ["/".join(parts[: number + 1]) for number in range(len(parts))]
 
 
 def unreferenced(layout: Layout, manifest: Manifest) -> Unreferenced:
@@ -128,7 +155,7 @@ def names_of(manifest: Manifest) -> set[str]:
     """Returns the files that a state names, relative to its set: its tables, its shards and their reports."""
     # Paths are made once: of a hundred thousand shards they would take seconds.
     layout = manifest.layout("")
-    patterns = [layout.shard("{}").as_posix(), layout.report("{}").as_posix()]
+    patterns = [str(layout.shard("{}")), str(layout.report("{}"))]
     shards = manifest.all_shards
     named = {pattern.format(shard.name) for shard in shards for pattern in patterns}
     return named | {manifest.clips_file, manifest.rejects_file}
@@ -143,7 +170,7 @@ def read_state(layout: Layout, file: SetFile) -> Manifest:
     """
     path = layout.path(file.path)
     try:
-        return Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
+        return Manifest.from_json(layout.files.read(path).decode(), str(path))
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -65,7 +65,7 @@ def _unnamed(layout: Layout, manifest: Manifest | None) -> set[str]:
         if not unnamed:
             break
         with contextlib.suppress(OSError, UsageError, ValueError):
-            unnamed -= _names(Manifest.from_json(path.read_text(encoding="utf-8"), str(path)))
+            unnamed -= _names(Manifest.from_json(layout.files.read(path).decode(), str(path)))
     return unnamed
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.io.atomic import PARTIAL_SUFFIX, fsync_folder
+from features.io.filesystem import AnyPath, Filesystem, Location, filesystem_of, place
 from features.sources.content_hash import table_hash
 
 FORMATS = ("tfrecord", "parquet")
@@ -57,84 +58,110 @@ class Layout:
     """The files of a feature set.
 
     Attributes:
-        root: folder of the set.
+        root: folder of the set, or its place in an object store.
         storage_format: `tfrecord` or `parquet`.
     """
 
-    root: Path
+    root: Location
     storage_format: str
 
-    def path(self, name: str) -> Path:
+    @property
+    def files(self) -> Filesystem:
+        """What reads and writes them."""
+        return filesystem_of(self.root)
+
+    def path(self, name: str) -> Location:
         """Returns where a file lies that is named relative to the set, with `/`."""
         return self.root / name
 
     @property
-    def manifest(self) -> Path:
+    def manifest(self) -> Location:
         """The committed state."""
         return manifest_path(self.root)
 
     @property
-    def run_log(self) -> Path:
+    def run_log(self) -> Location:
         """A line per run."""
         return self.root / RUN_LOG
 
     @property
-    def commit_lock(self) -> Path:
+    def commit_lock(self) -> Location:
         """The file whose lock is held to change the state."""
         return self.root / COMMIT_LOCK
 
     @property
-    def running_lock(self) -> Path:
+    def running_lock(self) -> Location:
         """The file whose lock runs hold that have finished shards which no state names yet."""
         return self.root / RUNNING_LOCK
 
     @property
-    def shards_folder(self) -> Path:
+    def shards_folder(self) -> Location:
         """Where shards lie."""
         return self.root / "shards"
 
     @property
-    def reports_folder(self) -> Path:
+    def reports_folder(self) -> Location:
         """Where reports lie."""
         return self.root / "reports"
 
     @property
-    def states_folder(self) -> Path:
+    def states_folder(self) -> Location:
         """Where earlier states lie."""
         return self.root / "states"
 
-    def shard(self, name: str) -> Path:
+    def shard(self, name: str) -> Location:
         """Returns where a shard lies."""
         return self.shards_folder / f"{name}.{self.storage_format}"
 
-    def report(self, name: str) -> Path:
+    def report(self, name: str) -> Location:
         """Returns where the report of a unit lies, which has the name of its shard."""
         return self.reports_folder / f"{name}.parquet"
 
     def reported(self) -> set[str]:
         """Returns the names of the units that have a report."""
-        return {path.stem for path in self.reports_folder.glob("*.parquet")}
+        if isinstance(self.reports_folder, Path):
+            return {path.stem for path in self.reports_folder.glob("*.parquet")}
+        names = (place(entry.path).name for entry in self.files.list(self.reports_folder))
+        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
-    def state(self, number: int) -> Path:
+    def is_begun(self) -> bool:
+        """Returns whether a run has begun a set here."""
+        if isinstance(self.reports_folder, Path):
+            return self.reports_folder.is_dir()
+        return next(iter(self.files.list(self.reports_folder)), None) is not None
+
+    def shard_sizes(self) -> dict[str, int] | None:
+        """Returns the bytes of all shards that are there by their names, by one listing; None of a folder.
+
+        The files of a folder are asked for one by one, which takes no request.
+        """
+        if self.files.is_local:
+            return None
+        ending = f".{self.storage_format}"
+        listed = ((place(entry.path).name, entry.size) for entry in self.files.list(self.shards_folder))
+        return {name.removesuffix(ending): size for name, size in listed if name.endswith(ending)}
+
+    def state(self, number: int) -> Location:
         """Returns where an earlier state lies."""
         return self.states_folder / f"manifest-{number:06d}.json"
 
     @property
-    def work_folder(self) -> Path:
+    def work_folder(self) -> Location:
         """Where runs keep what goes with their end."""
         return self.root / WORK
 
-    def work_list(self, writer: str) -> Path:
+    def work_list(self, writer: str) -> Location:
         """Returns where the work list of a run lies, by the name that the run writes under."""
         return self.work_folder / f"units-{writer}.arrow"
 
-    def lease(self, writer: str) -> Path:
+    def lease(self, writer: str) -> Location:
         """Returns where the lease of a run lies, by a name that no other run has."""
         return self.work_folder / f"{_LEASE}-{writer}"
 
-    def leases(self) -> list[Path]:
+    def leases(self) -> list[Location]:
         """Returns the leases of runs that go on, and of those that were killed."""
-        return sorted(self.work_folder.glob(f"{_LEASE}-*"))
+        listed = (place(entry.path) for entry in self.files.list(self.work_folder, recursive=False))
+        return [path for path in listed if path.name.startswith(f"{_LEASE}-")]
 
     @property
     def scratch(self) -> "Layout":
@@ -142,9 +169,11 @@ class Layout:
         return Layout(self.root / _REPAIR, self.storage_format)
 
     def make_folders(self) -> None:
-        """Makes the folders of a set, and those above it, so that their names are durable."""
+        """Makes the folders of a set, and those above it, so that their names are durable; a store has none."""
+        if not isinstance(self.root, Path):
+            return
         new = [above for above in (self.root, *self.root.parents) if not above.exists()]
-        for folder in (self.shards_folder, self.reports_folder):
+        for folder in (self.root / "shards", self.root / "reports"):
             folder.mkdir(parents=True, exist_ok=True)
         for made in new or [self.root]:
             fsync_folder(made)
@@ -152,18 +181,20 @@ class Layout:
 
     def remove_work_folder(self) -> None:
         """Removes the folder of work; not where another run has something in it."""
-        with contextlib.suppress(OSError):
-            self.work_folder.rmdir()
+        if isinstance(self.work_folder, Path):
+            with contextlib.suppress(OSError):
+                self.work_folder.rmdir()
 
 
-def manifest_path(folder: str | Path) -> Path:
+def manifest_path(folder: AnyPath) -> Location:
     """Returns where the committed state of a set lies, which names the format of its shards."""
-    return Path(folder) / MANIFEST
+    return place(folder) / MANIFEST
 
 
-def earlier_states(folder: str | Path) -> list[Path]:
+def earlier_states(folder: AnyPath) -> list[Location]:
     """Returns where the earlier states of a set lie, the earliest first."""
-    found = [path for path in (Path(folder) / "states").glob("manifest-*.json") if _STATE.fullmatch(path.name)]
+    listed = filesystem_of(folder).list(place(folder) / "states", recursive=False)
+    found = [path for path in (place(entry.path) for entry in listed) if _STATE.fullmatch(path.name)]
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 

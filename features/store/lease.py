@@ -28,7 +28,9 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from features.errors import PassingError, RunError, SoundmillError
+from features.io.filesystem import AnyPath, Uri, is_uri
 from features.runtime.log import LOG
+from features.store import lease_objects
 
 RENEWAL_SECONDS = 1.0
 LONGEST_AGE_SECONDS = 15.0
@@ -100,9 +102,9 @@ class Lease:
     def check(self) -> None:
         """Raises `RunError` where the driver has ended or was ended, or the job has failed; called before each unit."""
         look = self._own()
-        if _age_seconds(self.path, look) <= LONGEST_AGE_SECONDS:
+        if _age_seconds(self.path, look) <= _longest_age_seconds(self.path):
             return
-        end = time.monotonic() + _WAKING_SECONDS
+        end = time.monotonic() + (2 * lease_objects.RENEWAL_SECONDS if is_uri(self.path) else _WAKING_SECONDS)
         while time.monotonic() < end:
             time.sleep(_CHECK_SECONDS)
             if self._own().renewed_ns != look.renewed_ns:
@@ -134,6 +136,9 @@ class Lease:
         report = json.dumps({"message": message[:_LONGEST_FAILURE], "worker": this_process()})
         with contextlib.suppress(OSError, RunError):
             if self._own().failure is None:
+                if is_uri(self.path):
+                    lease_objects.add_line(Uri(self.path), report.encode() + b"\n")
+                    return
                 descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
                 with open(descriptor, "wb", buffering=0) as file:
                     file.write(report.encode() + b"\n")
@@ -189,7 +194,15 @@ def hold(file: TextIO, path: Path) -> Iterator[Lease]:
         thread.join()
 
 
-def living_holder(path: str | Path, elsewhere: bool) -> str | None:
+@contextlib.contextmanager
+def hold_object(place: Uri) -> Iterator[Lease]:
+    """Holds a lease in an object store while the block runs."""
+    token = secrets.token_hex(8)
+    with lease_objects.kept_young(place, f"{this_process()}\n{token}\n".encode()) as began_ns:
+        yield Lease(str(place), this_process(), token, began_ns)
+
+
+def living_holder(path: AnyPath, elsewhere: bool) -> str | None:
     """Returns who holds a lease that is renewed, None where nobody does.
 
     Args:
@@ -200,7 +213,7 @@ def living_holder(path: str | Path, elsewhere: bool) -> str | None:
     look = _look(path)
     if look is None or not look.token or (elsewhere and _is_here(look.holder)):
         return None
-    return look.holder if _age_seconds(path, look) <= LONGEST_AGE_SECONDS else None
+    return look.holder if _age_seconds(path, look) <= _longest_age_seconds(path) else None
 
 
 def holder_of(content: str) -> str:
@@ -232,8 +245,15 @@ def _renew(descriptor: int, ended: threading.Event) -> None:
             LOG.debug("the lease is not renewed: %s", error)
 
 
-def _look(path: str | Path) -> _Look | None:
+def _longest_age_seconds(path: AnyPath) -> float:
+    return lease_objects.LEASE_SECONDS if is_uri(path) else LONGEST_AGE_SECONDS
+
+
+def _look(path: AnyPath) -> _Look | None:
     """Reads a lease, None where there is none; opened anew, as over NFS what was known of it may be old."""
+    if is_uri(path):
+        found = lease_objects.look_at(Uri(path))
+        return None if found is None else _Look(found[0].decode(errors="replace").split("\n"), found[1])
     try:
         with open(path, "rb", buffering=0) as file:
             content, status = file.read(2**16), os.fstat(file.fileno())
@@ -244,7 +264,10 @@ def _look(path: str | Path) -> _Look | None:
     return _Look(content.decode(errors="replace").split("\n"), status.st_mtime_ns)
 
 
-def _age_seconds(path: str | Path, look: _Look) -> float:
+def _age_seconds(path: AnyPath, look: _Look) -> float:
+    if is_uri(path):
+        place = Uri(path)
+        return lease_objects.age_seconds(place.folder.folder, place, look.renewed_ns)
     return (_now_ns(os.path.dirname(path)) - look.renewed_ns) / 1e9
 
 

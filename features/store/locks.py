@@ -9,15 +9,18 @@ import errno
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from features.errors import RunError, UsageError
 from features.io.atomic import naming_full_disk
+from features.io.filesystem import Uri
 from features.runtime.log import LOG
 from features.store.layout import Layout
-from features.store.lease import Lease, hold, holder_of, living_holder
+from features.store.lease import Lease, hold, hold_object, holder_of, living_holder
+from features.store.lease_objects import ALONE, COMMIT, held_object, store_now_ns, wait_while_alone
 
 CLAIM = ".writer"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -32,10 +35,15 @@ def running(layout: Layout) -> Iterator[Lease]:
     Yields:
         The lease of the run, which lies in the folder of work.
     """
+    if isinstance(layout.root, Uri):
+        with hold_object(Uri(layout.lease(f"{os.getpid()}-{secrets.token_hex(4)}"))) as of_run:
+            wait_while_alone(layout.root, Uri(layout.commit_lock))
+            yield of_run
+        return
     # Over NFS a shared lock takes a file that may be read, and one for a process alone a file that may be written.
     with open(layout.running_lock, "a+", encoding="utf-8") as lock:
         _take(lock, fcntl.LOCK_SH, layout)
-        path = layout.lease(f"{os.getpid()}-{secrets.token_hex(4)}")
+        path = Path(layout.lease(f"{os.getpid()}-{secrets.token_hex(4)}"))
         try:
             with contextlib.ExitStack() as held:
                 with naming_full_disk(layout.root):
@@ -57,7 +65,11 @@ def _new_file(path: Path) -> TextIO:
 
 @contextlib.contextmanager
 def committing(layout: Layout) -> Iterator[None]:
-    """Holds the lock under which a set changes its state."""
+    """Holds the lock under which a set changes its state; of a set in an object store, a lease."""
+    if isinstance(layout.root, Uri):
+        with held_object(layout.root, Uri(layout.commit_lock), COMMIT):
+            yield
+        return
     with open(layout.commit_lock, "w", encoding="utf-8") as file:
         _take(file, fcntl.LOCK_EX, layout)
         yield
@@ -70,6 +82,12 @@ def alone(layout: Layout) -> Iterator[None]:
     Raises:
         RunError: a run is in progress, here or on another host.
     """
+    if isinstance(layout.root, Uri):
+        with held_object(layout.root, Uri(layout.commit_lock), ALONE):
+            if holder := _running(layout, elsewhere=False):
+                raise _runs(layout, f" ({holder})")
+            yield
+        return
     with committing(layout), open(layout.running_lock, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,8 +118,15 @@ def _take(file: TextIO, kind: int, layout: Layout) -> None:
         fcntl.flock(file, kind)
 
 
+def now_ns(layout: Layout) -> int:
+    """Returns the time that the ages of a set's files are told by: this machine's, or the store's."""
+    return store_now_ns(layout.root) if isinstance(layout.root, Uri) else time.time_ns()
+
+
 def is_running(layout: Layout) -> bool:
     """Returns whether a run is in progress, here or on another host; changes nothing."""
+    if isinstance(layout.root, Uri):
+        return _running(layout, elsewhere=False) is not None
     locked = True
     try:
         with open(layout.running_lock, "r+", encoding="utf-8") as file:

@@ -9,6 +9,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import AnyPath, exists, filesystem_of, place
 from features.runtime.invocation import command_line
 from features.sources.paths import escape_path
 from features.sources.table_rows import is_text
@@ -77,9 +78,9 @@ class Manifest:
     versions: dict[str, str]
     format_version: int = FORMAT_VERSION
 
-    def layout(self, folder: str | Path) -> Layout:
+    def layout(self, folder: AnyPath) -> Layout:
         """Returns where the files of the set lie that has this state."""
-        return Layout(Path(folder), self.storage_format)
+        return Layout(place(folder), self.storage_format)
 
     @property
     def provenance(self) -> Provenance:
@@ -161,13 +162,13 @@ def check_text(values: Iterable[str]) -> None:
                              "that has another name")  # fmt: skip
 
 
-def load_manifest(folder: str | Path) -> Manifest:
+def load_manifest(folder: AnyPath) -> Manifest:
     """Reads the committed state of a feature set; raises `UsageError` where the folder holds none."""
     path = manifest_path(folder)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = filesystem_of(path).read(path).decode()
     except (FileNotFoundError, NotADirectoryError) as error:
-        if not Path(folder).is_dir():
+        if not _is_folder(folder):
             raise UsageError(
                 f"no such feature set: {folder}; make it with {command_line('pipelines.featurize')}"
             ) from error
@@ -179,26 +180,37 @@ def load_manifest(folder: str | Path) -> Manifest:
     return Manifest.from_json(text, str(path))
 
 
-def existing_manifest(folder: str | Path) -> Manifest | None:
+def _is_folder(folder: AnyPath) -> bool:
+    """Returns whether there is a folder; in a store there is one where something is in it."""
+    files = filesystem_of(folder)
+    return Path(folder).is_dir() if files.is_local else next(iter(files.list(folder)), None) is not None
+
+
+def existing_manifest(folder: AnyPath) -> Manifest | None:
     """Returns the state that a run would bring up to date, None for a new or interrupted set.
 
     Raises:
         UsageError: the folder holds something else.
     """
-    folder = Path(folder)
-    if manifest_path(folder).exists():
+    folder = place(folder)
+    if exists(manifest_path(folder)):
         return load_manifest(folder)
-    if not folder.exists():
-        return None
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; the output of featurize is a folder")
-    foreign = [name for name in sorted(os.listdir(folder)) if not is_own(name)]
-    if foreign:
-        raise UsageError(f"{folder} is not a feature set (it holds {foreign[0]}); give a new or an empty folder")
+    if isinstance(folder, Path):
+        if not folder.exists():
+            return None
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is a file; the output of featurize is a folder")
+        names: Iterable[str] = sorted(os.listdir(folder))
+    else:
+        listed = filesystem_of(folder).list(folder)
+        names = (entry.path[len(folder) + 1 :].partition("/")[0] for entry in listed)
+    foreign = next((name for name in names if not is_own(name)), None)
+    if foreign is not None:
+        raise UsageError(f"{folder} is not a feature set (it holds {foreign}); give a new or an empty folder")
     return None
 
 
-def ways_back(folder: str | Path) -> str:
+def ways_back(folder: AnyPath) -> str:
     """Returns what can be done where the state of a set is damaged."""
     earlier = earlier_states(folder)
     back = f"go back to an earlier state (copy {earlier[-1]} over {manifest_path(folder)}), or " if earlier else ""

@@ -5,6 +5,8 @@ import json
 import os
 from typing import Any
 
+from features.io.filesystem import Uri, filesystem_of
+from features.io.store_errors import ChangedError
 from features.runtime.log import LOG
 from features.store.layout import Layout
 
@@ -14,22 +16,38 @@ def append_run(layout: Layout, run: dict[str, Any]) -> None:
 
     A line that cannot be written is a warning: its run is done.
     """
-    path = layout.run_log
+    path, line = layout.run_log, json.dumps(run, sort_keys=True).encode() + b"\n"
     try:
+        if isinstance(path, Uri):
+            _append(path, line)
+            return
         with open(path, "ab+") as file:
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
                 file.write(b"" if file.read(1) == b"\n" else b"\n")
-            file.write(json.dumps(run, sort_keys=True).encode() + b"\n")
+            file.write(line)
     except OSError as error:
         LOG.warning("warning: this run is not noted in %s: %s", path, error.strerror)
+
+
+def _append(path: Uri, line: bytes) -> None:
+    """Adds a line to an object, which is written anew; once more where another run did so at the same time."""
+    files = filesystem_of(path)
+    while True:
+        with contextlib.suppress(ChangedError, FileExistsError):
+            try:
+                status = files.status(path)
+                files.replace(path, files.read(path, status.version) + line, status.version)
+            except FileNotFoundError:
+                files.create(path, line)
+            return
 
 
 def read_runs(layout: Layout) -> list[dict[str, Any]]:
     """Returns all runs that can be read, the earliest first; lines that were cut off are left out."""
     runs = []
-    with contextlib.suppress(OSError), open(layout.run_log, encoding="utf-8", errors="replace") as file:
-        for line in file:
+    with contextlib.suppress(OSError):
+        for line in layout.files.read(layout.run_log).decode(errors="replace").split("\n"):
             with contextlib.suppress(ValueError):
                 run = json.loads(line)
                 if isinstance(run, dict):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from features.errors import RunError
 from features.frontend.spec import FeatureSpec
-from features.io.atomic import AtomicFile
+from features.io.filesystem import Location, filesystem_of
 from features.io.parquet import read_table
 from features.io.tfrecord import records, write_records
 from features.runtime.invocation import command_line
@@ -103,7 +103,7 @@ class ShardWriter:
         """
         self.rows = 0
         self._name = name
-        self._file = AtomicFile(layout.shard(name))
+        self._file = layout.files.begin(layout.shard(name))
         self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
         self._storage_format, self._spec = layout.storage_format, spec
         self._table: ParquetRows | None = None
@@ -166,11 +166,12 @@ class RowReader:
         self._shape = spec.shape
         self._row_bytes = spec.row_bytes
         self._files: dict[str, BinaryIO] = {}
+        self._object: tuple[str, bytes] = ("", b"")  # the shard of a store that was read last
 
     def read(self, shard: str, place: Place) -> NDArray[np.floating] | None:
         """Returns the tensor of a row, shape spec.shape, or None where the bytes that were written are not there."""
         try:
-            content = os.pread(self._file(shard).fileno(), self._row_bytes, place.offset)
+            content = self._read(shard, place.offset)
         except OSError:
             return None
         if len(content) != self._row_bytes or google_crc32c.value(content) != place.crc32c:
@@ -184,6 +185,14 @@ class RowReader:
     def __exit__(self, *_: object) -> None:
         """Closes the shards."""
         self._close()
+
+    def _read(self, shard: str, offset: int) -> bytes:
+        if self._layout.files.is_local:
+            return os.pread(self._file(shard).fileno(), self._row_bytes, offset)
+        # Rows are copied by the hundred: a shard is one request, and a row of it would be one too.
+        if self._object[0] != shard:
+            self._object = shard, self._layout.files.read(self._layout.shard(shard))
+        return self._object[1][offset : offset + self._row_bytes]
 
     def _file(self, shard: str) -> BinaryIO:
         if shard not in self._files:
@@ -216,7 +225,8 @@ def read_shard(
     path = layout.shard(expected.name)
     way_out = f"{command_line('features.verify', layout.root, '--repair')} computes it again from the source"
     try:
-        content, size = _read_into(np.empty(expected.bytes, np.uint8) if memory is None else memory, path, expected)
+        memory = np.empty(expected.bytes, np.uint8) if memory is None else memory
+        content, size = _read_into(memory, path, expected)
     except OSError as error:
         raise RunError(f"cannot read the shard {path}: {error.strerror}; {way_out}") from error
     if not len(content) == size == expected.bytes or google_crc32c.value(content) != expected.crc32c:
@@ -239,8 +249,13 @@ def read_shard(
     return ShardRows(tensors, paths, labels, groups)
 
 
-def _read_into(memory: NDArray[np.uint8], path: Path, expected: Shard) -> tuple[NDArray[np.uint8], int]:
+def _read_into(memory: NDArray[np.uint8], path: Location, expected: Shard) -> tuple[NDArray[np.uint8], int]:
     """Reads a shard's file into memory, as many bytes as it should have; returns what was filled and its real size."""
+    if not isinstance(path, Path):
+        whole = np.frombuffer(filesystem_of(path).read(path), np.uint8)
+        count = min(len(whole), expected.bytes)
+        memory[:count] = whole[:count]
+        return memory[:count], len(whole)
     count = 0
     with open(path, "rb", buffering=0) as file:
         while count < expected.bytes and (read := file.readinto(memory[count : expected.bytes].data)):

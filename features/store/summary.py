@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -69,12 +68,14 @@ def describe(layout: Layout, manifest: Manifest) -> Description:
     median = pc.quantile(clips["seconds"], 0.5)[0].as_py()
     durations = (ends["min"], median, ends["max"])
     others, runs = unreferenced(layout, manifest), read_runs(layout)
-    return Description(layout, manifest, clips, cells, durations, _disk_bytes(layout.root), others, runs)
+    return Description(layout, manifest, clips, cells, durations, _disk_bytes(layout), others, runs)
 
 
-def _disk_bytes(folder: Path) -> int:
+def _disk_bytes(layout: Layout) -> int:
+    if not layout.files.is_local:
+        return sum(entry.size for entry in layout.files.list(layout.root))
     size = 0
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(layout.root):
         for name in names:
             with contextlib.suppress(OSError):  # a run in progress removes files, or a link leads nowhere
                 size += os.path.getsize(os.path.join(place, name))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import DECODER_DEPENDENT, RETRYABLE
-from features.io.atomic import AtomicFile
-from features.io.parquet import read_table
+from features.io.parallel import map_ahead
+from features.io.parquet import read_schema, read_table
 from features.store.decoders import outdated
 from features.store.layout import Layout
 from features.store.shards import Shard
@@ -20,6 +21,7 @@ from features.store.versions import library_versions
 
 _METADATA_KEY = b"soundmill"
 _DECODERS = ("soundfile", "libsndfile", "ffmpeg", "decoding")
+_NO_REPORT = (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError)
 ROW_SCHEMA = pa.schema(
     {
         "path": pa.string(),
@@ -82,10 +84,41 @@ class Report:
 
 def is_whole(layout: Layout, shard: Shard) -> bool:
     """Returns whether a shard's file is there and has its size."""
+    return not lost_shards(layout, [shard])
+
+
+def lost_shards(layout: Layout, shards: Sequence[Shard]) -> list[str]:
+    """Returns the names of shards whose files are gone or have another size; of a store by one listing."""
+    if not shards:
+        return []
+    if (sizes := layout.shard_sizes()) is not None:
+        return [shard.name for shard in shards if sizes.get(shard.name) != shard.bytes]
+    return [shard.name for shard in shards if _size(layout, shard.name) != shard.bytes]
+
+
+def _size(layout: Layout, name: str) -> int | None:
     try:
-        return os.path.getsize(layout.shard(shard.name)) == shard.bytes
+        return os.path.getsize(layout.shard(name))
     except OSError:
-        return False
+        return None
+
+
+def finished_units(layout: Layout, names: Collection[str], changed_decoder: str | None = None) -> set[str]:
+    """Returns which of some units are finished, see `is_finished`; most often none, which one listing says."""
+    reported = layout.reported()
+    candidates = [name for name in names if name in reported]
+    if layout.files.is_local:
+        return {name for name in candidates if is_finished(layout, name, changed_decoder)}
+    sizes = (layout.shard_sizes() or {}) if candidates else {}
+
+    def check(name: str) -> bool:
+        try:
+            shard, final = _shard_of_final(layout, name, changed_decoder)
+        except _NO_REPORT:
+            return False
+        return final and (shard is None or sizes.get(shard.name) == shard.bytes)
+
+    return {name for name, done in zip(candidates, map_ahead(check, candidates), strict=True) if done}
 
 
 def is_finished(layout: Layout, name: str, changed_decoder: str | None = None) -> bool:
@@ -95,11 +128,8 @@ def is_finished(layout: Layout, name: str, changed_decoder: str | None = None) -
     is one with rows of a decoder whose rows are to be computed anew, see `features.store.decoders.outdated`.
     """
     try:
-        metadata = _metadata(pq.read_schema(layout.report(name)))
-        shard = _shard(metadata)
-        final = metadata.get("final", True) and not (metadata.get("codec") and other_decoder(metadata["versions"]))
-        final = final and not outdated(metadata.get("decoders", [None]), changed_decoder)
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        shard, final = _shard_of_final(layout, name, changed_decoder)
+    except _NO_REPORT:
         return False
     return final and (shard is None or is_whole(layout, shard))
 
@@ -112,14 +142,20 @@ def is_finished_since(layout: Layout, name: str, began_ns: int) -> bool:
         name: of the unit.
         began_ns: when the run began, by the clock of the file system.
     """
-    path = layout.report(name)
     try:
-        if path.stat().st_mtime_ns < began_ns:
+        if layout.files.status(layout.report(name)).mtime_ns < began_ns:
             return False
         shard = reported_shard(layout, name)
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
+    except _NO_REPORT:
         return False
     return shard is None or is_whole(layout, shard)
+
+
+def _shard_of_final(layout: Layout, name: str, changed_decoder: str | None) -> tuple[Shard | None, bool]:
+    """Returns the shard that a report names, and whether nothing of the unit is to be tried again."""
+    metadata = _metadata(read_schema(layout.report(name)))
+    final = metadata.get("final", True) and not (metadata.get("codec") and other_decoder(metadata["versions"]))
+    return _shard(metadata), final and not outdated(metadata.get("decoders", [None]), changed_decoder)
 
 
 def other_decoder(versions: dict[str, str]) -> bool:
@@ -130,7 +166,7 @@ def other_decoder(versions: dict[str, str]) -> bool:
 
 def reported_shard(layout: Layout, name: str) -> Shard | None:
     """Returns the shard that a unit's report names; raises `OSError` or `ValueError` where there is no report."""
-    return _shard(_metadata(pq.read_schema(layout.report(name))))
+    return _shard(_metadata(read_schema(layout.report(name))))
 
 
 def read_report(layout: Layout, name: str) -> Report:
@@ -153,7 +189,7 @@ def reject_reasons(layout: Layout, name: str) -> list[str]:
 
 def read_statistics(layout: Layout, name: str) -> Statistics:
     """Reads the sums of a report without its rows; raises `OSError` or `ValueError` where there is none."""
-    return Statistics.from_dict(_metadata(pq.read_schema(layout.report(name)))["statistics"])
+    return Statistics.from_dict(_metadata(read_schema(layout.report(name)))["statistics"])
 
 
 def write_report(
@@ -185,7 +221,7 @@ def write_report(
         "versions": library_versions(),
     }
     described = without_versions(rows).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    with AtomicFile(layout.report(name)) as file:
+    with layout.files.begin(layout.report(name)) as file:
         pq.write_table(described, pa.PythonFile(file, mode="w"))
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import is_uri
 from features.io.unit_file import UnitFile
 from features.runtime.unit_progress import UnitProgress, progress_path
 from features.sources.policies import Policies
@@ -54,7 +55,9 @@ class BuildJob:
             unit = read_unit(work_list, number)
             if is_finished_since(self.layout, unit.name, self.lease.began_ns):
                 return False
-            with UnitProgress(progress_path(Path(self.work_list), unit.name)) as progress:
+            # Of a set in a store only what is finished is seen: to say more would be a request a second.
+            path = None if is_uri(self.work_list) else progress_path(Path(self.work_list), unit.name)
+            with UnitProgress(path) as progress:
                 return build_shard(
                     unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder, progress=progress
                 )

@@ -2,13 +2,13 @@
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
 from features.errors import UsageError
 from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import place
 from features.runtime.log import LOG
 from features.sources import partition
 from features.sources.clip_order import limit
@@ -62,7 +62,7 @@ class Request:
     @property
     def layout(self) -> Layout:
         """Where the files of the feature set lie, by its absolute path."""
-        return Layout(Path(absolute_path(self.output)), self.storage_format)
+        return Layout(place(absolute_path(self.output)), self.storage_format)
 
     def _provenance(self, source: Source) -> Provenance:
         chosen = {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}

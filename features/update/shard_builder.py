@@ -15,6 +15,7 @@ from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import DecodedClip, fit_clips
+from features.io.filesystem import exists
 from features.runtime.unit_progress import UNSEEN, UnitProgress
 from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
@@ -124,7 +125,7 @@ def build_shard(
             rows.flush()
             made, places = shard.finish()
             # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
-            again = layout.report(unit.name).exists()
+            again = exists(layout.report(unit.name))
             if again:
                 ending.enter_context(committing(layout))
             committed = again and _is_committed(layout, unit.name)

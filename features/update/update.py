@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from features.errors import DECODER_DEPENDENT, Reject, RunError, UsageError
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import Location, Uri
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
-from features.runtime.quantities import size_text
+from features.runtime.quantities import counted, size_text
 from features.sources.clips import Source
 from features.sources.policies import decided_anew
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
@@ -26,7 +26,7 @@ from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
 from features.store.run_log import last_scan_ns
 from features.store.shards import Shard
-from features.store.unit_report import is_finished, is_whole, other_decoder
+from features.store.unit_report import finished_units, lost_shards, other_decoder
 from features.update.changes import KEY_COLUMNS, NOTHING, Changes, Evidence, compare, num_found, spare_lines
 from features.update.plan import Plan, make_plan, unit_members
 from features.update.work_list import write_work_list
@@ -129,7 +129,7 @@ class Update:
         decoded = self.changes.clips.select(list(KEY_COLUMNS)).take(pa.array(clips))
         return num_found(decoded, read_clips(self.layout, manifest, KEY_COLUMNS))
 
-    def write_work_list(self, path: Path) -> None:
+    def write_work_list(self, path: Location) -> None:
         """Writes the units that are to be done."""
         clips = self._clips_of(self.todo)
         ends = np.cumsum([len(self.plan.units[name]) for name in self.todo], dtype=np.int64)
@@ -224,8 +224,8 @@ def prepare(
     shards = {} if base is None else base.partitions
     state = 0 if base is None else base.state
     plan = make_plan(changes, shards, spec, layout.storage_format, state, source.root, policies)
-    there = layout.reported()  # one listing, as most often there is none
-    todo = [name for name in plan.units if name not in there or not is_finished(layout, name, rules.changed_decoder)]
+    finished = finished_units(layout, plan.units.keys(), rules.changed_decoder)
+    todo = [name for name in plan.units if name not in finished]
     new = changes.computed.any() and any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(layout, base, spec.fingerprint) if new else empty_cache()
     spare = spare.filter(pc.invert(rows_of(spare["decoder"], _outdated(spare, rules))))
@@ -249,11 +249,11 @@ def check_space(update: Update) -> None:
     """Logs how much a run will write; raises `RunError` where the file system has no room for it."""
     if not update.todo:
         return
-    folder = update.layout.root
-    free = shutil.disk_usage(folder).free
-    shards = f"{len(update.todo):,} {'shard' if len(update.todo) == 1 else 'shards'}"
-    LOG.info("%s to write in %s, %s are free", size_text(update.bytes), shards, size_text(free))
-    if update.bytes > free:
+    folder, shards = update.layout.root, counted(len(update.todo), "shard")
+    free = None if isinstance(folder, Uri) else shutil.disk_usage(folder).free
+    room = "" if free is None else f", {size_text(free)} are free"
+    LOG.info("%s to write in %s%s", size_text(update.bytes), shards, room)
+    if free is not None and update.bytes > free:
         raise RunError(
             f"{folder} has room for {size_text(free)}, and this run writes about {size_text(update.bytes)}; "
             f"make room ({command_line('features.prune', folder)} removes what no state names any more), give an "
@@ -283,7 +283,7 @@ def check_removal(update: Update, limit: int | None) -> None:
 
 def _without_lost(cache: pa.Table, layout: Layout, base: Manifest) -> pa.Table:
     """Returns what a state knows less the rows of shards whose file is gone or cut off: these are computed again."""
-    lost = [shard.name for shard in base.all_shards if not is_whole(layout, shard)]
+    lost = lost_shards(layout, base.all_shards)
     if not lost:
         return cache
     return cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import RunError
+from features.io.filesystem import AnyPath
 from features.io.unit_file import UnitFile, write_units
 from features.sources.clips import Clip
 
@@ -76,7 +76,7 @@ def members(clips: pa.Table, cached: pa.Table) -> pa.Table:
 
 
 def write_work_list(
-    names: Sequence[str], ends: NDArray[np.int64], rows: Callable[[int, int], pa.Table], path: str | Path
+    names: Sequence[str], ends: NDArray[np.int64], rows: Callable[[int, int], pa.Table], path: AnyPath
 ) -> None:
     """Writes units as a file of `features.io.unit_file`; raises `RunError` where no space is left.
 

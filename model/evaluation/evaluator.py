@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from features.io.atomic import atomic_folder
+from features.io.filesystem import absolute
 from features.runtime.log import LOG
 from features.sources.partition import TRAINING
 from features.sources.paths import escape_path
@@ -69,7 +70,7 @@ def evaluate(run: str, features: str, test_on: tuple[str, ...]) -> dict[str, Any
         }
     folder_name = trained_set.folder_name(features, manifest, test_on)
     metrics |= {
-        "features": escape_path(os.fsencode(os.path.abspath(features))),
+        "features": escape_path(os.fsencode(absolute(features))),
         "manifest_sha256": manifest_digest(manifest),
         "clips_trained_on": seen,
         "folder": folder_name,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import UsageError
+from features.io.filesystem import place
 from features.sources.partition import PARTITIONS, TESTING
 from features.store.manifest import load_manifest
 from model.inference.artifact import ArtifactDescription, read_description
@@ -55,7 +56,7 @@ def tested_rows(run: str, features: str, test_on: tuple[str, ...], within: Selec
         raise UsageError(f"nothing to test on: {', '.join(test_on)} of {features} is empty; choose with --test-on")
     plan, noise = labels_of(Path(run), spec)
     silence = silence_by_partition(noise, spec, plan)
-    labelled = LabelledSet(Path(features), manifest, description.classes, plan, silence)
+    labelled = LabelledSet(place(features), manifest, description.classes, plan, silence)
     rows, draw = labelled.to_test_on(test_on, _noise_of(test_on), within)
     if not rows:
         names = ", ".join(draw.left_out)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from features.errors import SoundmillError, UsageError
+from features.io.filesystem import absolute
 from features.store.manifest import Manifest, load_manifest
 from model.training.division import divide
 from model.training.holdout import clips_of, is_selected
@@ -44,7 +45,7 @@ class TrainedSet:
 
     def is_it(self, features: str, manifest: Manifest) -> bool:
         """Returns whether a set is this one: it has its rows, or lies where it lay."""
-        return os.path.abspath(features) == self.features or settings_of(Path(self.run), manifest) is not None
+        return absolute(features) == self.features or settings_of(Path(self.run), manifest) is not None
 
     def folder_name(self, features: str, manifest: Manifest, test_on: tuple[str, ...]) -> str:
         """Returns the name of the folder of an evaluation.

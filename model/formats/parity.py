@@ -16,7 +16,7 @@ from features.errors import ClipError, RunError, UsageError
 from features.frontend.clip import clip_waveform
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
-from features.io.filesystem import is_uri
+from features.io.filesystem import is_uri, place
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.sources.paths import clip_file
@@ -135,7 +135,7 @@ def real_signals(run: Path, spec: FeatureSpec, reads_file: Callable[[str], bool]
         The clips, and where there are none the reason, else "".
     """
     try:
-        folder = Path(json.loads((run / "config.json").read_text(encoding="utf-8"))["features"])
+        folder = place(json.loads((run / "config.json").read_text(encoding="utf-8"))["features"])
         manifest = load_manifest(folder)
         rows = read_clips(manifest.layout(folder), manifest, ["path", "start", "duration"], _TABLE_ROWS)
         root = manifest.source["root"]

@@ -1,8 +1,8 @@
 """Which rows of the partitions trained on are for training, and which are kept from it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from features.io.filesystem import AnyPath
 from features.store.manifest import Manifest
 from model.training.holdout import Selection, hold_out, join_selections
 from model.training.partitions import holds_out
@@ -27,7 +27,7 @@ class Division:
     not_left_out: Selection | None = None
 
 
-def divide(folder: str | Path, manifest: Manifest, settings: Settings) -> Division:
+def divide(folder: AnyPath, manifest: Manifest, settings: Settings) -> Division:
     """Divides the rows of the partitions that a training is on.
 
     Args:

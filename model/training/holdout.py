@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.io.filesystem import AnyPath
 from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
 
@@ -20,7 +20,7 @@ Selection = dict[str, NDArray[np.int64]]
 """Row numbers by name of the shard; a shard that is not named has none."""
 
 
-def clips_of(folder: str | Path, manifest: Manifest, partitions: Iterable[str], columns: Sequence[str]) -> pa.Table:
+def clips_of(folder: AnyPath, manifest: Manifest, partitions: Iterable[str], columns: Sequence[str]) -> pa.Table:
     """Reads columns of the clips table, and the columns shard and row, of the rows of some partitions, in their order.
 
     Raises:
@@ -52,7 +52,7 @@ def join_selections(parts: Sequence[Selection]) -> Selection:
 
 
 def hold_out(
-    folder: str | Path, manifest: Manifest, partitions: Iterable[str], within: Selection | None = None
+    folder: AnyPath, manifest: Manifest, partitions: Iterable[str], within: Selection | None = None
 ) -> tuple[Selection, Selection]:
     """Divides the rows of some partitions into those to train on and those to validate on.
 

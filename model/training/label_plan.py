@@ -4,7 +4,6 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.io.filesystem import AnyPath
 from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
 from model.training.holdout import Selection
@@ -144,7 +144,7 @@ class Draw:
 
 
 def label_rows(
-    folder: str | Path,
+    folder: AnyPath,
     manifest: Manifest,
     partitions: Iterable[str],
     plan: LabelPlan,
@@ -192,7 +192,7 @@ def label_rows(
 
 
 def fixed_draw(
-    folder: str | Path,
+    folder: AnyPath,
     manifest: Manifest,
     partitions: Sequence[str],
     plan: LabelPlan,

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import Location, place
 from features.runtime.log import LOG
 from features.sources.partition import TRAINING
 from features.store.manifest import Manifest
@@ -31,7 +31,7 @@ class LabelledSet:
         one_hot: see `Rows`.
     """
 
-    folder: Path
+    folder: Location
     manifest: Manifest
     classes: list[str]
     plan: LabelPlan
@@ -56,7 +56,7 @@ class LabelledSet:
         """
         plan = LabelPlan(settings.labels)
         silence = silence_by_partition(noise, manifest.spec, plan)
-        return cls(Path(folder), manifest, plan.classes(manifest.classes), plan, silence, one_hot)
+        return cls(place(folder), manifest, plan.classes(manifest.classes), plan, silence, one_hot)
 
     def to_learn_from(
         self,

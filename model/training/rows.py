@@ -10,13 +10,13 @@ sampler draws the rows of each epoch, a group gives those of its shards that wer
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import SoundmillError
+from features.io.filesystem import Location
 from features.store.manifest import Manifest
 from features.store.shards import Shard, ShardRows, read_shard, rows_per_shard
 from model.training.holdout import Selection, clips_of, is_selected
@@ -49,7 +49,7 @@ class Rows:
         failure: the error that ended a data set of these rows, None while there was none.
     """
 
-    folder: Path
+    folder: Location
     manifest: Manifest
     partitions: tuple[str, ...]
     classes: list[str]

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from features.errors import RunError, UsageError
 from features.io.atomic import PARTIAL_SUFFIX, write_file
+from features.io.filesystem import absolute, place
 from features.runtime.log import LOG
 from features.store.locks import CLAIM
 from features.store.manifest import Manifest
@@ -74,7 +74,7 @@ def write_config(
     mean, variance = statistics.scalar()
     config = {
         "settings": asdict(settings),
-        "features": os.path.abspath(features),
+        "features": absolute(features),
         "features_state": manifest.state,
         "rows_sha256": _rows_digest(manifest, settings),
         "spec": manifest.spec.to_dict(),
@@ -100,7 +100,7 @@ def training_statistics(features: str, manifest: Manifest, settings: Settings) -
         return Statistics.merge(manifest.statistics[name] for name in train_on)
     counted = divide(features, manifest, settings).not_left_out
     sums = Sums(manifest.spec.shape)
-    rows = Rows(Path(features), manifest, train_on, manifest.classes, selection=counted)
+    rows = Rows(place(features), manifest, train_on, manifest.classes, selection=counted)
     for shard in rows.shards:
         sums.add(rows.read(shard).features)
     return sums.statistics()

@@ -1,19 +1,19 @@
 """Divides rows into splits for cross-validation: groups stay whole, classes are spread evenly."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.io.filesystem import AnyPath
 from features.store.manifest import Manifest
 from model.training.holdout import Selection, clips_of, selection_of
 
 
 def split_rows(
-    folder: str | Path, manifest: Manifest, partitions: Sequence[str], splits: int, seed: int
+    folder: AnyPath, manifest: Manifest, partitions: Sequence[str], splits: int, seed: int
 ) -> list[Selection]:
     """Divides the rows of some partitions into splits.
 
@@ -40,7 +40,7 @@ def split_rows(
     return [selection_of(clips.filter(pa.array(numbers == number))) for number in range(splits)]
 
 
-def count_groups(folder: str | Path, manifest: Manifest, partitions: Sequence[str]) -> int:
+def count_groups(folder: AnyPath, manifest: Manifest, partitions: Sequence[str]) -> int:
     """Returns the number of groups of some partitions; raises `RunError` where the clips table cannot be read."""
     return len(clips_of(folder, manifest, partitions, ["group"])["group"].unique())
 

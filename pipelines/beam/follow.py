@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.errors import SoundmillError
+from features.io.filesystem import Location, filesystem_of, place
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted
 from features.runtime.unit_progress import remove_progress, units_at_work
 
 _POLL_SECONDS = 0.5
+_POLL_STORE_SECONDS = 5.0  # a listing is a request for each thousand files
 # From so many seconds on without a sign of a worker something is said, and so often after that.
 _SILENT_SECONDS, _STILL_SILENT_SECONDS = 15.0, 60.0
 _AGAIN_SECONDS = 10.0
@@ -35,7 +38,7 @@ class Units:
         job: see `features.runtime.unit_progress.progress_path`; None where workers say nothing of a unit at work.
     """
 
-    folder: Path
+    folder: Location
     ending: str
     weights: Mapping[str, int]
     rejects: Callable[[str], Iterable[str]]
@@ -49,7 +52,7 @@ def follow(progress: Progress, units: Units) -> Iterator[None]:
     follower = _Follower(progress, units)
 
     def poll() -> None:
-        while not stop.wait(_POLL_SECONDS):
+        while not stop.wait(_POLL_SECONDS if isinstance(units.folder, Path) else _POLL_STORE_SECONDS):
             follower.look()
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
@@ -78,7 +81,7 @@ class _Follower:
 
     def look(self) -> None:
         """Looks at the files and brings the line up to date."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SoundmillError):  # a store that does not answer may do so again
             self._look_at_finished()
         done = sum(self._units.weights[name] for name in self._finished)
         rejects = Counter(self._rejects)
@@ -92,8 +95,7 @@ class _Follower:
         self._progress.update(done, _note(rejects))
 
     def _look_at_finished(self) -> None:
-        with os.scandir(self._units.folder) as entries:
-            names = {entry.name.removesuffix(self._units.ending) for entry in entries}
+        names = {name.removesuffix(self._units.ending) for name in _names(self._units.folder)}
         for name in names & self._units.weights.keys() - self._finished:
             with contextlib.suppress(Exception):  # it is read again by who needs it
                 self._rejects.update(self._units.rejects(name))
@@ -108,6 +110,12 @@ class _Follower:
             LOG.warning("warning: %s begun again in another process: a worker was lost, or the runner has restarted "
                         "the job", units)  # fmt: skip
             self._told, self._again_at = self._again, now + _AGAIN_SECONDS
+
+
+def _names(folder: Location) -> list[str]:
+    if isinstance(folder, Path):
+        return os.listdir(folder)
+    return [place(entry.path).name for entry in filesystem_of(folder).list(folder, recursive=False)]
 
 
 def _note(rejects: Mapping[str, int]) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from features.errors import RunError, UsageError
+from features.io import filesystem
 from features.maintenance import removal
 from features.maintenance.removal import prune
 from features.prune import parse_age
-from features.store import commit as commit_module
 from features.store.inventory import Unreferenced, names_of, total_bytes, unreferenced
 from features.store.known_rows import read_cache
 from features.store.layout import LOCKS, MANIFEST, RUN_LOG, Layout
@@ -470,7 +470,7 @@ def test_a_commit_that_did_not_end_leaves_no_earlier_state(base, monkeypatch):
     make_words(base / "words", ("yes",), range(3))
     update = prepared(base / "words", folder, storage_format=load_manifest(folder).storage_format)
     build_units(update)
-    write = commit_module.write_file
+    write = filesystem.write_file
 
     def killed(path, content):
         if Path(path).name == MANIFEST:
@@ -478,7 +478,7 @@ def test_a_commit_that_did_not_end_leaves_no_earlier_state(base, monkeypatch):
         write(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(commit_module, "write_file", killed)
+        patched.setattr(filesystem, "write_file", killed)
         with pytest.raises(Killed):
             committed(update)
     assert (folder / state_file(5)).exists()

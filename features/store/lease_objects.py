@@ -1,0 +1,171 @@
+"""Leases in object stores, which have no locks: an object with an age, which its holder writes anew while it lives.
+
+One that is older than `LEASE_SECONDS`, by the store's clock, is of a process that died: it holds nothing any more.
+"""
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from features.errors import RunError, UsageError
+from features.io.atomic import writer_name
+from features.io.filesystem import Entry, Uri, filesystem_of
+from features.io.store_errors import ChangedError
+from features.runtime.log import LOG
+from features.store.layout import WORK
+
+LEASE_SECONDS = 60.0
+RENEWAL_SECONDS = LEASE_SECONDS / 4
+ALONE, COMMIT = "alone", "commit"
+_POLL_SECONDS = 1.0
+# What was seen is believed for so long: workers look before each unit, and a driver while it waits.
+_SEEN_SECONDS = 2.0
+# By place: when it was looked at last, by the clock of this machine, and what was seen.
+_SEEN: dict[str, tuple[float, tuple[bytes, int] | None]] = {}
+# By place: the time of the last renewal that was seen, when it was seen, and how old it was then.
+_RENEWED: dict[str, tuple[int, float, float]] = {}
+
+
+@contextlib.contextmanager
+def kept_young(place: Uri, content: bytes) -> Iterator[int]:
+    """Writes a lease and keeps it young while the block runs; others may add to it. It goes with the block.
+
+    Yields:
+        When it was taken, by the store's clock, in nanoseconds since 1970.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    files = filesystem_of(place)
+    files.create(place, content)
+    with _renewed(place, content):
+        yield files.status(place).mtime_ns
+
+
+@contextlib.contextmanager
+def held_object(root: Uri, place: Uri, purpose: str) -> Iterator[None]:
+    """Holds a lease that one process has at a time, and waits for it.
+
+    Args:
+        root: of the set.
+        place: of the lease.
+        purpose: `ALONE` or `COMMIT`.
+    """
+    content = f"{purpose}: process {os.getpid()} on host {socket.gethostname()}, {secrets.token_hex(8)}".encode()
+    is_told = False
+    while not _taken(root, place, content):
+        is_told = is_told or _tell(root)
+        time.sleep(_POLL_SECONDS)
+    with _renewed(place, content):
+        yield
+
+
+def wait_while_alone(root: Uri, place: Uri) -> None:
+    """Waits while the lease at a place is held for a command that works on a set alone."""
+    files, is_told = filesystem_of(place), False
+    while True:
+        try:
+            if not files.read(place).startswith(ALONE.encode()) or _is_old(root, files.status(place)):
+                return
+        except FileNotFoundError:
+            return
+        is_told = is_told or _tell(root)
+        time.sleep(_POLL_SECONDS)
+
+
+def look_at(place: Uri) -> tuple[bytes, int] | None:
+    """Returns what a lease holds and when it was renewed, None where there is none; some seconds old at most."""
+    at, found = _SEEN.get(place, (-_SEEN_SECONDS, None))
+    if found is not None and time.monotonic() - at < _SEEN_SECONDS:
+        return found
+    files = filesystem_of(place)
+    try:
+        found = files.read(place), files.status(place).mtime_ns
+    except FileNotFoundError:
+        found = None
+    _SEEN[place] = time.monotonic(), found
+    return found
+
+
+def age_seconds(root: Uri, place: Uri, renewed_ns: int) -> float:
+    """Returns how long ago a lease was renewed; the store is asked for its time once, then this machine's passes."""
+    known = _RENEWED.get(place)
+    if known is None or known[0] != renewed_ns:
+        then = (store_now_ns(root) - renewed_ns) / 1e9 if known is None else 0.0
+        known = _RENEWED[place] = renewed_ns, time.monotonic(), then
+    return known[2] + time.monotonic() - known[1]
+
+
+def add_line(place: Uri, line: bytes) -> None:
+    """Adds a line to a lease, which others may change at the same time; raises `FileNotFoundError` where it is gone."""
+    files = filesystem_of(place)
+    while True:
+        status = files.status(place)
+        with contextlib.suppress(ChangedError):
+            files.replace(place, files.read(place, status.version) + line, status.version)
+            _SEEN.pop(place, None)
+            return
+
+
+def store_now_ns(root: Uri) -> int:
+    """Returns the time by the clock of the store that holds a set, in nanoseconds since 1970."""
+    return filesystem_of(root).now_ns(root / WORK / f"clock-{writer_name()}-{secrets.token_hex(4)}")
+
+
+def _taken(root: Uri, place: Uri, content: bytes) -> bool:
+    files = filesystem_of(place)
+    try:
+        files.create(place, content)
+    except FileExistsError:
+        try:
+            there = files.status(place)
+            if not _is_old(root, there):
+                return False
+            files.replace(place, content, there.version)
+        except (FileNotFoundError, ChangedError):
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _renewed(place: Uri, content: bytes) -> Iterator[None]:
+    """Writes a lease anew in turns, as it stands, while the block runs, and removes it where it is still this one."""
+    files, ended = filesystem_of(place), threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(RENEWAL_SECONDS):
+            try:
+                there = files.status(place)
+                now = files.read(place, there.version)
+                if not now.startswith(content):
+                    raise ChangedError(place)
+                files.replace(place, now, there.version)
+            except (ChangedError, FileNotFoundError):
+                LOG.debug("%s was changed while it was renewed", place)
+            except (OSError, RunError, UsageError) as error:  # it may pass; if not, others take it over
+                LOG.debug("%s is not renewed: %s", place, error)
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        _SEEN.pop(place, None)
+        with contextlib.suppress(OSError, RunError, UsageError):  # then it ends by its age
+            if files.read(place).startswith(content):
+                files.delete(place)
+
+
+def _is_old(root: Uri, there: Entry) -> bool:
+    return (store_now_ns(root) - there.mtime_ns) / 1e9 >= LEASE_SECONDS
+
+
+def _tell(root: Uri) -> bool:
+    LOG.info("waiting for another command to end its work on %s", root)
+    return True
