@@ -4,12 +4,14 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 
 # isort: split
 import argparse
+import contextlib
 from typing import Any
 
 from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from model.evaluation.comparison import compare
+from model.inference.run_store import local_run
 
 EXAMPLE = "python -m model.compare RUN RUN --features FEATURES --test-on testing"
 _LEVEL = 0.05
@@ -30,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Compares and prints the figures of each run, and the tests."""
     test_on = parse_partitions(options.test_on)
-    figures = compare(options.runs, options.features, test_on)
+    with contextlib.ExitStack() as copies:
+        runs = [copies.enter_context(local_run(run)) for run in options.runs]
+        figures = compare(runs, options.features, test_on)
+    given = dict(zip(runs, options.runs, strict=True))
+    for row in (*figures["runs"], *figures["tests"]):
+        row |= {name: given[row[name]] for name in ("run", "against") if name in row}
     width = max(len(run["run"]) for run in figures["runs"])
     LOG.info("%-*s  %-14s %10s %10s  accuracy (95 %% interval)      loss    macro recall",
              width, "run", "network", "parameters", "trained on")  # fmt: skip

@@ -4,16 +4,17 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 
 # isort: split
 import argparse
-from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
+from features.io.filesystem import join
 from features.runtime import command
 from features.runtime.visible import name_column
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path
 from model.evaluation.evaluator import evaluate
 from model.evaluation.false_alarms import count_false_alarms
+from model.inference.run_store import local_run
 from model.scoring.plan import shortened_sentence
 
 EXAMPLES = (
@@ -41,15 +42,16 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         raise UsageError("--features or --negatives is missing: what to measure on")
     figures: dict[str, Any] = {}
     tables, paragraphs = [], []
-    if options.features is not None:
-        figures = evaluate(options.model, options.features, parse_partitions(options.test_on))
-        tables += _class_table(figures)
-        paragraphs.append(_accuracy_paragraph(options.model, figures))
-    if options.negatives is not None:
-        alarms = count_false_alarms(options.model, options.negatives)
-        tables += _alarms_table(alarms)
-        paragraphs.append(_alarms_paragraph(options.model, alarms))
-        figures = {**figures, "negatives": alarms}
+    with local_run(options.model) as run:
+        if options.features is not None:
+            figures = evaluate(run, options.features, parse_partitions(options.test_on))
+            tables += _class_table(figures)
+            paragraphs.append(_accuracy_paragraph(options.model, figures))
+        if options.negatives is not None:
+            alarms = count_false_alarms(run, options.negatives)
+            tables += _alarms_table(alarms)
+            paragraphs.append(_alarms_paragraph(options.model, alarms))
+            figures = {**figures, "negatives": alarms}
     command.finish(options, [*tables, " ".join(paragraphs)], figures)
     return 0
 
@@ -94,7 +96,7 @@ def _accuracy_paragraph(run: str, metrics: dict[str, Any]) -> str:
     if metrics["unknown_classes"]:
         names = ", ".join(f"{name} ({clips})" for name, clips in metrics["unknown_classes"].items())
         paragraph += f" Counted wrong, since the network lacks the class: {names}."
-    folder = Path(run) / "evaluation" / metrics["folder"]
+    folder = join(run, "evaluation", metrics["folder"])
     paragraph += f" Look at {folder}/examples.png, where the mistakes come first, confusion.png and reliability.png."
     return paragraph
 
@@ -111,7 +113,7 @@ def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
     if alarms["worst"]:
         worst = alarms["worst"][0]
         paragraph += f" The worst recording: {csv_path(worst['path'])}, {worst['alarms_per_hour']:.4g} an hour."
-    return paragraph + f" Each is a line of {Path(run) / 'evaluation' / alarms['folder']}/alarms.csv."
+    return paragraph + f" Each is a line of {join(run, 'evaluation', alarms['folder'])}/alarms.csv."
 
 
 def _intervals(metrics: dict[str, Any]) -> str:

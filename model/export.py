@@ -6,8 +6,10 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 import argparse
 from pathlib import Path
 
+from features.io.local_copy import check_local
 from features.runtime import command
 from model.formats.exporter import export
+from model.inference.run_store import MODEL_ALONE, local_run
 
 EXAMPLE = "python -m model.export --model RUN --output DIR"
 
@@ -23,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Exports and prints a paragraph about the export."""
-    figures = export(options.model, options.output, options.overwrite)
+    check_local("--output", options.output)
+    with local_run(options.model, MODEL_ALONE) as run:
+        figures = export(run, options.output, options.overwrite)
     length = figures["clip_samples"] or "samples"
     checked = f"{figures['signals']} made signals"
     if figures["real_clips"]:

@@ -13,6 +13,7 @@ from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.quantities import counted
 from features.sources.paths import escape_path
+from model.inference.run_store import MODEL_ALONE, local_run
 from model.scoring.options import add_window_option
 from model.scoring.plan import shortened_sentence
 from model.scoring.predictor import MOST_DRAWN, Request, predict
@@ -36,8 +37,8 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     if options.plot is not None:
         check_picture("--plot", options.plot)
     paths = tuple(dict.fromkeys(escape_path(os.fsencode(file)) for file in options.files))
-    request = Request(options.model, paths, options.top, options.plot, options.min_window_seconds)
-    figures = predict(request, sys.stdout)
+    with local_run(options.model, MODEL_ALONE) as run:
+        figures = predict(Request(run, paths, options.top, options.plot, options.min_window_seconds), sys.stdout)
     rejected = f" {figures['rejected']:,} could not be used; the reasons stand above." if figures["rejected"] else ""
     files = counted(figures["scored"], "file")
     paragraph = f"Labelled {counted(figures['windows'], 'window')} of {files}.{rejected}"

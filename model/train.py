@@ -9,6 +9,7 @@ from features.errors import UsageError
 from features.runtime import command
 from features.runtime.invocation import command_line
 from model.training.options import add_inputs, add_settings, settings_given
+from model.training.stored_run import run_to_train
 from model.training.trainer import train
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --seed 0"
@@ -60,15 +61,17 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     """Trains, or draws what a training would see, and prints a paragraph about it."""
     if options.preview:
         return _preview(options)
-    figures = train(
-        options.features,
-        options.output,
-        settings_given(options),
-        options.keep_in_memory,
-        options.resume,
-        options.noise,
-        init=options.init,
-    )
+    with run_to_train(options.output, options.resume) as (run, send):
+        figures = train(
+            options.features,
+            run,
+            settings_given(options),
+            options.keep_in_memory,
+            options.resume,
+            options.noise,
+            watch=send,
+            init=options.init,
+        )
     paragraph = (
         f"Trained {figures['network']} for {figures['epochs']} epochs on {figures['clips']:,} clips in "
         f"{figures['training_seconds']:.1f} s ({figures['clips_per_second']:,.0f} clips a second)."

@@ -6,6 +6,7 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 import argparse
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from features.runtime import command
@@ -15,6 +16,7 @@ from features.runtime.quantities import counted
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
+from model.inference.run_store import MODEL_ALONE, local_run
 from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.options import add_window_option
@@ -154,7 +156,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     )
     run = functools.partial(label_on_beam, workers=workers, beam_options=beam_options)
     read = functools.partial(read_headers_on_beam, workers=workers, beam_options=beam_options)
-    figures = score(request, run, read)
+    with local_run(options.model, MODEL_ALONE) as folder:
+        figures = score(replace(request, run=folder), run, read)
     outputs = OutputFiles(request.output)
     paragraph = (
         f"{counted(figures['files'], 'file')} in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
+from features.errors import UsageError
 from features.io.filesystem import filesystem_of
 
 _PART_BYTES = 8 * 2**20
@@ -40,3 +41,9 @@ def copy(place: str, path: str) -> None:
 def ending_of(place: str) -> str:
     """Returns how a name ends, by which decoders go, as a temporary file may have it."""
     return os.path.splitext(os.path.basename(place))[1]
+
+
+def check_local(option: str, place: str | None) -> None:
+    """Raises `UsageError` where an option names a place in a store and can only name one of this machine."""
+    if place is not None and not filesystem_of(place).is_local:
+        raise UsageError(f"{option} is a place on this machine, not {place}; give a path, and copy what is there then")

@@ -1,6 +1,5 @@
 """Begins a training with the weights of an earlier run, which may know other classes."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,8 +7,10 @@ import numpy as np
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import absolute
 from features.runtime.log import LOG
 from model.inference.artifact import Artifact, load_artifact, read_description
+from model.inference.run_store import MODEL_ALONE, local_run
 
 if TYPE_CHECKING:
     import keras
@@ -42,7 +43,8 @@ class InitialRun:
         Raises:
             UsageError: the run is gone or another one, or its network is of another kind.
         """
-        artifact = load_artifact(self.folder)
+        with local_run(self.folder, MODEL_ALONE) as run:
+            artifact = load_artifact(run)
         if artifact.digest != self.network_sha256:
             raise UsageError(f"{self.folder} was trained anew since this run began with its weights; train into a new "
                              "folder")  # fmt: skip
@@ -89,10 +91,11 @@ def initial_run(run: str, spec: FeatureSpec) -> InitialRun:
     Raises:
         UsageError: it is no run with a network, or of features of another spec.
     """
-    description = read_description(run)
+    with local_run(run, MODEL_ALONE) as folder:
+        description = read_description(folder)
     if description.spec.fingerprint != spec.fingerprint:
         raise UsageError(
             f"--init {run} was trained on features of another spec: {description.spec.differences(spec)} (there "
             "against here); featurize with its spec, or train without --init"
         )
-    return InitialRun(os.path.abspath(run), description.network_name, description.network_sha256)
+    return InitialRun(absolute(run), description.network_name, description.network_sha256)

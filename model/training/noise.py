@@ -6,8 +6,10 @@ feature set stays as it is, and what resumes or evaluates the run has the same n
 """
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,10 @@ from features.errors import NOT_FINITE_FEATURES, ClipError, Reason, UsageError
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import fit
+from features.io.filesystem import absolute, is_uri, join
+from features.io.mirror import Mirror
 from features.runtime.log import LOG
+from features.sources.object_tree import list_objects
 from features.sources.partition import PARTITIONS, TESTING, TRAINING, VALIDATION
 from features.sources.paths import BACKGROUND_FOLDER, escape_path
 from features.sources.walk import walk
@@ -75,12 +80,14 @@ def find_noise(root: str, folder: str | None = None) -> str | None:
     Raises:
         UsageError: a folder was given that is not one, or has no audio.
     """
-    place = os.path.abspath(os.path.join(root, BACKGROUND_FOLDER) if folder is None else folder)
-    if os.path.isdir(place) and walk(os.fsencode(place)).paths:
+    place = absolute(join(root, BACKGROUND_FOLDER) if folder is None else folder)
+    listed = list_objects(place) if is_uri(place) else None
+    is_there = os.path.isdir(place) or (listed is not None and listed[0] == "folder")
+    if is_there and (listed[1] if listed else walk(os.fsencode(place))).paths:
         return place
     if folder is None:
         return None
-    lacks = "there is no audio in" if os.path.isdir(place) else "there is no folder"
+    lacks = "there is no audio in" if is_there else "there is no folder"
     raise UsageError(f"--noise is a folder of recordings of background noise, but {lacks} {folder}")
 
 
@@ -97,6 +104,10 @@ def compute_noise(folder: str, spec: FeatureSpec) -> Noise:
     Raises:
         UsageError: no recording can be used; each that cannot is named in a warning.
     """
+    if is_uri(folder):
+        with tempfile.TemporaryDirectory(prefix="soundmill-") as copied:
+            Mirror(folder, Path(copied)).fetch()
+            return compute_noise(copied, spec)
     paths = sorted(walk(os.fsencode(folder)).paths)
     infos: dict[bytes, AudioInfo] = {}
     for path in paths:

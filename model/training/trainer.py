@@ -1,6 +1,5 @@
 """From a feature set and settings to a run folder: all that can be refused is refused before TensorFlow is loaded."""
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.io.atomic import naming_full_disk
+from features.io.filesystem import absolute
 from features.runtime.log import LOG
 from features.store.locks import claim, is_claimed
 from features.store.manifest import Manifest, load_manifest
@@ -115,11 +115,11 @@ def _begin(
     check(manifest, settings, features)
     check_resume(run, record, manifest, settings)
     folder = (record.get("noise") or {}).get("folder")
-    if noise and os.path.abspath(noise) != folder:
+    if noise and absolute(noise) != folder:
         begun = f"with --noise {folder}" if folder else "without noise"
         raise UsageError(f"{run} was begun {begun}, not with --noise {noise}; leave that out, or give another --output")
     initial = InitialRun(**record["init"]) if record.get("init") else None
-    if init and (initial is None or os.path.abspath(init) != initial.folder):
+    if init and (initial is None or absolute(init) != initial.folder):
         begun = f"with --init {initial.folder}" if initial else "without --init"
         raise UsageError(f"{run} was begun {begun}, not with --init {init}; leave that out, or give another --output")
     return record, Plan(settings, folder, {}), initial

@@ -1,0 +1,158 @@
+"""A run in an object store is what one in a folder is, at each epoch and when it has ended; one training writes it."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from features.errors import RunError, UsageError
+from features.io.filesystem import filesystem_of
+from features.io.mirror import Mirror
+from model.inference.artifact import read_description
+from model.inference.run_store import local_run
+from model.training import stored_run
+from model.training.stored_run import run_to_train
+from tests.conftest import call, start_command, wait_until
+from tests.model.training.test_resume import arrays, network_bytes, without_times
+from tests.signals import noise, write_wav
+
+OPTIONS = ("--network", "tutorial-cnn", "--batch-size", 8, "--seed", 7, "--patience", 0, "--noise-probability", 0.5)
+
+
+@pytest.fixture(scope="module")
+def noise_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("noise")
+    write_wav(folder / "hum.wav", noise(60_000))
+    return folder
+
+
+def trained_in(output, features, noise_folder, *options):
+    return call("model.train", "--features", features, "--output", output, "--noise", noise_folder, *OPTIONS, *options)
+
+
+def fetched(uri: str, folder: Path) -> Path:
+    folder.mkdir()
+    Mirror(uri, folder).fetch()
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                  if path.is_file() and path.parts[-2] not in ("train", "validation"))  # fmt: skip
+
+
+def test_a_run_in_a_store_has_the_bytes_of_one_in_a_folder(feature_set, noise_folder, s3, tmp_path, capsys, caplog):
+    uri = f"{s3.uri}/runs/one"
+    assert trained_in(tmp_path / "here", feature_set, noise_folder, "--epochs", 3) == 0
+    assert trained_in(uri, feature_set, noise_folder, "--epochs", 2) == 0
+    assert f"The run is in {uri}" in caplog.text + capsys.readouterr().out
+    assert "/soundmill-run-" not in caplog.text
+    with pytest.raises(UsageError, match=f"{uri} exists already; give another --output, or remove it"):
+        trained_in(uri, feature_set, noise_folder, "--epochs", 2)
+    assert trained_in(uri, feature_set, noise_folder, "--epochs", 3, "--resume") == 0
+    here, there = tmp_path / "here", fetched(uri, tmp_path / "there")
+    assert names(there) == names(here)
+    assert any(name.startswith("logs/") for name in s3_names(uri))
+    assert without_times(there) == without_times(here)
+    assert network_bytes(there) == network_bytes(here)
+    for name in ("recipe.toml", "layers.txt", "noise.parquet"):
+        assert (there / name).read_bytes() == (here / name).read_bytes(), name
+    assert arrays(there / "checkpoints" / "last-000003") == arrays(here / "checkpoints" / "last-000003")
+
+    # What reads a run, and leaves an evaluation in it.
+    for run in (here, uri):
+        assert call("model.evaluate", "--model", run, "--features", feature_set) == 0
+    metrics = [json.loads(content) for content in (
+        (here / "evaluation" / "testing" / "metrics.json").read_bytes(),
+        filesystem_of(uri).read(f"{uri}/evaluation/testing/metrics.json"),
+    )]  # fmt: skip
+    assert [one | {"seconds": 0} for one in metrics[:1]] == [one | {"seconds": 0} for one in metrics[1:]]
+    assert f"Look at {uri}/evaluation/testing/examples.png" in caplog.text + capsys.readouterr().out
+    assert call("model.compare", uri, here, "--features", feature_set) == 0
+    assert uri in caplog.text + capsys.readouterr().out
+    with pytest.raises(UsageError, match="--output is a place on this machine, not s3://"):
+        call("model.export", "--model", uri, "--output", f"{s3.uri}/export")
+    assert trained_in(tmp_path / "next", feature_set, noise_folder, "--epochs", 1, "--init", uri) == 0
+    assert json.loads((tmp_path / "next" / "config.json").read_text())["init"]["folder"] == uri
+
+
+def s3_names(uri):
+    return [entry.path.removeprefix(f"{uri}/") for entry in filesystem_of(uri).list(uri)]
+
+
+def test_a_training_that_is_killed_has_sent_its_epochs_and_goes_on(feature_set, s3, tmp_path, monkeypatch):
+    uri = f"{s3.uri}/run"
+    options = ("--features", feature_set, "--network", "tutorial-cnn", "--batch-size", 8, "--seed", 7, "--patience", 0)
+    process = start_command("model.train", *map(str, options), "--output", uri, "--epochs", "400")
+    wait_until(lambda: any(name.startswith("checkpoints/last-") and name.endswith("state.json")
+                           for name in s3_names(uri)), 120)  # fmt: skip
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert "config.json" in s3_names(uri) and ".writer" in s3_names(uri)
+    with pytest.raises(UsageError, match=rf"one training at a time may write {uri}, and another \(process \d+ on host"):
+        call("model.train", *options, "--output", uri, "--resume")
+    monkeypatch.setattr(stored_run, "LEASE_SECONDS", 0.0)
+    with pytest.raises(UsageError, match=f"the training in {uri} did not end; add --resume"):
+        call("model.train", *options, "--output", uri, "--epochs", 400)
+    with local_run(uri) as run, pytest.raises(UsageError, match="did not end"):
+        read_description(run)
+    last = json.loads((fetched(uri, tmp_path / "there") / "config.json").read_text())
+    assert last["settings"]["schedule"]["epochs"] == 400
+    assert ".writer" not in s3_names(uri)
+
+
+def test_one_training_at_a_time(s3, monkeypatch):
+    uri = f"{s3.uri}/run"
+    monkeypatch.setattr(stored_run, "LEASE_SECONDS", 1.2)
+    with run_to_train(uri, resume=False) as (folder, send):
+        with pytest.raises(UsageError, match="one training at a time"), run_to_train(uri, resume=True):
+            pass
+        threading.Event().wait(2)  # it renews its claim
+        with pytest.raises(UsageError, match="one training at a time"), run_to_train(uri, resume=True):
+            pass
+        (Path(folder) / "history.csv").write_text("1")
+        send({})
+        assert s3_names(uri) == [".writer", "history.csv"]
+    assert s3_names(uri) == ["history.csv"]
+    with (
+        pytest.raises(RunError, match=f"another training has taken over {uri}"),
+        run_to_train(uri, resume=True) as (folder, send),
+    ):
+        filesystem_of(uri).write(f"{uri}/.writer", b"another")
+        threading.Event().wait(1)
+        (Path(folder) / "history.csv").write_text("2")
+        send({})
+    assert filesystem_of(uri).read(f"{uri}/history.csv") == b"1"
+    assert filesystem_of(uri).read(f"{uri}/.writer") == b"another"
+
+
+def test_a_folder_is_sent_in_the_order_in_which_it_was_written(s3, tmp_path, monkeypatch):
+    uri, folder = f"{s3.uri}/run", tmp_path / "run"
+    files, sent = filesystem_of(uri), []
+    mirror = Mirror(uri, folder, but=(".writer",))
+    for number, name in enumerate(("z/first", "a/second", "m/third", ".writer", "x.1-2.partial/fourth")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+        os.utime(folder / name, ns=(number, number))
+    write, delete = files.write, files.delete
+    monkeypatch.setattr(files, "write", lambda path, content: sent.append(path) or write(path, content))
+    monkeypatch.setattr(files, "delete", lambda path: sent.append(f"-{path}") or delete(path))
+    mirror.send()
+    assert sent == [f"{uri}/z/first", f"{uri}/a/second", f"{uri}/m/third"]
+    sent.clear()
+    mirror.send()
+    assert sent == []
+    shutil.rmtree(folder / "a")
+    shutil.rmtree(folder / "z")
+    (folder / "m" / "third").write_bytes(b"anew")
+    mirror.send()
+    assert sent == [f"{uri}/m/third", f"-{uri}/a/second", f"-{uri}/z/first"]
+    other = Mirror(uri, tmp_path / "other")
+    other.fetch(only=("m/",))
+    assert names(tmp_path / "other") == ["m/third"]
+    other.send()
+    assert len(sent) == 3, "what was fetched is not sent"
