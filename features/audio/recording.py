@@ -19,6 +19,8 @@ from features.io.regular_file import open_regular
 # A file up to this size is read once and hashed and decoded from memory. To read a larger one twice, in pieces, costs
 # less than memory for all of it, taken anew for each file: a second of 5 MiB is hashed and computed in half the time.
 _IN_MEMORY_BYTES = 2**20
+# So much is read of an object whose header is wanted: of a short one it is all, and a second request costs more.
+_HEAD_BYTES = 2**16
 _CHANGED = "the file changed while it was read"
 
 
@@ -144,13 +146,15 @@ def open_recording(path: str, whole: bool, ahead: ReadAhead | None = None, liste
 
 def _open_object(listed: Listed, whole: bool, ahead: ReadAhead | None) -> Recording:
     uri, _, version = listed
-    content = None
+    store, content = filesystem_of(uri), None
     if whole:
         content = ahead.take(uri) if ahead else None
         content = read_small(listed) if content is None else content
+    elif version is None:
+        head = store.read_range(uri, 0, _HEAD_BYTES)
+        content = head if len(head) < _HEAD_BYTES else None
     if content is not None:
         return Recording(uri, len(content), None, content, probe_plain(content, len(content)), version)
-    store = filesystem_of(uri)
     now = store.status(uri)
     if version not in (None, version_of(now)):
         raise ClipError("decode", Reason.VANISHED, _CHANGED)

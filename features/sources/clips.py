@@ -110,3 +110,10 @@ def clip_table(paths: pa.Array, sizes: Sequence[int], mtimes_ns: Sequence[int | 
     whole_numbers = ("start", "duration", "size", "mtime_ns")
     return pa.table({name: pa.array(value, pa.int64() if name in whole_numbers else pa.string())
                      for name, value in values.items()})  # fmt: skip
+
+
+def file_states(clips: pa.Table) -> list[pa.ChunkedArray]:
+    """Returns the columns by which the files of clips are known from one run to the next, none of them with nulls."""
+    states = [clips["path"], clips["size"], clips["mtime_ns"].fill_null(0)]
+    is_any_object = clips["version"].null_count < len(clips)
+    return [*states, clips["version"].fill_null("")] if is_any_object else states

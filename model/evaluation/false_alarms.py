@@ -181,7 +181,9 @@ class Tally:
 
 def _digest(source: Source) -> str:
     """Returns a digest of which recordings there are and in which state, as far as their sizes and times show it."""
-    listed = [source.root, *(source.clips[name].to_pylist() for name in ("path", "size", "mtime_ns"))]
+    clips = source.clips
+    names = ["path", "size", "mtime_ns", *(["version"] if clips["version"].null_count < len(clips) else [])]
+    listed = [source.root, *(clips[name].to_pylist() for name in names)]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 

@@ -22,7 +22,7 @@ import google_crc32c
 from features.errors import Reject, RunError, UsageError
 from features.io.atomic import atomic_folder, write_file
 from features.io.unit_file import UnitFile
-from features.sources.clips import Source
+from features.sources.clips import Source, file_states
 from features.store.locks import CLAIM
 from features.store.versions import library_versions
 from model.scoring.digest import digest_of
@@ -230,8 +230,8 @@ def open_parts(
 
 def _job_name(source: Source, plan: Plan, settings: JobSettings) -> str:
     described = {**asdict(settings), "root": source.root, "versions": library_versions()}
-    listed = [source.clips[name] for name in ("path", "size", "mtime_ns")]
-    return digest_of(described, [*listed, plan.files, plan.first_windows, plan.num_windows, plan.ends])
+    states = file_states(source.clips)
+    return digest_of(described, [*states, plan.files, plan.first_windows, plan.num_windows, plan.ends])
 
 
 def planning_folder(folder: Path, digest: str) -> Path:

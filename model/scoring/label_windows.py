@@ -1,6 +1,6 @@
 """Labels recordings: decodes their windows, computes their features, and applies a network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from features.audio.decode import is_cut_off
 from features.audio.recording import open_recording
+from features.audio.remote import Listed, ReadAhead
 from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, num_windows, window_waveforms
+from features.io.filesystem import is_uri
 from features.sources.paths import clip_file
 from features.sources.policies import remark
 from features.store.lease import Lease
@@ -99,12 +101,11 @@ def label_windows(
     rejects = []
     warnings = []
     counts = [0] * len(units)
-    for number, unit in enumerate(units):
-        try:
-            windows, said = _windows(clip_file(root, unit.path), spec, unit, least_seconds)
-        except ClipError as error:
-            rejects.append(Reject(unit.path, error.stage, str(error.reason), error.message))
+    for number, (unit, decoded) in enumerate(zip(units, _decoded(root, spec, units, least_seconds), strict=True)):
+        if isinstance(decoded, ClipError):
+            rejects.append(Reject(unit.path, decoded.stage, str(decoded.reason), decoded.message))
             continue
+        windows, said = decoded
         warnings += said
         counts[number] = len(windows)
         waiting += [window.waveform for window in windows]
@@ -171,10 +172,29 @@ def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDA
     return count
 
 
-def _windows(path: str, spec: FeatureSpec, unit: WindowUnit, least_seconds: float) -> tuple[list[Window], list[Reject]]:
+def _decoded(
+    root: str, spec: FeatureSpec, units: Sequence[WindowUnit], least_seconds: float
+) -> Iterator[tuple[list[Window], list[Reject]] | ClipError]:
+    """Yields the windows of each unit and its warnings, or why it cannot be used; objects of a store are read ahead."""
+    files = [Listed(clip_file(root, unit.path)) for unit in units]
+    wanted = [file for file, unit in zip(files, units, strict=True) if unit.first_window == 0 and is_uri(file.place)]
+    with ReadAhead(wanted) as ahead:
+        for file, unit in zip(files, units, strict=True):
+            try:
+                decoded: tuple[list[Window], list[Reject]] | ClipError = _windows(
+                    file, spec, unit, least_seconds, ahead
+                )
+            except ClipError as error:
+                decoded = error
+            yield decoded
+
+
+def _windows(
+    file: Listed, spec: FeatureSpec, unit: WindowUnit, least_seconds: float, ahead: ReadAhead
+) -> tuple[list[Window], list[Reject]]:
     """Returns the windows of a unit and its warnings."""
     first, count = unit.first_window, unit.num_windows
-    with open_recording(path, whole=first == 0) as recording:
+    with open_recording(file.place, first == 0, ahead) as recording:
         info = recording.probe()
         windows = list(window_waveforms(recording.source, info, spec, first, count, least_seconds))
         cut_off = info.truncated or len(windows) < count or not all(window.whole for window in windows)

@@ -18,7 +18,7 @@ from features.io.atomic import AtomicFile, atomic_folder
 from features.io.parquet import read_table
 from features.io.unit_file import UnitFile, write_units
 from features.runtime.log import LOG
-from features.sources.clips import Source
+from features.sources.clips import Source, file_states
 from features.store.lease import Lease
 from features.store.versions import library_versions
 from model.scoring.digest import digest_of
@@ -155,8 +155,7 @@ def plan_source(
     if len(paths) < FILES_IN_UNITS:
         return plan_batches(source.root, paths.to_pylist(), spec, least_seconds), None
     windows = {"root": source.root, "spec": spec.fingerprint, "least_seconds": least_seconds}
-    listed = [source.clips[name] for name in ("path", "size", "mtime_ns")]
-    name = digest_of({**windows, "versions": library_versions()}, listed)
+    name = digest_of({**windows, "versions": library_versions()}, file_states(source.clips))
     job = PlanJob(planning_folder(folder, name), source.root, spec, least_seconds, len(paths), lease)
     if not job.folder.is_dir():
         with atomic_folder(job.folder) as partial:
