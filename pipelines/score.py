@@ -82,11 +82,16 @@ def read_headers_on_beam(
         workers: processes of a local run, None to choose.
         beam_options: passed on to Beam.
     """
-    weights = {job.part_path(number).name: job.num_files(number) for number in numbers}
-    total = sum(weights.values())
+    units = Units(
+        folder=job.folder,
+        ending=".parquet",
+        weights={job.part_path(number).stem: job.num_files(number) for number in numbers},
+        rejects=lambda name: job.reject_reasons(int(name)),
+    )
+    total = sum(units.weights.values())
     processes = choose_workers(workers, len(numbers), pays=total >= _FILES_THAT_PAY)
     with (
-        follow(Progress("plan", total, "files"), job.folder, weights),
+        follow(Progress("plan", total, "files"), units),
         local_workers(processes, beam_options, "plan") as forked,
     ):
         if forked is None and not names_runner(beam_options):
@@ -95,7 +100,7 @@ def read_headers_on_beam(
         from pipelines.beam.read_headers import ReadHeaders
         from pipelines.beam.runners import run_units
 
-        run_units(ReadHeaders(job), numbers, beam_options, forked)
+        run_units(ReadHeaders(job), numbers, beam_options, forked, job.lease)
 
 
 def threshold(text: str) -> float | str:
