@@ -105,6 +105,11 @@ class PlanJob:
             return False
         return RETRYABLE.isdisjoint(reasons.unique().to_pylist())
 
+    def reject_reasons(self, number: int) -> list[str]:
+        """Returns why headers of a unit that was read cannot be read; raises `RunError` where its part is missing."""
+        reasons: list[str] = self._part(number)["reason"].drop_null().to_pylist()
+        return reasons
+
     def headers(self) -> pa.Table:
         """Returns what the headers of all files say, in their order; raises `RunError` where a part is missing."""
         return pa.concat_tables([self._part(number) for number in range(self.units)])
