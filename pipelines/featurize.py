@@ -36,6 +36,8 @@ from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, existing_manifest
 from features.store.run_log import append_run
 from features.store.unit_report import reject_reasons
+from features.store.versions import library_versions
+from features.store.worker_proof import make_proof
 from features.update.dry_run import describe
 from features.update.request import Request
 from features.update.update import CacheRules, Update, check_space
@@ -150,6 +152,7 @@ def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
         policies=update.provenance.policies,
         changed_decoder=update.rules.changed_decoder,
         lease=lease,
+        proof=make_proof(update.source.root, update.changes.clips, library_versions()),
     )
     try:
         reasons = functools.partial(reject_reasons, update.layout)

@@ -158,6 +158,11 @@ def _shard_of_final(layout: Layout, name: str, changed_decoder: str | None) -> t
     return _shard(metadata), final and not outdated(metadata.get("decoders", [None]), changed_decoder)
 
 
+def may_heal(layout: Layout, name: str) -> bool:
+    """Returns whether a finished unit has rejects that may be usable later, such as missing files."""
+    return not _metadata(read_schema(layout.report(name))).get("final", True)
+
+
 def other_decoder(versions: dict[str, str]) -> bool:
     """Returns whether the libraries that decode are others here than these."""
     here = library_versions()

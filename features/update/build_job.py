@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import is_uri
 from features.io.unit_file import UnitFile
@@ -10,7 +11,9 @@ from features.runtime.unit_progress import UnitProgress, progress_path
 from features.sources.policies import Policies
 from features.store.layout import Layout
 from features.store.lease import Lease
-from features.store.unit_report import is_finished_since
+from features.store.unit_report import is_finished_since, may_heal
+from features.store.versions import library_versions
+from features.store.worker_proof import WorkerProof
 from features.update.shard_builder import build_shard
 from features.update.work_list import read_unit
 
@@ -27,6 +30,7 @@ class BuildJob:
         policies: whether clips that have a warning are used.
         changed_decoder: whose rows are computed anew, see `features.store.decoders.outdated`.
         lease: of the run.
+        proof: what a worker has to see and to have.
     """
 
     work_list: str
@@ -36,10 +40,12 @@ class BuildJob:
     policies: Policies
     changed_decoder: str | None
     lease: Lease
+    proof: WorkerProof
 
     def open(self) -> UnitFile:
-        """Opens the work list; raises `RunError` where the run has ended."""
+        """Opens the work list; raises `RunError` where the run has ended, or this process is not like its driver."""
         with self.lease.working():
+            self.proof.check(self.lease, library_versions())
             return UnitFile(self.work_list)
 
     def build(self, work_list: UnitFile, number: int) -> bool:
@@ -49,7 +55,8 @@ class BuildJob:
         again that were lost with a worker, and others with them.
 
         Raises:
-            RunError: the run has ended, and nothing was written; or what `build_shard` raises.
+            RunError: the run has ended, and nothing was written; the recordings are not to be seen any more; or what
+                `build_shard` raises.
         """
         with self.lease.working():
             unit = read_unit(work_list, number)
@@ -58,6 +65,17 @@ class BuildJob:
             # Of a set in a store only what is finished is seen: to say more would be a request a second.
             path = None if is_uri(self.work_list) else progress_path(Path(self.work_list), unit.name)
             with UnitProgress(path) as progress:
-                return build_shard(
+                built = build_shard(
                     unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder, progress=progress
                 )
+            if built and may_heal(self.layout, unit.name):
+                self._check_source(unit.name)
+            return built
+
+    def _check_source(self, name: str) -> None:
+        """Takes a unit back where its rejects come of a disk that is not there any more."""
+        try:
+            self.proof.check_source()
+        except RunError:
+            self.layout.files.delete(self.layout.report(name))
+            raise

@@ -16,6 +16,7 @@ from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import DecodedClip, fit_clips
 from features.io.filesystem import exists
+from features.io.file_time import same_time
 from features.runtime.unit_progress import UNSEEN, UnitProgress
 from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
@@ -251,7 +252,7 @@ def _load(
     """
     listed = _listed(clip, root)
     with open_recording(listed.place, clip.is_whole, ahead, listed) as recording:
-        state = (clip.path, recording.size, recording.mtime_ns if clip.version is None else recording.version)
+        state = _state(clip, recording)
         if state not in digests:
             digests[state] = _hash(recording, clip.content_hash)
         digest = digests[state]
@@ -259,6 +260,19 @@ def _load(
             changed = "the file changed after it was listed; run featurize again"
             raise ClipError("decode", Reason.VANISHED, changed)
         return decode_clip(recording.source, spec, clip.start, clip.duration, recording.plain_info), digest
+
+
+def _state(clip: Clip, recording: Recording) -> _FileState:
+    """Returns the state of a clip's file as it was opened; the clip's own where it is the same.
+
+    On a worker's host the file may lie on a mount that keeps its time less exactly than the one by which it was listed.
+    """
+    if clip.version is not None:
+        return clip.path, recording.size, recording.version
+    now, listed = recording.mtime_ns, clip.mtime_ns
+    if recording.size == clip.size and now is not None and listed is not None and same_time(now, listed):
+        return clip.state
+    return clip.path, recording.size, now
 
 
 def _hash(recording: Recording, like: str | None) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from features.audio.decode import is_cut_off
 from features.audio.recording import open_recording
 from features.audio.remote import Listed, ReadAhead
-from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, ClipError, Reason, Reject
+from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, RETRYABLE, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, num_windows, window_waveforms
@@ -17,8 +17,10 @@ from features.io.filesystem import is_uri
 from features.sources.paths import clip_file
 from features.sources.policies import remark
 from features.store.lease import Lease
+from features.store.versions import library_versions
+from features.store.worker_proof import WorkerProof
 from model.inference.artifact import ArtifactDescription
-from model.inference.executor import Executor
+from model.inference.executor import Executor, executor_version
 from model.scoring.job import Parts
 from model.scoring.labels_csv import Labels, Score
 from model.scoring.plan import WindowUnit
@@ -37,6 +39,7 @@ class LabelJob:
         executor: name of what runs the network.
         least_seconds: how long the last of several windows is at least.
         lease: of the run.
+        proof: what a worker has to see and to have.
     """
 
     parts: Parts
@@ -47,29 +50,43 @@ class LabelJob:
     executor: str
     least_seconds: float
     lease: Lease
+    proof: WorkerProof
 
     def load_network(self) -> Executor:
-        """Loads the network, which any number of threads may use; raises `RunError` where the run has ended."""
+        """Loads the network, which any number of threads may use.
+
+        Raises:
+            RunError: the run has ended, or this process is not like its driver.
+        """
         with self.lease.working():
+            self.proof.check(self.lease, scoring_versions(self.executor))
             return Executor(self.parts.network.read_bytes(), self.description, self.executor)
 
     def label(self, network: Executor, number: int) -> Labels | None:
         """Labels the batch of this number; returns None where its part is there, as where a runner tries it again.
 
         Raises:
-            RunError: the run has ended; or what `label_windows` raises.
+            RunError: the run has ended; the recordings are not to be seen any more; or what `label_windows` raises.
         """
         with self.lease.working():
             if self.parts.is_finished(number):
                 return None
             units = self.parts.read_batch(number)
-            return label_windows(network, self.root, units, self.least_seconds, self.top, self.thresholds)
+            labels = label_windows(network, self.root, units, self.least_seconds, self.top, self.thresholds)
+            if any(reject.reason in RETRYABLE for reject in labels.rejects):
+                self.proof.check_source()
+            return labels
 
     def write(self, number: int, labels: Labels | None) -> None:
         """Writes the part of the batch of this number from what `label` returned of it."""
         with self.lease.working():
             if labels is not None:
                 self.parts.write(number, labels, self.top)
+
+
+def scoring_versions(executor: str) -> dict[str, str]:
+    """Returns the versions of what decodes, computes features and runs the network, as they are here."""
+    return {**library_versions(), "executor": executor_version(executor)}
 
 
 Place = tuple[str, float, float]

@@ -17,12 +17,13 @@ from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store.locks import claim
+from features.store.worker_proof import make_proof
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
 from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
 from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_forms import labels_form
-from model.scoring.label_windows import LabelJob
+from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.labels_csv import check_top
 from model.scoring.planning import ReadUnits, plan_source, read_here
 
@@ -146,6 +147,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                 executor=executor,
                 least_seconds=least_seconds,
                 lease=lease,
+                proof=make_proof(source.root, source.clips, scoring_versions(executor)),
             )
             run(job, dict(zip(todo, plan.batch_windows[todo].tolist(), strict=True)))
         wanted = JoinJob(

@@ -11,13 +11,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from features.runtime.parent_watch import end_with_parent
+from features.runtime.threads import ONE_THREAD
 
 if TYPE_CHECKING:
     from apache_beam.portability.api.beam_provision_api_pb2 import ProvisionInfo
 
 _ANSWER_SECONDS = 60.0
-# Several workers share a host: threads of each would only take turns.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # How Beam names what its own boot program installs before a worker begins, and the options that stage it.
 _INSTALLED = {
     "requirements.txt": "--requirements_file",
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--provision_endpoint", required=True, metavar="HOST:PORT", help="who knows the job")
     options, _ = parser.parse_known_args()  # a runner gives the addresses of its other services too
     end_with_parent(os.getppid())
-    os.environ.update({**_ONE_THREAD, "PYTHONSAFEPATH": "1"})  # before anything loads NumPy
+    os.environ.update({**ONE_THREAD, "PYTHONSAFEPATH": "1"})  # before anything loads NumPy
     from apache_beam.runners.worker import sdk_worker_main
 
     os.environ.update(_environment(options.id, _ask(options.id, options.provision_endpoint)))

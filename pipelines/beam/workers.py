@@ -10,6 +10,7 @@ from typing import IO, cast
 
 from features.runtime.log import is_verbose
 from features.runtime.processes import python_command, python_environment
+from features.runtime.threads import ONE_THREAD
 
 _ENDING_SECONDS = 5.0
 
@@ -31,7 +32,7 @@ class Workers:
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh", *worker_main],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None if is_verbose() else subprocess.DEVNULL,
-            env=python_environment(OPENBLAS_NUM_THREADS="1"),
+            env=python_environment(**ONE_THREAD),
         )  # fmt: skip
         self._input = cast(IO[bytes], self._process.stdin)  # a pipe, as requested above
 

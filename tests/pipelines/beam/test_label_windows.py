@@ -1,9 +1,11 @@
 """Handler and DoFn of scoring, shared by threads of one process, as where a runner has several slots a process."""
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -16,11 +18,12 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from features.errors import RunError
 from features.sources.folder import scan
 from features.store.locks import claim
+from features.store.worker_proof import make_proof
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import EXECUTORS, executor_version
 from model.scoring.job import JobSettings, open_parts
 from model.scoring.label_forms import FORMS
-from model.scoring.label_windows import LabelJob
+from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.plan import Batch, WindowUnit
 from pipelines.beam.label_windows import LabelWindows, WindowHandler, _WritePart
 from tests.model.scoring.jobs import plan_of
@@ -58,7 +61,8 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> Iterator
     with claim(folder, "score", "labels.csv") as lease:
         parts = open_parts(folder, FORMS[0], source, plan_of(BATCHES), settings)
         parts.network.write_bytes(read_litert(run, description))
-        yield LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05, lease)
+        proof = make_proof(source.root, source.clips, scoring_versions(executor))
+        yield LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05, lease, proof)
 
 
 @pytest.fixture(scope="module", params=EXECUTORS)
@@ -131,6 +135,23 @@ def test_a_batch_that_is_tried_again_is_found_finished_and_one_that_is_damaged_i
         note.write_text(note.read_text().replace(job.parts.folder.name, "0" * 64))  # of another job
         assert list(label(handler, network, writer, 0)) == [0]
         assert files_of(job.parts.folder) == files
+
+
+def test_a_worker_that_does_not_see_the_recordings_ends_the_run_and_rejects_nothing(recordings, run_folder, tmp_path):
+    root = Path(shutil.copytree(recordings, tmp_path / "source"))
+    with job_in(tmp_path / "parts", root, run_folder, "litert") as job:
+        network = job.load_network()
+        root.rename(tmp_path / "elsewhere")
+        with pytest.raises(RunError, match=f"does not see the recordings in {root}, where the driver saw a.wav of "):
+            job.label(network, 0)
+        assert job.parts.unfinished(len(BATCHES)) == [0, 1, 2, 3]
+        (tmp_path / "elsewhere").rename(root)
+        with pytest.raises(RunError, match="does not see the recordings"):  # it was reported: the run has failed
+            job.label(network, 0)
+    with job_in(tmp_path / "parts", root, run_folder, "litert") as job:
+        other = replace(job, proof=replace(job.proof, versions={**job.proof.versions, "executor": "litert 0.1"}))
+        with pytest.raises(RunError, match=r"executor litert \S+, not litert 0.1; install the same versions"):
+            other.load_network()
 
 
 def test_after_the_end_of_the_driver_nothing_is_labelled_and_nothing_written(recordings, run_folder, tmp_path):

@@ -1,0 +1,114 @@
+"""What a worker proves before it works: that it sees the driver's recordings, and computes with the same libraries.
+
+Workers may be on other hosts. One that lacks the disk of the recordings would take all of them for missing, one with
+other libraries or decoders would give other values: that ends the run, and is no reject.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.errors import RunError, UsageError
+from features.io.filesystem import filesystem_of
+from features.runtime.threads import pin_threads
+from features.sources.paths import clip_file
+from features.store.lease import Lease, this_process
+
+# Some files may go or may not be readable at all: of so many, spread over the list, the first that are there are taken.
+_CANDIDATES, _PROBES = 16, 3
+_NONE = "none"
+
+
+@dataclass(frozen=True)
+class WorkerProof:
+    """What the driver sees, and each worker has to see too.
+
+    Attributes:
+        root: where the clips' paths begin.
+        probes: path and size of some of its files.
+        versions: of the libraries and programs that decode and compute, by their names.
+    """
+
+    root: str
+    probes: tuple[tuple[str, int], ...]
+    versions: Mapping[str, str]
+
+    def check(self, lease: Lease, versions: Mapping[str, str]) -> None:
+        """Proves it, once in a process for a run; and has a worker's libraries compute on one thread from then on.
+
+        Args:
+            lease: of the run; that it was read and dated proves that the output is seen and can be written.
+            versions: as they are here.
+
+        Raises:
+            RunError: something is not as the driver sees it.
+        """
+        with _proving:
+            if lease.token in _proven:
+                return
+            if not lease.is_held_here:
+                pin_threads()
+            self.check_source()
+            self._check_versions(versions)
+            _proven.add(lease.token)
+
+    def check_source(self) -> None:
+        """Raises `RunError` where the recordings are not to be seen; what is missing then is no reject."""
+        if not self.probes or any(_is_seen(self.root, path, size) for path, size in self.probes):
+            return
+        path, size = self.probes[0]
+        raise RunError(
+            f"{this_process()} does not see the recordings in {self.root}, where the driver saw {clip_file('', path)} "
+            f"of {size:,} bytes; mount on every worker's host what the driver reads, under the same path, and run it "
+            "again"
+        )
+
+    def _check_versions(self, here: Mapping[str, str]) -> None:
+        names = sorted(self.versions.keys() | here.keys())
+        pairs = [(name, here.get(name, _NONE), self.versions.get(name, _NONE)) for name in names]
+        if others := [f"{name} {own}, not {wanted}" for name, own, wanted in pairs if own != wanted]:
+            raise RunError(
+                f"{this_process()} has other libraries or decoders than the driver, and would compute other values: "
+                f"{'; '.join(others)}; install the same versions on every worker's host, and run it again"
+            )
+
+
+def make_proof(root: str, files: pa.Table, versions: Mapping[str, str]) -> WorkerProof:
+    """Returns what workers have to prove, as this process sees it.
+
+    Args:
+        root: where the paths begin.
+        files: table with `path` and `size`.
+        versions: of the libraries and programs that decode and compute.
+    """
+    probes: list[tuple[str, int]] = []
+    for path, size in _candidates(files):
+        if len(probes) < _PROBES and _is_seen(root, path, size):
+            probes.append((path, size))
+    return WorkerProof(root, tuple(probes), dict(versions))
+
+
+def _candidates(files: pa.Table) -> Iterator[tuple[str, int]]:
+    files = files.filter(pc.greater(files["size"], 0))
+    if len(files):
+        numbers = np.unique(np.linspace(0, len(files) - 1, _CANDIDATES).astype(np.int64))
+        chosen = files.select(["path", "size"]).take(pa.array(numbers))
+        yield from zip(chosen["path"].to_pylist(), chosen["size"].to_pylist(), strict=True)
+
+
+def _is_seen(root: str, path: str, size: int) -> bool:
+    """Returns whether a file of this size is there and can be read."""
+    place = clip_file(root, path)
+    store = filesystem_of(place)
+    try:
+        return store.status(place).size == size and len(store.read_range(place, 0, 1)) == min(1, size)
+    except (OSError, UsageError):  # of a store also: no credentials, or it does not answer
+        return False
+
+
+_proven: set[str] = set()
+_proving = threading.Lock()
