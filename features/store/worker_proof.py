@@ -47,14 +47,15 @@ class WorkerProof:
         Raises:
             RunError: something is not as the driver sees it.
         """
+        proven = lease.token, *sorted(self.versions.items())
         with _proving:
-            if lease.token in _proven:
+            if proven in _proven:
                 return
             if not lease.is_held_here:
                 pin_threads()
             self.check_source()
             self._check_versions(versions)
-            _proven.add(lease.token)
+            _proven.add(proven)
 
     def check_source(self) -> None:
         """Raises `RunError` where the recordings are not to be seen; what is missing then is no reject."""
@@ -110,5 +111,5 @@ def _is_seen(root: str, path: str, size: int) -> bool:
         return False
 
 
-_proven: set[str] = set()
+_proven: set[tuple[object, ...]] = set()
 _proving = threading.Lock()

@@ -21,6 +21,7 @@ from features.runtime.log import LOG
 from features.sources.clips import Source, file_states
 from features.store.lease import Lease
 from features.store.versions import library_versions
+from features.store.worker_proof import WorkerProof, make_proof
 from model.scoring.digest import digest_of
 from model.scoring.job import planning_folder
 from model.scoring.plan import HEADERS_SCHEMA, Plan, deal, plan_batches, read_headers
@@ -46,6 +47,7 @@ class PlanJob:
         least_seconds: how long the last of several windows is at least.
         files: number of files.
         lease: of the run.
+        proof: what a worker has to see and to have.
     """
 
     folder: Path
@@ -54,10 +56,12 @@ class PlanJob:
     least_seconds: float
     files: int
     lease: Lease
+    proof: WorkerProof
 
     def open(self) -> UnitFile:
-        """Opens the list of files; raises `RunError` where the run has ended."""
+        """Opens the list of files; raises `RunError` where the run has ended or this process is not like its driver."""
         with self.lease.working():
+            self.proof.check(self.lease, library_versions())
             return UnitFile(self.folder / _FILES)
 
     def read(self, files: UnitFile, number: int) -> None:
@@ -66,13 +70,15 @@ class PlanJob:
         A part that is there is left as it is, as where a runner tries it again.
 
         Raises:
-            RunError: the run has ended.
+            RunError: the run has ended, or the recordings are not to be seen any more.
         """
         with self.lease.working():
             if self.part_path(number).exists():
                 return
             paths = files.read(number)[1]["path"].to_pylist()
             headers = read_headers(self.root, paths, self.spec, self.least_seconds)
+            if not RETRYABLE.isdisjoint(headers["reason"].unique().to_pylist()):
+                self.proof.check_source()
             with AtomicFile(self.part_path(number)) as file:
                 pq.write_table(headers, pa.PythonFile(file, mode="w"))
 
@@ -166,7 +172,8 @@ def plan_source(
         return plan_batches(source.root, paths.to_pylist(), spec, least_seconds), None
     windows = {"root": source.root, "spec": spec.fingerprint, "least_seconds": least_seconds}
     name = digest_of({**windows, "versions": library_versions()}, file_states(source.clips))
-    job = PlanJob(planning_folder(folder, name), source.root, spec, least_seconds, len(paths), lease)
+    proof = make_proof(source.root, source.clips, library_versions())
+    job = PlanJob(planning_folder(folder, name), source.root, spec, least_seconds, len(paths), lease, proof)
     if not job.folder.is_dir():
         with atomic_folder(job.folder) as partial:
             ends = np.cumsum([job.num_files(number) for number in range(job.units)])

@@ -111,6 +111,19 @@ def test_a_file_that_was_missing_is_looked_for_again(tmp_path):
     assert [reject.path for reject in found.rejects] == ["03.wav", "07.wav"]
 
 
+def test_a_disk_that_goes_away_on_the_way_is_an_error_and_no_reject(tmp_path):
+    root = recordings(tmp_path / "source", 10)
+
+    def read(job: PlanJob, numbers: Sequence[int]) -> None:
+        with job.open() as files:
+            root.rename(tmp_path / "elsewhere")
+            job.read(files, numbers[0])
+
+    with pytest.raises(RunError, match=f"does not see the recordings in {root}, where the driver saw 00.wav of"):
+        plan(tmp_path / "parts", root, read)
+    assert not list((tmp_path / "parts").rglob("0*.parquet"))
+
+
 def test_other_files_windows_or_times_are_another_planning(tmp_path):
     source = recordings(tmp_path / "source", 10)
     (tmp_path / "parts").mkdir()
