@@ -26,6 +26,7 @@ from features.audio.protocol import (
 from features.errors import ClipError, PassingError, Reason
 from features.runtime.log import is_verbose
 from features.runtime.processes import python_command, python_environment
+from features.runtime.threads import ONE_THREAD
 
 _MOST_ANSWER_BYTES = 2**20
 _START_SECONDS = 60.0
@@ -84,7 +85,7 @@ class _Decoder:
             self._process = subprocess.Popen(
                 python_command("features.audio.decoder_process", os.getpid()),
                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=silence,
-                env=python_environment(OPENBLAS_NUM_THREADS="1"),  # threads never used are room it may not take
+                env=python_environment(**ONE_THREAD),  # threads never used are room it may not take
             )  # fmt: skip
         self._connection = ours
         self.process_id = self._process.pid

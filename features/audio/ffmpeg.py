@@ -64,9 +64,13 @@ class Converted:
     decoder: str
 
 
-# The last file: its parts follow one another.
-_last: dict[FileIdentity, Converted] = {}
-_lock = threading.Lock()
+class _Last(threading.local):
+    """The last file of a thread: its parts follow one another, and those of other threads are of other files."""
+
+    converted: tuple[FileIdentity, Converted] | None = None
+
+
+_last = _Last()
 
 
 def find_ffmpeg() -> str | None:
@@ -99,11 +103,10 @@ def convert(file: OpenFile) -> Converted:
     """
     if file.identity is None:
         return _convert(file.descriptor, file.size)
-    with _lock:
-        if file.identity not in _last:
-            _last.clear()
-            _last[file.identity] = _convert(file.descriptor, file.size)
-        return _last[file.identity]
+    if _last.converted is None or _last.converted[0] != file.identity:
+        _last.converted = None  # its room is free before the next one takes it
+        _last.converted = file.identity, _convert(file.descriptor, file.size)
+    return _last.converted[1]
 
 
 def read_converted(converted: Converted, start: int, frames: int) -> NDArray[np.float32]:
