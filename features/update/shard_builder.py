@@ -15,8 +15,8 @@ from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import DecodedClip, fit_clips
-from features.io.filesystem import exists
 from features.io.file_time import same_time
+from features.io.filesystem import exists
 from features.runtime.unit_progress import UNSEEN, UnitProgress
 from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash

@@ -120,11 +120,6 @@ class PlanJob:
         """Returns what the headers of all files say, in their order; raises `RunError` where a part is missing."""
         return pa.concat_tables([self._part(number) for number in range(self.units)])
 
-    def reject_reasons(self, number: int) -> list[str]:
-        """Returns why files of a unit that is read cannot be used."""
-        reasons: list[str] = self._part(number)["reason"].drop_null().to_pylist()
-        return reasons
-
     def _part(self, number: int) -> pa.Table:
         path = self.part_path(number)
         try:
