@@ -65,13 +65,14 @@ class FlinkMaster:
             raise UsageError(f"no Flink answers at {self.address} ({_said(error)}); --flink_master is HOST:PORT of its "
                              "REST server, 8081 where nothing else is set") from error  # fmt: skip
 
-    def job(self, name: str) -> FlinkJob | None:
-        """Returns the latest job of this name, None where there is none."""
-        jobs = [job for job in self._ask("GET", "/jobs/overview")["jobs"] if job["name"] == name]
-        if not jobs:
-            return None
-        job = max(jobs, key=lambda one: int(one["start-time"]))
-        return FlinkJob(job["jid"], job["state"], job["tasks"]["scheduled"] + job["tasks"]["created"])
+    @property
+    def jobs(self) -> dict[str, FlinkJob]:
+        """The jobs by name, of several of one name the last one that began."""
+        jobs = sorted(self._ask("GET", "/jobs/overview")["jobs"], key=lambda job: int(job["start-time"]))
+        return {
+            job["name"]: FlinkJob(job["jid"], job["state"], job["tasks"]["scheduled"] + job["tasks"]["created"])
+            for job in jobs
+        }
 
     def failures(self, number: str) -> dict[int, str]:
         """Returns why a job was restarted, one line for each time, by that time in ms since the epoch."""

@@ -29,11 +29,11 @@ class RemoteJob:
         """Gives the job a name of its own, by which it is found at Flink.
 
         Args:
-            options: of the pipeline, changed where they have no name for the job.
+            options: of the pipeline; a name for the job that they have is what its name begins with.
             name: of the command.
         """
         named = options.view_as(GoogleCloudOptions)
-        named.job_name = named.job_name or f"soundmill-{name}-{writer_name()}"
+        named.job_name = f"{named.job_name or f'soundmill-{name}'}-{writer_name()}"
         self._flink = flink_master(options.view_as(FlinkRunnerOptions).flink_master)
         self._stub: Any = None
         self._id: str | None = None
@@ -89,10 +89,11 @@ class RemoteJob:
             LOG.info("the job was cancelled and has ended")
         elif ended:
             # Flink's and Spark's say so at once, and go on.
-            LOG.info("the job server says that the job is cancelled; workers that are at a unit may still finish it")
+            LOG.info("the job server says that the job is cancelled; workers that are at a unit may still finish it, "
+                     "and begin no other")  # fmt: skip
         else:
-            LOG.warning("warning: the job was cancelled and has not ended yet; workers that are at a unit may still "
-                        "finish it")  # fmt: skip
+            LOG.warning("warning: it is not known whether the job has ended; workers that are at a unit may still "
+                        "finish it, and begin no other")  # fmt: skip
 
     def _ask_to_cancel(self) -> None:
         with contextlib.suppress(grpc.RpcError):
@@ -115,7 +116,7 @@ class RemoteJob:
     def _at(self, flink: FlinkMaster) -> FlinkJob | None:
         # The number is the job's name and one of the job server's own.
         with contextlib.suppress(OSError, ValueError, LookupError):
-            return flink.job(str(self._id).rpartition("_")[0])
+            return flink.jobs.get(str(self._id).rpartition("_")[0])
         return None
 
     def _watch(self, flink: FlinkMaster, stop: threading.Event) -> None:

@@ -188,6 +188,7 @@ def test_a_job_server_that_was_started_ends_with_the_driver(number, jar, many_cl
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert [line for line in said if not line.startswith("featurize:")][-2:] == [
-            "the job server says that the job is cancelled; workers that are at a unit may still finish it",
+            "the job server says that the job is cancelled; workers that are at a unit may still finish it, and begin "
+            "no other",
             "interrupted; nothing half-written stands under its final name",
         ]
