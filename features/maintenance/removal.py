@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from features.errors import RunError
 from features.io.atomic import fsync_folder
 from features.io.filesystem import AnyPath, Location
-from features.io.parallel import map_ahead
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.store.inventory import Inventory, SetFile, names_of, read_state, take_inventory
@@ -149,7 +148,7 @@ def _remove(layout: Layout, files: list[SetFile]) -> None:
     try:
         for kind in KINDS:
             held = [file for file in files if file.kind == kind]
-            for _ in map(remove, held) if layout.files.is_local else map_ahead(remove, held):
+            for _ in layout.map(remove, held):
                 done += 1
                 progress.update(done)
             for place in sorted({os.path.dirname(file.path) for file in held}) if layout.files.is_local else ():

@@ -14,7 +14,6 @@ from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.io.filesystem import Location
-from features.io.parallel import map_ahead
 from features.io.store_errors import ChangedError
 from features.sources.partition import count
 from features.sources.rejects import COLUMNS, STATE_COLUMNS, VERSION_COLUMN, in_order, to_csv
@@ -82,15 +81,19 @@ def gather(
     statistics: dict[str, Statistics] = {}
     tables: list[pa.Table] = []
     refused = list(rejects)
+    named = [name for names in partitions.values() for name in names]
+    reports = layout.map(lambda name: _report(layout, name), (name for name in named if name not in staying))
+    known = layout.map(lambda name: _statistics(layout, staying[name][0], spec),
+                       (name for name in named if name in staying and not summed))  # fmt: skip
     for partition, names in partitions.items():
         shards[partition], sums = [], []
         for name in names:
             if name in staying:
                 shard, lines = staying[name]
                 if not summed:
-                    sums.append(_statistics(layout, shard, spec))
+                    sums.append(next(known))
             else:
-                report = _report(layout, name)
+                report = next(reports)
                 sums.append(report.statistics)
                 refused += _rejects(report.rows)
                 lines = report.rows.filter(pc.is_valid(report.rows["row"]))
@@ -251,7 +254,7 @@ def _reported(layout: Layout, shards: Sequence[Shard]) -> Iterator[Shard | None]
             return reported_shard(layout, shard.name)
         return None
 
-    return map(read, shards) if layout.files.is_local else map_ahead(read, shards)
+    return layout.map(read, shards)
 
 
 def _rejects(rows: pa.Table) -> list[Reject]:

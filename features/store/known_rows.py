@@ -46,11 +46,9 @@ def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str) -> p
         Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not checked.
     """
     tables = [empty_cache()]
-    for name in sorted(_unnamed(layout, manifest)):
-        report = _report(layout, name)
-        if report is None or report.shard is None or not is_whole(layout, report.shard):
-            continue
-        if report.fingerprint == fingerprint:
+    names = sorted(_unnamed(layout, manifest))
+    for name, report in zip(names, layout.map(lambda name: _whole(layout, name), names), strict=True):
+        if report is not None and report.fingerprint == fingerprint:
             rows = report.rows.filter(report.rows["row"].is_valid())
             tables.append(rows.append_column("shard", pa.array([name] * len(rows), pa.string())))
     return pa.concat_tables(tables).combine_chunks()
@@ -73,11 +71,13 @@ def _names(manifest: Manifest) -> set[str]:
     return {shard.name for shard in manifest.all_shards}
 
 
-def _report(layout: Layout, name: str) -> Report | None:
+def _whole(layout: Layout, name: str) -> Report | None:
+    """Returns the report of a unit whose shard is whole, None where it was removed, or is not a report."""
     try:
-        return read_report(layout, name)
+        report = read_report(layout, name)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # it was removed, or is not a report
+        return None
+    return report if report.shard is not None and is_whole(layout, report.shard) else None
 
 
 def _rejects(layout: Layout, manifest: Manifest) -> pa.Table:

@@ -3,13 +3,18 @@
 import contextlib
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from features.io.atomic import PARTIAL_SUFFIX, fsync_folder
 from features.io.filesystem import AnyPath, Filesystem, Location, filesystem_of, place
+from features.io.parallel import map_ahead
 from features.sources.content_hash import table_hash
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 FORMATS = ("tfrecord", "parquet")
 MANIFEST = "manifest.json"
 RUN_LOG = "runs.jsonl"
@@ -69,6 +74,10 @@ class Layout:
     def files(self) -> Filesystem:
         """What reads and writes them."""
         return filesystem_of(self.root)
+
+    def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+        """Yields what a function that reads files of the set returns of each item; in a store many at once."""
+        return map(function, items) if self.files.is_local else map_ahead(function, items)
 
     def path(self, name: str) -> Location:
         """Returns where a file lies that is named relative to the set, with `/`."""

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import DECODER_DEPENDENT, RETRYABLE
-from features.io.parallel import map_ahead
 from features.io.parquet import read_schema, read_table
 from features.store.decoders import outdated
 from features.store.layout import Layout
@@ -84,7 +84,7 @@ class Report:
 
 def is_whole(layout: Layout, shard: Shard) -> bool:
     """Returns whether a shard's file is there and has its size."""
-    return not lost_shards(layout, [shard])
+    return _size(layout, shard.name) == shard.bytes
 
 
 def lost_shards(layout: Layout, shards: Sequence[Shard]) -> list[str]:
@@ -97,8 +97,9 @@ def lost_shards(layout: Layout, shards: Sequence[Shard]) -> list[str]:
 
 
 def _size(layout: Layout, name: str) -> int | None:
+    path = layout.shard(name)
     try:
-        return os.path.getsize(layout.shard(name))
+        return os.path.getsize(path) if isinstance(path, Path) else layout.files.status(path).size
     except OSError:
         return None
 
@@ -118,7 +119,7 @@ def finished_units(layout: Layout, names: Collection[str], changed_decoder: str 
             return False
         return final and (shard is None or sizes.get(shard.name) == shard.bytes)
 
-    return {name for name, done in zip(candidates, map_ahead(check, candidates), strict=True) if done}
+    return {name for name, done in zip(candidates, layout.map(check, candidates), strict=True) if done}
 
 
 def is_finished(layout: Layout, name: str, changed_decoder: str | None = None) -> bool:
