@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from features.errors import ClipError, Reason
-from features.io.filesystem import Entry, filesystem_of
+from features.io.entry import Entry
+from features.io.filesystem import filesystem_of
 from features.io.local_copy import copy, ending_of
 from features.io.parallel import map_ahead
 from features.io.store_errors import ChangedError

@@ -11,17 +11,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from features.errors import UsageError
 from features.io.atomic import AtomicFile, write_file
+from features.io.entry import AnyPath, Entry
 from features.io.store_errors import ChangedError
 
 _COPIED_BYTES = 2**20
 SCHEMES = ("s3", "gs", "abfs", "abfss", "az")
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-AnyPath = str | os.PathLike[str]
 
 
 class Uri(str):
@@ -45,23 +44,6 @@ class Uri(str):
 
 
 Location = Path | Uri
-
-
-class Entry(NamedTuple):
-    """What a file system says of a file.
-
-    Attributes:
-        path: its place.
-        size: in bytes.
-        mtime_ns: when it was written, in nanoseconds since 1970 by the clock of the file system; a store's are whole
-            seconds or milliseconds.
-        version: changes with its content: the ETag of an object; of a local file its number, time and size.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    version: str
 
 
 class Filesystem(Protocol):

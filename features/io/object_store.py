@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from features.errors import UsageError
 from features.io.atomic import AtomicFile
-from features.io.filesystem import AnyPath, Entry
+from features.io.entry import AnyPath, Entry
 from features.io.store_errors import (
     ChangedError,
     CutError,

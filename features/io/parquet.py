@@ -5,7 +5,8 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.io.filesystem import AnyPath, filesystem_of
+from features.io.entry import AnyPath
+from features.io.filesystem import filesystem_of
 
 
 def source_of(path: AnyPath) -> str | pa.BufferReader:

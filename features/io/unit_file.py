@@ -18,7 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import RunError
-from features.io.filesystem import AnyPath, filesystem_of
+from features.io.entry import AnyPath
+from features.io.filesystem import filesystem_of
 from features.io.ranges import arrow_file
 
 # A batch ends with the unit that has its last one of so many rows: about a millisecond to read, half a megabyte.

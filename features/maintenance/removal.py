@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from features.errors import RunError
 from features.io.atomic import fsync_folder
-from features.io.filesystem import AnyPath, Location
+from features.io.entry import AnyPath
+from features.io.filesystem import Location
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.store.inventory import Inventory, SetFile, names_of, read_state, take_inventory

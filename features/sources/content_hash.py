@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import xxhash
 
-from features.io.filesystem import AnyPath, filesystem_of, is_uri
+from features.io.entry import AnyPath
+from features.io.filesystem import filesystem_of, is_uri
 from features.io.local_copy import local_copy
 from features.io.regular_file import open_regular
 from features.runtime.processes import usable_cores

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from features.audio.remote import version_of
 from features.errors import Reason, Reject
-from features.io.filesystem import Entry, filesystem_of
+from features.io.entry import Entry
+from features.io.filesystem import filesystem_of
 from features.sources.paths import NOT_AUDIO
 from features.sources.walk import Listing, is_audio, is_hidden, is_litter
 

@@ -9,8 +9,9 @@ from features.audio.decode import file_error
 from features.audio.recording import probe_at
 from features.audio.remote import version_of
 from features.errors import ClipError, Reason, UsageError
+from features.io.entry import Entry
 from features.io.file_time import mtime_ns
-from features.io.filesystem import Entry, filesystem_of, is_uri
+from features.io.filesystem import filesystem_of, is_uri
 from features.io.parallel import map_ahead
 from features.sources.file_finder import FileFinder
 from features.sources.object_tree import ObjectTree

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from features.io.atomic import PARTIAL_SUFFIX, fsync_folder
-from features.io.filesystem import AnyPath, Filesystem, Location, filesystem_of, place
+from features.io.entry import AnyPath
+from features.io.filesystem import Filesystem, Location, filesystem_of, place
 from features.io.parallel import map_ahead
 from features.sources.content_hash import table_hash
 

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from features.errors import PassingError, RunError, SoundmillError
-from features.io.filesystem import AnyPath, Uri, is_uri
+from features.io.entry import AnyPath
+from features.io.filesystem import Uri, is_uri
 from features.runtime.log import LOG
 from features.store import lease_objects
 

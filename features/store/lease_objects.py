@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from features.errors import RunError, UsageError
 from features.io.atomic import writer_name
-from features.io.filesystem import Entry, Uri, filesystem_of
+from features.io.entry import Entry
+from features.io.filesystem import Uri, filesystem_of
 from features.io.store_errors import ChangedError
 from features.runtime.log import LOG
 from features.store.layout import WORK

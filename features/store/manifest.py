@@ -9,7 +9,8 @@ from typing import Any
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
-from features.io.filesystem import AnyPath, exists, filesystem_of, place
+from features.io.entry import AnyPath
+from features.io.filesystem import exists, filesystem_of, place
 from features.runtime.invocation import command_line
 from features.sources.paths import escape_path
 from features.sources.table_rows import is_text

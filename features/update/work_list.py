@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import RunError
-from features.io.filesystem import AnyPath
+from features.io.entry import AnyPath
 from features.io.unit_file import UnitFile, write_units
 from features.sources.clips import Clip
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from features.io.filesystem import AnyPath
+from features.io.entry import AnyPath
 from features.store.manifest import Manifest
 from model.training.holdout import Selection, hold_out, join_selections
 from model.training.partitions import holds_out

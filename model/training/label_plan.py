@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.io.filesystem import AnyPath
+from features.io.entry import AnyPath
 from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
 from model.training.holdout import Selection

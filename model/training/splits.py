@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.io.filesystem import AnyPath
+from features.io.entry import AnyPath
 from features.store.manifest import Manifest
 from model.training.holdout import Selection, clips_of, selection_of
 
