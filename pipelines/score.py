@@ -7,8 +7,8 @@ import argparse
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from features.io.filesystem import place
 from features.runtime import command
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
@@ -59,7 +59,7 @@ def label_on_beam(
     units = Units(
         folder=job.parts.folder,
         ending=".json",
-        weights={job.parts.note_path(number).stem: count for number, count in windows.items()},
+        weights={job.parts.unit_name(number): count for number, count in windows.items()},
         rejects=lambda name: [reject.reason for reject in job.parts.read_note(int(name)).rejects],
     )
     with local_workers(processes, beam_options, "score") as forked:
@@ -85,7 +85,7 @@ def read_headers_on_beam(
     units = Units(
         folder=job.folder,
         ending=".parquet",
-        weights={job.part_path(number).stem: job.num_files(number) for number in numbers},
+        weights={job.unit_name(number): job.num_files(number) for number in numbers},
         rejects=lambda name: job.reject_reasons(int(name)),
     )
     total = sum(units.weights.values())
@@ -170,8 +170,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"({figures['clips_per_second']:,.0f} a second)."
     )
     paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
-    paragraph += warnings_sentence(figures["warnings"], Path(outputs.warnings))
-    paragraph += rejects_sentence(figures["rejects"], Path(outputs.rejects)) + left_out_sentence(figures["left_out"])
+    paragraph += warnings_sentence(figures["warnings"], place(outputs.warnings))
+    paragraph += rejects_sentence(figures["rejects"], place(outputs.rejects)) + left_out_sentence(figures["left_out"])
     if figures["no_lines"]:
         least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold:g}"
         paragraph += f" No line was written: no window has a label that reaches {least}."

@@ -203,6 +203,15 @@ def hold_object(place: Uri) -> Iterator[Lease]:
         yield Lease(str(place), this_process(), token, began_ns)
 
 
+@contextlib.contextmanager
+def claim_object(root: Uri, place: Uri) -> Iterator[Lease]:
+    """Holds a lease in a store that one process has at a time; raises `FileExistsError` where another has it."""
+    token = secrets.token_hex(8)
+    content = f"{this_process()}\n{token}\n".encode()
+    with lease_objects.claimed_object(root, place, content) as began_ns:
+        yield Lease(str(place), this_process(), token, began_ns)
+
+
 def living_holder(path: AnyPath, elsewhere: bool) -> str | None:
     """Returns who holds a lease that is renewed, None where nobody does.
 

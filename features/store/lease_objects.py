@@ -4,6 +4,7 @@ One that is older than `LEASE_SECONDS`, by the store's clock, is of a process th
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -63,6 +64,22 @@ def held_object(root: Uri, place: Uri, purpose: str) -> Iterator[None]:
         time.sleep(_POLL_SECONDS)
     with _renewed(place, content):
         yield
+
+
+@contextlib.contextmanager
+def claimed_object(root: Uri, place: Uri, content: bytes) -> Iterator[int]:
+    """Holds a lease that one process has at a time, and does not wait for it; see `held_object`.
+
+    Yields:
+        When it was taken, by the store's clock, in nanoseconds since 1970.
+
+    Raises:
+        FileExistsError: another process holds it.
+    """
+    if not _taken(root, place, content):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place)
+    with _renewed(place, content):
+        yield filesystem_of(place).status(place).mtime_ns
 
 
 def wait_while_alone(root: Uri, place: Uri) -> None:

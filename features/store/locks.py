@@ -16,10 +16,10 @@ from typing import TextIO
 
 from features.errors import RunError, UsageError
 from features.io.atomic import naming_full_disk
-from features.io.filesystem import Uri
+from features.io.filesystem import Location, Uri
 from features.runtime.log import LOG
-from features.store.layout import Layout
-from features.store.lease import Lease, hold, hold_object, holder_of, living_holder
+from features.store.layout import WORK, Layout
+from features.store.lease import Lease, claim_object, hold, hold_object, holder_of, living_holder
 from features.store.lease_objects import ALONE, COMMIT, held_object, store_now_ns, wait_while_alone
 
 CLAIM = ".writer"
@@ -142,11 +142,11 @@ def is_running(layout: Layout) -> bool:
 
 
 @contextlib.contextmanager
-def claim(folder: Path, command: str, output: str) -> Iterator[Lease]:
+def claim(folder: Location, command: str, output: str) -> Iterator[Lease]:
     """Holds a folder for this process alone while the block fills it; of a second process it does not wait for the end.
 
     The lock is on a file in the folder, which says who holds it. The folder is made where it is missing. With the
-    block the file goes, and the folder where it is empty then.
+    block the file goes, and the folder where it is empty then. In an object store it is a lease with an age.
 
     Args:
         folder: in which the command works; nothing but `is_claimed` may be asked of it before.
@@ -159,6 +159,15 @@ def claim(folder: Path, command: str, output: str) -> Iterator[Lease]:
     Raises:
         UsageError: another process holds it.
     """
+    if isinstance(folder, Uri):
+        with contextlib.ExitStack() as claimed:
+            place = folder / WORK / CLAIM
+            try:
+                lease = claimed.enter_context(claim_object(folder, place))
+            except FileExistsError as error:
+                raise _in_use(command, output, living_holder(place, elsewhere=False)) from error
+            yield lease
+        return
     try:
         with _claimed(folder, command, output) as file:
             try:
@@ -174,6 +183,11 @@ def claim(folder: Path, command: str, output: str) -> Iterator[Lease]:
         # lock: where another process has claimed the folder since, its file lies in it.
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _in_use(command: str, output: str, holder: str | None) -> UsageError:
+    return UsageError(f"one {command} at a time may write {output}, and another ({holder or 'process unknown'}) is at "
+                      "it; wait for its end, or give another --output")  # fmt: skip
 
 
 def is_claimed(folder: Path) -> bool:
@@ -211,10 +225,7 @@ def _claimed(folder: Path, command: str, output: str) -> TextIO:
                             "the same time", folder, error.strerror, command)  # fmt: skip
                 locked = False
             if holder := holder or living_holder(path, elsewhere=locked):
-                raise UsageError(
-                    f"one {command} at a time may write {output}, and another ({holder}) is at it; wait for its end, "
-                    "or give another --output"
-                )
+                raise _in_use(command, output, holder)
             # The file goes while its lock is held. Who opened it before that gets the lock on a file without a name,
             # which keeps no other process out.
             if not locked or _is_at(file, path):

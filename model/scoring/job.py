@@ -10,32 +10,28 @@ what its labels follow from: no part of another job is ever joined.
 
 import functools
 import json
-import os
-import re
-import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import google_crc32c
 
-from features.errors import Reject, RunError, UsageError
-from features.io.atomic import atomic_folder, write_file
+from features.errors import Reject, RunError
+from features.io.filesystem import Location, filesystem_of
+from features.io.parallel import map_ahead
 from features.io.unit_file import UnitFile
 from features.sources.clips import Source, file_states
-from features.store.locks import CLAIM
 from features.store.versions import library_versions
 from model.scoring.digest import digest_of
+from model.scoring.job_folder import begin_folder, names_in, remove_parts
 from model.scoring.label_forms import LabelsForm
 from model.scoring.labels_csv import Labels
 from model.scoring.plan import Batch, Plan, read_batch
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 _WORK_LIST = "batches.arrow"
-_PLANNING = "planning-"
-# Folders of jobs and of plannings, partial ones among them, and the files of versions in which jobs had no folders.
-_OWN_NAME = re.compile(
-    rf"(?:{_PLANNING})?[0-9a-f]{{64}}|job\.json|batches\.parquet|network\.tflite|\d{{8}}\.(csv|json)"
-)
 
 
 @dataclass(frozen=True)
@@ -118,31 +114,40 @@ class Parts:
         form: of the scores.
     """
 
-    folder: Path
+    folder: Location
     form: LabelsForm
 
     @property
-    def network(self) -> Path:
+    def network(self) -> Location:
         """The file that holds the network for `model.inference.executor`."""
         return self.folder / "network.tflite"
 
-    def note_path(self, number: int) -> Path:
-        """Returns the file whose presence says that a batch is finished."""
-        return self.folder / f"{number:08d}.json"
+    def unit_name(self, number: int) -> str:
+        """Returns how the names of the files of a batch begin."""
+        return f"{number:08d}"
 
-    def _scores_path(self, number: int) -> Path:
-        return self.folder / f"{number:08d}{self.form.ending}"
+    def note_path(self, number: int) -> Location:
+        """Returns the file whose presence says that a batch is finished."""
+        return self.folder / f"{self.unit_name(number)}.json"
+
+    def _scores_path(self, number: int) -> Location:
+        return self.folder / f"{self.unit_name(number)}{self.form.ending}"
 
     def unfinished(self, count: int) -> list[int]:
         """Returns the numbers of the batches, of `count`, that are still to be done."""
-        there = set(os.listdir(self.folder))  # one listing, as most often there is none
-        return [number for number in range(count)
-                if self.note_path(number).name not in there or not self.is_finished(number)]  # fmt: skip
+        there = set(names_in(self.folder))  # one listing, as most often there is none
+        begun = [number for number in range(count) if self.note_path(number).name in there]
+        finished = {number for number, whole in zip(begun, self.map(self.is_finished, begun), strict=True) if whole}
+        return [number for number in range(count) if number not in finished]
+
+    def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+        """Yields what a function returns of items that it reads parts for; those of a store are waited for at once."""
+        yield from map(function, items) if isinstance(self.folder, Path) else map_ahead(function, items)
 
     def is_finished(self, number: int) -> bool:
         """Returns whether the part of a batch is there, of this job and whole."""
         try:
-            self.read_scores(number, PartNote.from_json(self.note_path(number).read_bytes()))
+            self.read_scores(number, PartNote.from_json(_read(self.note_path(number))))
             return True
         except (OSError, ValueError, RunError):
             return False
@@ -167,7 +172,7 @@ class Parts:
             labels: what came of it.
             top: labels per window.
         """
-        crc32c = write_file(self._scores_path(number), self.form.part(labels.scores, top), durable=False)
+        crc32c = _write(self._scores_path(number), self.form.part(labels.scores, top))
         note = PartNote(
             job=self.folder.name,
             crc32c=crc32c,
@@ -176,39 +181,43 @@ class Parts:
             rejects=labels.rejects,
             warnings=labels.warnings,
         )
-        write_file(self.note_path(number), note.to_json(), durable=False)
+        _write(self.note_path(number), note.to_json().encode())
 
     def read_note(self, number: int) -> PartNote:
         """Reads the note of a batch; raises `RunError` where it is missing or damaged."""
         path = self.note_path(number)
         try:
-            return PartNote.from_json(path.read_bytes())
+            return PartNote.from_json(_read(path))
         except (OSError, ValueError) as error:
             raise RunError(f"{path} is missing or damaged ({error}); run it again") from error
 
     def read_scores(self, number: int, note: PartNote) -> bytes:
         """Returns the scores of a batch; raises `RunError` where they are not those of its note, or of another job."""
         path = self._scores_path(number)
-        scores = path.read_bytes()
+        scores = _read(path)
         if (note.job, note.crc32c) != (self.folder.name, google_crc32c.value(scores)):
             raise RunError(f"{path} is damaged or of another job; remove {self.folder} and run it again")
         return scores
 
 
-def check_folder(folder: Path) -> None:
-    """Raises `UsageError` where something else stands in the place of the parts."""
-    try:
-        others = [name for name in os.listdir(folder) if name != CLAIM and not _OWN_NAME.match(name)]
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        others = [folder.name]
-    if others:
-        raise UsageError(f"{folder} is in the way: scoring keeps its parts there; move it or remove it")
+def _read(path: Location) -> bytes:
+    return filesystem_of(path).read(path)
+
+
+def _write(path: Location, content: bytes) -> int:
+    """Writes a file whole, and returns the CRC-32C of its bytes."""
+    with filesystem_of(path).begin(path, durable=False) as file:
+        file.write(content)
+    return file.crc32c
 
 
 def open_parts(
-    folder: Path, form: LabelsForm, source: Source, plan: Plan, settings: JobSettings, planning: Path | None = None
+    folder: Location,
+    form: LabelsForm,
+    source: Source,
+    plan: Plan,
+    settings: JobSettings,
+    planning: Location | None = None,
 ) -> Parts:
     """Finds the parts of a job, or begins it; those of other jobs are removed.
 
@@ -222,9 +231,7 @@ def open_parts(
     """
     parts = Parts(folder / _job_name(source, plan, settings), form)
     remove_parts(folder, but=(parts.folder, planning))
-    if not parts.folder.is_dir():
-        with atomic_folder(parts.folder) as partial:
-            plan.write(partial / _WORK_LIST)
+    begin_folder(parts.folder, _WORK_LIST, plan.write)
     return parts
 
 
@@ -232,22 +239,3 @@ def _job_name(source: Source, plan: Plan, settings: JobSettings) -> str:
     described = {**asdict(settings), "root": source.root, "versions": library_versions()}
     states = file_states(source.clips)
     return digest_of(described, [*states, plan.files, plan.first_windows, plan.num_windows, plan.ends])
-
-
-def planning_folder(folder: Path, digest: str) -> Path:
-    """Returns the folder of the planning that has a digest, below that of the parts."""
-    return folder / f"{_PLANNING}{digest}"
-
-
-def remove_parts(folder: Path, but: Collection[Path | None] = ()) -> None:
-    """Removes all jobs and plannings but those of some folders; the file stays that says who has claimed the folder."""
-    kept = {CLAIM, *(path.name for path in but if path)}
-    for entry in list(os.scandir(folder)):
-        if entry.name in kept:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            # A worker whose driver was killed may still write into it: what it leaves is not used, and is removed the
-            # next time.
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            os.unlink(entry.path)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import Reason, Reject, RunError
-from features.io.atomic import write_file
+from features.io.filesystem import Location, filesystem_of, place
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from model.scoring.job import PartNote, Parts
@@ -52,9 +51,9 @@ class OutputFiles:
         return f"{self.labels.removesuffix(CsvForm.ending)}.warnings.csv"
 
     @property
-    def parts(self) -> Path:
+    def parts(self) -> Location:
         """The folder of the parts, until they are joined: `x.csv.parts`."""
-        return Path(f"{self.labels}.parts")
+        return place(f"{self.labels}.parts")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
         RunError: a part is missing, damaged or of another job, the counts of the parts are not those of the plan, or
             every file was rejected.
     """
-    notes = [parts.read_note(number) for number in range(len(plan.ends))]
+    notes = list(parts.map(parts.read_note, range(len(plan.ends))))
     _check_counts(parts, notes, len(plan.files))
     rejects: dict[str, Reject] = {}
     for reject in chain(*(note.rejects for note in notes), job.rejects):
@@ -132,18 +131,18 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
             f"every file was rejected, {len(rejects):,} in all; the first: {first.path}: {first.reason}, "
             f"{first.message}; all are in {job.outputs.rejects}"
         )
-    write_file(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
+    filesystem_of(job.outputs.warnings).write(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
     # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
     units = plan.units_of(rejects)
     without = {path for path in rejects if units[path] > 1 or path in refused}
-    contents = (parts.read_scores(number, note) for number, note in enumerate(notes))
+    contents = parts.map(lambda number: parts.read_scores(number, notes[number]), range(len(notes)))
     any_score = job.outputs.form.join(job.outputs.labels, contents, job.top, without)
     return replace(outcome, empty=not any_score)
 
 
 def write_rejects(outputs: OutputFiles, rejects: Iterable[Reject]) -> None:
     """Writes the table of files that could not be used."""
-    write_file(outputs.rejects, to_csv(in_order(rejects), _TABLE_COLUMNS))
+    filesystem_of(outputs.rejects).write(outputs.rejects, to_csv(in_order(rejects), _TABLE_COLUMNS))
 
 
 def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import UsageError
-from features.io.atomic import AtomicFile
 from features.io.csv_text import csv_lines
+from features.io.filesystem import filesystem_of
 from features.io.parquet import read_table
 from features.sources.paths import csv_path
 from model.scoring.labels_csv import Score, csv_header, score_lines
@@ -57,7 +57,7 @@ class CsvForm(LabelsForm):
     def join(self, path: str, parts: Iterable[bytes], top: int, without: Set[str]) -> bool:
         """Writes the header and all lines."""
         written = set(map(csv_path, without))
-        with AtomicFile(path) as file:
+        with filesystem_of(path).begin(path) as file:
             header = file.write(csv_header(top).encode())
             for lines in parts:
                 file.write(_lines_without(lines, written))
@@ -81,7 +81,7 @@ class ParquetForm(LabelsForm):
         left_out = pa.array(sorted(without), pa.string())
         waiting = labels_table([], [], top)
         any_row = False
-        with AtomicFile(path) as file, pq.ParquetWriter(file, waiting.schema) as writer:
+        with filesystem_of(path).begin(path) as file, pq.ParquetWriter(file, waiting.schema) as writer:
             for part in parts:
                 table = read_table(pa.BufferReader(part))
                 if without:

@@ -13,7 +13,7 @@ from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, RETRYABLE, Cli
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, num_windows, window_waveforms
-from features.io.filesystem import is_uri
+from features.io.filesystem import filesystem_of, is_uri
 from features.sources.paths import clip_file
 from features.sources.policies import remark
 from features.store.lease import Lease
@@ -60,7 +60,8 @@ class LabelJob:
         """
         with self.lease.working():
             self.proof.check(self.lease, scoring_versions(self.executor))
-            return Executor(self.parts.network.read_bytes(), self.description, self.executor)
+            network = self.parts.network
+            return Executor(filesystem_of(network).read(network), self.description, self.executor)
 
     def label(self, network: Executor, number: int) -> Labels | None:
         """Labels the batch of this number; returns None where its part is there, as where a runner tries it again.

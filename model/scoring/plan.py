@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from features.audio.recording import probe_all
 from features.errors import ClipError, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows
+from features.io.filesystem import AnyPath
 from features.io.unit_file import UnitFile, write_units
 from features.sources.paths import clip_file
 from model.inference.litert import BATCH_CLIPS
@@ -80,7 +80,7 @@ class Plan:
             yield _batch(self._rows(first, last))
             first = last
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Writes the batches as a work list."""
         write_units(path, _SCHEMA, self.ends, self._rows)
 

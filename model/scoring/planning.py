@@ -6,7 +6,6 @@ of the same files, by their sizes and times, the same windows and the same decod
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features.errors import RETRYABLE, RunError
 from features.frontend.spec import FeatureSpec
-from features.io.atomic import AtomicFile, atomic_folder
+from features.io.filesystem import AnyPath, Location, exists, filesystem_of
 from features.io.parquet import read_table
 from features.io.unit_file import UnitFile, write_units
 from features.runtime.log import LOG
@@ -23,7 +22,7 @@ from features.store.lease import Lease
 from features.store.versions import library_versions
 from features.store.worker_proof import WorkerProof, make_proof
 from model.scoring.digest import digest_of
-from model.scoring.job import planning_folder
+from model.scoring.job_folder import begin_folder, names_in, planning_folder
 from model.scoring.plan import HEADERS_SCHEMA, Plan, deal, plan_batches, read_headers
 
 # Below so many files their headers are read sooner than a folder is made and a runner started.
@@ -50,7 +49,7 @@ class PlanJob:
         proof: what a worker has to see and to have.
     """
 
-    folder: Path
+    folder: Location
     root: str
     spec: FeatureSpec
     least_seconds: float
@@ -73,18 +72,23 @@ class PlanJob:
             RunError: the run has ended, or the recordings are not to be seen any more.
         """
         with self.lease.working():
-            if self.part_path(number).exists():
+            part = self.part_path(number)
+            if exists(part):
                 return
             paths = files.read(number)[1]["path"].to_pylist()
             headers = read_headers(self.root, paths, self.spec, self.least_seconds)
             if not RETRYABLE.isdisjoint(headers["reason"].unique().to_pylist()):
                 self.proof.check_source()
-            with AtomicFile(self.part_path(number)) as file:
+            with filesystem_of(part).begin(part) as file:
                 pq.write_table(headers, pa.PythonFile(file, mode="w"))
 
-    def part_path(self, number: int) -> Path:
+    def part_path(self, number: int) -> Location:
         """Returns the file that says what the headers of a unit say."""
-        return self.folder / f"{number:08d}.parquet"
+        return self.folder / f"{self.unit_name(number)}.parquet"
+
+    def unit_name(self, number: int) -> str:
+        """Returns the name of that file but for its ending."""
+        return f"{number:08d}"
 
     @property
     def units(self) -> int:
@@ -100,7 +104,7 @@ class PlanJob:
 
         A unit with a file that may be usable now, as where it was missing, is read again.
         """
-        there = {path.name for path in self.folder.glob("*.parquet")}
+        there = set(names_in(self.folder))
         return [number for number in range(self.units)
                 if self.part_path(number).name not in there or not self._is_final(number)]  # fmt: skip
 
@@ -139,13 +143,13 @@ def read_here(job: PlanJob, numbers: Sequence[int]) -> None:
 
 
 def plan_source(
-    folder: Path,
+    folder: Location,
     source: Source,
     spec: FeatureSpec,
     least_seconds: float,
     lease: Lease,
     read: ReadUnits,
-) -> tuple[Plan, Path | None]:
+) -> tuple[Plan, Location | None]:
     """Plans the scoring of a source; a few files at once, many in units.
 
     Args:
@@ -169,16 +173,18 @@ def plan_source(
     name = digest_of({**windows, "versions": library_versions()}, file_states(source.clips))
     proof = make_proof(source.root, source.clips, library_versions())
     job = PlanJob(planning_folder(folder, name), source.root, spec, least_seconds, len(paths), lease, proof)
-    if not job.folder.is_dir():
-        with atomic_folder(job.folder) as partial:
-            ends = np.cumsum([job.num_files(number) for number in range(job.units)])
-            write_units(partial / _FILES, _SCHEMA, ends, lambda first, last: _rows(paths, first, last))
+    ends = np.cumsum([job.num_files(number) for number in range(job.units)])
+
+    def write(path: AnyPath) -> None:
+        write_units(path, _SCHEMA, ends, lambda first, last: _rows(paths, first, last))
+
+    begin_folder(job.folder, _FILES, write)
     if todo := job.unfinished():
         if len(todo) < job.units:
             there = job.files - sum(map(job.num_files, todo))
             LOG.info("an interrupted run has read the headers of %s of %s files", f"{there:,}", f"{job.files:,}")
         for number in todo:
-            job.part_path(number).unlink(missing_ok=True)
+            filesystem_of(folder).delete(job.part_path(number))
         read(job, todo)
     return deal(paths, job.headers()), job.folder
 

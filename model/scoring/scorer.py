@@ -10,7 +10,7 @@ from typing import Any
 
 from features.errors import NothingUsableError, UsageError
 from features.frontend.windows import least_window_seconds
-from features.io.atomic import write_file
+from features.io.filesystem import exists, filesystem_of, is_uri
 from features.runtime.log import LOG
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
@@ -20,7 +20,8 @@ from features.store.locks import claim
 from features.store.worker_proof import make_proof
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
-from model.scoring.job import JobSettings, check_folder, open_parts, remove_parts
+from model.scoring.job import JobSettings, open_parts
+from model.scoring.job_folder import check_folder, remove_parts
 from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_forms import labels_form
 from model.scoring.label_windows import LabelJob, scoring_versions
@@ -86,9 +87,9 @@ def check(request: Request, classes: list[str]) -> None:
     if os.path.isdir(request.output):
         raise UsageError(f"--output is a file of labels, but {request.output} is a folder")
     labels_form(request.output)
-    if os.path.exists(request.output) and not request.overwrite:
+    if exists(request.output) and not request.overwrite:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
-    if not os.path.isdir(os.path.dirname(absolute_path(request.output))):
+    if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
 
 
@@ -137,7 +138,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             if len(todo) < count:
                 LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",
                          count - len(todo), count)  # fmt: skip
-            write_file(parts.network, read_litert(request.run, description))
+            filesystem_of(parts.network).write(parts.network, read_litert(request.run, description))
             job = LabelJob(
                 parts=parts,
                 description=description,

@@ -5,23 +5,27 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from features.errors import RunError, UsageError
 from features.io.filesystem import filesystem_of
+from model.scoring.scorer import Request, score
+from pipelines.score import label_on_beam
 from tests.conftest import call
 from tests.object_store.faults import Faults, proxy
 from tests.object_store.upload import upload
 from tests.signals import noise, write_wav
 
-LONG_SECONDS = 300  # windows of a second, more than a batch
+LONG_SECONDS = 258  # windows of a second, more than a batch
+CODED_SECONDS = 90  # more than is read at once
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> Path:
-    """Short recordings, two of several batches, what another process decodes, and what cannot be used."""
+    """Short recordings, one of two batches, what another process decodes, and what cannot be used."""
     root = tmp_path_factory.mktemp("recordings")
     for number in range(20):
         write_wav(root / "a" / f"{number}.wav", noise(16_000 + 500 * number, seed=number))
     write_wav(root / "long.wav", noise(16_000 * LONG_SECONDS, seed=30))
-    soundfile.write(root / "long.flac", noise(16_000 * LONG_SECONDS, seed=31), 16_000)
+    soundfile.write(root / "long.flac", noise(16_000 * CODED_SECONDS, seed=31), 16_000)
     soundfile.write(root / "b.mp3", noise(40_000, seed=32), 16_000)
     (root / "broken.wav").write_bytes(b"no sound")
     (root / "empty.wav").write_bytes(b"")
@@ -41,12 +45,50 @@ def beside(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_objects_have_the_labels_of_files(recordings, labelled, untrained, s3, tmp_path, workers):
-    uri, model = upload(recordings, f"{s3.uri}/in"), upload(untrained, f"{s3.uri}/model")
-    output = tmp_path / "labels.csv"
+def test_objects_have_the_labels_of_files(recordings, labelled, untrained, s3, workers, capsys):
+    uri, model, output = upload(recordings, f"{s3.uri}/in"), upload(untrained, f"{s3.uri}/model"), f"{s3.uri}/out/x.csv"
     options = ("--model", model, "--input", uri, "--output", output, "--workers", workers)
     assert call("pipelines.score", *options) == 0
-    assert beside(output) == beside(labelled)
+    said = capsys.readouterr().out
+    assert f"The labels are in {output}" in said
+    assert f"each with its reason in {s3.uri}/out/x.rejects.csv" in said
+    there = {f".{name.partition('.')[2]}": filesystem_of(output).read(f"{s3.uri}/out/{name}") for name in names(s3)}
+    assert there == beside(labelled), "and no part is left"
+    with pytest.raises(UsageError, match=f"{output} exists; give another --output, or --overwrite to replace it"):
+        call("pipelines.score", *options)
+
+
+def names(s3) -> list[str]:
+    return [entry.path.rpartition("/")[2] for entry in filesystem_of(s3.uri).list(f"{s3.uri}/out")]
+
+
+def test_parts_in_a_store_are_taken_up_again_and_one_score_writes_them(recordings, labelled, untrained, s3):
+    output = f"{s3.uri}/out/x.csv"
+    request, batches = Request(str(untrained), str(recordings), output), []
+
+    def begin(job, windows):
+        network = job.load_network()
+        for number in list(windows)[:2]:
+            job.write(number, job.label(network, number))
+        batches.extend(windows)
+        with pytest.raises(UsageError, match=rf"one score at a time may write {output}, and another \(process \d+ on"):
+            score(request, begin)
+        raise RunError("killed")
+
+    def finish(job, windows):
+        assert list(windows) == batches[2:], "two are there"
+        label_on_beam(job, windows, workers=1, beam_options=())
+
+    with pytest.raises(RunError, match="killed"):
+        score(request, begin)
+    assert "x.csv" not in names(s3)
+    filesystem_of(output).write(f"{output}.parts/thesis.txt", b"")
+    with pytest.raises(UsageError, match=r"x\.csv\.parts is in the way"):
+        score(request, finish)
+    filesystem_of(output).delete(f"{output}.parts/thesis.txt")
+    score(request, finish)
+    assert filesystem_of(output).read(output) == labelled.read_bytes()
+    assert sorted(names(s3)) == ["x.csv", "x.rejects.csv", "x.warnings.csv"]
 
 
 def test_the_store_is_asked_once_for_a_short_recording(recordings, untrained, s3, tmp_path, monkeypatch):

@@ -13,10 +13,10 @@ import pytest
 from features.errors import RunError, UsageError
 from features.io.filesystem import filesystem_of
 from features.io.mirror import Mirror
+from features.store import lease_objects
 from features.store.manifest import load_manifest
 from model.inference.artifact import read_description
 from model.inference.run_store import local_run
-from model.training import stored_run
 from model.training.initial import initial_run
 from model.training.stored_run import run_to_train
 from tests.conftest import call, start_command, wait_until
@@ -48,11 +48,12 @@ def names(folder: Path) -> list[str]:
                   if path.is_file() and path.parts[-2] not in ("train", "validation"))  # fmt: skip
 
 
-def test_a_run_in_a_store_has_the_bytes_of_one_in_a_folder(feature_set, noise_folder, s3, tmp_path, capsys, caplog):
+def test_a_run_in_a_store_has_the_bytes_of_one_in_a_folder(feature_set, noise_folder, s3, tmp_path, caplog, capsys):
+    caplog.set_level("INFO", "soundmill")  # what a command ends with is printed
     uri = f"{s3.uri}/runs/one"
     assert trained_in(tmp_path / "here", feature_set, noise_folder, "--epochs", 2) == 0
     assert trained_in(uri, feature_set, noise_folder, "--epochs", 1) == 0
-    assert f"The run is in {uri}" in caplog.text + capsys.readouterr().out
+    assert f"The run is in {uri}" in capsys.readouterr().out
     assert "/soundmill-run-" not in caplog.text
     with pytest.raises(UsageError, match=f"{uri} exists already; give another --output, or remove it"):
         trained_in(uri, feature_set, noise_folder, "--epochs", 2)
@@ -69,7 +70,7 @@ def test_a_run_in_a_store_has_the_bytes_of_one_in_a_folder(feature_set, noise_fo
     # What reads a run, and leaves an evaluation in it.
     assert call("model.evaluate", "--model", uri, "--features", feature_set) == 0
     assert {"evaluation/testing/metrics.json", "evaluation/testing/predictions.csv"} <= set(s3_names(uri))
-    assert f"Look at {uri}/evaluation/testing/examples.png" in caplog.text + capsys.readouterr().out
+    assert f"Look at {uri}/evaluation/testing/examples.png" in capsys.readouterr().out
     with pytest.raises(UsageError, match="--output is a place on this machine, not s3://"):
         call("model.export", "--model", uri, "--output", f"{s3.uri}/export")
     spec = load_manifest(feature_set).spec
@@ -88,42 +89,43 @@ def test_a_training_that_is_killed_has_sent_its_epochs_and_goes_on(feature_set, 
                            for name in s3_names(uri)), 120)  # fmt: skip
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert "config.json" in s3_names(uri) and ".writer" in s3_names(uri)
+    assert "config.json" in s3_names(uri) and "work/.writer" in s3_names(uri)
     with pytest.raises(UsageError, match=rf"one training at a time may write {uri}, and another \(process \d+ on host"):
         call("model.train", *options, "--output", uri, "--resume")
-    monkeypatch.setattr(stored_run, "LEASE_SECONDS", 0.0)
+    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 0.0)
     with pytest.raises(UsageError, match=f"the training in {uri} did not end; add --resume"):
         call("model.train", *options, "--output", uri, "--epochs", 400)
     with local_run(uri) as run, pytest.raises(UsageError, match="did not end"):
         read_description(run)
     last = json.loads((fetched(uri, tmp_path / "there") / "config.json").read_text())
     assert last["settings"]["schedule"]["epochs"] == 400
-    assert ".writer" not in s3_names(uri)
+    assert "work/.writer" not in s3_names(uri)
 
 
 def test_one_training_at_a_time(s3, monkeypatch):
     uri = f"{s3.uri}/run"
-    monkeypatch.setattr(stored_run, "LEASE_SECONDS", 1.2)
+    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 4.0)
+    monkeypatch.setattr(lease_objects, "RENEWAL_SECONDS", 0.5)
     with run_to_train(uri, resume=False) as (folder, send):
         with pytest.raises(UsageError, match="one training at a time"), run_to_train(uri, resume=True):
             pass
-        threading.Event().wait(2)  # it renews its claim
+        threading.Event().wait(5)  # it renews its claim
         with pytest.raises(UsageError, match="one training at a time"), run_to_train(uri, resume=True):
             pass
         (Path(folder) / "history.csv").write_text("1")
         send({})
-        assert s3_names(uri) == [".writer", "history.csv"]
+        assert s3_names(uri) == ["history.csv", "work/.writer"]
     assert s3_names(uri) == ["history.csv"]
     with (
-        pytest.raises(RunError, match=f"another training has taken over {uri}"),
+        pytest.raises(RunError, match=f"{uri}/work/.writer.*another has taken its place"),
         run_to_train(uri, resume=True) as (folder, send),
     ):
-        filesystem_of(uri).write(f"{uri}/.writer", b"another")
-        threading.Event().wait(1)
+        filesystem_of(uri).write(f"{uri}/work/.writer", b"another\nx\n")
+        threading.Event().wait(2.5)  # what was seen of it is believed for two seconds
         (Path(folder) / "history.csv").write_text("2")
         send({})
     assert filesystem_of(uri).read(f"{uri}/history.csv") == b"1"
-    assert filesystem_of(uri).read(f"{uri}/.writer") == b"another"
+    assert filesystem_of(uri).read(f"{uri}/work/.writer") == b"another\nx\n"
 
 
 def test_a_folder_is_sent_in_the_order_in_which_it_was_written(s3, tmp_path, monkeypatch):
