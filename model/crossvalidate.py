@@ -6,6 +6,7 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 import argparse
 
 from features.errors import UsageError
+from features.io.local_copy import check_local
 from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
@@ -60,6 +61,7 @@ def folds_of(options: argparse.Namespace) -> list[Fold]:
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Trains and tests all folds and prints what they say together."""
+    check_local("--output", options.output)
     in_file = [name for name in _CHOSEN if name in recipe_given(options)]
     if in_file:
         raise UsageError(f"{in_file[0]} in {options.config} follows from the folds here; take it out of the file")

@@ -5,6 +5,7 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 # isort: split
 import argparse
 
+from features.io.local_copy import check_local
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Searches and prints what was found."""
+    check_local("--output", options.output)
     figures = tune(
         options.features,
         options.output,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import RunError, UsageError
+from features.io.local_copy import check_local
 from features.runtime import command
 from features.runtime.processes import python_command, python_environment
 from features.runtime.visible import print_lines
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         "never trained on, a labelled CSV. It needs the extra soundmill[demo], and no network.",
         EXAMPLE,
     )
-    result.add_argument("--output", required=True, type=Path, metavar="DIR", help="new folder for all that it makes")
+    result.add_argument("--output", required=True, metavar="DIR", help="new folder for all that it makes")
     result.add_argument("--clips", type=int, default=5600, help="spoken words to make (%(default)s)")
     result.add_argument("--seed", type=int, default=0, help="of words and training (%(default)s)")
     return result
@@ -81,8 +82,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Runs the demo and prints what came of it."""
-    figures = demo(options.output, options.clips, options.seed)
-    labels, run = options.output / "labels.csv", options.output / "run"
+    check_local("--output", options.output)
+    output = Path(options.output)
+    figures = demo(output, options.clips, options.seed)
+    labels, run = output / "labels.csv", output / "run"
     with open(labels, encoding="utf-8") as file:
         head = [line.rstrip("\n") for line in itertools.islice(file, _CSV_LINES)]
     evaluation = run / "evaluation" / "testing"

@@ -17,6 +17,7 @@ from typing import Any
 
 from features.errors import RunError, UsageError
 from features.io.atomic import PARTIAL_SUFFIX
+from features.io.local_copy import check_local
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
@@ -149,14 +150,15 @@ def parser() -> argparse.ArgumentParser:
     )
     sizes = ", ".join(f"{archive.name} ({archive.bytes / MB:,.0f} MB)" for archive in ARCHIVES.values())
     result.add_argument("name", metavar="NAME", choices=list(ARCHIVES), help=f"the data set: {sizes}")
-    result.add_argument("--output", required=True, type=Path, metavar="DIR", help="where its folder shall be made")
+    result.add_argument("--output", required=True, metavar="DIR", help="where its folder shall be made")
     return result
 
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Downloads and prints what came of it."""
     archive = ARCHIVES[options.name]
-    figures = download(archive, options.output)
+    check_local("--output", options.output)
+    figures = download(archive, Path(options.output))
     folder = figures["folder"]
     if figures["files"]:
         done = (

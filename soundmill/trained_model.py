@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from features.errors import Reject, UsageError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import least_window_seconds
+from features.io.filesystem import Location, place
 from model.inference.executor import Executor, load_executor
+from model.inference.run_store import MODEL_ALONE, local_run
 from model.scoring.labels_table import path_labels, waveform_labels
 
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
@@ -29,13 +31,14 @@ class TrainedModel:
         folder: the run folder.
     """
 
-    folder: Path
+    folder: Location
     _network: Executor = field(repr=False)
 
     @classmethod
     def load(cls, run: str | PathLike[str], executor: str = "auto") -> "TrainedModel":
         """Loads a run; see `soundmill.load_model`."""
-        return cls(Path(run), load_executor(Path(run), executor))
+        with local_run(os.fspath(run), MODEL_ALONE) as folder:
+            return cls(place(os.fspath(run)), load_executor(Path(folder), executor))
 
     @property
     def spec(self) -> FeatureSpec:

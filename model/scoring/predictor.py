@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from features.audio.decode import probe
+from features.audio.recording import open_recording
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import least_window_seconds, num_windows, window_waveforms
@@ -141,12 +141,13 @@ def _draw(
     wanted = Counter(path for path, _, _ in by_window)
     waveforms = {}
     for path, count in wanted.items():
-        file = clip_file("", path)
-        info = probe(file)
-        planned = num_windows(info, spec, least_seconds)
-        found = window_waveforms(file, info, spec, 0, planned, least_seconds)  # a damaged file lacks some
-        for window in itertools.islice(found, count):
-            waveforms[path, window.start_seconds, window.end_seconds] = window.waveform
+        with open_recording(clip_file("", path), whole=False) as recording:
+            info = recording.probe()
+            planned = num_windows(info, spec, least_seconds)
+            # A damaged file lacks some.
+            found = window_waveforms(recording.source, info, spec, 0, planned, least_seconds)
+            for window in itertools.islice(found, count):
+                waveforms[path, window.start_seconds, window.end_seconds] = window.waveform
     drawn = [
         LabelledWindow(
             path=path,

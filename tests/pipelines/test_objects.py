@@ -101,3 +101,18 @@ def test_the_store_is_asked_once_for_a_short_recording(recordings, untrained, s3
         assert call("pipelines.score", *options, "--workers", 1) == 0
     assert faults.requests["GET"] <= 2 * 20 + 3, "its header to plan, and all of it; and the listing"
     assert faults.requests["HEAD"] == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("pipelines.demo", ()),
+        ("pipelines.download", ("mini-speech-commands",)),
+        ("model.tune", ("--features", "set", "--trials", 1)),
+        ("model.export", ("--model", "run")),
+        ("model.crossvalidate", ("--features", "set", "--splits", 2)),
+    ],
+)
+def test_what_writes_to_this_machine_alone_says_so(module, options):
+    with pytest.raises(UsageError, match="--output is a place on this machine, not s3://bucket/x; give a path"):
+        call(module, *options, "--output", "s3://bucket/x")
