@@ -10,7 +10,7 @@ S3_SERVER := .s3-server
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial endurance smoke peers golden cluster cluster-stop cluster-jars cluster-test s3-server clean
+.PHONY: demo test lint trial endurance smoke peers golden cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -21,7 +21,7 @@ test: $(VENV)/.installed
 
 # Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder, librosa where `make peers` ran.
 trial: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'trial and not timed'
+	$(BIN)/python -m pytest -m 'trial and not timed and not cluster'
 	$(BIN)/python -m pytest -n 0 -m 'trial and timed'
 
 # The cache under many kills, many histories and runs at once: more of what `make test` and `make trial` do in short, some ten minutes.
@@ -67,13 +67,16 @@ cluster: $(VENV)/.installed
 cluster-stop: $(VENV)/.installed
 	$(BIN)/python -m pipelines.cluster stop --folder $(CLUSTER)
 
-# Ahead of the tests on clusters; where they cannot be built, those tests say so.
-cluster-jars: $(VENV)/.installed
-	-$(BIN)/python -m pipelines.cluster build --folder $(CLUSTER) --engine flink
-	-$(BIN)/python -m pipelines.cluster build --folder $(CLUSTER) --engine spark
+# The jar alone, by Maven; the tests on a cluster build it too where it is missing, and say so where they cannot.
+cluster-jar: $(VENV)/.installed
+	$(BIN)/python -m pipelines.cluster build --folder $(CLUSTER)
 
 cluster-test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m 'cluster and not trial' tests/pipelines/cluster
+
+# All real recordings on Flink, and Spark, whose jar takes minutes more.
+cluster-trial: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 0 -m 'cluster and trial' tests/pipelines/cluster
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import call, run_command
 from tests.pipelines.cluster.conftest import Engine
-from tests.pipelines.cluster.jobs import Job, set_files
+from tests.pipelines.cluster.jobs import set_files
 
 pytestmark = pytest.mark.cluster
 FEW = 12  # clips of a word
@@ -59,16 +59,9 @@ def test_featurize_gives_the_bytes_of_a_local_run(flink, few_words, tmp_path, st
 
 
 @pytest.mark.data
-def test_score_gives_the_bytes_of_a_local_run(flink, run_folder, data, tmp_path):
+def test_score_gives_the_bytes_of_a_local_run_and_sends_no_jar(flink, run_folder, data, tmp_path):
+    """Beam's job server would send its jar to each process, which would keep it for an hour: 157 MB a job."""
     check_score(flink, run_folder, data / "field_recordings", tmp_path)
-
-
-def test_nothing_is_sent_to_the_processes_for_a_job(flink, many_clips, run_folder, tmp_path):
-    """Beam's job server would send its jar to each of them, and they would keep it for an hour: 157 MB a job."""
-    job = Job(
-        "pipelines.score", ("--input", next(many_clips.rglob("*.wav")), "--model", run_folder), tmp_path / "a.csv"
-    )
-    flink.run(job.module, *job.words)
     files = [path for path in (flink.folder / "tmp").rglob("*") if path.is_file()]
     # What Flink unpacks of its own jar when a process begins.
     kept = {path.name: path.stat().st_size for path in files if not path.name.startswith("flink-rpc-")}
