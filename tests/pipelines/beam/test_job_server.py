@@ -177,7 +177,7 @@ def test_a_job_server_that_was_started_ends_with_the_driver(number, jar, many_cl
     output = tmp_path / "set"
     process = start_command("pipelines.featurize", "--input", many_clips, "--output", output, "--spec", small_spec,
                             *jar, *WORKERS)  # fmt: skip
-    wait_until(lambda: list(output.glob("reports/*.parquet")))
+    wait_until(lambda: list(output.glob("reports/*.parquet")), seconds=180)
     assert len(job_servers(own_temporary_folder)) == 2
     stopped = time.monotonic()
     os.killpg(process.pid, number)

@@ -17,7 +17,7 @@ from tests.pipelines.conftest import is_alive
 
 pytestmark = pytest.mark.cluster
 SECONDS = 10  # within which a run that was interrupted has ended
-BEGINNING_SECONDS = 120
+BEGINNING_SECONDS = 300  # on a machine that has much else to do
 RUNNERS = ("a job server that is there", "with its master", "a job server that is started")
 
 
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_the_job_and_all_writing(flink, master, make_job, tmp_path, 
     process = start_command(job.module, *job.words, *options(flink, runner, tmp_path), f"--job_name={name}")
     wait_for_units(job, process)
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=SECONDS)[1].splitlines()
+    said = [line for line in process.communicate(timeout=SECONDS)[1].splitlines() if not line.startswith("featurize:")]
     ended = time.time()
     assert process.returncode == 130
     assert said[-1] == "interrupted; nothing half-written stands under its final name"
