@@ -1,5 +1,6 @@
 """What the driver of a job on Flink starts, says, cancels and leaves."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -40,18 +41,24 @@ def options(flink: Engine, runner: str, folder: Path) -> list[str]:
             f"--files_to_stage={flink.folder}/empty.jar", *workers]  # fmt: skip
 
 
-def job_servers(flink: Engine) -> set[int]:
-    """Returns the job servers that are not the cluster's."""
-    found = set()
+def job_servers(folder: Path) -> list[int]:
+    """Returns the job servers whose temporary folder this is."""
+    found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) in flink.cluster.state().processes.values():
-            continue
-        try:
-            if b"FlinkJobServerDriver" in (entry / "cmdline").read_bytes() and is_alive(int(entry.name)):
-                found.add(int(entry.name))
-        except OSError:
-            continue
+        with contextlib.suppress(OSError, ValueError):
+            is_server = b"FlinkJobServerDriver" in (entry / "cmdline").read_bytes() and is_alive(int(entry.name))
+            if is_server and f"TMPDIR={folder}\0".encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
     return found
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch) -> Path:
+    """The temporary folder of the drivers that are started."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 def wait_for_units(job: Job, process: subprocess.Popen) -> None:
@@ -68,23 +75,25 @@ def master(flink) -> FlinkMaster:
     return FlinkMaster(f"127.0.0.1:{flink.size.port}")
 
 
-def test_a_runner_with_a_jar_makes_what_a_local_run_does_and_leaves_no_process(flink, make_job, unbroken, tmp_path):
-    before = job_servers(flink)
+def test_a_runner_with_a_jar_makes_what_a_local_run_does_and_leaves_no_process(
+    flink, make_job, unbroken, tmp_path, temporary
+):
     job = make_job("featurize", tmp_path)
     process = start_command(job.module, *job.words, *options(flink, RUNNERS[2], tmp_path))
     said = process.communicate(timeout=600)[1]
     assert process.returncode == 0, said
     assert job.content() == unbroken["featurize"]
-    wait_until(lambda: job_servers(flink) <= before)
+    wait_until(lambda: not job_servers(temporary))
+    assert not list(temporary.glob("soundmill-*"))
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_ctrl_c_ends_the_job_and_all_writing(flink, master, make_job, tmp_path, runner):
-    before = job_servers(flink)
+def test_ctrl_c_ends_the_job_and_all_writing(flink, master, make_job, tmp_path, temporary, runner):
     job = make_job("featurize", tmp_path)
     name = f"interrupted-{time.monotonic_ns()}"
     process = start_command(job.module, *job.words, *options(flink, runner, tmp_path), f"--job_name={name}")
     wait_for_units(job, process)
+    assert len(job_servers(temporary)) == (1 if runner == RUNNERS[2] else 0)
     os.killpg(process.pid, signal.SIGINT)
     said = [line for line in process.communicate(timeout=SECONDS)[1].splitlines() if not line.startswith("featurize:")]
     ended = time.time()
@@ -101,7 +110,8 @@ def test_ctrl_c_ends_the_job_and_all_writing(flink, master, make_job, tmp_path, 
     # Each slot may be at one unit.
     assert len(late) <= flink.size.taskmanagers * flink.size.slots
     assert not list(job.output.glob("work/*"))
-    wait_until(lambda: job_servers(flink) <= before)
+    wait_until(lambda: not job_servers(temporary))
+    assert not list(temporary.glob("soundmill-*"))
 
 
 def test_lost_workers_restarts_and_waiting_are_told(flink: Engine, make_job: MakeJob, tmp_path):
