@@ -1,11 +1,14 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from features.errors import RunError
+from features.io import unit_file
+from features.io.ranges import RangeReader
 from features.io.unit_file import UnitFile, write_units
 
 SCHEMA = pa.schema({"path": pa.string(), "number": pa.int64()})
@@ -61,44 +64,34 @@ def test_units_need_no_names_and_there_may_be_none(tmp_path):
         units.read(0)
 
 
-class _Ranges:
-    """A file that is read by ranges, as an object of a store is."""
+class _Counted(RangeReader):
+    """A file that is read by ranges, as an object of a store is, and remembers how long they were."""
 
-    closed = False
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.ranges: list[int] = []
 
-    def __init__(self, content: bytes) -> None:
-        self._content, self._place, self.read_bytes = content, 0, 0
-
-    def size(self) -> int:
-        return len(self._content)
-
-    def seek(self, place: int, whence: int = 0) -> int:
-        self._place = place + {0: 0, 1: self._place, 2: len(self._content)}[whence]
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def read(self, size: int) -> bytes:
-        content = self._content[self._place : self._place + size]
-        self._place += len(content)
-        self.read_bytes += len(content)
+    def read(self, size: int = -1) -> bytes:
+        content = super().read(size)
+        self.ranges.append(len(content))
         return content
 
-    def close(self) -> None:
-        self.closed = True
 
-
-def test_opening_and_reading_a_unit_takes_small_parts_of_the_file(tmp_path):
-    write_units(tmp_path / "units", SCHEMA, np.arange(100, 1_000_100, 100), rows_of)
-    ranges = _Ranges((tmp_path / "units").read_bytes())
-    units = UnitFile(pa.PythonFile(ranges, mode="r"))
-    assert ranges.read_bytes < ranges.size() / 100
-    assert units.read(5_000)[1] == rows_of(500_000, 500_100)
-    assert ranges.read_bytes < ranges.size() / 40
-    before = ranges.read_bytes
-    assert units.read(5_001)[1] == rows_of(500_100, 500_200)
-    assert ranges.read_bytes == before, "its neighbour is in memory"
+def test_opening_and_reading_a_unit_takes_a_few_small_ranges(tmp_path, monkeypatch):
+    path = tmp_path / "units"
+    write_units(path, SCHEMA, np.arange(100, 300_100, 100), rows_of)
+    counted = _Counted(path)
+    monkeypatch.setattr(unit_file, "arrow_file", lambda _: pa.PythonFile(counted, mode="r"))
+    units = UnitFile(path)
+    opened = len(counted.ranges)
+    assert sum(counted.ranges) < path.stat().st_size / 50
+    assert units.read(1_500)[1] == rows_of(150_000, 150_100)
+    assert sum(counted.ranges) < path.stat().st_size / 15
+    assert opened <= 3, "the end, the footer and the schema"
+    assert len(counted.ranges) - opened <= 2
+    before = len(counted.ranges)
+    assert units.read(1_501)[1] == rows_of(150_100, 150_200)
+    assert len(counted.ranges) == before, "its neighbour is in memory"
 
 
 def test_threads_read_what_is_theirs(tmp_path):
