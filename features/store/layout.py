@@ -27,6 +27,7 @@ WORK, _REPAIR = "work", "work/repair"
 STAYING = (MANIFEST, RUN_LOG, *LOCKS)
 _CLIPS, _REJECTS = "clips", "rejects"
 _LEASE = "lease"
+CLOCK = "clock"  # files that say what time it is where they lie
 _UNIT = "[a-z]+(?:-[0-9]+)?-[0-9a-f]{24}"
 _SHARD = f"{_UNIT}\\.(?:{'|'.join(FORMATS)})"
 _REPORT = f"{_UNIT}\\.parquet"
@@ -40,7 +41,11 @@ _NAMES = {
     "states": (STATES, _STATE.pattern),
     "shards": (SHARDS, _SHARD),
     "reports": (REPORTS, _REPORT),
-    WORK: (LEFTOVERS, f"units-{_WRITER}(?:\\.(?:arrow|parquet)|-{_UNIT}\\.progress)|{_LEASE}-{_WRITER}"),
+    WORK: (
+        LEFTOVERS,
+        f"units-{_WRITER}(?:\\.(?:arrow|parquet)|-{_UNIT}\\.progress)|{_LEASE}-{_WRITER}"
+        f"|{CLOCK}-{_WRITER}-[0-9a-f]{{8}}",
+    ),
     # Where verify --repair builds.
     _REPAIR: (LEFTOVERS, _NONE),
     f"{_REPAIR}/shards": (LEFTOVERS, _SHARD),

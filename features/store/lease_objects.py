@@ -18,7 +18,7 @@ from features.io.entry import Entry
 from features.io.filesystem import Uri, filesystem_of
 from features.io.store_errors import ChangedError
 from features.runtime.log import LOG
-from features.store.layout import WORK
+from features.store.layout import CLOCK, WORK
 
 LEASE_SECONDS = 60.0
 RENEWAL_SECONDS = LEASE_SECONDS / 4
@@ -131,7 +131,7 @@ def add_line(place: Uri, line: bytes) -> None:
 
 def store_now_ns(root: Uri) -> int:
     """Returns the time by the clock of the store that holds a set, in nanoseconds since 1970."""
-    return filesystem_of(root).now_ns(root / WORK / f"clock-{writer_name()}-{secrets.token_hex(4)}")
+    return filesystem_of(root).now_ns(root / WORK / f"{CLOCK}-{writer_name()}-{secrets.token_hex(4)}")
 
 
 def _taken(root: Uri, place: Uri, content: bytes) -> bool:

@@ -5,6 +5,7 @@ written whole or not at all, uncompressed.
 """
 
 import os
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ MAX_ROWS = 1024
 MAX_BYTES = 64 * 2**20
 
 _MAX_OPEN_FILES = 256
+_MOST_HELD_BYTES = 2 * MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,9 @@ class RowReader:
         self._shape = spec.shape
         self._row_bytes = spec.row_bytes
         self._files: dict[str, BinaryIO] = {}
-        self._object: tuple[str, bytes] = ("", b"")  # the shard of a store that was read last
+        self._is_local = layout.files.is_local
+        self._held: OrderedDict[str, bytes] = OrderedDict()  # shards of a store, the one that was read last at the end
+        self._asked: Counter[str] = Counter()
 
     def read(self, shard: str, place: Place) -> NDArray[np.floating] | None:
         """Returns the tensor of a row, shape spec.shape, or None where the bytes that were written are not there."""
@@ -187,12 +191,23 @@ class RowReader:
         self._close()
 
     def _read(self, shard: str, offset: int) -> bytes:
-        if self._layout.files.is_local:
+        if self._is_local:
             return os.pread(self._file(shard).fileno(), self._row_bytes, offset)
-        # Rows are copied by the hundred: a shard is one request, and a row of it would be one too.
-        if self._object[0] != shard:
-            self._object = shard, self._layout.files.read(self._layout.shard(shard))
-        return self._object[1][offset : offset + self._row_bytes]
+        return self._part(shard, offset)
+
+    def _part(self, shard: str, offset: int) -> bytes:
+        """Returns bytes of a shard in a store, of which the whole is one request, as a row is."""
+        if shard in self._held:
+            self._held.move_to_end(shard)
+            return self._held[shard][offset : offset + self._row_bytes]
+        self._asked[shard] += 1
+        # Asked for once, it may have this row alone; more often than twice, there is no room to hold it.
+        if self._asked[shard] != 2:
+            return self._layout.files.read_range(self._layout.shard(shard), offset, self._row_bytes)
+        self._held[shard] = content = self._layout.files.read(self._layout.shard(shard))
+        while len(self._held) > 1 and sum(map(len, self._held.values())) > _MOST_HELD_BYTES:
+            self._held.popitem(last=False)
+        return content[offset : offset + self._row_bytes]
 
     def _file(self, shard: str) -> BinaryIO:
         if shard not in self._files:

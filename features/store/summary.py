@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import is_uri
 from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text, size_text
 from features.runtime.visible import name_column
@@ -130,7 +131,7 @@ def lines_of(description: Description) -> list[str]:
     """Returns the facts as lines of text."""
     manifest, spec = description.manifest, description.manifest.spec
     root = manifest.source.get("root", "")
-    gone = "" if os.path.exists(root) else " (no longer there)"
+    gone = "" if is_uri(root) or os.path.exists(root) else " (no longer there)"
     shards = manifest.all_shards
     counts = ", ".join(f"{len(held):,} {name}" for name, held in manifest.partitions.items() if held)
     lines = [

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from features.errors import UsageError
 from features.io.atomic import atomic_folder
-from features.io.filesystem import AnyPath, Location, exists, filesystem_of
+from features.io.entry import AnyPath
+from features.io.filesystem import Location, exists, filesystem_of
 from features.io.parallel import map_ahead
 from features.store.layout import WORK
 from features.store.locks import CLAIM

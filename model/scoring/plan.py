@@ -17,7 +17,7 @@ from features.audio.recording import probe_all
 from features.errors import ClipError, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import num_windows
-from features.io.filesystem import AnyPath
+from features.io.entry import AnyPath
 from features.io.unit_file import UnitFile, write_units
 from features.sources.paths import clip_file
 from model.inference.litert import BATCH_CLIPS

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from features.errors import RETRYABLE, RunError
 from features.frontend.spec import FeatureSpec
-from features.io.filesystem import AnyPath, Location, exists, filesystem_of
+from features.io.entry import AnyPath
+from features.io.filesystem import Location, exists, filesystem_of
 from features.io.parquet import read_table
 from features.io.unit_file import UnitFile, write_units
 from features.runtime.log import LOG

@@ -20,9 +20,13 @@ from features.maintenance.removal import prune
 from features.maintenance.verification import verify
 from features.store import commit as commit_module
 from features.store import lease_objects
+from features.store import shards as shards_module
+from features.store.clips_table import read_clips
 from features.store.lease import hold_object
 from features.store.locks import alone, committing, is_running, running
 from features.store.manifest import load_manifest
+from features.store.parquet_rows import Place
+from features.store.shards import RowReader, read_shard
 from features.update.request import Request
 from features.update.shard_builder import build_shard
 from features.update.work_list import read_unit
@@ -249,3 +253,22 @@ def test_a_driver_that_dies_ends_its_workers(s3, monkeypatch):
     time.sleep(1.6)
     with pytest.raises(RunError, match="was killed or stopped"):
         lease.check()
+
+
+def test_rows_of_a_shard_in_a_store_are_few_requests(tmp_path, s3, through, monkeypatch):
+    for number in range(40):
+        put(tmp_path / "clips", f"yes/fold-{number % 4}_{number}.wav", number)
+    manifest, _ = featurize(request(tmp_path / "clips", f"{s3.uri}/set"))
+    layout, faults = manifest.layout(f"{s3.uri}/set"), Faults()
+    rows = read_clips(layout, manifest, ["shard", "offset", "crc32c", "row"]).to_pylist()
+    whole = {shard.name: read_shard(layout, shard, TINY).tensors for shard in manifest.all_shards}
+    rows.sort(key=lambda row: row["row"])  # of one shard after the other
+    for room, requests in ((2**30, 8), (1, 40)):
+        monkeypatch.setattr(shards_module, "_MOST_HELD_BYTES", room)
+        with through(faults), RowReader(layout, TINY) as reader:
+            filesystem_of(layout.root).status(layout.manifest)
+            faults.requests.clear()
+            for row in rows:
+                tensor = reader.read(row["shard"], Place(row["offset"], row["crc32c"]))
+                np.testing.assert_array_equal(tensor, whole[row["shard"]][row["row"]])
+        assert faults.requests.total() <= requests
