@@ -9,7 +9,6 @@ import functools
 import gc
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -43,7 +42,7 @@ from features.update.request import Request
 from features.update.update import CacheRules, Update, check_space
 from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
-from pipelines.beam.workers import local_workers
+from pipelines.beam.workers import local_workers, names_runner
 from pipelines.options import (
     ALL_FIELDS,
     add_policies,
@@ -65,12 +64,13 @@ RunUnits = Callable[["BuildJob", Sequence[int], bool], None]
 """Builds the shards of these numbers; the last says whether several processes are sooner done than one."""
 
 
-def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]]:
+def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple[Manifest, dict[str, Any]]:
     """Brings a feature set up to date with its source.
 
     Args:
         request: input, output and options of the run.
         run: builds the shards; not called where nothing is to be done.
+        elsewhere: whether a runner has the workers that do.
 
     Returns:
         The committed state and the figures of the run.
@@ -93,7 +93,7 @@ def featurize(request: Request, run: RunUnits) -> tuple[Manifest, dict[str, Any]
         lease = lease or stack.enter_context(running(update.layout))
         check_space(update)
         if update.todo:
-            _compute(update, lease, run)
+            _compute(update, lease, run, elsewhere)
         figures: dict[str, Any] = update.figures
         manifest, committed = update.commit()
         _warn_of_lost_classes(update, manifest)
@@ -135,7 +135,7 @@ def _warn_of_lost_classes(update: Update, manifest: Manifest) -> None:
         LOG.warning("warning: all training clips of these classes were rejected: %s", ", ".join(names))
 
 
-def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
+def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> None:
     weights = {name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
@@ -156,8 +156,7 @@ def _compute(update: Update, lease: Lease, run: RunUnits) -> None:
     )
     try:
         reasons = functools.partial(reject_reasons, update.layout)
-        at_work = work_list if isinstance(work_list, Path) else None
-        units = Units(update.layout.reports_folder, ".parquet", weights, reasons, at_work)
+        units = Units(update.layout.reports_folder, ".parquet", weights, reasons, work_list, elsewhere)
         with follow(Progress("featurize", clips, "clips"), units):
             run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
     finally:
@@ -270,7 +269,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         lines, figures = describe(request, workers)
         command.finish(options, lines, figures)
         return command.exit_code(figures["rejected"], options.max_rejects)
-    manifest, figures = featurize(request, functools.partial(build_on_beam, workers=workers, beam_options=beam_options))
+    build = functools.partial(build_on_beam, workers=workers, beam_options=beam_options)
+    manifest, figures = featurize(request, build, names_runner(beam_options))
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
         f"{counted(figures['clips'], 'clip')} in {counted(len(manifest.classes), 'class', 'classes')} ({clips}); "

@@ -61,6 +61,7 @@ def label_on_beam(
         ending=".json",
         weights={job.parts.unit_name(number): count for number, count in windows.items()},
         rejects=lambda name: [reject.reason for reject in job.parts.read_note(int(name)).rejects],
+        elsewhere=names_runner(beam_options),
     )
     with local_workers(processes, beam_options, "score") as forked:
         # Beam and its inference take a second to load: what can be refused was refused before.
@@ -87,6 +88,7 @@ def read_headers_on_beam(
         ending=".parquet",
         weights={job.unit_name(number): job.num_files(number) for number in numbers},
         rejects=lambda name: job.reject_reasons(int(name)),
+        elsewhere=names_runner(beam_options),
     )
     total = sum(units.weights.values())
     processes = choose_workers(workers, len(numbers), pays=total >= _FILES_THAT_PAY)

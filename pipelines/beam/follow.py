@@ -35,14 +35,17 @@ class Units:
         ending: of the names of these files, behind the unit's.
         weights: what each unit counts, by its name.
         rejects: returns the reasons of the rejects of a finished unit, by its name.
-        job: see `features.runtime.unit_progress.progress_path`; None where workers say nothing of a unit at work.
+        job: see `features.runtime.unit_progress.progress_path`; None where workers say nothing of a unit at work, and
+            in a store they do not: it would be a request a second.
+        elsewhere: whether a runner has the workers, and may have none that is free.
     """
 
     folder: Location
     ending: str
     weights: Mapping[str, int]
     rejects: Callable[[str], Iterable[str]]
-    job: Path | None = None
+    job: Location | None = None
+    elsewhere: bool = False
 
 
 @contextlib.contextmanager
@@ -62,7 +65,7 @@ def follow(progress: Progress, units: Units) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-        if units.job is not None:
+        if isinstance(units.job, Path):
             remove_progress(units.job)
         progress.close()
 
@@ -85,7 +88,7 @@ class _Follower:
             self._look_at_finished()
         done = sum(self._units.weights[name] for name in self._finished)
         rejects = Counter(self._rejects)
-        for name, unit in units_at_work(self._units.job) if self._units.job else ():
+        for name, unit in units_at_work(self._units.job) if isinstance(self._units.job, Path) else ():
             if name in self._units.weights and name not in self._finished:
                 done += unit.done
                 rejects.update(unit.rejects)
@@ -102,7 +105,7 @@ class _Follower:
             self._finished.add(name)
 
     def _tell(self, now: float) -> None:
-        if not self._worker and not self._finished and now >= self._silent_at:
+        if self._units.elsewhere and not self._worker and not self._finished and now >= self._silent_at:
             LOG.info("waiting for a worker: none has begun yet")
             self._silent_at = now + _STILL_SILENT_SECONDS
         if self._again > self._told and now >= self._again_at:

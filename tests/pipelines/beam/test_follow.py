@@ -1,5 +1,6 @@
 """The progress of a job, as the files tell it that its workers leave, whatever runs them."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -38,7 +39,7 @@ def units(tmp_path) -> Units:
     def rejects(name: str) -> list[str]:
         return json.loads((tmp_path / "reports" / f"{name}.json").read_text())
 
-    return Units(tmp_path / "reports", ".json", WEIGHTS, rejects, tmp_path / "work" / "units-1.arrow")
+    return Units(tmp_path / "reports", ".json", WEIGHTS, rejects, tmp_path / "work" / "units-1.arrow", elsewhere=True)
 
 
 @pytest.fixture
@@ -105,9 +106,12 @@ def test_that_no_worker_has_begun_is_told_once_in_a_while(units, seen, caplog, m
         monkeypatch.setattr(module.time, "monotonic", lambda seconds=seconds: now + seconds)
         follower.look()
         assert caplog.messages == ["waiting for a worker: none has begun yet"] * count
+    here = _Follower(Seen(), dataclasses.replace(units, elsewhere=False))
     say(units, "a", 0)
     monkeypatch.setattr(module.time, "monotonic", lambda: now + 1_000)
     follower.look()
+    progress_path(units.job, "a").unlink()
+    here.look()  # workers of our own need not be waited for
     assert len(caplog.messages) == 2
 
 
