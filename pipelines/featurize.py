@@ -200,7 +200,9 @@ def parser() -> argparse.ArgumentParser:
         "--input", required=True, metavar="DIR|TABLE",
         help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)})",
     )  # fmt: skip
-    result.add_argument("--output", required=True, metavar="FEATURES", help="folder of the feature set")
+    result.add_argument(
+        "--output", required=True, metavar="FEATURES", help="folder of the feature set, or s3://BUCKET/NAME"
+    )
     front_end = result.add_mutually_exclusive_group()
     front_end.add_argument("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="(%(default)s)")
     front_end.add_argument("--spec", metavar="FILE.toml", help="a front end of your own")

@@ -31,7 +31,7 @@ def open_features(folder: str | PathLike[str]) -> "FeatureSet":
     """Opens the committed state of a feature set.
 
     Args:
-        folder: the `--output` of `soundmill featurize`.
+        folder: the `--output` of `soundmill featurize`, a folder or `s3://BUCKET/NAME`.
 
     Raises:
         UsageError: the folder is not a feature set, or a newer soundmill or another front end made it.

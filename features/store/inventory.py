@@ -7,7 +7,7 @@ from pathlib import Path
 
 from features.errors import RunError, UsageError
 from features.sources.paths import escape_path
-from features.store.layout import KINDS, PLACES, RUNNING_LOCK, STATES, STAYING, Layout, kind_of, state_number
+from features.store.layout import KINDS, PLACES, STATES, STAYING, Layout, kind_of, state_number
 from features.store.manifest import Manifest
 
 
@@ -109,7 +109,7 @@ def _of_objects(layout: Layout) -> Inventory:
     for entry in layout.files.list(layout.root):
         path = entry.path[len(str(layout.root)) + 1 :]
         place, _, name = path.rpartition("/")
-        if path in STAYING or place == RUNNING_LOCK:
+        if path in STAYING:
             continue
         found = kind_of(place, name) if place in PLACES else None
         if found is None:

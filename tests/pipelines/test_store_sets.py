@@ -123,6 +123,20 @@ def test_faults_cost_time_and_nothing_else(tmp_path, s3, through):
     assert faults.requests.total() - faults.done["pass"] > 5
 
 
+def test_what_is_no_place_for_a_set_is_told(tmp_path, s3):
+    put(tmp_path / "clips", "yes/fold-1_1.wav", 1)
+    with pytest.raises(UsageError, match="hdfs://host/set: a place is a path, or begins with one of s3://, gs://"):
+        featurize(request(tmp_path / "clips", "hdfs://host/set"))
+    with pytest.raises(UsageError, match="no such bucket: s3://no-such-bucket"):
+        featurize(request(tmp_path / "clips", "s3://no-such-bucket/set"))
+    filesystem_of(s3.uri).write(f"{s3.uri}/notes/a.txt", b"")
+    with pytest.raises(UsageError, match="is not a feature set"):
+        featurize(request(tmp_path / "clips", f"{s3.uri}/notes"))
+    with pytest.raises(UsageError, match="no such feature set: s3://"):
+        load_manifest(f"{s3.uri}/none")
+    assert s3.names() == ["notes/a.txt"]
+
+
 @pytest.mark.parametrize("is_new", [True, False])
 def test_of_two_commits_at_once_one_wins(is_new, tmp_path, s3, monkeypatch):
     folder = place(f"{s3.uri}/set")
@@ -205,17 +219,19 @@ def test_leases_say_who_is_at_work(tmp_path, s3, monkeypatch):
     monkeypatch.setattr(lease_objects, "_POLL_SECONDS", 0.05)
     order = []
 
-    def commits():
-        with committing(layout):
+    def begin_while_another_is_alone(lock):
+        with lock(layout):
             order.append("second")
 
-    with alone(layout):
-        thread = threading.Thread(target=commits)
-        thread.start()
-        time.sleep(0.5)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
+    for lock in (committing, running):
+        with alone(layout):
+            thread = threading.Thread(target=begin_while_another_is_alone, args=(lock,))
+            # A run that has said that it is there waits; prune, had it looked then, would have refused.
+            thread.start()
+            time.sleep(0.5)
+            order.append("first")
+        thread.join()
+    assert order == ["first", "second"] * 2
     assert not [name for name in s3.names() if "/work/" in name or "/.lock" in name]
 
 
