@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -24,6 +25,8 @@ from tests.model.training.test_resume import arrays, network_bytes, without_time
 from tests.signals import noise, write_wav
 
 OPTIONS = ("--network", "tutorial-cnn", "--batch-size", 8, "--seed", 7, "--patience", 0, "--noise-probability", 0.5)
+
+STATE = re.compile(r"checkpoints/last-\d{6}/state\.json")
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +88,8 @@ def test_a_training_that_is_killed_has_sent_its_epochs_and_goes_on(feature_set, 
     uri = f"{s3.uri}/run"
     options = ("--features", feature_set, "--network", "tutorial-cnn", "--batch-size", 8, "--seed", 7, "--patience", 0)
     process = start_command("model.train", *map(str, options), "--output", uri, "--epochs", "400")
-    wait_until(lambda: any(name.startswith("checkpoints/last-") and name.endswith("state.json")
-                           for name in s3_names(uri)), 120)  # fmt: skip
+    wait_until(lambda: process.poll() is not None or any(map(STATE.fullmatch, s3_names(uri))), 300)
+    assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert "config.json" in s3_names(uri) and "work/.writer" in s3_names(uri)
