@@ -16,10 +16,10 @@ What is a file here is read by `_look` and `_now_ns` and written by `hold`, `_re
 import contextlib
 import errno
 import json
+import math
 import os
 import secrets
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ class _Look(NamedTuple):
         try:
             return str(json.loads(text.splitlines()[0])["message"])
         except (ValueError, KeyError, TypeError):  # cut off, as where the disk is full
-            return f"a worker failed, and its report is cut off: {text}"
+            return f"a worker failed, and its report is cut off: {text.splitlines()[0]}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ class Lease:
         try:
             yield
         except Exception as error:
-            self.check()  # what the driver has taken away with its end is missing for that reason
+            if ended := self.failure():  # what the driver has taken away with its end is missing for that reason
+                raise RunError(ended) from error
             if is_permanent(error):
                 self.fail(str(error))
             raise
@@ -278,11 +279,15 @@ def _age_seconds(path: AnyPath, look: _Look) -> float:
     if is_uri(path):
         place = Uri(path)
         return lease_objects.age_seconds(place.folder.folder, place, look.renewed_ns)
-    return (_now_ns(os.path.dirname(path)) - look.renewed_ns) / 1e9
+    with contextlib.suppress(FileNotFoundError):
+        return (_now_ns(os.path.dirname(path)) - look.renewed_ns) / 1e9
+    return math.inf  # the folder has gone since, and the lease with it
 
 
 def _now_ns(folder: str) -> int:
-    """Returns the time by the clock of a folder's file system, as a new file there gets it."""
-    with tempfile.TemporaryFile(dir=folder, prefix=".clock-", buffering=0) as file:
-        os.utime(file.fileno())
-        return os.fstat(file.fileno()).st_mtime_ns
+    """Returns the time by the clock of a folder's file system, as the folder gets it when it is set to now.
+
+    A file made for that would want room on a full disk, and would stay where a worker is killed at that instant.
+    """
+    os.utime(folder)
+    return os.stat(folder).st_mtime_ns

@@ -1,5 +1,6 @@
 """Leases: workers go on as long as their driver lives, and end when it has ended, was killed or has no more use."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -18,7 +19,7 @@ from features.errors import PassingError, RunError, UsageError
 from features.maintenance.removal import prune
 from features.store import lease as module
 from features.store.layout import Layout
-from features.store.lease import LONGEST_AGE_SECONDS, Lease
+from features.store.lease import LONGEST_AGE_SECONDS, Lease, living_holder
 from features.store.locks import CLAIM, alone, claim, is_running, running
 
 HOLDER = """
@@ -163,8 +164,48 @@ def test_what_is_missing_after_the_end_of_the_driver_is_said_to_be_its_end(tmp_p
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "work list")
 
 
+def test_a_lease_that_cannot_be_looked_at_does_not_hide_what_failed(tmp_path):
+    with claim(tmp_path / "held", "score", "labels.csv") as lease:
+        with pytest.raises(RunError, match=r"^no space is left$"), lease.working():
+            Path(lease.path).unlink()
+            Path(lease.path).mkdir()
+            raise RunError("no space is left")
+        Path(lease.path).rmdir()
+        Path(lease.path).touch()
+
+
+@pytest.mark.parametrize("look", [Lease.check, lambda lease: living_holder(lease.path, elsewhere=False)])
+def test_a_folder_may_go_while_its_lease_is_looked_at(look, tmp_path, monkeypatch):
+    now_ns = module._now_ns
+
+    def go(folder: str) -> int:
+        shutil.rmtree(folder, ignore_errors=True)
+        return now_ns(folder)
+
+    monkeypatch.setattr(module, "_now_ns", go)
+    with claim(tmp_path / "held", "score", "labels.csv") as lease:
+        ended = contextlib.nullcontext() if look is not Lease.check else pytest.raises(RunError, match="is not there")
+        with ended:
+            assert look(lease) is None
+
+
+def test_a_report_that_is_cut_off_is_one_line(driver):
+    _, lease = driver
+    with open(lease.path, "a") as file:
+        file.write('{"message": "no sp\n{"message": "no spa')
+    assert lease.failure() == 'a worker failed, and its report is cut off: {"message": "no sp'
+
+
+def test_a_look_leaves_nothing(driver):
+    _, lease = driver
+    before = os.listdir(os.path.dirname(lease.path))
+    grow_old(lease)
+    lease.check()
+    assert os.listdir(os.path.dirname(lease.path)) == before
+
+
 def test_a_lease_stays_within_a_full_disk(tmp_path):
-    """Its first block is there: that a disk is full can be said on it."""
+    """Its first block is there: that a disk is full can be said on it, which has room for no other file either."""
     script = """
 import os, sys
 from pathlib import Path
@@ -172,11 +213,15 @@ from features.store.locks import claim
 with claim(Path(sys.argv[1], "held"), "score", "labels.csv") as lease:
     with open(Path(sys.argv[1], "filler"), "wb") as file:
         os.posix_fallocate(file.fileno(), 0, os.statvfs(sys.argv[1]).f_bavail * os.statvfs(sys.argv[1]).f_frsize)
-    lease.check()
+    try:
+        Path(sys.argv[1], "another").touch()
+        raise SystemExit("there is room for another file")
+    except OSError:
+        lease.check()
     lease.fail("no space is left")
     print(lease.failure())
 """
-    mount = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"'
+    mount = 'mount -t tmpfs -o size=1m,nr_inodes=4 tmpfs "$0" && exec "$@"'
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(tmp_path), sys.executable, "-c", script]
     result = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
     if "mount:" in result.stderr or "unshare:" in result.stderr:
