@@ -29,7 +29,7 @@ class WorkerProof:
 
     Attributes:
         root: where the clips' paths begin.
-        probes: path and size of some of its files.
+        probes: path and size of some of its files, as they were listed.
         versions: of the libraries and programs that decode and compute, by their names.
     """
 
@@ -102,11 +102,11 @@ def _candidates(files: pa.Table) -> Iterator[tuple[str, int]]:
 
 
 def _is_seen(root: str, path: str, size: int) -> bool:
-    """Returns whether a file of this size is there and can be read."""
+    """Returns whether a file is there and can be read, of this size or more: what is recorded just now grows."""
     place = clip_file(root, path)
     store = filesystem_of(place)
     try:
-        return store.status(place).size == size and len(store.read_range(place, 0, 1)) == min(1, size)
+        return store.status(place).size >= size and len(store.read_range(place, 0, 1)) == min(1, size)
     except (OSError, UsageError):  # of a store also: no credentials, or it does not answer
         return False
 

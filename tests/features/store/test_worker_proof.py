@@ -42,7 +42,9 @@ def test_what_the_driver_sees_can_be_proven_where_it_is(tmp_path, number):
         (tmp_path / "root" / path).unlink()  # files may go: one that is there is enough
     proof.check_source()
     for path, size in proof.probes[:1]:
-        (tmp_path / "root" / path).write_bytes(bytes(size + 1))  # another disk under the same path
+        (tmp_path / "root" / path).write_bytes(bytes(size + 1))  # it is being recorded
+        proof.check_source()
+        (tmp_path / "root" / path).write_bytes(bytes(size - 1))  # another disk under the same path
         with pytest.raises(RunError, match=rf"does not see the recordings in .*/root, where .* {path} of {size} bytes"):
             proof.check_source()
 
