@@ -12,6 +12,8 @@ _PYTHON_ERROR = re.compile(
 )
 _CAUSE = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.){2,}[\w$]+: (.*)$", re.MULTILINE)
 _JAVA_CLASS = re.compile(r"^(?:(?:[\w$]+\.){2,}[\w$]+: )+")
+# The text of an error of gRPC, which has several lines.
+_RPC = re.compile(r'^<_\w+ of RPC .*?^\s*details = "(.*?)"?$', re.MULTILINE | re.DOTALL)
 _STATE = re.compile(r"^Pipeline \S+ failed in state (\w+): ")
 
 
@@ -31,6 +33,8 @@ def failure_root(text: str) -> str:
     if state and state[1] == "CANCELLED":
         return "its job was cancelled on the runner"
     text = _STATE.sub("", text)
+    if answer := _RPC.match(text):
+        return f"Beam's job server does not answer: {answer[1]}"
     if own := _OWN_ERROR.search(text):
         return own[1]
     if "Traceback (most recent call last)" in text and (raised := _PYTHON_ERROR.findall(text)):

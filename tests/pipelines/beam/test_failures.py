@@ -49,6 +49,13 @@ def test_an_error_of_our_own_is_found_behind_others(kind):
     assert failure_message(error) == FULL
 
 
+RPC = """<_MultiThreadedRendezvous of RPC that terminated with:
+\tstatus = StatusCode.UNAVAILABLE
+\tdetails = "Socket closed"
+\tdebug_error_string = "UNAVAILABLE:Error received from peer {grpc_status:14, grpc_message:"Socket closed"}"
+>"""
+
+
 @pytest.mark.parametrize(
     ("text", "root"),
     [
@@ -58,6 +65,7 @@ def test_an_error_of_our_own_is_found_behind_others(kind):
         ("Pipeline a_b failed in state CANCELLED: unknown error", "its job was cancelled on the runner"),
         (OF_A_WORKER.replace("features.errors.{kind}", "ValueError"), f"ValueError: {FULL}"),
         (IN_JAVA.replace("features.errors.{kind}", "a.b.OddError"), f"a.b.OddError: {FULL}"),
+        (RPC, "Beam's job server does not answer: Socket closed"),
         ("\n something is odd\nand more", "something is odd"),
         ("", ""),
     ],
