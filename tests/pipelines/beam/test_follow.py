@@ -115,10 +115,14 @@ def test_that_no_worker_has_begun_is_told_once_in_a_while(units, seen, caplog, m
     assert len(caplog.messages) == 2
 
 
-def test_units_that_say_nothing_while_at_work(units, tmp_path):
+def test_units_that_say_nothing_while_at_work(units, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "soundmill")
     line = Seen()
     follower = _Follower(line, Units(units.folder, ".json", WEIGHTS, units.rejects))
     say(units, "a", 10)
+    monkeypatch.setattr(follower, "_silent_at", 0.0)
+    follower.look()
+    assert caplog.messages == ["waiting for the first unit to be finished"]  # a worker may well be at it
     finish(units, "b", "empty")
     follower.look()
     assert line.told == (50, ", 1 rejected (1 empty)")
