@@ -47,7 +47,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         return _status(options, cluster)
     else:
         usual = (2, 1) if options.engine == "flink" else (1, 2)
-        size = Size(options.engine, options.taskmanagers or usual[0], options.slots or usual[1], options.port)
+        asked = (options.taskmanagers, options.slots)
+        taskmanagers, slots = (one if number is None else number for number, one in zip(asked, usual, strict=True))
+        size = Size(options.engine, taskmanagers, slots, options.port)
         cluster.start(size)
         LOG.info("the cluster is ready; give these options to featurize and score:")
         given = cluster.options(size)

@@ -55,7 +55,7 @@ def build_jar(folder: Path, engine: str) -> Path:
         )
         if result.returncode:
             said = [line for line in result.stdout.splitlines() if "ERROR" in line] or result.stdout.splitlines()
-            raise RunError("\n".join([f"Maven could not build the jar of {engine}:", *said[:_SAID_LINES]]))
+            raise RunError(f"Maven could not build the jar of {engine}: {'; '.join(said[:_SAID_LINES])}")
         (Path(build) / "target" / "cluster.jar").replace(jar)
     for other in folder.glob(f"{engine}-*.jar"):
         if other != jar:

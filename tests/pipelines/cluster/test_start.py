@@ -74,10 +74,10 @@ def test_without_maven_the_jar_is_named(path, tmp_path):
 
 
 def test_what_maven_says_is_shown_and_nothing_is_left(path, tmp_path):
-    program(path, "mvn", "echo nothing; echo '[ERROR] no such artifact'; exit 1")
+    program(path, "mvn", "echo nothing; echo '[ERROR] no such artifact'; echo '[ERROR] at all'; exit 1")
     with pytest.raises(RunError) as raised:
         build_jar(tmp_path / "jars", "spark")
-    assert str(raised.value) == "Maven could not build the jar of spark:\n[ERROR] no such artifact"
+    assert str(raised.value) == "Maven could not build the jar of spark: [ERROR] no such artifact; [ERROR] at all"
     assert list((tmp_path / "jars").iterdir()) == []
 
 
@@ -158,3 +158,10 @@ def test_where_nothing_runs_there_is_nothing_to_stop(tmp_path):
     result = run_command("pipelines.cluster", "status", "--folder", tmp_path / "none", check=False)
     assert (result.returncode, result.stdout) == (1, f"no cluster runs in {tmp_path / 'none'}\n")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("option", ["--taskmanagers", "--slots"])
+def test_none_is_not_as_many_as_usual(option, tmp_path):
+    result = run_command("pipelines.cluster", "start", "--folder", tmp_path / "none", option, 0, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: a cluster has TaskManagers and slots, not ")
