@@ -56,7 +56,8 @@ def test_what_a_worker_says_is_read_by_the_driver_of_its_job_alone(job):
 
 
 def test_it_is_said_once_a_second_by_each_thread_whatever_the_unit(job, monkeypatch):
-    written = []
+    written, now = [], [time.monotonic()]
+    monkeypatch.setattr("features.runtime.unit_progress.time.monotonic", lambda: now[0])
     monkeypatch.setattr("features.runtime.unit_progress.write_file", lambda path, *_, **__: written.append(path.name))
     asked = []
     for name in ("a", "b"):
@@ -74,7 +75,7 @@ def test_it_is_said_once_a_second_by_each_thread_whatever_the_unit(job, monkeypa
     thread.start()
     thread.join()
     assert written[1:] == ["units-17-0a1b2c3d-c.progress"]
-    time.sleep(1.05)
+    now[0] += 1.01
     with UnitProgress(progress_path(job, "d")) as progress:
         progress.say(1, [])
     assert written[2:] == ["units-17-0a1b2c3d-d.progress"]
