@@ -130,7 +130,13 @@ class Filesystem(Protocol):
 
 def place(text: AnyPath) -> Location:
     """Returns a place that a user gave, of which parts can be taken; nothing is asked of it."""
-    return Uri(text.rstrip("/")) if isinstance(text, str) and is_uri(text) else Path(text)
+    return Uri(without_slash(text)) if isinstance(text, str) and is_uri(text) else Path(text)
+
+
+def without_slash(uri: str) -> str:
+    """Returns a URI without the `/` at its end; those of its scheme stay."""
+    scheme, mark, rest = uri.partition("://")
+    return f"{scheme}{mark}{rest.rstrip('/')}"
 
 
 def absolute(path: AnyPath) -> str:
@@ -145,7 +151,7 @@ def is_uri(text: AnyPath) -> bool:
 
 def join(folder: str, *names: str) -> str:
     """Returns the place of something in a folder, by its path relative to it, with `/`."""
-    return os.path.join(folder, *names) if not is_uri(folder) else "/".join([folder.rstrip("/"), *names])
+    return os.path.join(folder, *names) if not is_uri(folder) else "/".join([without_slash(folder), *names])
 
 
 def exists(path: AnyPath) -> bool:

@@ -11,7 +11,7 @@ import mmap
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,9 +113,14 @@ class ObjectStore:
         import obstore
 
         prefix = self._key(os.fspath(folder).rstrip("/"), is_folder=True)
+
+        def entries(metas: Iterable[Any]) -> Iterator[Entry]:
+            # Programs that show folders mark one by an object of its name and a `/`, which is no file in it.
+            return (self._entry(meta) for meta in metas if meta["path"] != prefix)
+
         if not recursive:
             one_level = functools.partial(obstore.list_with_delimiter, self._store, prefix or None)
-            yield from map(self._entry, self._again(folder, one_level)["objects"])
+            yield from entries(self._again(folder, one_level)["objects"])
             return
         pages, last = None, None
 
@@ -130,7 +135,7 @@ class ObjectStore:
                 raise
 
         while page := self._again(folder, next_page):
-            yield from map(self._entry, page)
+            yield from entries(page)
             last = page[-1]["path"]
 
     def status(self, path: AnyPath) -> Entry:

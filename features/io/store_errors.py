@@ -29,6 +29,10 @@ class ChangedError(Exception):
     """A file is no longer the one that it was to replace."""
 
 
+class UnlistableError(UsageError):
+    """A folder has an object whose name the library cannot say, and lists nothing of it for that."""
+
+
 class CutError(Exception):
     """Fewer bytes of an object came than were announced."""
 
@@ -74,6 +78,7 @@ def translated(base: str, path: str | os.PathLike[str], is_first: bool = False) 
     Raises:
         FileNotFoundError, FileExistsError, PermissionError, ChangedError: of this path.
         UsageError: no such bucket, no or wrong credentials, or a store that has never answered.
+        UnlistableError: what was listed has a name that cannot be said.
         PassingError: it does not answer any more, or answers that it cannot.
     """
     from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
@@ -90,6 +95,11 @@ def translated(base: str, path: str | os.PathLike[str], is_first: bool = False) 
 
 
 def _error(error: Exception, base: str, path: str | os.PathLike[str], is_first: bool) -> Exception:
+    from obstore.exceptions import InvalidPathError
+
+    if isinstance(error, InvalidPathError):
+        return UnlistableError(f"{path} cannot be listed for the name of one object: {first_line(error)}; rename that "
+                               "object or remove it, give a folder in which it is not, or name the others in a table")  # fmt: skip
     text, status, where = str(error), status_of(error), endpoint() or "the store"
     credentials = _CREDENTIALS.get(base.partition("://")[0], _OF_AZURE)
     code = _CODE.search(text)

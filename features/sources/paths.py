@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.io.csv_text import FORMULA_STARTS
-from features.io.filesystem import is_uri, join
+from features.io.filesystem import is_uri, join, without_slash
 
 # What soundfile reads, and what an ffmpeg does: where there is none, that becomes a reject with a reason.
 AUDIO_EXTENSIONS = frozenset(
@@ -83,7 +83,7 @@ def absolute_path(path: str) -> str:
     A URI stays as it is, but for the `/` at its end.
     """
     if is_uri(path):
-        return path.rstrip("/")
+        return without_slash(path)
     found = below(b"/", os.fsencode(os.path.join(os.getcwd(), path)))
     return os.path.normpath("/" + os.fsdecode(found))
 

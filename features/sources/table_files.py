@@ -13,6 +13,7 @@ from features.io.entry import Entry
 from features.io.file_time import mtime_ns
 from features.io.filesystem import filesystem_of, is_uri
 from features.io.parallel import map_ahead
+from features.io.store_errors import UnlistableError
 from features.sources.file_finder import FileFinder
 from features.sources.object_tree import ObjectTree
 from features.sources.paths import escape_path, escaped_path, place_of
@@ -125,7 +126,10 @@ class TableFiles:
             root = os.fsdecode(self._root)
             below_root = all(place.startswith(f"{root}/") for place in places)
             folder = root if below_root else os.path.commonpath(places).replace(":/", "://", 1)
-            tree = ObjectTree.of(folder, most=_MOST_OTHERS * len(places))
+            try:
+                tree = ObjectTree.of(folder, most=_MOST_OTHERS * len(places))
+            except (PermissionError, UnlistableError):  # who may not list may read: each is asked for
+                continue
             entries |= {entry.path: entry for entry in tree.entries.values()}
             if below_root and tree.is_whole:
                 self._tree = tree

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from features.errors import SoundmillError
-from features.io.filesystem import is_uri
+from features.io.filesystem import is_uri, without_slash
 from features.io.mirror import Mirror
 from features.runtime.log import LOG
 
@@ -45,7 +45,7 @@ def working_copy(run: str, but: Sequence[str] = ()) -> Iterator[Mirror]:
         run: its URI.
         but: see `Mirror`.
     """
-    run = run.rstrip("/")
+    run = without_slash(run)
     with tempfile.TemporaryDirectory(prefix="soundmill-run-") as folder:
 
         def name_the_run(record: logging.LogRecord) -> bool:

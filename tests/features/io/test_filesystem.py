@@ -1,5 +1,6 @@
 """Folders and object stores do the same by the same calls."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from features.errors import RunError, UsageError
-from features.io.filesystem import LOCAL, filesystem_of, is_uri, join
+from features.io.filesystem import LOCAL, absolute, filesystem_of, is_uri, join, place
 from features.io.parallel import map_ahead
-from features.io.store_errors import ChangedError
+from features.io.store_errors import ChangedError, UnlistableError
 from tests.object_store.faults import Faults, proxy
+from tests.object_store.listing import lister
+from tests.object_store.server import Bucket
 
 NAMES = (
     "a b",
@@ -200,6 +203,41 @@ def test_what_looks_like_a_uri_is_a_path_behind_a_dot():
     assert filesystem_of(Path("s3://bucket/x")) is LOCAL
     with pytest.raises(UsageError, match="names no bucket"):
         filesystem_of("s3:///x")
+    for text in ("s3://", "s3:///", str(place("s3://")), place("s3://") / "x", join("s3://", "x"), absolute("s3://")):
+        with pytest.raises(UsageError, match="names no bucket"):
+            filesystem_of(text)
+    assert (place("s3://b//"), place("s3://b/x/") / "y") == ("s3://b", "s3://b/x/y")
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """Has a store list objects of these names."""
+    with contextlib.ExitStack() as servers:
+
+        def serve(*keys, refused=None):
+            endpoint = servers.enter_context(lister(keys, refused))
+            for variable, value in Bucket("", endpoint, Path()).environment.items():
+                monkeypatch.setenv(variable, value)
+            return fresh_store("s3://bucket")
+
+        yield serve
+
+
+def test_what_marks_a_folder_is_no_file_in_it(listed):
+    files = listed("words/", "words/yes/", "words/yes/a.wav", "words2/b.wav")
+    for folder in ("s3://bucket/words", "s3://bucket/words/"):
+        names = [entry.path.removeprefix("s3://bucket/words/") for entry in files.list(folder)]
+        assert names == ["yes", "yes/a.wav"]
+    assert "s3://bucket/words" not in [entry.path for entry in files.list("s3://bucket/words", recursive=False)]
+
+
+@pytest.mark.parametrize("key", ["words//b.wav", "words/../b.wav", "words/./b.wav"])
+def test_a_name_that_cannot_be_said_is_named(listed, key):
+    with pytest.raises(UnlistableError) as told:
+        list(listed("words/a.wav", key).list("s3://bucket/words"))
+    said = str(told.value)
+    assert said.startswith("s3://bucket/words cannot be listed for the name of one object: ")
+    assert key in said and "\n" not in said
 
 
 def test_what_cannot_be_asked_is_told_in_one_line_within_seconds(s3, monkeypatch):

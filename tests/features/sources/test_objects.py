@@ -1,7 +1,9 @@
 """A source in an object store is what it is in a folder: clips, labels, groups, partitions, rejects and notes."""
 
+import os
 import shutil
 import unicodedata
+import uuid
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from features.sources.paths import absolute_path, below, clip_file, escape_path
 from features.sources.table import list_clips, scan_table
 from features.sources.table_layout import TableLayout
 from tests.object_store.faults import Faults, proxy
+from tests.object_store.listing import lister
+from tests.object_store.server import Bucket
 from tests.object_store.upload import upload
 from tests.signals import noise, write_wav
 
@@ -153,6 +157,26 @@ def test_nothing_usable_in_a_store_is_told(s3, tmp_path):
     names = table(tmp_path / "t.csv", "path,label", f"{s3.uri}/a.wav,x")
     with pytest.raises(NothingUsableError, match=r"all 1 rows were rejected; the first: s3://.*/a\.wav: missing"):
         scan_table(names, TableLayout())
+
+
+@pytest.mark.parametrize("refused", [None, "words/"], ids=["not listed", "may not be listed"])
+def test_a_table_is_read_where_its_folder_cannot_be_listed(refused, tmp_path, monkeypatch):
+    bucket = f"s3://b{uuid.uuid4().hex[:12]}"
+    names = table(tmp_path / "t.csv", "path,label", *(f"{number}.wav,x" for number in range(60)))
+    with lister(["words//b.wav"], refused) as endpoint:
+        for variable, value in Bucket(bucket, endpoint, tmp_path).environment.items():
+            monkeypatch.setenv(variable, value)
+        with pytest.raises(NothingUsableError, match=r"all 60 rows were rejected; the first: 0\.wav: missing"):
+            scan_table(names, TableLayout(root=f"{bucket}/words"))
+
+
+def test_a_folder_that_a_program_has_marked(words, s3):
+    marked = s3.folder / "words" / "yes"
+    marked.mkdir(parents=True)
+    for folder in (marked.parent, marked):  # as the server keeps objects whose names end in /
+        os.setxattr(folder, "user.etag", b'"d41d8cd98f00b204e9800998ecf8427e"')
+    here, there = scan(str(words), labelled=True), scan(upload(words, f"{s3.uri}/words"), labelled=True)
+    assert (known(there), there.left_out) == (known(here), here.left_out)
 
 
 def test_places_of_paths():
