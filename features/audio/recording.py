@@ -15,6 +15,7 @@ from features.io.filesystem import filesystem_of, is_uri
 from features.io.local_copy import ending_of
 from features.io.parallel import map_ahead
 from features.io.regular_file import open_regular
+from features.io.temporary import temporary_folder
 
 # A file up to this size is read once and hashed and decoded from memory. To read a larger one twice, in pieces, costs
 # less than memory for all of it, taken anew for each file: a second of 5 MiB is hashed and computed in half the time.
@@ -61,7 +62,7 @@ class Recording:
         if not is_uri(self.path):
             return self.path
         if self._copy is None and self.content is not None:
-            descriptor, path = tempfile.mkstemp(ending_of(self.path), "soundmill-")  # by the ending decoders go
+            descriptor, path = tempfile.mkstemp(ending_of(self.path), dir=temporary_folder())  # by it decoders go
             with open(descriptor, "wb") as file:
                 file.write(self.content)
             self._copy = path

@@ -14,6 +14,7 @@ from features.io.filesystem import filesystem_of
 from features.io.local_copy import copy, ending_of
 from features.io.parallel import map_ahead
 from features.io.store_errors import ChangedError
+from features.io.temporary import temporary_folder
 
 IN_MEMORY_BYTES = 2 * 2**20
 """An object up to this size is read by one request and held in memory."""
@@ -116,7 +117,6 @@ class _Copies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._copies: OrderedDict[tuple[str, str], _Copy] = OrderedDict()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def take(self, uri: str, version: str, size: int) -> str:
         """Returns the path of the copy of an object, which stays until it is given back.
@@ -140,9 +140,7 @@ class _Copies:
         for key, copied in list(self._copies.items()):
             if not copied.users and sum(one.size for one in self._copies.values()) + size > _COPIES_BYTES:
                 os.unlink(self._copies.pop(key).path)
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="soundmill-")
-        descriptor, path = tempfile.mkstemp(ending_of(uri), dir=self._folder.name)
+        descriptor, path = tempfile.mkstemp(ending_of(uri), dir=temporary_folder())
         os.close(descriptor)
         try:
             copy(uri, path)

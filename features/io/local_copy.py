@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from features.errors import UsageError
 from features.io.filesystem import filesystem_of
+from features.io.temporary import temporary_folder
 
 _PART_BYTES = 8 * 2**20
 
@@ -21,7 +22,7 @@ def local_copy(place: str) -> Iterator[str]:
     if filesystem_of(place).is_local:
         yield place
         return
-    with tempfile.TemporaryDirectory(prefix="soundmill-") as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
         path = os.path.join(folder, f"copy{ending_of(place)}")
         copy(place, path)
         yield path

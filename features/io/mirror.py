@@ -42,8 +42,10 @@ class Mirror:
         left_out = (*self._but, *but)
         there = list(filesystem_of(self.uri).list(self.uri))
         names = {entry.path[len(self.uri) + 1 :]: entry for entry in there}
+        folders = {name[:end] for name in names for end, letter in enumerate(name) if letter == "/"}
         wanted = [name for name in names
-                  if (not only or name.startswith(tuple(only))) and not name.startswith(left_out)]  # fmt: skip
+                  if name not in folders  # which some programs mark by an object of their name
+                  and (not only or name.startswith(tuple(only))) and not name.startswith(left_out)]  # fmt: skip
         for name in wanted:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 from features.io.atomic import AtomicFile
+from features.io.temporary import temporary_folder
 
 
 class Upload(AtomicFile):
-    """A file in a temporary folder that is sent when its block ends well, and is gone after it in any case."""
+    """A file in the temporary folder that is sent when its block ends well, and is gone after it in any case."""
 
     def __init__(self, send: Callable[[Path], None]) -> None:
         """Opens the file.
@@ -20,7 +21,7 @@ class Upload(AtomicFile):
             send: takes the whole file to its place.
         """
         self._send = send
-        self._folder = tempfile.mkdtemp(prefix="soundmill-")
+        self._folder = tempfile.mkdtemp(dir=temporary_folder())
         super().__init__(os.path.join(self._folder, "object"), durable=False)
 
     def __exit__(

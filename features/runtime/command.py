@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from features.errors import SoundmillError
 from features.io.atomic import write_file
+from features.io.temporary import remove_temporary_folder
 from features.runtime.interruption import INTERRUPTED, MESSAGE, raise_interrupts
 from features.runtime.invocation import command_line
 from features.runtime.log import FILE_ONLY, LOG, start_log
@@ -165,6 +166,7 @@ def _is_interrupt(error: BaseException | None) -> bool:
 def _end(code: int) -> NoReturn:
     """Ends the process; threads of a pipeline that failed may wait forever and must not keep it."""
     if code:
+        remove_temporary_folder()
         logging.shutdown()
         with contextlib.suppress(OSError):
             sys.stdout.flush()

@@ -4,6 +4,8 @@ import os
 import threading
 import time
 
+from features.io.temporary import remove_temporary_folder
+
 _CHECK_SECONDS = 0.5
 
 
@@ -15,4 +17,5 @@ def end_with_parent(parent: int) -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_CHECK_SECONDS)
+    remove_temporary_folder()
     os._exit(1)

@@ -88,10 +88,10 @@ def hash_files(root: str, paths: Iterable[str]) -> dict[str, str]:
             hashes[path] = file_hash(clip_file(root, path))
 
     progress = Progress("hash", len(listed), "files")
-    objects = [path for path in listed if is_uri(clip_file(root, path))]
-    for _ in map_ahead(take, objects):
+    objects = {path for path in listed if is_uri(clip_file(root, path))}
+    for _ in map_ahead(take, [path for path in listed if path in objects]):
         progress.update(len(hashes))
-    listed = [path for path in listed if path not in frozenset(objects)] if objects else listed
+    listed = [path for path in listed if path not in objects]
     with ThreadPoolExecutor(usable_cores()) as pool:
         for first in range(0, len(listed), _BLOCK_FILES):
             for _ in pool.map(take, listed[first : first + _BLOCK_FILES]):

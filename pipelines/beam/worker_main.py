@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from itertools import islice
 
+from features.io.temporary import remove_temporary_folder
 from features.runtime.parent_watch import end_with_parent
 
 
@@ -51,7 +52,9 @@ def _work(main: Callable[[list[str]], None], environment: dict[str, str]) -> Non
         main(sys.argv)
     except BaseException:
         traceback.print_exc()
+        remove_temporary_folder()
         os._exit(1)
+    remove_temporary_folder()
     os._exit(0)  # what was written is on disk; to take apart what is in memory would take a second
 
 
