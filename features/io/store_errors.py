@@ -98,8 +98,10 @@ def _error(error: Exception, base: str, path: str | os.PathLike[str], is_first: 
     from obstore.exceptions import InvalidPathError
 
     if isinstance(error, InvalidPathError):
-        return UnlistableError(f"{path} cannot be listed for the name of one object: {first_line(error)}; rename that "
-                               "object or remove it, give a folder in which it is not, or name the others in a table")  # fmt: skip
+        return UnlistableError(
+            f"{path} cannot be listed for the name of one object: {first_line(error)}; rename that object or remove "
+            "it, give a folder in which it is not, or name the others in a table"
+        )
     text, status, where = str(error), status_of(error), endpoint() or "the store"
     credentials = _CREDENTIALS.get(base.partition("://")[0], _OF_AZURE)
     code = _CODE.search(text)
