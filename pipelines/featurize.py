@@ -276,17 +276,15 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
         f"{counted(figures['clips'], 'clip')} in {counted(len(manifest.classes), 'class', 'classes')} ({clips}); "
-        f"{figures['computed']:,} computed, "
-        f"{figures['kept']:,} kept, {figures['copied']:,} copied and {figures['removed']:,} removed in "
-        f"{figures['seconds']:.1f} s"
+        f"{figures['computed']:,} computed, {figures['kept']:,} kept, {figures['copied']:,} copied and "
+        f"{figures['removed']:,} removed in {figures['seconds']:.1f} s"
     )
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
     if figures["outdated"]:
         paragraph += f" {figures['outdated']:,} were computed anew as another decoder had read them."
     paragraph += decoders.kept_sentence(figures["decoders"], options.changed_decoder)
-    if figures["superseded_bytes"]:
-        size = size_text(figures["superseded_bytes"])
-        prune = command_line("features.prune", options.output)
+    if superseded := figures["superseded_bytes"]:
+        size, prune = size_text(superseded), command_line("features.prune", options.output)
         paragraph += f" {size} of shards are of earlier states only now: {prune}."
     paragraph += warnings_sentence(figures["warnings"], place(options.output) / manifest.clips_file)
     paragraph += rejects_sentence(manifest.counts["rejects"], place(options.output) / manifest.rejects_file)

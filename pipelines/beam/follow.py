@@ -107,7 +107,7 @@ class _Follower:
     def _tell(self, now: float) -> None:
         if self._units.elsewhere and not self._worker and not self._finished and now >= self._silent_at:
             # Only where workers say it is it known that none is at a unit.
-            LOG.info("waiting for a worker: none has begun yet" if self._units.job else
+            LOG.info("waiting for a worker: none has begun yet" if isinstance(self._units.job, Path) else
                      "waiting for the first unit to be finished")  # fmt: skip
             self._silent_at = now + _STILL_SILENT_SECONDS
         if self._again > self._told and now >= self._again_at:
