@@ -118,7 +118,7 @@ def test_that_no_worker_has_begun_is_told_once_in_a_while(units, seen, caplog, m
 def test_units_that_say_nothing_while_at_work(units, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "soundmill")
     line = Seen()
-    follower = _Follower(line, Units(units.folder, ".json", WEIGHTS, units.rejects))
+    follower = _Follower(line, dataclasses.replace(units, job=None))
     say(units, "a", 10)
     monkeypatch.setattr(follower, "_silent_at", 0.0)
     follower.look()
