@@ -75,16 +75,13 @@ class ObjectStore:
             base: scheme and bucket, `s3://BUCKET`.
         """
         self._base = base
-        # Google's puts on condition go by the number of a version, the others' by the ETag.
-        self._versions = "version" if base.startswith("gs:") else "e_tag"
 
     def read(self, path: AnyPath, version: str | None = None) -> bytes:
         """See `Filesystem`."""
         import obstore
 
         def whole() -> bytes:
-            by = "version" if self._versions == "version" else "if_match"
-            result = obstore.get(self._store, key, options={by: version} if version else None)  # type: ignore[arg-type]
+            result = obstore.get(self._store, key, options={"if_match": version} if version else None)
             content = result.bytes()
             if len(content) != result.meta["size"]:
                 raise CutError(f"{len(content)} of {result.meta['size']} bytes came")
@@ -173,7 +170,7 @@ class ObjectStore:
 
     def replace(self, path: AnyPath, content: bytes, version: str) -> str:
         """See `Filesystem`."""
-        return self._put_if(path, content, {self._versions: version})
+        return self._put_if(path, content, self._still(path, version))
 
     def delete(self, path: AnyPath) -> None:
         """See `Filesystem`."""
@@ -243,7 +240,7 @@ class ObjectStore:
 
     def _entry(self, meta: Any) -> Entry:
         modified = meta["last_modified"]
-        return Entry(f"{self._base}/{meta['path']}", meta["size"], _nanoseconds(modified), meta[self._versions] or "")
+        return Entry(f"{self._base}/{meta['path']}", meta["size"], _nanoseconds(modified), meta["e_tag"] or "")
 
     def _put(self, path: AnyPath, content: Any, use_multipart: bool = False, **mode: Any) -> str:
         import obstore
@@ -253,7 +250,7 @@ class ObjectStore:
         def put() -> Any:
             return obstore.put(self._store, key, content, use_multipart=use_multipart, **mode)
 
-        return str(self._again(path, put)[self._versions] or "")
+        return str(self._again(path, put)["e_tag"] or "")
 
     def _put_if(self, path: AnyPath, content: bytes, mode: Any) -> str:
         try:
@@ -267,6 +264,22 @@ class ObjectStore:
             if mode == "create":
                 raise
             raise ChangedError(path) from error  # a store may say of two at once that the name is taken
+
+    def _still(self, path: AnyPath, version: str) -> dict[str, Any]:
+        """Returns the condition that an object has a version still."""
+        import obstore
+
+        if not self._base.startswith("gs://"):
+            return {"e_tag": version}
+        # Google goes by the generation of an object, which no listing says.
+        key = self._key(path)
+        try:
+            meta = self._again(path, lambda: obstore.head(self._store, key))
+        except FileNotFoundError as error:
+            raise ChangedError(path) from error
+        if meta["e_tag"] != version:
+            raise ChangedError(path)
+        return {"e_tag": version, "version": meta["version"]}
 
     def _again(self, path: AnyPath, request: Callable[[], _Result]) -> _Result:
         """Makes a request, and once more where the connection ended within it and the library does not do so."""

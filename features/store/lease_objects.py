@@ -130,8 +130,14 @@ def add_line(place: Uri, line: bytes) -> None:
 
 
 def store_now_ns(root: Uri) -> int:
-    """Returns the time by the clock of the store that holds a set, in nanoseconds since 1970."""
-    return filesystem_of(root).now_ns(root / WORK / f"{CLOCK}-{writer_name()}-{secrets.token_hex(4)}")
+    """Returns the time by the clock of the store that holds a set, in nanoseconds since 1970.
+
+    Who may only read holds no lease, and looks at those of others by the clock of this machine.
+    """
+    try:
+        return filesystem_of(root).now_ns(root / WORK / f"{CLOCK}-{writer_name()}-{secrets.token_hex(4)}")
+    except PermissionError:
+        return time.time_ns()
 
 
 def _taken(root: Uri, place: Uri, content: bytes) -> bool:
@@ -185,5 +191,7 @@ def _is_old(root: Uri, there: Entry) -> bool:
 
 
 def _tell(root: Uri) -> bool:
-    LOG.info("waiting for another command to end its work on %s", root)
+    LOG.info(
+        "waiting for another command to end its work on %s (where it was killed, up to %.0f s)", root, LEASE_SECONDS
+    )
     return True

@@ -20,7 +20,7 @@ from features.io.filesystem import Location, Uri
 from features.runtime.log import LOG
 from features.store.layout import WORK, Layout
 from features.store.lease import Lease, claim_object, hold, hold_object, holder_of, living_holder
-from features.store.lease_objects import ALONE, COMMIT, held_object, store_now_ns, wait_while_alone
+from features.store.lease_objects import ALONE, COMMIT, LEASE_SECONDS, held_object, store_now_ns, wait_while_alone
 
 CLAIM = ".writer"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -101,8 +101,13 @@ def alone(layout: Layout) -> Iterator[None]:
 def _runs(layout: Layout, holder: str = "") -> RunError:
     return RunError(
         f"a featurize is running into {layout.root}{holder}, and its finished shards are in no state yet; wait for its "
-        "end"
+        f"end{_where_killed(layout.root)}"
     )
+
+
+def _where_killed(place: Location) -> str:
+    """Returns what there is to say of a holder that was killed; in a folder it is known to be gone."""
+    return f", or {LEASE_SECONDS:.0f} s where it was killed" if isinstance(place, Uri) else ""
 
 
 def _running(layout: Layout, elsewhere: bool) -> str | None:
@@ -165,7 +170,7 @@ def claim(folder: Location, command: str, output: str) -> Iterator[Lease]:
             try:
                 lease = claimed.enter_context(claim_object(folder, place))
             except FileExistsError as error:
-                raise _in_use(command, output, living_holder(place, elsewhere=False)) from error
+                raise _in_use(command, place, output, living_holder(place, elsewhere=False)) from error
             yield lease
         return
     try:
@@ -185,9 +190,9 @@ def claim(folder: Location, command: str, output: str) -> Iterator[Lease]:
             folder.rmdir()
 
 
-def _in_use(command: str, output: str, holder: str | None) -> UsageError:
+def _in_use(command: str, place: Location, output: str, holder: str | None) -> UsageError:
     return UsageError(f"one {command} at a time may write {output}, and another ({holder or 'process unknown'}) is at "
-                      "it; wait for its end, or give another --output")  # fmt: skip
+                      f"it; wait for its end{_where_killed(place)}, or give another --output")  # fmt: skip
 
 
 def is_claimed(folder: Path) -> bool:
@@ -225,7 +230,7 @@ def _claimed(folder: Path, command: str, output: str) -> TextIO:
                             "the same time", folder, error.strerror, command)  # fmt: skip
                 locked = False
             if holder := holder or living_holder(path, elsewhere=locked):
-                raise _in_use(command, output, holder)
+                raise _in_use(command, path, output, holder)
             # The file goes while its lock is held. Who opened it before that gets the lock on a file without a name,
             # which keeps no other process out.
             if not locked or _is_at(file, path):

@@ -1,6 +1,7 @@
 """Folders and object stores do the same by the same calls."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from features.io.filesystem import LOCAL, absolute, filesystem_of, is_uri, join,
 from features.io.parallel import map_ahead
 from features.io.store_errors import ChangedError, UnlistableError
 from tests.object_store.faults import Faults, proxy
+from tests.object_store.google import google
 from tests.object_store.listing import lister
 from tests.object_store.server import Bucket
 
@@ -294,6 +296,25 @@ def test_an_endpoint_that_falls_silent_ends_the_run_and_is_no_missing_file(s3, m
         files.write(join(s3.uri, "x"), b"x")
     with pytest.raises(RunError, match="does not answer any more"):
         files.read(join(s3.uri, "x"))
+
+
+def test_google_replaces_by_the_generation(monkeypatch):
+    with google() as (account, generations):
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", account)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", json.loads(account)["gcs_base_url"])  # by which http is allowed
+        files, path = fresh_store("gs://bucket"), "gs://bucket/file"
+        first = files.create(path, b"first")
+        with pytest.raises(FileExistsError):
+            files.create(path, b"other")
+        second = files.replace(path, b"second", first)
+        for version in (first, '"none"'):
+            with pytest.raises(ChangedError):
+                files.replace(path, b"third", version)
+        with pytest.raises(ChangedError):
+            files.replace("gs://bucket/none", b"third", second)
+        assert files.status(path).version == second
+        assert files.read(path) == b"second"
+    assert generations == ["0", "0", "1"]
 
 
 def fresh_store(uri):
