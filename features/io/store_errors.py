@@ -22,7 +22,10 @@ _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google\.internal|missing ?cr
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|specified bucket does not exist")
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_REQUEST = re.compile(r"^Error performing \w+ \S+ in .*? - ")
+# What the library says before the cause: of a store that is asked with a signature in the address, that too.
+_BEFORE = re.compile(
+    r"(?:Generic \w+ error: )?(?:Error performing \w+ request: )?(?:Error performing \w+ \S+ in .*? - )?"
+)
 
 
 class ChangedError(Exception):
@@ -62,8 +65,8 @@ def is_cut(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Returns what an error says before the library's own structures that follow."""
-    return str(error).split("\n")[0].removeprefix("Generic S3 error: ").removeprefix("Error performing list request: ")
+    """Returns the cause that an error names, without addresses and without the library's structures that follow."""
+    return _BEFORE.sub("", str(error).split("\n")[0], count=1)
 
 
 @contextlib.contextmanager
@@ -119,7 +122,7 @@ def _error(error: Exception, base: str, path: str | os.PathLike[str], is_first: 
     if status:
         return PassingError(f"{path}: {where} answers {status}{f' {code[1]}' if code else ''}; run it again, what was "
                         "finished is kept")  # fmt: skip
-    why = _REQUEST.sub("", first_line(error))
+    why = first_line(error)
     if is_first:
         return UsageError(f"{where} does not answer for {base}: {why}; see to AWS_ENDPOINT_URL, or to the network")
     return PassingError(f"{path}: {where} does not answer any more: {why}; run it again, what was finished is kept")

@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
 from features.errors import RunError, UsageError
 from features.io.filesystem import LOCAL, absolute, filesystem_of, is_uri, join, place
 from features.io.parallel import map_ahead
-from features.io.store_errors import ChangedError, UnlistableError
+from features.io.store_errors import ChangedError, UnlistableError, first_line
 from tests.object_store.faults import Faults, proxy
 from tests.object_store.google import google
 from tests.object_store.listing import lister
@@ -251,7 +252,7 @@ def test_what_cannot_be_asked_is_told_in_one_line_within_seconds(s3, monkeypatch
             code = f"from features.io.filesystem import filesystem_of; filesystem_of({uri!r}).read({uri + '/x'!r})"
             started = time.monotonic()
             run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
-            assert time.monotonic() - started < 10
+            assert time.monotonic() - started < 20  # 6 s, and the start of a process where others are at work
         return run.stderr.strip().splitlines()[-1]
 
     with socket.socket() as deaf:
@@ -296,6 +297,14 @@ def test_an_endpoint_that_falls_silent_ends_the_run_and_is_no_missing_file(s3, m
         files.write(join(s3.uri, "x"), b"x")
     with pytest.raises(RunError, match="does not answer any more"):
         files.read(join(s3.uri, "x"))
+
+
+@pytest.mark.parametrize("store", ["S3", "GCS", "MicrosoftAzure"])
+@pytest.mark.parametrize("request_of", ["", "Error performing list request: "])
+def test_no_address_is_told_as_it_may_hold_a_signature(store, request_of):
+    request = "Error performing GET https://a.blob.example/b/x?sv=1&sig=secret in 3.2ms, after 2 retries - "
+    error = GenericError(f"Generic {store} error: {request_of}{request}HTTP error: reset\n\nDebug source:\nGeneric {{")
+    assert first_line(error) == "HTTP error: reset"
 
 
 def test_google_replaces_by_the_generation(monkeypatch):
