@@ -17,6 +17,7 @@ from features.errors import NothingUsableError, UsageError
 from features.frontend.presets import DEFAULT_PRESET, PRESETS, load_spec, preset
 from features.io.atomic import writer_name
 from features.io.filesystem import place
+from features.maintenance.removal import remove_partials
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
@@ -99,12 +100,11 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
         _warn_of_lost_classes(update, manifest)
         if committed:
             request.warn_of_equal_contents(update.source, manifest)
-        figures |= {
-            "written_bytes": update.written_bytes(manifest),
-            "superseded_bytes": update.superseded_bytes(manifest),
-        }
-        # The others became rejects.
-        figures |= {"decoded": figures["computed"], "computed": update.computed_rows(manifest)}
+        figures["written_bytes"] = update.written_bytes(manifest)
+        figures["superseded_bytes"] = update.superseded_bytes(manifest)
+        figures |= {"decoded": figures["computed"], "computed": update.computed_rows(manifest)}  # others: rejects
+    if update.todo:
+        remove_partials(update.layout)  # workers that were killed may have left some
     figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]
     seconds = time.monotonic() - started
     clips = len(update.changes.clips)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from features.errors import RunError
 from features.io.atomic import fsync_folder
 from features.io.entry import AnyPath
-from features.io.filesystem import Location
+from features.io.filesystem import Location, Uri
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.store.inventory import Inventory, SetFile, names_of, read_state, take_inventory
-from features.store.layout import KINDS, STATES, WORK, WORK_PLACES, Layout
+from features.store.layout import KINDS, LEFTOVERS, STATES, WORK, WORK_PLACES, Layout, kind_of
 from features.store.locks import alone, is_running, now_ns
 from features.store.manifest import Manifest, load_manifest
 
@@ -160,3 +160,18 @@ def _remove(layout: Layout, files: list[SetFile]) -> None:
         for place in WORK_PLACES:
             with contextlib.suppress(OSError):  # it is not there, or something younger is in it
                 os.rmdir(layout.path(place))
+
+
+def remove_partials(layout: Layout) -> None:
+    """Removes the halves of shards and reports that killed workers left; not where a run is at work, as one may be its.
+
+    In an object store there are none: what is there is whole.
+    """
+    if isinstance(layout.root, Uri) or is_running(layout):
+        return
+    with contextlib.suppress(RunError), alone(layout):
+        for folder in (layout.shards_folder, layout.reports_folder):
+            for name in os.listdir(folder):
+                if kind_of(os.path.basename(folder), name) == LEFTOVERS:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(os.path.join(folder, name))

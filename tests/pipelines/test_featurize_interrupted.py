@@ -84,6 +84,8 @@ def start(many_clips, small_spec, tmp_path):
 def goes_on_to_the_bytes_of(unbroken: Path, run: Run) -> None:
     """Runs again and compares all that the manifest names with a run that was never stopped."""
     finished = len(list((run.output / "reports").glob("*.parquet")))
+    unit = next((run.output / "reports").glob("*.parquet")).stem
+    (run.output / "shards" / f"{unit}.tfrecord.77-0123abcd.partial").write_bytes(b"of a worker that was killed")
     summary = run.output.parent / "summary.json"
     assert call("pipelines.featurize", *run.arguments[:-1], 1, "--summary", summary) == 0
     figures = json.loads(summary.read_text())
@@ -95,6 +97,7 @@ def goes_on_to_the_bytes_of(unbroken: Path, run: Run) -> None:
     names += [f"reports/{shard.name}.parquet" for shard in manifest.shards(PARTITIONS)]
     for name in (*names, "manifest.json", manifest.clips_file, manifest.rejects_file):
         assert mine[name] == theirs[name], name
+    assert not list(run.output.rglob("*.partial"))
 
 
 def test_a_run_that_was_killed_leaves_no_set_and_the_next_one_goes_on(start, unbroken, tmp_path):
