@@ -91,5 +91,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		--config-settings editable_mode=compat -e '.[test,demo]'
 	touch $@
 
+# A cluster that runs is stopped first: without its folder nobody would know its processes.
 clean:
+	if [ -e $(CLUSTER)/cluster.json ]; then $(BIN)/python -m pipelines.cluster stop --folder $(CLUSTER); fi
 	rm -rf $(VENV) .peers $(CLUSTER) $(S3_SERVER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis
