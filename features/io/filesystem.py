@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from features.errors import UsageError
 from features.io.atomic import AtomicFile, write_file
 from features.io.entry import AnyPath, Entry
-from features.io.store_errors import ChangedError
+from features.io.store_errors import ChangedError, PlaceError
 
 _COPIED_BYTES = 2**20
 SCHEMES = ("s3", "gs", "abfs", "abfss", "az")
@@ -167,14 +166,14 @@ def filesystem_of(place: AnyPath) -> Filesystem:
     """Returns what reads and writes a place. A store is asked when it is first used.
 
     Raises:
-        UsageError: it is a URI of another kind than can be read.
+        PlaceError: it is a URI of another kind than can be read, or names no bucket.
     """
     match = _URI.match(place) if isinstance(place, str) else None
     if match is None:
         return LOCAL
     if match[1] not in SCHEMES:
         schemes = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise UsageError(f"{place}: a place is a path, or begins with one of {schemes}; a path that looks like a URI "
+        raise PlaceError(f"{place}: a place is a path, or begins with one of {schemes}; a path that looks like a URI "
                          "is given with ./ before it")  # fmt: skip
     from features.io.object_store import object_store
 

@@ -22,6 +22,7 @@ from features.io.entry import AnyPath, Entry
 from features.io.store_errors import (
     ChangedError,
     CutError,
+    PlaceError,
     endpoint,
     first_line,
     is_cut,
@@ -48,12 +49,12 @@ def object_store(uri: str) -> "ObjectStore":
     """Returns the store of a place; one of a bucket serves the whole process.
 
     Raises:
-        UsageError: it names no bucket.
+        PlaceError: it names no bucket.
     """
     scheme, _, rest = uri.partition("://")
     bucket = rest.partition("/")[0]
     if not bucket:
-        raise UsageError(f"{uri} names no bucket; it is {scheme}://BUCKET/NAME")
+        raise PlaceError(f"{uri} names no bucket; it is {scheme}://BUCKET/NAME")
     return _store(f"{scheme}://{bucket}", os.getpid())
 
 
@@ -222,7 +223,7 @@ class ObjectStore:
             raise UsageError(f"cannot use {self._base}: {first_line(error)}") from error
 
     def _key(self, path: AnyPath, is_folder: bool = False) -> str:
-        """Returns the name of an object within the bucket; raises `UsageError` for one that cannot be said."""
+        """Returns the name of an object within the bucket; raises `PlaceError` for one that cannot be said."""
         path = os.fspath(path)
         if path != self._base and not path.startswith(f"{self._base}/"):
             raise ValueError(f"{path} is not in {self._base}")
@@ -230,12 +231,12 @@ class ObjectStore:
         if is_folder and not key:
             return key
         if _UNNAMEABLE.search(key):
-            raise UsageError(f"{path}: the name of an object has no empty part, none of . or .., and no control "
+            raise PlaceError(f"{path}: the name of an object has no empty part, none of . or .., and no control "
                              "character; give it another name")  # fmt: skip
         try:
             key.encode()
         except UnicodeEncodeError as error:
-            raise UsageError(f"{os.fsencode(path)!r}: the name of an object is UTF-8; give it another name") from error
+            raise PlaceError(f"{os.fsencode(path)!r}: the name of an object is UTF-8; give it another name") from error
         return key
 
     def _entry(self, meta: Any) -> Entry:

@@ -32,6 +32,10 @@ class ChangedError(Exception):
     """A file is no longer the one that it was to replace."""
 
 
+class PlaceError(UsageError):
+    """A place that can be none: a URI of another kind, or a name that an object cannot have."""
+
+
 class UnlistableError(UsageError):
     """A folder has an object whose name the library cannot say, and lists nothing of it for that."""
 

@@ -13,7 +13,7 @@ from features.io.entry import Entry
 from features.io.file_time import mtime_ns
 from features.io.filesystem import filesystem_of, is_uri
 from features.io.parallel import map_ahead
-from features.io.store_errors import UnlistableError
+from features.io.store_errors import PlaceError, UnlistableError
 from features.sources.file_finder import FileFinder
 from features.sources.object_tree import ObjectTree
 from features.sources.paths import escape_path, escaped_path, place_of
@@ -128,7 +128,7 @@ class TableFiles:
             folder = root if below_root else os.path.commonpath(places).replace(":/", "://", 1)
             try:
                 tree = ObjectTree.of(folder, most=_MOST_OTHERS * len(places))
-            except (PermissionError, UnlistableError):  # who may not list may read: each is asked for
+            except (PermissionError, PlaceError, UnlistableError):  # who may not list may read: each is asked for
                 continue
             entries |= {entry.path: entry for entry in tree.entries.values()}
             if below_root and tree.is_whole:
@@ -152,5 +152,7 @@ def _look(place: str, entry: Entry | None, probed: bool) -> TableFile:
         return replace(found, rate_hz=probe_at(place).rate_hz) if probed else found
     except ClipError as error:
         return TableFile(error=error)
+    except PlaceError as error:
+        return TableFile(error=ClipError("scan", Reason.MISSING, str(error)))
     except OSError as error:
         return TableFile(error=ClipError("scan", file_error(error).reason, error.strerror or str(error)))

@@ -153,6 +153,19 @@ def test_a_table_below_a_root_in_a_store_is_as_one_here(words, s3, tmp_path, man
     assert known(list_clips(f"{uri}/t.csv", TableLayout(**options), labelled=True)) == known(there)
 
 
+@pytest.mark.parametrize("number", [1, 60])
+def test_a_row_whose_place_can_be_none_is_a_reject(words, s3, tmp_path, number):
+    begins = ("http://host/", f"{s3.uri}/a//", "s3:///")
+    rows = [f"{begin}{row}.wav,x" for row in range(number) for begin in begins]
+    source = scan_table(table(tmp_path / "t.csv", "path,label", "words/no/a b.wav,x", *rows), TableLayout())
+    assert source.clips["path"].to_pylist() == ["words/no/a b.wav"]
+    assert {reject.reason for reject in source.rejects} == {"missing"}
+    told = {reject.path: reject.message for reject in source.rejects}
+    assert len(told) == 3 * number
+    for begin, rule in zip(begins, ("begins with one of s3://", "has no empty part", "names no bucket"), strict=True):
+        assert rule in told[f"{begin}0.wav"]
+
+
 def test_nothing_usable_in_a_store_is_told(s3, tmp_path):
     names = table(tmp_path / "t.csv", "path,label", f"{s3.uri}/a.wav,x")
     with pytest.raises(NothingUsableError, match=r"all 1 rows were rejected; the first: s3://.*/a\.wav: missing"):
