@@ -21,6 +21,7 @@ _REFUSED_CREDENTIALS = re.compile(
 _NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google\.internal|missing ?credential", re.IGNORECASE)
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|specified bucket does not exist")
 _STATUS = re.compile(r"status code: (\d{3})")
+_PASSING = (408, 429)  # a request that came too slowly, and too many of them
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 # What the library says before the cause: of a store that is asked with a signature in the address, that too.
 _BEFORE = re.compile(
@@ -124,8 +125,10 @@ def _error(error: Exception, base: str, path: str | os.PathLike[str], is_first: 
     if status in (401, 403):
         return PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     if status:
-        return PassingError(f"{path}: {where} answers {status}{f' {code[1]}' if code else ''}; run it again, what was "
-                        "finished is kept")  # fmt: skip
+        answer = f"{where} answers {status}{f' {code[1]}' if code else ''}"
+        if is_first and status < 500 and status not in _PASSING:
+            return UsageError(f"{answer} for {base}; see to the name of the bucket, and to AWS_REGION")
+        return PassingError(f"{path}: {answer}; run it again, what was finished is kept")
     why = first_line(error)
     if is_first:
         return UsageError(f"{where} does not answer for {base}: {why}; see to AWS_ENDPOINT_URL, or to the network")

@@ -261,6 +261,7 @@ def test_what_cannot_be_asked_is_told_in_one_line_within_seconds(s3, monkeypatch
         silent = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         assert f"{silent} does not answer for {s3.uri}: " in told(AWS_ENDPOINT_URL=silent)
     assert f"no such bucket: s3://no-such-bucket, at {s3.endpoint}; " in told("s3://no-such-bucket")
+    assert f"{s3.endpoint} answers 400 InvalidBucketName for s3://b; see to the name" in told("s3://b")
     assert "refuses the credentials for" in told(AWS_SECRET_ACCESS_KEY="wrong")
     assert "FileNotFoundError" in told()
 
