@@ -139,8 +139,8 @@ def without_slash(uri: str) -> str:
 
 
 def absolute(path: AnyPath) -> str:
-    """Returns the absolute path of a file, or a URI as it is."""
-    return os.fspath(path) if is_uri(path) else os.path.abspath(path)
+    """Returns the absolute path of a file, or a URI; without the `/` at its end."""
+    return without_slash(os.fspath(path)) if is_uri(path) else os.path.abspath(path)
 
 
 def is_uri(text: AnyPath) -> bool:

@@ -210,6 +210,7 @@ def test_what_looks_like_a_uri_is_a_path_behind_a_dot():
         with pytest.raises(UsageError, match="names no bucket"):
             filesystem_of(text)
     assert (place("s3://b//"), place("s3://b/x/") / "y") == ("s3://b", "s3://b/x/y")
+    assert absolute("s3://b/x/") == absolute("s3://b/x") == "s3://b/x"  # as a run that goes on may be told it
 
 
 @pytest.fixture
