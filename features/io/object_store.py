@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from features.io.store_errors import (
     ChangedError,
     CutError,
     PlaceError,
+    begin_use,
     endpoint,
     first_line,
     is_cut,
@@ -194,6 +195,7 @@ class ObjectStore:
         """The library's store, which has answered once: a wrong endpoint, bucket or key is told within seconds."""
         import obstore
 
+        begin_use()
         first = self._open(_FIRST_ANSWER_SECONDS)
         with translated(self._base, self._base, is_first=True):
             try:
@@ -240,8 +242,8 @@ class ObjectStore:
         return key
 
     def _entry(self, meta: Any) -> Entry:
-        modified = meta["last_modified"]
-        return Entry(f"{self._base}/{meta['path']}", meta["size"], _nanoseconds(modified), meta["e_tag"] or "")
+        mtime_ns = round(meta["last_modified"].timestamp() * 1e6) * 1_000
+        return Entry(f"{self._base}/{meta['path']}", meta["size"], mtime_ns, meta["e_tag"] or "")
 
     def _put(self, path: AnyPath, content: Any, use_multipart: bool = False, **mode: Any) -> str:
         import obstore
@@ -295,7 +297,3 @@ class ObjectStore:
                         raise
             time.sleep(0.1 * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1e6) * 1_000

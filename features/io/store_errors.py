@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from features.errors import PassingError, UsageError
+from features.errors import PassingError, RunError, UsageError
 
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -43,6 +43,30 @@ class UnlistableError(UsageError):
 
 class CutError(Exception):
     """Fewer bytes of an object came than were announced."""
+
+
+class _Use:
+    is_begun = False  # in this process, or in the one that it was forked from
+    is_lost = False
+
+
+def begin_use() -> None:
+    """Notes that the library is used; its threads do not come along to a fork, where it would wait for them for ever.
+
+    Raises:
+        RunError: this is a fork of a process that has used it.
+    """
+    if _Use.is_lost:
+        raise RunError("this process was forked from one that has used an object store, and cannot use one itself: "
+                       'start it otherwise, as by multiprocessing.set_start_method("spawn")')  # fmt: skip
+    _Use.is_begun = True
+
+
+def _after_fork() -> None:
+    _Use.is_lost = _Use.is_begun
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def endpoint() -> str | None:

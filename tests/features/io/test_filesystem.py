@@ -309,6 +309,25 @@ def test_no_address_is_told_as_it_may_hold_a_signature(store, request_of):
     assert first_line(error) == "HTTP error: reset"
 
 
+def test_a_fork_of_a_process_that_used_a_store_does_not_wait_for_ever(s3):
+    code = f"""
+import os
+from features.io.filesystem import filesystem_of
+read = lambda: filesystem_of({s3.uri!r}).read({s3.uri + "/none"!r})
+for _ in range(2):
+    try:
+        read()
+    except Exception as error:
+        print(type(error).__name__, str(error)[:30])
+    if _ == 0 and (child := os.fork()):
+        os.waitpid(child, 0)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert sorted(set(run.stdout.splitlines())) == [
+        "FileNotFoundError [Errno 2] No such file or dire", "RunError this process was forked from o",
+    ]  # fmt: skip
+
+
 def test_google_replaces_by_the_generation(monkeypatch):
     with google() as (account, generations):
         monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", account)
