@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
 from apache_beam.runners.portability.portable_runner import PortableRunner
@@ -55,6 +61,8 @@ def run_units(
         _wait(_pipeline(transform, units, _local_runner(options, workers), options), lease, workers)
         return
     LOG.info("running on %s", name)
+    # Beam would run `pip freeze` for each job and send what is installed here along, which no worker reads.
+    options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")
     runner = create_runner(name)
     if not isinstance(runner, PortableRunner) or not has_job_server(runner, options):
         _run_here(_pipeline(transform, units, runner, options), lease)

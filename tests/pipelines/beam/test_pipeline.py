@@ -45,6 +45,7 @@ def test_what_is_handed_over_is_small_and_names_the_image(recorded, command, wor
         for environment in pipeline.components.environments.values()
     }
     assert images == {IMAGE}
+    assert not any(environment.dependencies for environment in pipeline.components.environments.values())
 
 
 class Units(beam.PTransform):
