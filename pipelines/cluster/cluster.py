@@ -132,7 +132,7 @@ class Cluster:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         self._home.folder.mkdir(parents=True, exist_ok=True)
-        with open(self._home.folder / ".lock", "a", encoding="utf-8") as lock:
+        with open(self._home.folder / "lock", "a", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

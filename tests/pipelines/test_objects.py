@@ -99,8 +99,9 @@ def test_the_store_is_asked_once_for_a_short_recording(recordings, untrained, s3
         filesystem_of(s3.uri).__dict__.pop("_store", None)
         options = ("--model", untrained, "--input", f"{s3.uri}/a", "--output", tmp_path / "labels.csv")
         assert call("pipelines.score", *options, "--workers", 1) == 0
-    assert faults.requests["GET"] <= 2 * 20 + 3, "its header to plan, and all of it; and the listing"
-    assert faults.requests["HEAD"] == 0
+    probes = 3 + 1  # of the driver, and the one by which a worker proves that it sees them too
+    assert faults.requests["GET"] <= 2 * 20 + 3 + probes, "its header to plan, and all of it; and the listing"
+    assert faults.requests["HEAD"] <= probes
 
 
 @pytest.mark.parametrize(
