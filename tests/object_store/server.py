@@ -1,5 +1,6 @@
 """An S3 server on loopback for tests: versitygw, which `make s3-server` builds, on a temporary folder."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -43,15 +44,17 @@ class Bucket:
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """An S3 server: its endpoint, and the folder whose folders are its buckets."""
-    program = shutil.which(PROGRAM, path=os.environ.get("SOUNDMILL_S3_SERVER", str(_BUILT)))
-    if program is None:
-        if os.environ.get("SOUNDMILL_S3_SERVER"):
-            pytest.fail(f"no {PROGRAM} in SOUNDMILL_S3_SERVER={os.environ['SOUNDMILL_S3_SERVER']}")
-        pytest.skip(f"no {PROGRAM} in {_BUILT.name}: `make s3-server` builds it, which takes Go and a network")
-    root, log = tmp_path_factory.mktemp("s3"), tmp_path_factory.mktemp("s3-log") / "log"
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: its endpoint and its process."""
+
+    endpoint: str
+    process: int
+
+
+@contextlib.contextmanager
+def serving(program: str, root: Path, log: Path) -> Iterator[Server]:
+    """Runs a server while the block lasts; the folders of `root` are its buckets."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -63,12 +66,25 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
         end = time.monotonic() + _PATIENCE_SECONDS
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"{PROGRAM} does not answer: {log.read_text()}")
+                raise RuntimeError(f"{PROGRAM} does not answer: {log.read_text()}")
             time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", root
+        yield Server(f"http://127.0.0.1:{port}", process.pid)
     finally:
         process.kill()  # it would wait for its clients
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """An S3 server: its endpoint, and the folder whose folders are its buckets."""
+    program = shutil.which(PROGRAM, path=os.environ.get("SOUNDMILL_S3_SERVER", str(_BUILT)))
+    if program is None:
+        if os.environ.get("SOUNDMILL_S3_SERVER"):
+            pytest.fail(f"no {PROGRAM} in SOUNDMILL_S3_SERVER={os.environ['SOUNDMILL_S3_SERVER']}")
+        pytest.skip(f"no {PROGRAM} in {_BUILT.name}: `make s3-server` builds it, which takes Go and a network")
+    root, log = tmp_path_factory.mktemp("s3"), tmp_path_factory.mktemp("s3-log") / "log"
+    with serving(program, root, log) as process:
+        yield process.endpoint, root
 
 
 @pytest.fixture
