@@ -65,6 +65,9 @@ class Filesystem(Protocol):
             ChangedError: it has another version.
         """
 
+    def fetch(self, path: AnyPath, version: str | None = None) -> tuple[bytes, Entry]:
+        """Returns a whole file, as `read` does, and what is known of the same version of it."""
+
     def read_range(self, path: AnyPath, start: int, length: int) -> bytes:
         """Returns bytes of a file, fewer where it ends before, none where it does not reach `start`.
 
@@ -187,8 +190,12 @@ class LocalFilesystem:
 
     def read(self, path: AnyPath, version: str | None = None) -> bytes:
         """See `Filesystem`."""
+        return self.fetch(path)[0]
+
+    def fetch(self, path: AnyPath, version: str | None = None) -> tuple[bytes, Entry]:
+        """See `Filesystem`."""
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(), _entry(os.fspath(path), os.fstat(file.fileno()))
 
     def read_range(self, path: AnyPath, start: int, length: int) -> bytes:
         """See `Filesystem`."""

@@ -80,14 +80,18 @@ class ObjectStore:
 
     def read(self, path: AnyPath, version: str | None = None) -> bytes:
         """See `Filesystem`."""
+        return self.fetch(path, version)[0]
+
+    def fetch(self, path: AnyPath, version: str | None = None) -> tuple[bytes, Entry]:
+        """See `Filesystem`."""
         import obstore
 
-        def whole() -> bytes:
+        def whole() -> tuple[bytes, Entry]:
             result = obstore.get(self._store, key, options={"if_match": version} if version else None)
             content = result.bytes()
             if len(content) != result.meta["size"]:
                 raise CutError(f"{len(content)} of {result.meta['size']} bytes came")
-            return content.to_bytes()
+            return content.to_bytes(), self._entry(result.meta)
 
         key = self._key(path)
         return self._again(path, whole)
@@ -249,11 +253,8 @@ class ObjectStore:
         import obstore
 
         key = self._key(path)
-
-        def put() -> Any:
-            return obstore.put(self._store, key, content, use_multipart=use_multipart, **mode)
-
-        return str(self._again(path, put)["e_tag"] or "")
+        put = self._again(path, lambda: obstore.put(self._store, key, content, use_multipart=use_multipart, **mode))
+        return str(put["e_tag"] or "")
 
     def _put_if(self, path: AnyPath, content: bytes, mode: Any) -> str:
         try:
@@ -261,9 +262,9 @@ class ObjectStore:
         except (FileExistsError, ChangedError) as error:
             # The answer to a first attempt may have been lost, and then it is this one that stands there.
             with contextlib.suppress(FileNotFoundError):
-                version = self.status(path).version
-                if self.read(path) == content and self.status(path).version == version:
-                    return version
+                there, entry = self.fetch(path)
+                if there == content:
+                    return entry.version
             if mode == "create":
                 raise
             raise ChangedError(path) from error  # a store may say of two at once that the name is taken

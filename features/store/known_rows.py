@@ -1,6 +1,7 @@
 """What a committed state knows of clips: which row of which shard holds the features of which file, and the rejects."""
 
 import contextlib
+from collections.abc import Set
 
 import pyarrow as pa
 
@@ -34,19 +35,20 @@ def read_cache(layout: Layout, manifest: Manifest) -> pa.Table:
     return pa.concat_tables([clips.select(CACHE_SCHEMA.names), _rejects(layout, manifest)]).combine_chunks()
 
 
-def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str) -> pa.Table:
+def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str, reported: Set[str]) -> pa.Table:
     """Reads the rows of shards that no state names, finished by runs that did not come to their end.
 
     Args:
         layout: of the feature set.
         manifest: its committed state, None where there is none.
         fingerprint: of the spec; shards of another are left out.
+        reported: names of the units that have a report.
 
     Returns:
         Table with the columns of `CACHE_SCHEMA`. That its files have not changed since is not checked.
     """
     tables = [empty_cache()]
-    names = sorted(_unnamed(layout, manifest))
+    names = sorted(_unnamed(layout, manifest, reported))
     for name, report in zip(names, layout.map(lambda name: _whole(layout, name), names), strict=True):
         if report is not None and report.fingerprint == fingerprint:
             rows = report.rows.filter(report.rows["row"].is_valid())
@@ -54,12 +56,10 @@ def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str) -> p
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _unnamed(layout: Layout, manifest: Manifest | None) -> set[str]:
+def _unnamed(layout: Layout, manifest: Manifest | None, reported: Set[str]) -> set[str]:
     """Returns the names of the reports that neither the committed state nor an earlier one names."""
-    unnamed = layout.reported()
-    if manifest is not None:
-        unnamed -= _names(manifest)
-    for path in reversed(earlier_states(layout.root)):
+    unnamed = set(reported) - (set() if manifest is None else _names(manifest))
+    for path in reversed(earlier_states(layout.root) if unnamed else []):
         if not unnamed:
             break
         with contextlib.suppress(OSError, UsageError, ValueError):

@@ -87,7 +87,8 @@ def wait_while_alone(root: Uri, place: Uri) -> None:
     files, is_told = filesystem_of(place), False
     while True:
         try:
-            if not files.read(place).startswith(ALONE.encode()) or _is_old(root, files.status(place)):
+            content, there = files.fetch(place)
+            if not content.startswith(ALONE.encode()) or _is_old(root, there):
                 return
         except FileNotFoundError:
             return
@@ -102,7 +103,8 @@ def look_at(place: Uri) -> tuple[bytes, int] | None:
         return found
     files = filesystem_of(place)
     try:
-        found = files.read(place), files.status(place).mtime_ns
+        content, there = files.fetch(place)
+        found = content, there.mtime_ns
     except FileNotFoundError:
         found = None
     _SEEN[place] = time.monotonic(), found
@@ -122,9 +124,9 @@ def add_line(place: Uri, line: bytes) -> None:
     """Adds a line to a lease, which others may change at the same time; raises `FileNotFoundError` where it is gone."""
     files = filesystem_of(place)
     while True:
-        status = files.status(place)
+        content, there = files.fetch(place)
         with contextlib.suppress(ChangedError):
-            files.replace(place, files.read(place, status.version) + line, status.version)
+            files.replace(place, content + line, there.version)
             _SEEN.pop(place, None)
             return
 
@@ -163,8 +165,7 @@ def _renewed(place: Uri, content: bytes) -> Iterator[None]:
     def renew() -> None:
         while not ended.wait(RENEWAL_SECONDS):
             try:
-                there = files.status(place)
-                now = files.read(place, there.version)
+                now, there = files.fetch(place)
                 if not now.startswith(content):
                     raise ChangedError(place)
                 files.replace(place, now, there.version)

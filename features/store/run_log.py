@@ -36,8 +36,8 @@ def _append(path: Uri, line: bytes) -> None:
     while True:
         with contextlib.suppress(ChangedError, FileExistsError):
             try:
-                status = files.status(path)
-                files.replace(path, files.read(path, status.version) + line, status.version)
+                content, there = files.fetch(path)
+                files.replace(path, content + line, there.version)
             except FileNotFoundError:
                 files.create(path, line)
             return

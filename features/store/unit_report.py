@@ -1,6 +1,7 @@
 """The report of a unit: all that a commit must know of it, written when its shard is whole."""
 
 import json
+import math
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -104,10 +105,8 @@ def _size(layout: Layout, name: str) -> int | None:
         return None
 
 
-def finished_units(layout: Layout, names: Collection[str], changed_decoder: str | None = None) -> set[str]:
-    """Returns which of some units are finished, see `is_finished`; most often none, which one listing says."""
-    reported = layout.reported()
-    candidates = [name for name in names if name in reported]
+def finished_units(layout: Layout, candidates: Collection[str], changed_decoder: str | None = None) -> set[str]:
+    """Returns which of some units that have a report are finished, see `is_finished`."""
     if layout.files.is_local:
         return {name for name in candidates if is_finished(layout, name, changed_decoder)}
     sizes = (layout.shard_sizes() or {}) if candidates else {}
@@ -122,34 +121,25 @@ def finished_units(layout: Layout, names: Collection[str], changed_decoder: str 
     return {name for name, done in zip(candidates, layout.map(check, candidates), strict=True) if done}
 
 
-def is_finished(layout: Layout, name: str, changed_decoder: str | None = None) -> bool:
+def is_finished(layout: Layout, name: str, changed_decoder: str | None = None, began_ns: float = math.inf) -> bool:
     """Returns whether a unit's report exists and the shard that it names, if any, has its size.
 
     A unit with rejects that may be usable later or by another decoder is not finished: its other rows are copied. Nor
-    is one with rows of a decoder whose rows are to be computed anew, see `features.store.decoders.outdated`.
-    """
-    try:
-        shard, final = _shard_of_final(layout, name, changed_decoder)
-    except _NO_REPORT:
-        return False
-    return final and (shard is None or is_whole(layout, shard))
-
-
-def is_finished_since(layout: Layout, name: str, began_ns: int) -> bool:
-    """Returns whether a unit was finished after a time: then the same run need not try it again, whatever its rejects.
+    is one with rows of a decoder whose rows are to be computed anew, see `features.store.decoders.outdated`. But the
+    run that has built it need not try it again.
 
     Args:
         layout: of the feature set.
         name: of the unit.
-        began_ns: when the run began, by the clock of the file system.
+        changed_decoder: whose rows are to be computed anew.
+        began_ns: when the run that asks began, by the clock of the file system.
     """
     try:
-        if layout.files.status(layout.report(name)).mtime_ns < began_ns:
-            return False
-        shard = reported_shard(layout, name)
+        shard, final = _shard_of_final(layout, name, changed_decoder)
+        final = final or layout.files.status(layout.report(name)).mtime_ns >= began_ns
     except _NO_REPORT:
         return False
-    return shard is None or is_whole(layout, shard)
+    return final and (shard is None or is_whole(layout, shard))
 
 
 def _shard_of_final(layout: Layout, name: str, changed_decoder: str | None) -> tuple[Shard | None, bool]:
@@ -157,11 +147,6 @@ def _shard_of_final(layout: Layout, name: str, changed_decoder: str | None) -> t
     metadata = _metadata(read_schema(layout.report(name)))
     final = metadata.get("final", True) and not (metadata.get("codec") and other_decoder(metadata["versions"]))
     return _shard(metadata), final and not outdated(metadata.get("decoders", [None]), changed_decoder)
-
-
-def may_heal(layout: Layout, name: str) -> bool:
-    """Returns whether a finished unit has rejects that may be usable later, such as missing files."""
-    return not _metadata(read_schema(layout.report(name))).get("final", True)
 
 
 def other_decoder(versions: dict[str, str]) -> bool:

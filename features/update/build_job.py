@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import is_uri
 from features.io.unit_file import UnitFile
@@ -11,7 +10,7 @@ from features.runtime.unit_progress import UnitProgress, progress_path
 from features.sources.policies import Policies
 from features.store.layout import Layout
 from features.store.lease import Lease
-from features.store.unit_report import is_finished_since, may_heal
+from features.store.unit_report import is_finished
 from features.store.versions import library_versions
 from features.store.worker_proof import WorkerProof
 from features.update.shard_builder import build_shard
@@ -49,10 +48,10 @@ class BuildJob:
             return UnitFile(self.work_list)
 
     def build(self, work_list: UnitFile, number: int) -> bool:
-        """Builds the shard of this number; returns as `build_shard` does whether anything was done.
+        """Builds the shard of this number; returns whether anything was done.
 
-        A unit that this run has finished is left as it is, also where time may heal its rejects: a runner tries units
-        again that were lost with a worker, and others with them.
+        A unit that is finished is left as it is; one that this run has finished also where time may heal its rejects: a
+        runner tries units again that were lost with a worker, and others with them.
 
         Raises:
             RunError: the run has ended, and nothing was written; the recordings are not to be seen any more; or what
@@ -60,22 +59,12 @@ class BuildJob:
         """
         with self.lease.working():
             unit = read_unit(work_list, number)
-            if is_finished_since(self.layout, unit.name, self.lease.began_ns):
+            if is_finished(self.layout, unit.name, self.changed_decoder, self.lease.began_ns):
                 return False
             # Of a set in a store only what is finished is seen: to say more would be a request a second.
             path = None if is_uri(self.work_list) else progress_path(Path(self.work_list), unit.name)
             with UnitProgress(path) as progress:
-                built = build_shard(
-                    unit, self.layout, self.root, self.spec, self.policies, self.changed_decoder, progress=progress
-                )
-            if built and may_heal(self.layout, unit.name):
-                self._check_source(unit.name)
-            return built
-
-    def _check_source(self, name: str) -> None:
-        """Takes a unit back where its rejects come of a disk that is not there any more."""
-        try:
-            self.proof.check_source()
-        except RunError:
-            self.layout.files.delete(self.layout.report(name))
-            raise
+                return build_shard(
+                    unit, self.layout, self.root, self.spec, self.policies,
+                    progress=progress, check_source=self.proof.check_source,
+                )  # fmt: skip

@@ -1,6 +1,7 @@
 """Builds one shard: decode, mono, resample, fit, spectrogram, write; what happened stands in the shard's report."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from features.audio.decode import file_error
 from features.audio.recording import Recording, open_recording
 from features.audio.remote import Listed, ReadAhead
-from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
+from features.errors import NOT_FINITE_FEATURES, RETRYABLE, ClipError, Reason
 from features.frontend.clip import decode_clip
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
@@ -28,7 +29,7 @@ from features.store.manifest import existing_manifest
 from features.store.parquet_rows import Place
 from features.store.shards import RowReader, ShardWriter
 from features.store.statistics import Statistics, Sums
-from features.store.unit_report import ROW_SCHEMA, is_finished, write_report
+from features.store.unit_report import ROW_SCHEMA, write_report
 from features.update.work_list import CLIP_COLUMNS, CachedRow, ShardUnit
 
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
@@ -67,19 +68,23 @@ class _Member:
         self.seconds = self.warning = self.decoder = None
 
 
+def _nothing() -> None:
+    pass
+
+
 def build_shard(
     unit: ShardUnit,
     layout: Layout,
     root: str,
     spec: FeatureSpec,
     policies: Policies = DEFAULTS,
-    changed_decoder: str | None = None,
     cached_in: Layout | None = None,
     progress: UnitProgress = UNSEEN,
+    check_source: Callable[[], None] = _nothing,
 ) -> bool:
     """Computes or copies the features of a unit's clips and writes its shard and, last, its report.
 
-    A unit that is finished is left as it is. A clip that cannot be used becomes a reject in the report. A row that was
+    A clip that cannot be used becomes a reject in the report. A row that was
     to be copied and is not there as it was written is computed from its file.
 
     Args:
@@ -88,15 +93,14 @@ def build_shard(
         root: where the clips' paths begin.
         spec: the front end.
         policies: whether clips that have a warning are used.
-        changed_decoder: with which decoders' rows the unit is not finished.
         cached_in: of the set whose shards hold the rows to copy, None for the same.
         progress: what is told how far the unit is.
+        check_source: called before anything is written where clips cannot be used now that may be usable later; what
+            it raises ends the work.
 
     Returns:
-        Whether anything was done.
+        Whether anything was done: not where another run has committed the unit in between.
     """
-    if is_finished(layout, unit.name, changed_decoder):
-        return False
     members: list[_Member] = []
     digests: dict[_FileState, str] = {}
     with contextlib.ExitStack() as ending:
@@ -124,6 +128,8 @@ def build_shard(
                 members.append(_Member(clip, digest, decoded.seconds, decoder=decoded.decoder))
                 rows.add(members[-1], decoded)
             rows.flush()
+            if any(member.reason in RETRYABLE for member in members):
+                check_source()
             made, places = shard.finish()
             # A run at the same time may commit what is replaced here: this happens under its lock, and not after.
             again = exists(layout.report(unit.name))

@@ -221,13 +221,13 @@ def prepare(
     evidence = Evidence(source.root, scan_started_ns, last_scan, rules.verify_content, _other_decoder(base, cache),
                         others, same_root)  # fmt: skip
     changes = compare(clips, cache, evidence)
-    shards = {} if base is None else base.partitions
-    state = 0 if base is None else base.state
+    shards, state = ({}, 0) if base is None else (base.partitions, base.state)
     plan = make_plan(changes, shards, spec, layout.storage_format, state, source.root, policies)
-    finished = finished_units(layout, plan.units.keys(), rules.changed_decoder)
+    reported = layout.reported()
+    finished = finished_units(layout, plan.units.keys() & reported, rules.changed_decoder)
     todo = [name for name in plan.units if name not in finished]
     new = changes.computed.any() and any(changes.computed[plan.units[name]].any() for name in todo)
-    spare = read_spare(layout, base, spec.fingerprint) if new else empty_cache()
+    spare = read_spare(layout, base, spec.fingerprint, reported) if new else empty_cache()
     spare = spare.filter(pc.invert(rows_of(spare["decoder"], _outdated(spare, rules))))
     return Update(
         layout=layout,

