@@ -67,7 +67,7 @@ class ReadAhead:
     """Small objects that are read before they are asked for, many at once, in the order in which they will be."""
 
     def __init__(self, files: Iterable[Listed]) -> None:
-        """Takes the files; the first of them are asked for now."""
+        """Takes the files; the first of them are asked for when one is taken."""
         self._files = list(files)
         self._results = map_ahead(_attempt, self._files, lambda file: IN_MEMORY_BYTES if file.size is None
                                   else min(file.size, IN_MEMORY_BYTES))  # fmt: skip
