@@ -19,7 +19,7 @@ from clips import LINKS, benchmark_parser, find_originals, link_clips, made
 from measure import PYTHON, machine, run
 
 from features.frontend.presets import preset
-from features.frontend.windows import least_window_seconds
+from features.frontend.windows import windowing_of
 from features.io.unit_file import UnitFile
 from features.sources.folder import scan
 from features.store.clips_table import read_clips
@@ -202,7 +202,7 @@ def plan_score(source: Path) -> dict[str, float]:
     spec = preset(PRESET)
     listed = scan(str(source), labelled=False).clips
     started = time.process_time()
-    planned = plan_batches(str(source), listed["path"].to_pylist(), spec, least_window_seconds(None, spec))
+    planned = plan_batches(str(source), listed["path"].to_pylist(), spec, windowing_of(spec))
     seconds = time.process_time() - started
     columns = (planned.paths, planned.files, planned.first_windows, planned.num_windows, planned.shortened)
     held = listed.nbytes - listed["path"].nbytes + sum(column.nbytes for column in columns)

@@ -59,7 +59,7 @@ def by_stage(clips: Path, run_folder: Path, executor: str) -> str:
     """Prints how long one process takes for each stage of labelling, without Beam, its start and the CSV."""
     from features.audio.recording import open_recording
     from features.frontend.spectrogram import FrontEnd, block_clips
-    from features.frontend.windows import least_window_seconds, window_waveforms
+    from features.frontend.windows import window_waveforms, windowing_of
     from features.sources.paths import clip_file
     from model.inference.artifact import read_description, read_litert
     from model.inference.executor import Executor
@@ -73,10 +73,10 @@ def by_stage(clips: Path, run_folder: Path, executor: str) -> str:
     paths = sorted(str(path.relative_to(clips)) for path in clips.rglob("*.wav"))[:ATTENTIVE]
     seconds = dict.fromkeys(("headers", "decoding", "features", "network", "all but headers"), 0.0)
     started = time.perf_counter()
-    least_seconds = least_window_seconds(None, spec)
-    batches = list(plan_batches(str(clips), paths, spec, least_seconds).batches())
+    windowing = windowing_of(spec)
+    batches = list(plan_batches(str(clips), paths, spec, windowing).batches())
     seconds["headers"] = time.perf_counter() - started
-    label_windows(network, str(clips), batches[0], least_seconds)  # a first time takes longer
+    label_windows(network, str(clips), batches[0], windowing)  # a first time takes longer
     windows = 0
     for batch in batches:
         times = [time.perf_counter()]
@@ -92,7 +92,7 @@ def by_stage(clips: Path, run_folder: Path, executor: str) -> str:
         times.append(time.perf_counter())
         network.probabilities(features)
         times.append(time.perf_counter())
-        label_windows(network, str(clips), batch, least_seconds)
+        label_windows(network, str(clips), batch, windowing)
         times.append(time.perf_counter())
         for stage, took in zip(list(seconds)[1:], np.diff(times), strict=True):
             seconds[stage] += float(took)

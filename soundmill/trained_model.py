@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import Reject, UsageError
 from features.frontend.spec import FeatureSpec
-from features.frontend.windows import least_window_seconds
+from features.frontend.windows import windowing_of
 from features.io.filesystem import Location, place
 from model.inference.executor import Executor, load_executor
 from model.inference.run_store import MODEL_ALONE, local_run
@@ -95,12 +95,12 @@ class TrainedModel:
         """
         if not 1 <= top <= len(self.classes):
             raise UsageError(f"top is 1 to {len(self.classes)}, the number of classes, not {top}")
-        least_seconds = least_window_seconds(min_window_seconds, self.spec)
+        windowing = windowing_of(self.spec, min_window_seconds=min_window_seconds)
         if isinstance(audio, str | PathLike):
             audio = [audio]
         # A column of paths is an array too, but not of numbers.
         elif hasattr(audio, "__array__") and np.asarray(audio).dtype.kind in "biufc":
-            return waveform_labels(self._network, np.asarray(audio), sample_rate_hz, top, least_seconds)
+            return waveform_labels(self._network, np.asarray(audio), sample_rate_hz, top, windowing)
         if sample_rate_hz is not None:
             raise UsageError("sample_rate_hz is that of a waveform; files say theirs")
-        return path_labels(self._network, [os.fspath(path) for path in audio], top, least_seconds, rejects)
+        return path_labels(self._network, [os.fspath(path) for path in audio], top, windowing, rejects)

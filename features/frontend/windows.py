@@ -7,6 +7,7 @@ left out where it is too short to be labelled; the first window of a recording a
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,34 @@ from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
 from features.frontend.waveform import fit_mono, source_frames, to_mono
 
+PAD, DROP, OVERLAP = TAILS = ("pad", "drop", "overlap")
+"""What becomes of the remainder of a recording: it is padded or left out, or the last window ends where it does."""
+
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
+# A day: a longer hop is a slip of the keyboard.
+_MOST_HOP_SECONDS = 86_400
 # Where nothing else is said, a last window is this part of a whole one at least.
 _SHORTEST_PART = 20
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """Where the windows of a recording begin, and what becomes of the remainder after its whole ones.
+
+    Attributes:
+        hop_samples: from the start of a window to that of the next, in samples of the spec's rate; None for a window.
+        tail: one of `TAILS`.
+        least_seconds: with `PAD`, a remainder that is shorter, and not the first window, is left out.
+    """
+
+    hop_samples: int | None = None
+    tail: str = PAD
+    least_seconds: float = 0.0
+
+
+_EVERY_WINDOW = Windowing()
 
 
 class Window(NamedTuple):
@@ -43,12 +67,40 @@ class Window(NamedTuple):
     cancelled: bool
 
 
-def least_window_seconds(requested: float | None, spec: FeatureSpec) -> float:
-    """Returns how long the last of several windows is at least: a twentieth of a window where nothing is requested.
+def windowing_of(
+    spec: FeatureSpec, hop_seconds: float | None = None, tail: str = PAD, min_window_seconds: float | None = None
+) -> Windowing:
+    """Returns the windowing that options ask for.
+
+    Args:
+        spec: the front end.
+        hop_seconds: from the start of a window to that of the next, rounded to samples of the spec's rate; None for a
+            window.
+        tail: one of `TAILS`.
+        min_window_seconds: how long a remainder is at least; None for a twentieth of a window.
 
     Raises:
-        UsageError: it is not from 0 to the length of a window, or, without a clip length, not a number from 0.
+        UsageError: one of them is not what it may be, or a spec without a clip length has no such windows.
     """
+    if tail not in TAILS:
+        raise UsageError(f"--tail is one of {', '.join(TAILS)}, not {tail!r}")
+    if spec.clip_samples is None and (hop_seconds is not None or tail != PAD):
+        given = f"--tail {tail}" if hop_seconds is None else f"--hop-seconds {hop_seconds:g}"
+        raise UsageError(f"{given} is of windows, and the model's spec has no clip length: it takes each recording as "
+                         "one window, whole; leave the option out")  # fmt: skip
+    if tail != PAD and min_window_seconds is not None:
+        raise UsageError(f"--min-window-seconds goes with --tail {PAD}; --tail {tail} leaves no shorter window, so "
+                         "give one of the two")  # fmt: skip
+    least_seconds = _least_seconds(min_window_seconds, spec) if tail == PAD else 0.0
+    if spec.clip_samples is None or hop_seconds is None:
+        return Windowing(None, tail, least_seconds)
+    if not 0 < hop_seconds <= _MOST_HOP_SECONDS:
+        raise UsageError(f"--hop-seconds is above 0 and at most {_MOST_HOP_SECONDS:,}, not {hop_seconds:g}")
+    hop_samples = max(1, round(hop_seconds * spec.sample_rate_hz))
+    return Windowing(None if hop_samples == spec.clip_samples else hop_samples, tail, least_seconds)
+
+
+def _least_seconds(requested: float | None, spec: FeatureSpec) -> float:
     length = math.inf if spec.clip_seconds is None else spec.clip_seconds
     if requested is None:
         return 0.0 if spec.clip_seconds is None else length / _SHORTEST_PART
@@ -58,7 +110,7 @@ def least_window_seconds(requested: float | None, spec: FeatureSpec) -> float:
     return float(requested)
 
 
-def num_windows(info: AudioInfo, spec: FeatureSpec, least_seconds: float = 0.0) -> int:
+def num_windows(info: AudioInfo, spec: FeatureSpec, windowing: Windowing = _EVERY_WINDOW) -> int:
     """Returns how many windows of the clip length, one after the other, a file has; the last may be padded.
 
     A remainder that is less than half a sample at the spec's rate is not a window: no sample is left of it. Without
@@ -67,25 +119,30 @@ def num_windows(info: AudioInfo, spec: FeatureSpec, least_seconds: float = 0.0) 
     Args:
         info: what `probe` said of the file.
         spec: the front end.
-        least_seconds: a last window that is shorter, and not the first, is left out.
+        windowing: where they begin, and which last one is kept.
     """
     if spec.clip_samples is None:
         return 1
     count = max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
     rest = info.frames - _start_of(count - 1, info, spec)
-    is_short = 2 * rest * spec.sample_rate_hz < info.rate_hz or _is_short(rest, count - 1, info, spec, least_seconds)
+    is_short = 2 * rest * spec.sample_rate_hz < info.rate_hz or _is_short(rest, count - 1, info, spec, windowing)
     return count - 1 if count > 1 and is_short else count
 
 
-def _is_short(frames: int, number: int, info: AudioInfo, spec: FeatureSpec, least_seconds: float) -> bool:
+def _is_short(frames: int, number: int, info: AudioInfo, spec: FeatureSpec, windowing: Windowing) -> bool:
     """Returns whether a window of a file, of which this many frames are there, is a remainder below the least."""
     whole = _start_of(number + 1, info, spec) - _start_of(number, info, spec)
     # Rounded, since 0.07 * 100 is more than 7.
-    return frames < whole and frames < round(least_seconds * info.rate_hz, 6)
+    return frames < whole and frames < round(windowing.least_seconds * info.rate_hz, 6)
 
 
 def window_waveforms(
-    source: AudioSource, info: AudioInfo, spec: FeatureSpec, first: int, count: int, least_seconds: float = 0.0
+    source: AudioSource,
+    info: AudioInfo,
+    spec: FeatureSpec,
+    first: int,
+    count: int,
+    windowing: Windowing = _EVERY_WINDOW,
 ) -> Iterator[Window]:
     """Decodes windows that follow one another and fits each by itself; window 0 of a short clip is that clip.
 
@@ -95,7 +152,7 @@ def window_waveforms(
         spec: the front end.
         first: number of the first window.
         count: number of windows.
-        least_seconds: as in `num_windows`.
+        windowing: as in `num_windows`.
 
     Yields:
         The windows, but those after the first of the file that hold no sample or less than the least, as it was cut off
@@ -129,7 +186,7 @@ def window_waveforms(
                     raise ClipError("decode", Reason.EMPTY, NO_SAMPLES)
                 promised = f"the header promises {info.frames} samples and none can be read"
                 raise ClipError("decode", Reason.DAMAGED, promised)
-            if len(window) == 0 or (number and _is_short(len(window), number, info, spec, least_seconds)):
+            if len(window) == 0 or (number and _is_short(len(window), number, info, spec, windowing)):
                 continue
             whole = start + len(window) == min(end, info.frames) and not lacks
             try:
@@ -143,7 +200,7 @@ def window_waveforms(
 
 
 def waveform_windows(
-    samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec, least_seconds: float = 0.0
+    samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec, windowing: Windowing = _EVERY_WINDOW
 ) -> Iterator[Window]:
     """Cuts samples in memory into the windows that a file of them has, each fitted by itself.
 
@@ -151,13 +208,13 @@ def waveform_windows(
         samples: float32 of shape (frames, channels), one frame at least, all finite.
         rate_hz: their rate.
         spec: the front end.
-        least_seconds: as in `num_windows`.
+        windowing: as in `num_windows`.
 
     Raises:
         ClipError: a window cannot be used.
     """
     info = AudioInfo(len(samples), samples.shape[1], rate_hz)
-    for number in range(num_windows(info, spec, least_seconds)):
+    for number in range(num_windows(info, spec, windowing)):
         start, end = _start_of(number, info, spec), min(_start_of(number + 1, info, spec), info.frames)
         mono = to_mono(samples[start:end], spec.channels)
         yield Window(fit_mono(mono, rate_hz, spec), start / rate_hz, end / rate_hz, True, mono.cancelled)

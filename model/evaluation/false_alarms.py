@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import Reject, RunError
-from features.frontend.windows import least_window_seconds
+from features.frontend.windows import Windowing, windowing_of
 from features.io.atomic import AtomicFile, atomic_folder, write_file
 from features.io.csv_text import csv_label, csv_lines
 from features.runtime.log import LOG
@@ -207,9 +207,9 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
     started = time.monotonic()
     description = read_description(run)
     source = list_clips(negatives, TableLayout(), labelled=False)
-    least_seconds = least_window_seconds(None, description.spec)
+    windowing = windowing_of(description.spec)
     paths = source.clips["path"].to_pylist()
-    plan = plan_batches(source.root, paths, description.spec, least_seconds)
+    plan = plan_batches(source.root, paths, description.spec, windowing)
     rejects = [*source.rejects, *plan.rejects]
     network = load_executor(run)
     tally = Tally(network.classes, alarm_thresholds(network.classes, description.calibration.thresholds))
@@ -217,7 +217,7 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
     with atomic_folder(Path(run) / "evaluation" / name) as folder:
         with AtomicFile(folder / "alarms.csv", durable=False) as file:  # the folder is
             file.write(csv_lines([ALARMS_HEADER]).encode())
-            for path, windows in _recordings(network, source.root, plan, least_seconds, rejects):
+            for path, windows in _recordings(network, source.root, plan, windowing, rejects):
                 file.write(tally.add(path, windows).encode())
         for reject in rejects:
             LOG.warning("%s: %s, %s", csv_path(reject.path), reject.reason, reject.message)
@@ -228,7 +228,7 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
             "rejects": dict(sorted(Counter(str(reject.reason) for reject in rejects).items())),
             "left_out": source.left_out,
             "short_windows": plan.num_shortened(reject.path for reject in rejects),
-            "min_window_seconds": least_seconds,
+            "min_window_seconds": windowing.least_seconds,
             "negatives": negatives,
             "folder": name,
             "seconds": time.monotonic() - started,
@@ -239,7 +239,7 @@ def count_false_alarms(run: str, negatives: str) -> dict[str, Any]:
 
 
 def _recordings(
-    network: Executor, root: str, plan: Plan, least_seconds: float, rejects: list[Reject]
+    network: Executor, root: str, plan: Plan, windowing: Windowing, rejects: list[Reject]
 ) -> Iterator[tuple[str, Windows]]:
     """Labels recordings one after the other and yields each that is labelled whole; adds the others to the rejects."""
     ids = {label: number for number, label in enumerate(network.classes)}
@@ -248,7 +248,7 @@ def _recordings(
     progress = Progress("label", int(plan.num_windows.sum()), "windows")
     done = 0
     for batch in plan.batches():
-        labels = label_windows(network, root, batch, least_seconds)
+        labels = label_windows(network, root, batch, windowing)
         in_batch = {unit.path for unit in batch}
         for path in [path for path in parts if path not in in_batch]:
             yield path, _joined(parts.pop(path))

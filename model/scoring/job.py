@@ -18,6 +18,7 @@ from typing import TypeVar
 import google_crc32c
 
 from features.errors import Reject, RunError
+from features.frontend.windows import Windowing
 from features.io.filesystem import Location, filesystem_of
 from features.io.parallel import map_ahead
 from features.io.unit_file import UnitFile
@@ -44,7 +45,7 @@ class JobSettings:
         top: labels per window.
         thresholds: of each class in the order of the network's outputs; less probable labels are left out.
         executor: name and version of what runs the network.
-        least_seconds: how long the last of several windows of a file is at least.
+        windowing: where windows begin, and which last one is kept.
     """
 
     network: str
@@ -52,7 +53,7 @@ class JobSettings:
     top: int
     thresholds: tuple[float, ...]
     executor: str
-    least_seconds: float
+    windowing: Windowing
 
 
 @dataclass(frozen=True)

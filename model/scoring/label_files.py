@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from features.errors import Reject, UsageError
+from features.frontend.windows import Windowing
 from features.runtime.invocation import command_line
 from features.sources.paths import clip_file
 from model.inference.executor import Executor
@@ -31,30 +32,30 @@ class LabelledFiles:
     warnings: list[Reject]
 
 
-def label_files(network: Executor, paths: Sequence[str], top: int, least_seconds: float) -> LabelledFiles:
+def label_files(network: Executor, paths: Sequence[str], top: int, windowing: Windowing) -> LabelledFiles:
     """Labels every window of some files.
 
     Args:
         network: which labels them.
         paths: of the files, escaped.
         top: labels a window.
-        least_seconds: how long the last of several windows is at least.
+        windowing: where windows begin, and which last one is kept.
 
     Raises:
         UsageError: a path is not that of a file.
     """
     check_files(paths)
-    plan = plan_batches("", paths, network.spec, least_seconds)
-    labelled = label_batches(network, plan.batches(), top, least_seconds)
+    plan = plan_batches("", paths, network.spec, windowing)
+    labelled = label_batches(network, plan.batches(), top, windowing)
     rejects = {reject.path: reject for reject in chain(plan.rejects, labelled.rejects)}
     in_order = [rejects[path] for path in dict.fromkeys(paths) if path in rejects]
     return LabelledFiles(labelled.scores, in_order, labelled.warnings)
 
 
-def label_batches(network: Executor, batches: Iterable[Batch], top: int, least_seconds: float) -> LabelledFiles:
+def label_batches(network: Executor, batches: Iterable[Batch], top: int, windowing: Windowing) -> LabelledFiles:
     """Labels the files of planned batches; a file is labelled as a whole or not at all."""
     batches = list(batches)
-    labels = [label_windows(network, "", batch, least_seconds, top) for batch in batches]
+    labels = [label_windows(network, "", batch, windowing, top) for batch in batches]
     rejects: dict[str, Reject] = {}
     for reject in chain(*(part.rejects for part in labels)):
         rejects.setdefault(reject.path, reject)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from features.audio.decode import LEAST_RATE_HZ, MOST_RATE_HZ
 from features.errors import NOT_FINITE_FEATURES, ClipError, UsageError
 from features.frontend.spectrogram import compute_features
-from features.frontend.windows import waveform_windows
+from features.frontend.windows import Windowing, waveform_windows
 from model.inference.executor import Executor
 from model.inference.litert import BATCH_CLIPS
 from model.scoring.label_windows import label_features
@@ -17,7 +17,7 @@ from model.scoring.labels_csv import Score
 
 
 def label_waveform(
-    network: Executor, samples: NDArray[np.float32], rate_hz: int, top: int, least_seconds: float
+    network: Executor, samples: NDArray[np.float32], rate_hz: int, top: int, windowing: Windowing
 ) -> list[Score]:
     """Labels every window of a waveform.
 
@@ -26,7 +26,7 @@ def label_waveform(
         samples: as `read_waveform` gives them.
         rate_hz: their rate.
         top: labels a window.
-        least_seconds: how long the last of several windows is at least.
+        windowing: where windows begin, and which last one is kept.
 
     Returns:
         The scores, with an empty path.
@@ -35,7 +35,7 @@ def label_waveform(
         UsageError: they cannot be used.
     """
     scores: list[Score] = []
-    windows = waveform_windows(samples, rate_hz, network.spec, least_seconds)
+    windows = waveform_windows(samples, rate_hz, network.spec, windowing)
     try:
         while batch := list(itertools.islice(windows, BATCH_CLIPS)):
             features = compute_features([window.waveform for window in batch], network.spec)

@@ -12,7 +12,7 @@ from features.audio.remote import Listed, ReadAhead
 from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, RETRYABLE, ClipError, Reason, Reject
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd, block_clips
-from features.frontend.windows import Window, num_windows, window_waveforms
+from features.frontend.windows import Window, Windowing, num_windows, window_waveforms
 from features.io.filesystem import filesystem_of, is_uri
 from features.sources.paths import clip_file
 from features.sources.policies import remark
@@ -37,7 +37,7 @@ class LabelJob:
         top: labels per window.
         thresholds: of each class in the order of the network's outputs; less probable labels are left out.
         executor: name of what runs the network.
-        least_seconds: how long the last of several windows is at least.
+        windowing: where windows begin, and which last one is kept.
         lease: of the run.
         proof: what a worker has to see and to have.
     """
@@ -48,7 +48,7 @@ class LabelJob:
     top: int
     thresholds: tuple[float, ...]
     executor: str
-    least_seconds: float
+    windowing: Windowing
     lease: Lease
     proof: WorkerProof
 
@@ -73,7 +73,7 @@ class LabelJob:
             if self.parts.is_finished(number):
                 return None
             units = self.parts.read_batch(number)
-            labels = label_windows(network, self.root, units, self.least_seconds, self.top, self.thresholds)
+            labels = label_windows(network, self.root, units, self.windowing, self.top, self.thresholds)
             if any(reject.reason in RETRYABLE for reject in labels.rejects):
                 self.proof.check_source()
             return labels
@@ -97,7 +97,7 @@ def label_windows(
     network: Executor,
     root: str,
     units: Sequence[WindowUnit],
-    least_seconds: float,
+    windowing: Windowing,
     top: int = 1,
     thresholds: Sequence[float] | None = None,
 ) -> Labels:
@@ -107,7 +107,7 @@ def label_windows(
         network: which labels them.
         root: where the units' paths begin.
         units: what to label; their windows together are the batch.
-        least_seconds: how long the last of several windows of a file is at least, as the units were planned.
+        windowing: where windows begin and which last one is kept, as the units were planned.
         top: labels per window.
         thresholds: of each class in the order of the network's outputs; less probable labels are left out.
     """
@@ -119,7 +119,7 @@ def label_windows(
     rejects = []
     warnings = []
     counts = [0] * len(units)
-    for number, (unit, decoded) in enumerate(zip(units, _decoded(root, spec, units, least_seconds), strict=True)):
+    for number, (unit, decoded) in enumerate(zip(units, _decoded(root, spec, units, windowing), strict=True)):
         if isinstance(decoded, ClipError):
             rejects.append(Reject(unit.path, decoded.stage, str(decoded.reason), decoded.message))
             continue
@@ -191,7 +191,7 @@ def _compute(front_end: FrontEnd, waveforms: list[NDArray[np.float32]], out: NDA
 
 
 def _decoded(
-    root: str, spec: FeatureSpec, units: Sequence[WindowUnit], least_seconds: float
+    root: str, spec: FeatureSpec, units: Sequence[WindowUnit], windowing: Windowing
 ) -> Iterator[tuple[list[Window], list[Reject]] | ClipError]:
     """Yields the windows of each unit and its warnings, or why it cannot be used; objects of a store are read ahead."""
     files = [Listed(clip_file(root, unit.path)) for unit in units]
@@ -199,26 +199,24 @@ def _decoded(
     with ReadAhead(wanted) as ahead:
         for file, unit in zip(files, units, strict=True):
             try:
-                decoded: tuple[list[Window], list[Reject]] | ClipError = _windows(
-                    file, spec, unit, least_seconds, ahead
-                )
+                decoded: tuple[list[Window], list[Reject]] | ClipError = _windows(file, spec, unit, windowing, ahead)
             except ClipError as error:
                 decoded = error
             yield decoded
 
 
 def _windows(
-    file: Listed, spec: FeatureSpec, unit: WindowUnit, least_seconds: float, ahead: ReadAhead
+    file: Listed, spec: FeatureSpec, unit: WindowUnit, windowing: Windowing, ahead: ReadAhead
 ) -> tuple[list[Window], list[Reject]]:
     """Returns the windows of a unit and its warnings."""
     first, count = unit.first_window, unit.num_windows
     with open_recording(file.place, first == 0, ahead) as recording:
         info = recording.probe()
-        windows = list(window_waveforms(recording.source, info, spec, first, count, least_seconds))
+        windows = list(window_waveforms(recording.source, info, spec, first, count, windowing))
         cut_off = info.truncated or len(windows) < count or not all(window.whole for window in windows)
         if info.end_unverified and not cut_off and first + count < num_windows(info, spec):
             # What follows is another unit's, or is left out: then nothing else shows whether it is there.
-            cut_off = first + count == num_windows(info, spec, least_seconds) and is_cut_off(recording.source, info)
+            cut_off = first + count == num_windows(info, spec, windowing) and is_cut_off(recording.source, info)
     warnings = []
     if cut_off:
         warnings.append(remark(unit.path, Reason.TRUNCATED))

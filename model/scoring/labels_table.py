@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import Reject, UsageError
+from features.frontend.windows import Windowing
 from features.runtime.log import LOG
 from features.sources.paths import escape_path
 from model.inference.executor import Executor
@@ -20,7 +21,7 @@ _MOST_NAMED = 3
 
 
 def path_labels(
-    network: Executor, paths: Sequence[str], top: int, least_seconds: float, rejects: list[Reject] | None
+    network: Executor, paths: Sequence[str], top: int, windowing: Windowing, rejects: list[Reject] | None
 ) -> pa.Table:
     """Labels every window of some files.
 
@@ -28,7 +29,7 @@ def path_labels(
         network: which labels them.
         paths: of the files, as `os.fspath` gives them.
         top: labels a window.
-        least_seconds: how long the last of several windows is at least.
+        windowing: where windows begin, and which last one is kept.
         rejects: takes the files that cannot be used, with their paths as in the table; None where one is an error.
 
     Returns:
@@ -38,7 +39,7 @@ def path_labels(
         UsageError: a path is not that of a file, or a file cannot be used and there is no list for it.
     """
     shown = {escape_path(os.fsencode(path)): _text(path) for path in paths}
-    labelled = label_files(network, [escape_path(os.fsencode(path)) for path in paths], top, least_seconds)
+    labelled = label_files(network, [escape_path(os.fsencode(path)) for path in paths], top, windowing)
     found = [replace(reject, path=shown[reject.path]) for reject in labelled.rejects]
     if rejects is not None:
         rejects += found
@@ -53,7 +54,7 @@ def path_labels(
 
 
 def waveform_labels(
-    network: Executor, waveform: NDArray[np.floating], sample_rate_hz: int | None, top: int, least_seconds: float
+    network: Executor, waveform: NDArray[np.floating], sample_rate_hz: int | None, top: int, windowing: Windowing
 ) -> pa.Table:
     """Labels every window of a waveform; see `read_waveform` and `label_waveform`.
 
@@ -63,7 +64,7 @@ def waveform_labels(
     Raises:
         UsageError: the waveform or its rate cannot be used.
     """
-    scores = label_waveform(network, *read_waveform(waveform, sample_rate_hz), top, least_seconds)
+    scores = label_waveform(network, *read_waveform(waveform, sample_rate_hz), top, windowing)
     return labels_table(scores, [None] * len(scores), top)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.audio.recording import probe_all
 from features.errors import ClipError, Reject
 from features.frontend.spec import FeatureSpec
-from features.frontend.windows import num_windows
+from features.frontend.windows import Windowing, num_windows
 from features.io.entry import AnyPath
 from features.io.unit_file import UnitFile, write_units
 from features.sources.paths import clip_file
@@ -110,26 +110,26 @@ class Plan:
         return pa.table([paths, self.first_windows[first:last], self.num_windows[first:last]], schema=_SCHEMA)
 
 
-def plan_batches(root: str, paths: Sequence[str], spec: FeatureSpec, least_seconds: float) -> Plan:
+def plan_batches(root: str, paths: Sequence[str], spec: FeatureSpec, windowing: Windowing) -> Plan:
     """Deals the windows of files into batches, in the order of the files; see `read_headers` and `deal`."""
-    return deal(pa.chunked_array([_strings(paths)]), read_headers(root, paths, spec, least_seconds))
+    return deal(pa.chunked_array([_strings(paths)]), read_headers(root, paths, spec, windowing))
 
 
-def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, least_seconds: float) -> pa.Table:
+def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, windowing: Windowing) -> pa.Table:
     """Returns what the headers of files say, a row each, of `HEADERS_SCHEMA`.
 
     Args:
         root: where the paths begin.
         paths: of the files, escaped.
         spec: the front end.
-        least_seconds: how long the last of several windows is at least.
+        windowing: where windows begin, and which last one is kept.
     """
     rows: list[tuple[int, bool, str | None, str | None, str | None]] = []
     for info in probe_all(clip_file(root, path) for path in paths):
         if isinstance(info, ClipError):
             rows.append((0, False, info.stage, str(info.reason), info.message))
             continue
-        count = num_windows(info, spec, least_seconds)
+        count = num_windows(info, spec, windowing)
         rows.append((count, count < num_windows(info, spec), None, None, None))
     columns = zip(*rows, strict=True) if rows else [()] * len(HEADERS_SCHEMA)
     return pa.table(list(map(list, columns)), schema=HEADERS_SCHEMA)

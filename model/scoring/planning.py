@@ -5,7 +5,7 @@ of the same files, by their sizes and times, the same windows and the same decod
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from features.errors import RETRYABLE, RunError
 from features.frontend.spec import FeatureSpec
+from features.frontend.windows import Windowing
 from features.io.entry import AnyPath
 from features.io.filesystem import Location, exists, filesystem_of
 from features.io.parquet import read_table
@@ -44,7 +45,7 @@ class PlanJob:
         folder: of the planning, with the list of files and a part for each unit.
         root: where the paths of the files begin.
         spec: the front end.
-        least_seconds: how long the last of several windows is at least.
+        windowing: where windows begin, and which last one is kept.
         files: number of files.
         lease: of the run.
         proof: what a worker has to see and to have.
@@ -53,7 +54,7 @@ class PlanJob:
     folder: Location
     root: str
     spec: FeatureSpec
-    least_seconds: float
+    windowing: Windowing
     files: int
     lease: Lease
     proof: WorkerProof
@@ -77,7 +78,7 @@ class PlanJob:
             if exists(part):
                 return
             paths = files.read(number)[1]["path"].to_pylist()
-            headers = read_headers(self.root, paths, self.spec, self.least_seconds)
+            headers = read_headers(self.root, paths, self.spec, self.windowing)
             if not RETRYABLE.isdisjoint(headers["reason"].unique().to_pylist()):
                 self.proof.check_source()
             with filesystem_of(part).begin(part) as file:
@@ -147,7 +148,7 @@ def plan_source(
     folder: Location,
     source: Source,
     spec: FeatureSpec,
-    least_seconds: float,
+    windowing: Windowing,
     lease: Lease,
     read: ReadUnits,
 ) -> tuple[Plan, Location | None]:
@@ -157,7 +158,7 @@ def plan_source(
         folder: of the parts, which this process has claimed.
         source: the files.
         spec: the front end.
-        least_seconds: how long the last of several windows is at least.
+        windowing: where windows begin, and which last one is kept.
         lease: of the run.
         read: reads the units of these numbers; not called where no header is to be read.
 
@@ -169,11 +170,11 @@ def plan_source(
     """
     paths = source.clips["path"]
     if len(paths) < FILES_IN_UNITS:
-        return plan_batches(source.root, paths.to_pylist(), spec, least_seconds), None
-    windows = {"root": source.root, "spec": spec.fingerprint, "least_seconds": least_seconds}
+        return plan_batches(source.root, paths.to_pylist(), spec, windowing), None
+    windows = {"root": source.root, "spec": spec.fingerprint, "windowing": asdict(windowing)}
     name = digest_of({**windows, "versions": library_versions()}, file_states(source.clips))
     proof = make_proof(source.root, source.clips, library_versions())
-    job = PlanJob(planning_folder(folder, name), source.root, spec, least_seconds, len(paths), lease, proof)
+    job = PlanJob(planning_folder(folder, name), source.root, spec, windowing, len(paths), lease, proof)
     ends = np.cumsum([job.num_files(number) for number in range(job.units)])
 
     def write(path: AnyPath) -> None:

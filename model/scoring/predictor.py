@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from features.audio.recording import open_recording
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
-from features.frontend.windows import least_window_seconds, num_windows, window_waveforms
+from features.frontend.windows import PAD, Windowing, num_windows, window_waveforms, windowing_of
 from features.runtime.log import LOG
 from features.runtime.quantities import counted
 from features.runtime.visible import visible
@@ -35,13 +35,17 @@ class Request:
         paths: of the files, escaped as `features.sources.folder.escape_path` does.
         top: labels per window.
         plot: the picture, or None.
-        min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
+        hop_seconds: from the start of a window to that of the next; a window where None.
+        tail: what becomes of the remainder after the whole windows of a recording, one of `TAILS`.
+        min_window_seconds: how long such a remainder is at least; a twentieth of a window where None.
     """
 
     run: str
     paths: tuple[str, ...]
     top: int = 1
     plot: str | None = None
+    hop_seconds: float | None = None
+    tail: str = PAD
     min_window_seconds: float | None = None
 
 
@@ -69,9 +73,9 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
     description = read_description(request.run)
     classes, spec = description.classes, description.spec
     check(request, classes)
-    least_seconds = least_window_seconds(request.min_window_seconds, spec)
+    windowing = windowing_of(spec, request.hop_seconds, request.tail, request.min_window_seconds)
     # Each file is planned as scoring plans one that is alone.
-    planned = [(path, plan_batches("", [path], spec, least_seconds)) for path in request.paths]
+    planned = [(path, plan_batches("", [path], spec, windowing)) for path in request.paths]
     rejects: list[Reject] = []
     scores: list[Score] = []
     windows = scored = short_windows = 0
@@ -81,7 +85,7 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
             _refuse(plan.rejects[0], rejects)
             continue
         network = network or load_executor(request.run)
-        labelled = label_batches(network, plan.batches(), len(classes), least_seconds)
+        labelled = label_batches(network, plan.batches(), len(classes), windowing)
         if labelled.rejects:
             _refuse(labelled.rejects[0], rejects)
             continue
@@ -101,7 +105,7 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
     if not scored:
         raise RunError(f"no file can be used, of {len(rejects):,}; the reasons stand above")
     if request.plot:
-        _draw(scores, windows, classes, spec, least_seconds, request.plot)
+        _draw(scores, windows, classes, spec, windowing, request.plot)
     return {
         "seconds": time.monotonic() - started,
         "files": len(request.paths),
@@ -110,7 +114,7 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
         "rejects": dict(sorted(Counter(reject.reason for reject in rejects).items())),
         "windows": windows,
         "short_windows": short_windows,
-        "min_window_seconds": least_seconds,
+        "min_window_seconds": windowing.least_seconds,
         "drawn": len(scores) // len(classes),
     }
 
@@ -128,7 +132,7 @@ def true_label(path: str, classes: list[str]) -> str | None:
 
 
 def _draw(
-    scores: list[Score], windows: int, classes: list[str], spec: FeatureSpec, least_seconds: float, plot: str
+    scores: list[Score], windows: int, classes: list[str], spec: FeatureSpec, windowing: Windowing, plot: str
 ) -> None:
     from features.frontend.spectrogram import compute_features
     from features.pictures.drawing import save
@@ -143,9 +147,9 @@ def _draw(
     for path, count in wanted.items():
         with open_recording(clip_file("", path), whole=False) as recording:
             info = recording.probe()
-            planned = num_windows(info, spec, least_seconds)
+            planned = num_windows(info, spec, windowing)
             # A damaged file lacks some.
-            found = window_waveforms(recording.source, info, spec, 0, planned, least_seconds)
+            found = window_waveforms(recording.source, info, spec, 0, planned, windowing)
             for window in itertools.islice(found, count):
                 waveforms[path, window.start_seconds, window.end_seconds] = window.waveform
     drawn = [

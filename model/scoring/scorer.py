@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import NothingUsableError, UsageError
-from features.frontend.windows import least_window_seconds
+from features.frontend.windows import PAD, windowing_of
 from features.io.filesystem import exists, filesystem_of, is_uri
 from features.runtime.log import LOG
 from features.sources.paths import absolute_path
@@ -47,7 +47,9 @@ class Request:
         policies: whether truncated and silent files are used.
         overwrite: whether a file of labels that exists may be replaced.
         executor: name of what runs the network, or `auto`.
-        min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
+        hop_seconds: from the start of a window to that of the next; a window where None.
+        tail: what becomes of the remainder after the whole windows of a recording, one of `TAILS`.
+        min_window_seconds: how long such a remainder is at least; a twentieth of a window where None.
     """
 
     run: str
@@ -59,6 +61,8 @@ class Request:
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
     executor: str = "auto"
+    hop_seconds: float | None = None
+    tail: str = PAD
     min_window_seconds: float | None = None
 
 
@@ -112,7 +116,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     executor = choose_executor(request.executor)
     description = read_description(request.run)
     thresholds = class_thresholds(request, description)
-    least_seconds = least_window_seconds(request.min_window_seconds, description.spec)
+    windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
     check(request, description.classes)
     outputs = OutputFiles(absolute_path(request.output))
     check_folder(outputs.parts)
@@ -123,14 +127,14 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         except NothingUsableError as error:
             write_rejects(outputs, error.rejects)
             raise UsageError(f"{error}; all are in {outputs.rejects}") from error
-        plan, planning = plan_source(outputs.parts, source, description.spec, least_seconds, lease, read)
+        plan, planning = plan_source(outputs.parts, source, description.spec, windowing, lease, read)
         settings = JobSettings(
             network=description.network_sha256,
             temperature=description.calibration.temperature,
             top=request.top,
             thresholds=thresholds,
             executor=executor_version(executor),
-            least_seconds=least_seconds,
+            windowing=windowing,
         )
         parts = open_parts(outputs.parts, outputs.form, source, plan, settings, planning)
         count = len(plan.ends)
@@ -146,7 +150,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                 top=request.top,
                 thresholds=thresholds,
                 executor=executor,
-                least_seconds=least_seconds,
+                windowing=windowing,
                 lease=lease,
                 proof=make_proof(source.root, source.clips, scoring_versions(executor)),
             )
@@ -170,7 +174,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
         "short_windows": plan.num_shortened(reject.path for reject in outcome.rejects),
-        "min_window_seconds": least_seconds,
+        "min_window_seconds": windowing.least_seconds,
         "no_lines": outcome.empty,
         "left_out": source.left_out,
         "classes_without_threshold": description.calibration.without_threshold if request.threshold == AUTO else [],

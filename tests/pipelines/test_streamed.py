@@ -1,6 +1,7 @@
 """A FLAC that was streamed, so that its header names no length, is as good as any other."""
 
 from features.frontend.presets import preset
+from features.frontend.windows import Windowing
 from features.sources.folder import scan
 from features.store.layout import Layout
 from features.store.manifest import load_manifest
@@ -19,7 +20,7 @@ def test_a_streamed_flac_is_featurized_and_planned_as_the_file_that_knows_its_le
         (tmp_path / "words" / name / "a.flac").write_bytes(content)
     make_old(tmp_path / "words")
     source = scan(str(tmp_path / "words"), labelled=True)
-    plan = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.0)
+    plan = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), Windowing())
     (batch,) = plan.batches()
     assert [unit.num_windows for unit in batch] == [3, 3]
     options = ("--input", tmp_path / "words", "--output", tmp_path / "set", "--split", "100/0/0")

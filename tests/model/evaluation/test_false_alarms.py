@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import RunError, UsageError
+from features.frontend.windows import Windowing
 from model.evaluation import false_alarms
 from model.evaluation.false_alarms import Windows, alarm_thresholds, count_false_alarms, find_alarms
 from model.inference.executor import load_executor
@@ -86,7 +87,7 @@ def recordings(tmp_path_factory):
 
 def test_alarms_are_those_of_the_labels_of_the_same_recordings(run, recordings, monkeypatch):
     paths = [str(recordings / name) for name in ("=night.wav", "day.wav")]
-    scores = label_files(load_executor(run), paths, 1, 0.05).scores
+    scores = label_files(load_executor(run), paths, 1, Windowing(least_seconds=0.05)).scores
     threshold = float(np.median([score.probability for score in scores]))
     monkeypatch.setattr(false_alarms, "DEFAULT_THRESHOLD", threshold)
     metrics = count_false_alarms(str(run), str(recordings))
@@ -127,7 +128,10 @@ def test_thresholds_of_the_run_decide_and_a_class_without_one_raises_no_alarm(ru
     path = fitted / "model" / "artifact.json"
     thresholds = {"high": 0.0, "low": None, "_unknown_": 0.0}
     path.write_text(json.dumps({**json.loads(path.read_text()), "thresholds": thresholds, "target_precision": 0.9}))
-    best = Counter(s.label for s in label_files(load_executor(run), [str(recordings / "day.wav")], 1, 0.05).scores)
+    best = Counter(
+        s.label
+        for s in label_files(load_executor(run), [str(recordings / "day.wav")], 1, Windowing(least_seconds=0.05)).scores
+    )
     assert min(best["high"], best["low"]) > 0, "this network names one class alone: this test shows nothing"
     metrics = count_false_alarms(str(fitted), str(recordings / "day.wav"))
     assert metrics["alarm_windows"] == best["high"]

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.frontend.presets import preset
+from features.frontend.windows import Windowing
 from features.sources.clips import Source
 from features.sources.folder import scan
 from model.scoring.job import JobSettings, Parts, open_parts
@@ -37,7 +38,12 @@ def plan_of(batches: list[Batch]) -> Plan:
 
 
 SETTINGS = JobSettings(
-    network="0a" * 32, temperature=1.0, top=1, thresholds=(0.0, 0.0, 0.0), executor="litert 2", least_seconds=0.05
+    network="0a" * 32,
+    temperature=1.0,
+    top=1,
+    thresholds=(0.0, 0.0, 0.0),
+    executor="litert 2",
+    windowing=Windowing(least_seconds=0.05),
 )
 
 
@@ -47,5 +53,7 @@ def plan_job(
     """Plans the recordings of a folder and opens the job below `folder`."""
     folder.mkdir(exist_ok=True)
     source = scan(str(recordings), labelled=False)
-    plan = plan_batches(source.root, source.clips["path"].to_pylist(), preset("speech-commands"), 0.05)
+    plan = plan_batches(
+        source.root, source.clips["path"].to_pylist(), preset("speech-commands"), Windowing(least_seconds=0.05)
+    )
     return PlannedJob(source, plan, open_parts(folder, form, source, plan, settings))

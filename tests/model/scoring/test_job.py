@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from features.errors import Reject, RunError
+from features.frontend.windows import Windowing
 from model.scoring.job import JobSettings, PartNote, open_parts
 from model.scoring.label_forms import FORMS
 from model.scoring.labels_csv import Labels, Score
@@ -55,7 +56,7 @@ def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
     assert unfinished(SETTINGS) == [0, 1, 2, 3]
     changes = {
         "network": "0b" * 32, "temperature": 1.25, "top": 2, "thresholds": (0.0, 0.5, math.inf), "executor": "litert 3",
-        "least_seconds": 0.0,
+        "windowing": Windowing(),
     }  # fmt: skip
     assert list(changes) == [field.name for field in fields(JobSettings)]
     for name, value in changes.items():

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import soundfile
 
-from features.frontend.windows import window_waveforms
+from features.frontend.windows import Windowing, window_waveforms
 from model.inference.executor import EXECUTORS, Executor, load_executor
 from model.scoring import label_windows as scoring
 from model.scoring.label_windows import label_windows
@@ -24,7 +24,7 @@ def test_windows_are_labelled_in_order_and_bad_files_set_aside(executor, tmp_pat
     write_wav(tmp_path / "b.wav", sine(3000, 8_000))
     (tmp_path / "c.wav").write_bytes(b"")
     units = [WindowUnit("a.wav", 1, 2), WindowUnit("c.wav", 0, 1), WindowUnit("b.wav", 0, 1)]
-    labels = label_windows(executor, str(tmp_path), units, 0.0, top=3)
+    labels = label_windows(executor, str(tmp_path), units, Windowing(), top=3)
     assert [(s.path, s.start_seconds, s.end_seconds, s.rank) for s in labels.scores] == [
         (path, start, end, rank)
         for path, start, end in (("a.wav", 1.0, 2.0), ("a.wav", 2.0, 2.5), ("b.wav", 0.0, 0.5))
@@ -48,13 +48,14 @@ def test_four_threads_label_as_one_does_to_the_bit(untrained, tmp_path, name):
         path = tmp_path / f"{number}.{'flac' if number % 3 == 0 else 'wav'}"
         soundfile.write(path, noise(16_000 * (number % 4 + 1), seed=number), 16_000)
         units.append([WindowUnit(path.name, 0, number % 4 + 1), WindowUnit("missing.wav", 0, 1)])
-    expected = [label_windows(executor, str(tmp_path), unit, 0.0, top=3) for unit in units]
+    expected = [label_windows(executor, str(tmp_path), unit, Windowing(), top=3) for unit in units]
     together = threading.Barrier(4)
 
     def label(first: int) -> list[Labels]:
         together.wait()
         return [
-            label_windows(executor, str(tmp_path), units[number - first], 0.0, top=3) for number in range(len(units))
+            label_windows(executor, str(tmp_path), units[number - first], Windowing(), top=3)
+            for number in range(len(units))
         ]
 
     with ThreadPoolExecutor(4) as pool:
@@ -63,7 +64,7 @@ def test_four_threads_label_as_one_does_to_the_bit(untrained, tmp_path, name):
 
 
 def test_only_bad_files_give_no_scores(executor, tmp_path):
-    labels = label_windows(executor, str(tmp_path), [WindowUnit("missing.wav", 0, 1)], 0.0)
+    labels = label_windows(executor, str(tmp_path), [WindowUnit("missing.wav", 0, 1)], Windowing())
     assert (labels.scores, labels.scored, labels.windows) == ([], 0, [0])
     assert labels.rejects[0].reason == "missing"
 
@@ -74,7 +75,7 @@ def test_what_takes_the_place_of_a_listed_file_is_a_reject(executor, tmp_path, w
     put, reason, message = NOT_FILES[what]
     put(tmp_path / "a.wav")
     with within_seconds(20):
-        labels = label_windows(executor, str(tmp_path), [WindowUnit("a.wav", first, 1)], 0.0)
+        labels = label_windows(executor, str(tmp_path), [WindowUnit("a.wav", first, 1)], Windowing())
     (reject,) = labels.rejects
     assert (reject.stage, reject.reason) == ("decode", reason)
     assert message in reject.message
@@ -91,7 +92,7 @@ def test_a_file_that_changes_while_it_is_decoded_has_vanished(executor, tmp_path
         return window_waveforms(source, *arguments)
 
     monkeypatch.setattr(scoring, "window_waveforms", change_and_decode)
-    labels = label_windows(executor, str(tmp_path), [WindowUnit("a.flac", 0, 1)], 0.0)
+    labels = label_windows(executor, str(tmp_path), [WindowUnit("a.flac", 0, 1)], Windowing())
     assert [(reject.reason, reject.message) for reject in labels.rejects] == [
         ("vanished", "the file changed while it was read")
     ]

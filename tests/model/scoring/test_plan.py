@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from features.frontend.spec import FeatureSpec
+from features.frontend.windows import Windowing
 from features.io.unit_file import UnitFile
 from model.inference.litert import BATCH_CLIPS
 from model.scoring.plan import HEADERS_SCHEMA, WindowUnit, deal, plan_batches, read_batch
@@ -17,10 +18,10 @@ BATCHES = [[WindowUnit("a.wav", 0, 1), WindowUnit("comma, \\xff.wav", 0, 255)], 
 
 def test_a_file_that_is_alone_is_split_where_it_is_more_than_a_batch(tmp_path):
     write_wav(tmp_path / "long.wav", noise(537_000), 8_000)
-    plan = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.125)
+    plan = plan_batches(str(tmp_path), ["long.wav"], SPEC, Windowing(least_seconds=0.125))
     assert list(plan.batches()) == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 13)]]
     assert (plan.rejects, plan.num_shortened()) == ([], 0)
-    plan = plan_batches(str(tmp_path), ["long.wav"], SPEC, 0.126)
+    plan = plan_batches(str(tmp_path), ["long.wav"], SPEC, Windowing(least_seconds=0.126))
     assert list(plan.batches()) == [[WindowUnit("long.wav", 0, 256)], [WindowUnit("long.wav", 256, 12)]]
     assert (plan.num_shortened(), plan.num_shortened(["long.wav"]), plan.num_shortened(["other.wav"])) == (1, 0, 1)
 
@@ -30,7 +31,7 @@ def test_files_follow_one_another_and_none_is_split_that_fits_a_batch(tmp_path):
         write_wav(tmp_path / f"{name}.wav", noise(2_000 * windows), 8_000)
     (tmp_path / "text.wav").write_bytes(b"no sound " * 20)
     paths = ["a.wav", "missing.wav", "b.wav", "c.wav", "text.wav", "d.wav"]
-    plan = plan_batches(str(tmp_path), paths, SPEC, 0.0125)
+    plan = plan_batches(str(tmp_path), paths, SPEC, Windowing(least_seconds=0.0125))
     assert list(plan.batches()) == [
         [WindowUnit("a.wav", 0, 200), WindowUnit("b.wav", 0, 56)],
         [WindowUnit("c.wav", 0, 3)],
@@ -81,7 +82,7 @@ def test_columns_are_dealt_as_files_one_after_the_other(files, most):
 
 
 def test_nothing_to_label_is_no_batch(tmp_path):
-    plan = plan_batches(str(tmp_path), [], SPEC, 0.0)
+    plan = plan_batches(str(tmp_path), [], SPEC, Windowing())
     assert (list(plan.batches()), plan.rejects, plan.batch_windows.tolist()) == ([], [], [])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import RunError
+from features.frontend.windows import Windowing
 from features.sources.clips import Source
 from features.sources.folder import scan
 from features.store.locks import claim
@@ -18,7 +19,7 @@ from tests.model.scoring.test_plan import SPEC
 from tests.signals import noise, write_wav
 
 UNIT = 3
-LEAST_SECONDS = 0.0125
+WINDOWING = Windowing(least_seconds=0.0125)
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +56,10 @@ class Reading:
 
 
 def planned(
-    parts: Path, source: Source, reading: Reading, least_seconds: float = LEAST_SECONDS
+    parts: Path, source: Source, reading: Reading, windowing: Windowing = WINDOWING
 ) -> tuple[Plan, Path | None]:
     with claim(parts, "score", "labels.csv") as lease:
-        return plan_source(parts, source, SPEC, least_seconds, lease, reading)
+        return plan_source(parts, source, SPEC, windowing, lease, reading)
 
 
 def plan(parts: Path, source: Path, reading: Reading) -> tuple[Plan, Path | None]:
@@ -71,7 +72,7 @@ def test_the_plan_is_that_of_one_pass(tmp_path, files):
     source = scan(str(recordings(tmp_path / "source", files)), labelled=False)
     reading = Reading()
     made, folder = plan(tmp_path / "parts", tmp_path / "source", reading)
-    expected = plan_batches(source.root, source.clips["path"].to_pylist(), SPEC, LEAST_SECONDS)
+    expected = plan_batches(source.root, source.clips["path"].to_pylist(), SPEC, WINDOWING)
     assert content(made) == content(expected)
     assert len(expected.rejects) == (1 if files < 8 else 2)
     assert any(expected.shortened)
@@ -128,9 +129,9 @@ def test_other_files_windows_or_times_are_another_planning(tmp_path):
     source = recordings(tmp_path / "source", 10)
     (tmp_path / "parts").mkdir()
     folders = []
-    for least_seconds in (LEAST_SECONDS, 0.0):
+    for windowing in (WINDOWING, Windowing()):
         listed = scan(str(source), labelled=False)
-        folders.append(planned(tmp_path / "parts", listed, Reading(), least_seconds)[1])
+        folders.append(planned(tmp_path / "parts", listed, Reading(), windowing)[1])
     os.utime(source / "05.wav", (1_600_000_000, 1_600_000_000))
     folders.append(plan(tmp_path / "parts", source, Reading())[1])
     (source / "05.wav").rename(source / "05 a.wav")
