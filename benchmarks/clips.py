@@ -13,6 +13,7 @@ from features.errors import UsageError
 WORDS = "speech_commands_8words"
 LONG_AGO = 1_600_000_000
 PARTS, TAKES, ROLLED_SAMPLES = 4, 4, 101
+HOUR_WORDS = 600
 LINKS, LINKED_CLIPS = 50_000, 2_500  # of one file, of which ext4 allows 65,000; and in one folder
 
 
@@ -83,6 +84,37 @@ def made(folder: Path, originals: list[Path], number: int) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         Clips(folder).make(originals, number)
         mark.touch()
+    return folder
+
+
+def made_hours(folder: Path, originals: list[Path], hours: int, rate_hz: int = 48_000) -> Path:
+    """Returns a folder of recordings of an hour each, mono: words one after the other, with noise between them."""
+    import numpy as np
+    import soxr
+
+    mark = folder.with_name(f"{folder.name}.made")
+    if mark.exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    words = []
+    for original in originals[:HOUR_WORDS]:
+        with wave.open(str(original)) as file:
+            words.append(soxr.resample(np.frombuffer(file.readframes(file.getnframes()), "<i2"), 16_000, rate_hz))
+    random_numbers = np.random.default_rng(0)
+    for hour in range(hours):
+        with wave.open(str(folder / f"20260601_{hour:02d}0000.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate_hz)
+            left = 3600 * rate_hz
+            while left:
+                noise = random_numbers.normal(scale=30, size=random_numbers.integers(rate_hz)).astype("<i2")
+                word = words[random_numbers.integers(len(words))]
+                block = np.concatenate([word, noise])[:left]
+                file.writeframes(block.astype("<i2").tobytes())
+                left -= len(block)
+    mark.touch()
     return folder
 
 

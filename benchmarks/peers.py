@@ -145,13 +145,17 @@ def keras_predict(features: str, run: str) -> None:
 
 def limit(source: str, output: str) -> None:
     """The bare loop in as many processes as there are cores: decode, spectrum, Parquet; nothing else."""
+    os.makedirs(output)
+    _on_all_cores(_limit_part, list(wav_files(source)), output)
+
+
+def _on_all_cores(loop: Callable[..., None], items: list, output: str, *more: str) -> None:
+    """Runs a loop in as many processes as there are cores, each with a share of the items and a name for its output."""
     import multiprocessing
 
-    os.makedirs(output)
-    paths = list(wav_files(source))
     cores = len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_limit_part, args=(paths[n::cores], f"{output}/{n}")) for n in range(cores)]
+    processes = [context.Process(target=loop, args=(items[n::cores], f"{output}/{n}", *more)) for n in range(cores)]
     for process in processes:
         process.start()
     for process in processes:
@@ -196,6 +200,70 @@ def _limit_part(paths: list[str], output: str) -> None:
                        write_statistics=False)  # fmt: skip
 
 
+def bare_score(source: str, output: str) -> None:
+    """The bare loop of scoring: soundmill's decoding, front end and executor, a CSV a process; nothing else.
+
+    It labels with the run `run` beside the output: no plan on disk, no parts, nothing checked, nothing resumed.
+    """
+    from features.audio.recording import probe_at
+    from features.frontend.windows import num_windows
+    from model.inference.artifact import read_description
+    from model.inference.litert import BATCH_CLIPS
+
+    os.makedirs(output)
+    run = str(Path(output).with_name("run"))
+    spec = read_description(run).spec
+    units, batch, room = [], [], BATCH_CLIPS
+    for path in sorted(wav_files(source)):
+        first, left = 0, num_windows(probe_at(path), spec)
+        while left:
+            taken = min(left, room)
+            batch.append((path, first, taken))
+            first, left, room = first + taken, left - taken, room - taken
+            if not room:
+                units.append(batch)
+                batch, room = [], BATCH_CLIPS
+    units.append(batch)
+    _on_all_cores(_bare_score_part, units, output, run)
+
+
+def _bare_score_part(batches: list[list[tuple[str, int, int]]], output: str, run: str) -> None:
+    import numpy as np
+
+    from features.audio.recording import open_recording
+    from features.frontend.spectrogram import FrontEnd, block_clips
+    from features.frontend.windows import window_waveforms
+    from model.inference.artifact import read_description, read_litert
+    from model.inference.executor import Executor, choose_executor
+    from model.inference.litert import BATCH_CLIPS
+
+    description = read_description(run)
+    spec, classes = description.spec, description.classes
+    network = Executor(read_litert(run, description), description, choose_executor("auto"))
+    front_end, most = FrontEnd(spec), block_clips(spec)
+    features = np.empty((BATCH_CLIPS, *spec.shape), spec.storage_dtype)
+    with open(f"{output}.csv", "w", encoding="utf-8") as file:
+        for batch in batches:
+            windows, computed = [], 0
+            for path, first, count in batch:
+                with open_recording(path, whole=first == 0) as recording:
+                    for window in window_waveforms(recording.source, recording.probe(), spec, first, count):
+                        windows.append((path, window))
+                        if len(windows) - computed == most:
+                            front_end.compute(
+                                [one.waveform for _, one in windows[computed:]], features[computed : len(windows)]
+                            )
+                            computed = len(windows)
+            if computed < len(windows):
+                front_end.compute([one.waveform for _, one in windows[computed:]], features[computed : len(windows)])
+            probabilities = network.probabilities(features[: len(windows)])
+            best = probabilities.argmax(axis=1)
+            for (path, window), label, row in zip(windows, best.tolist(), probabilities, strict=True):
+                file.write(
+                    f"{path},{window.start_seconds:.6f},{window.end_seconds:.6f},{classes[label]},{row[label]:.6f}\n"
+                )
+
+
 PEERS: dict[str, Callable[[str, str], None]] = {
     "tutorial": tutorial,
     "tutorial-log-mel": tutorial_log_mel,
@@ -204,6 +272,7 @@ PEERS: dict[str, Callable[[str, str], None]] = {
     "librosa-mfcc": librosa_mfcc,
     "limit": limit,
     "keras-predict": keras_predict,
+    "bare-score": bare_score,
 }
 
 if __name__ == "__main__":
