@@ -11,18 +11,19 @@ from dataclasses import replace
 from features.io.filesystem import place
 from features.runtime import command
 from features.runtime.processes import choose_workers, parse_workers
-from features.runtime.progress import Progress
-from features.runtime.quantities import counted
+from features.runtime.progress import AudioProgress, Progress
+from features.runtime.quantities import counted, sound_text
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
 from model.inference.run_store import MODEL_ALONE, local_run
+from model.scoring.dry_run import describe
 from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.options import add_window_option
 from model.scoring.plan import shortened_sentence
 from model.scoring.planning import PlanJob, read_here
-from model.scoring.scorer import AUTO, Request, score
+from model.scoring.scorer import AUTO, BatchSize, Request, score
 from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers, names_runner
@@ -43,23 +44,23 @@ _FILES_THAT_PAY = 50_000
 
 
 def label_on_beam(
-    job: LabelJob, windows: Mapping[int, int], *, workers: int | None, beam_options: Sequence[str]
+    job: LabelJob, batches: Mapping[int, BatchSize], *, workers: int | None, beam_options: Sequence[str]
 ) -> None:
     """Labels batches as a pipeline of Beam.
 
     Args:
         job: what labelling a batch takes beside its number.
-        windows: number of windows of each batch, by its number.
+        batches: size of each batch, by its number.
         workers: processes of a local run, None to choose.
         beam_options: passed on to Beam.
     """
-    total = sum(windows.values())
-    processes = choose_workers(workers, len(windows), pays=total >= _WINDOWS_THAT_PAY)
+    windows = sum(size.windows for size in batches.values())
+    processes = choose_workers(workers, len(batches), pays=windows >= _WINDOWS_THAT_PAY)
     # A batch is a few hundred windows at most: what is finished is progress enough.
     units = Units(
         folder=job.parts.folder,
         ending=".json",
-        weights={job.parts.unit_name(number): count for number, count in windows.items()},
+        weights={job.parts.unit_name(number): size.seconds for number, size in batches.items()},
         rejects=lambda name: [reject.reason for reject in job.parts.read_note(int(name)).rejects],
         elsewhere=names_runner(beam_options),
     )
@@ -68,8 +69,8 @@ def label_on_beam(
         from pipelines.beam.label_windows import LabelWindows
         from pipelines.beam.runners import run_units
 
-        with follow(Progress("score", total, "windows"), units):
-            run_units(LabelWindows(job), list(windows), beam_options, forked, job.lease)
+        with follow(AudioProgress("score", sum(units.weights.values())), units):
+            run_units(LabelWindows(job), list(batches), beam_options, forked, job.lease)
 
 
 def read_headers_on_beam(
@@ -90,10 +91,10 @@ def read_headers_on_beam(
         rejects=lambda name: job.reject_reasons(int(name)),
         elsewhere=names_runner(beam_options),
     )
-    total = sum(units.weights.values())
-    processes = choose_workers(workers, len(numbers), pays=total >= _FILES_THAT_PAY)
+    files = sum(units.weights.values())
+    processes = choose_workers(workers, len(numbers), pays=files >= _FILES_THAT_PAY)
     with (
-        follow(Progress("plan", total, "files"), units),
+        follow(Progress("plan", files, "files"), units),
         local_workers(processes, beam_options, "plan") as forked,
     ):
         if forked is None and not names_runner(beam_options):
@@ -135,6 +136,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_window_option(result)
     add_policies(result)
+    result.add_argument(
+        "--dry-run", action="store_true", help="say what would be done and about how long it takes, and write nothing"
+    )
     result.add_argument("--overwrite", action="store_true", help="replace the labels where they exist")
     result.add_argument(
         "--executor", choices=("auto", *EXECUTORS), default="auto",
@@ -161,6 +165,11 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         executor=options.executor,
         min_window_seconds=options.min_window_seconds,
     )
+    if options.dry_run:
+        with local_run(options.model, MODEL_ALONE) as folder:
+            lines, figures = describe(replace(request, run=folder), workers)
+        command.finish(options, lines, figures)
+        return command.exit_code(figures["rejected"], options.max_rejects)
     run = functools.partial(label_on_beam, workers=workers, beam_options=beam_options)
     read = functools.partial(read_headers_on_beam, workers=workers, beam_options=beam_options)
     with local_run(options.model, MODEL_ALONE) as folder:
@@ -168,8 +177,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     outputs = OutputFiles(request.output)
     paragraph = (
         f"{counted(figures['files'], 'file')} in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
-        f"{counted(figures['clips'], 'window')} in {figures['seconds']:.1f} s "
-        f"({figures['clips_per_second']:,.0f} a second)."
+        f"{sound_text(figures['audio_seconds'])}, {counted(figures['clips'], 'window')} in {figures['seconds']:.1f} s "
+        f"({figures['audio_seconds'] / figures['seconds']:,.0f} times real time)."
     )
     paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
     paragraph += warnings_sentence(figures["warnings"], place(outputs.warnings))

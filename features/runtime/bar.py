@@ -7,12 +7,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 class Bar:
     """A line with a bar at the end of the terminal's text; what is written to standard error goes above it."""
 
-    def __init__(self, name: str, total: int) -> None:
+    def __init__(self, name: str, total: float) -> None:
         """Draws nothing yet.
 
         Args:
             name: stands before the bar.
-            total: number of units that fill it.
+            total: how much fills it.
         """
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -27,11 +27,11 @@ class Bar:
         )
         self._task = self._progress.add_task(name, total=total, text="")
 
-    def draw(self, done: int, text: str) -> None:
+    def draw(self, done: float, text: str) -> None:
         """Draws the bar anew.
 
         Args:
-            done: units that are finished.
+            done: how much is finished.
             text: stands behind the bar.
 
         Raises:

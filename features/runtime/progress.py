@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Optional
 
 from features.runtime.log import LOG
+from features.runtime.quantities import sound_text
 
 if TYPE_CHECKING:
     from features.runtime.bar import Bar
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 # Work that ends sooner needs no bar, and does not wait for what draws one to be loaded.
 _FIRST_BAR_SECONDS = 0.5
 _BAR_SECONDS = 0.2
-_LOG_SECONDS = 10.0
+# In a log: soon, so that one sees that it runs, and then so seldom that a day of it can be read.
+_FIRST_LOG_SECONDS = 10.0
+_LOG_SECONDS = 30.0
 _DUMB_TERMINALS = ("dumb", "unknown")  # as rich has it: they cannot move the cursor
 
 
@@ -24,7 +27,7 @@ class Progress:
 
     _drawn: Optional["Progress"] = None  # the one whose bar is on the terminal
 
-    def __init__(self, name: str, total: int, unit: str) -> None:
+    def __init__(self, name: str, total: float, unit: str) -> None:
         """Starts the clock.
 
         Args:
@@ -35,10 +38,10 @@ class Progress:
         self._name, self._total, self._unit = name, total, unit
         self._started = time.monotonic()
         self._has_bar = sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in _DUMB_TERMINALS
-        self._due = self._started + (_FIRST_BAR_SECONDS if self._has_bar else _LOG_SECONDS)
+        self._due = self._started + (_FIRST_BAR_SECONDS if self._has_bar else _FIRST_LOG_SECONDS)
         self._bar: Bar | None = None
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: float, note: str = "") -> None:
         """Notes that `done` units are finished; draws only as often as a person can read.
 
         Args:
@@ -50,7 +53,7 @@ class Progress:
             return
         rate = done / max(now - self._started, 1e-9)
         left = f", {_duration((self._total - done) / rate)} left" if rate else ""
-        text = f"{done:,} of {self._total:,} {self._unit}, {rate:,.0f} a second{left}{note}"
+        text = f"{self._amounts(done, rate)}{left}{note}"
         if not self._has_bar:
             LOG.info("%s: %s", self._name, text)
             self._due = now + _LOG_SECONDS
@@ -64,12 +67,33 @@ class Progress:
             self._bar.draw(done, text)
         self._due = time.monotonic() + _BAR_SECONDS  # after the first drawing, which loads what draws
 
+    def _amounts(self, done: float, rate: float) -> str:
+        """Returns how much is done, of how much, and at which rate a second."""
+        return f"{done:,.0f} of {self._total:,.0f} {self._unit}, {rate:,.0f} a second"
+
     def close(self) -> None:
         """Clears the bar."""
         if self._bar is not None:
             with contextlib.suppress(OSError):
                 self._bar.clear()
             Progress._drawn = self._bar = None
+
+
+class AudioProgress(Progress):
+    """The same of sound: what is counted is seconds of it; the rate is in times real time."""
+
+    def __init__(self, name: str, total_seconds: float) -> None:
+        """Starts the clock.
+
+        Args:
+            name: of the work.
+            total_seconds: how long all of the sound is.
+        """
+        super().__init__(name, total_seconds, sound_text(total_seconds))
+        self._unit_seconds = 3600.0 if total_seconds >= 3600 else 60.0
+
+    def _amounts(self, done: float, rate: float) -> str:
+        return f"{done / self._unit_seconds:,.1f} of {self._unit}, {rate:,.0f} times real time"
 
 
 @contextlib.contextmanager

@@ -18,6 +18,11 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 60:,.1f} min" if seconds < 7_200 else f"{seconds / 3600:,.2f} h"
 
 
+def sound_text(seconds: float) -> str:
+    """Returns how long sound is: in hours, and less than one in minutes."""
+    return f"{seconds / 3600:,.1f} h of audio" if seconds >= 3600 else f"{seconds / 60:,.1f} min of audio"
+
+
 def counted(count: int, noun: str, nouns: str = "") -> str:
     """Returns a number with its noun, in the plural, which ends in s unless it is given, where it is not one."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

@@ -37,11 +37,11 @@ class UnitProgress:
         self._path, self._is_there = path, False
         self._due = getattr(self._written, "due", 0.0)
 
-    def say(self, done: int, reasons: Iterable[str | None]) -> None:
+    def say(self, done: float, reasons: Iterable[str | None]) -> None:
         """Says how far the unit is, if that was not said just now.
 
         Args:
-            done: clips that are done.
+            done: how much of what the job counts is done: clips, or seconds of sound.
             reasons: why those were rejected that were, None of the others; looked at only where it is said.
         """
         now = time.monotonic()
@@ -74,12 +74,12 @@ class UnitAtWork:
 
     Attributes:
         worker: its process and host.
-        done: clips that are done.
+        done: how much is done.
         rejects: how many of them were rejected, by reason.
     """
 
     worker: str
-    done: int
+    done: float
     rejects: Mapping[str, int]
 
 
@@ -100,7 +100,7 @@ def units_at_work(job: Path) -> Iterator[tuple[str, UnitAtWork]]:
         try:
             said = json.loads(path.read_bytes())
             unit = path.name.removeprefix(begin).removesuffix(_ENDING)
-            yield unit, UnitAtWork(str(said["worker"]), int(said["done"]), dict(said["rejects"]))
+            yield unit, UnitAtWork(str(said["worker"]), float(said["done"]), dict(said["rejects"]))
         except (OSError, ValueError, KeyError, TypeError):  # it has just gone
             continue
 

@@ -24,8 +24,17 @@ from model.inference.litert import BATCH_CLIPS
 
 _SCHEMA = pa.schema({"path": pa.string(), "first_window": pa.int64(), "num_windows": pa.int64()})
 _OF_REJECTS = ("stage", "reason", "message")
-HEADERS_SCHEMA = pa.schema({"windows": pa.int64(), "shortened": pa.bool_(), **dict.fromkeys(_OF_REJECTS, pa.string())})
-"""What the headers of files say: how many windows, and whether a last one is left out; or why there are none."""
+HEADERS_SCHEMA = pa.schema(
+    {
+        "windows": pa.int64(),
+        "shortened": pa.bool_(),
+        "seconds": pa.float64(),
+        "rate_hz": pa.int32(),
+        **dict.fromkeys(_OF_REJECTS, pa.string()),
+    }
+)
+"""What the headers of files say: how many windows, whether a last one is left out, how long the file is, and its rate;
+or, with zeros for these, why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,8 @@ class Plan:
         ends: for each batch the number of the unit after its last one.
         rejects: the files whose header cannot be read.
         shortened: whether a last window of a file is left out, as it is too short.
+        seconds: for each file how long it is, 0 of a reject.
+        rates_hz: for each file its sample rate, 0 of a reject.
     """
 
     paths: pa.ChunkedArray
@@ -67,11 +78,20 @@ class Plan:
     ends: NDArray[np.int64]
     rejects: list[Reject]
     shortened: NDArray[np.bool_]
+    seconds: NDArray[np.float64]
+    rates_hz: NDArray[np.int32]
 
     @property
     def batch_windows(self) -> NDArray[np.int64]:
         """Number of windows of each batch."""
         return np.diff(np.cumsum(self.num_windows)[self.ends - 1], prepend=0)
+
+    @property
+    def batch_seconds(self) -> NDArray[np.float64]:
+        """Seconds of sound of each batch: of a file that is split, in proportion to the windows."""
+        of_files = np.bincount(self.files, self.num_windows, len(self.paths))
+        of_units = self.seconds[self.files] * self.num_windows / of_files[self.files]
+        return np.diff(np.cumsum(of_units)[self.ends - 1], prepend=0.0)
 
     def batches(self) -> Iterator[Batch]:
         """Yields the batches."""
@@ -87,6 +107,10 @@ class Plan:
     def num_shortened(self, without: Iterable[str] = ()) -> int:
         """Returns how many files lack a last window, without those of some paths."""
         return int((self.shortened & ~self._named(without)).sum())
+
+    def total_seconds(self, without: Iterable[str] = ()) -> float:
+        """Returns how long all files are together, without those of some paths."""
+        return float(self.seconds[~self._named(without)].sum())
 
     def units_of(self, paths: Iterable[str]) -> Counter[str]:
         """Returns how many units each of some files has."""
@@ -124,13 +148,14 @@ def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, windowing: 
         spec: the front end.
         windowing: where windows begin, and which last one is kept.
     """
-    rows: list[tuple[int, bool, str | None, str | None, str | None]] = []
+    rows: list[tuple[int, bool, float, int, str | None, str | None, str | None]] = []
     for info in probe_all(clip_file(root, path) for path in paths):
         if isinstance(info, ClipError):
-            rows.append((0, False, info.stage, str(info.reason), info.message))
+            rows.append((0, False, 0.0, 0, info.stage, str(info.reason), info.message))
             continue
         count = num_windows(info, spec, windowing)
-        rows.append((count, count < num_windows(info, spec), None, None, None))
+        shortened = count < num_windows(info, spec)
+        rows.append((count, shortened, info.frames / info.rate_hz, info.rate_hz, None, None, None))
     columns = zip(*rows, strict=True) if rows else [()] * len(HEADERS_SCHEMA)
     return pa.table(list(map(list, columns)), schema=HEADERS_SCHEMA)
 
@@ -159,6 +184,8 @@ def deal(paths: pa.ChunkedArray, headers: pa.Table) -> Plan:
         ends=_batch_ends(of_units),
         rejects=[Reject(*of_file) for of_file in zip(*reasons, strict=True)],
         shortened=np.asarray(headers["shortened"], np.bool_),
+        seconds=headers["seconds"].to_numpy(),
+        rates_hz=headers["rate_hz"].to_numpy(),
     )
 
 

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from features.errors import NothingUsableError, UsageError
 from features.frontend.windows import PAD, windowing_of
@@ -26,11 +26,26 @@ from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_forms import labels_form
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.labels_csv import check_top
+from model.scoring.low_rates import low_rates
 from model.scoring.planning import ReadUnits, plan_source, read_here
 
 AUTO = "auto"
-RunBatches = Callable[[LabelJob, Mapping[int, int]], None]
-"""Labels batches and writes their parts; takes the job, and the number of windows of each batch by its number."""
+
+
+class BatchSize(NamedTuple):
+    """How much a batch is.
+
+    Attributes:
+        windows: number of windows.
+        seconds: of sound.
+    """
+
+    windows: int
+    seconds: float
+
+
+RunBatches = Callable[[LabelJob, Mapping[int, BatchSize]], None]
+"""Labels batches and writes their parts; takes the job, and the size of each batch by its number."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,8 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             executor=executor_version(executor),
             windowing=windowing,
         )
+        for line in low_rates(plan, description.spec):
+            LOG.warning("warning: %s", line)
         parts = open_parts(outputs.parts, outputs.form, source, plan, settings, planning)
         count = len(plan.ends)
         if todo := parts.unfinished(count):
@@ -154,7 +171,8 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                 lease=lease,
                 proof=make_proof(source.root, source.clips, scoring_versions(executor)),
             )
-            run(job, dict(zip(todo, plan.batch_windows[todo].tolist(), strict=True)))
+            sizes = map(BatchSize, plan.batch_windows[todo].tolist(), plan.batch_seconds[todo].tolist())
+            run(job, dict(zip(todo, sizes, strict=True)))
         wanted = JoinJob(
             outputs=outputs,
             clips=source.clips,
@@ -173,6 +191,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
+        "audio_seconds": plan.total_seconds(without=(reject.path for reject in outcome.rejects)),
         "short_windows": plan.num_shortened(reject.path for reject in outcome.rejects),
         "min_window_seconds": windowing.least_seconds,
         "no_lines": outcome.empty,

@@ -42,7 +42,7 @@ class Units:
 
     folder: Location
     ending: str
-    weights: Mapping[str, int]
+    weights: Mapping[str, float]
     rejects: Callable[[str], Iterable[str]]
     job: Location | None = None
     elsewhere: bool = False

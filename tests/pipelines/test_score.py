@@ -292,7 +292,7 @@ def test_all_that_labels_recordings_leaves_out_the_same_last_windows(run_folder,
         2: " Left out: 1 last window of less than 0.05 s.",
         1: " Left out: 2 last windows of less than 0.051 s.",
     }
-    assert f" a second).{said[len(ends)]} No file was rejected." in capsys.readouterr().out
+    assert f" times real time).{said[len(ends)]} No file was rejected." in capsys.readouterr().out
     files = sorted((tmp_path / "source").iterdir())
     assert call("model.predict", "--model", run_folder, *files, *options) == 0
     printed = capsys.readouterr()

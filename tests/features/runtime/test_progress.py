@@ -8,7 +8,7 @@ import time
 import pytest
 
 from features.runtime.log import LOG, start_log
-from features.runtime.progress import Progress, clearing_bars
+from features.runtime.progress import AudioProgress, Progress, clearing_bars
 from tests.terminal import COLOUR, Terminal
 
 # A command that works for as long as it is let.
@@ -95,7 +95,7 @@ def test_bar_with_rate_and_time_left(terminal, monkeypatch, done, total, cells, 
 
 def test_lines_in_a_log(own_log, capsys, monkeypatch):
     own_log(False, None)
-    monkeypatch.setattr("features.runtime.progress._LOG_SECONDS", 0.1)
+    monkeypatch.setattr("features.runtime.progress._FIRST_LOG_SECONDS", 0.1)
     progress = Progress("read", 10, "files")
     progress.update(4)
     assert capsys.readouterr() == ("", ""), "so soon nothing is to be said"
@@ -106,6 +106,24 @@ def test_lines_in_a_log(own_log, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert re.fullmatch(r"read: 5 of 10 files, \d+ a second, 0 s left, 2 rejected\n", err)
     assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("total_seconds", "said"),
+    [
+        (3_599, r"score: 30\.0 of 60\.0 min of audio, [\d,]+ times real time, \d s left"),
+        (3_600, r"score: 0\.5 of 1\.0 h of audio, [\d,]+ times real time, \d s left"),
+        (12_345_678.9, r"score: 0\.5 of 3,429\.4 h of audio, [\d,]+ times real time, .* left"),
+        (0, r"score: 30\.0 of 0\.0 min of audio, .*"),
+    ],
+)
+def test_sound_is_counted_in_hours_and_times_real_time(own_log, capsys, monkeypatch, total_seconds, said):
+    own_log(False, None)
+    monkeypatch.setattr("features.runtime.progress._FIRST_LOG_SECONDS", 0.0)
+    progress = AudioProgress("score", total_seconds)
+    time.sleep(0.01)
+    progress.update(1_800)
+    assert re.fullmatch(said + "\n", capsys.readouterr().err)
 
 
 def run(terminal, *options, **environment):

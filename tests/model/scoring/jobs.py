@@ -34,6 +34,8 @@ def plan_of(batches: list[Batch]) -> Plan:
         ends=np.cumsum([len(batch) for batch in batches], dtype=np.int64),
         rejects=[],
         shortened=np.zeros(len(paths), bool),
+        seconds=np.ones(len(paths)),
+        rates_hz=np.full(len(paths), 16_000, np.int32),
     )
 
 
