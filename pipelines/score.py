@@ -18,6 +18,7 @@ from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
 from model.inference.run_store import MODEL_ALONE, local_run
 from model.scoring.dry_run import describe
+from model.scoring.job import PART_ENDING
 from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.options import add_window_option
@@ -59,7 +60,7 @@ def label_on_beam(
     # A batch is a few hundred windows at most: what is finished is progress enough.
     units = Units(
         folder=job.parts.folder,
-        ending=".json",
+        ending=PART_ENDING,
         weights={job.parts.unit_name(number): size.seconds for number, size in batches.items()},
         rejects=lambda name: [reject.reason for reject in job.parts.read_note(int(name)).rejects],
         elsewhere=names_runner(beam_options),
@@ -114,7 +115,7 @@ def threshold(text: str) -> float | str:
 def parser() -> argparse.ArgumentParser:
     """Returns the options of the command."""
     result = command.parser(
-        "Labels a folder or table of recordings, or one file, into a CSV or Parquet.",
+        "Labels a folder or table of recordings, or one file, into a table.",
         EXAMPLE,
         further=beam_option_names,
     )
@@ -126,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--output",
         required=True,
-        metavar="LABELS.csv|.parquet",
+        metavar="LABELS.csv|.parquet|.jsonl",
         help="a line per window; rejects and warnings go beside it",
     )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
@@ -134,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=threshold, default=0.0, metavar=f"P|{AUTO}",
         help=f"leave out labels less probable than this (0); {AUTO}: than their class' own, fitted by model.train",
     )  # fmt: skip
+    result.add_argument("--probabilities", action="store_true", help="add a column for the probability of each class")
     add_window_option(result)
     add_policies(result)
     result.add_argument(
@@ -159,6 +161,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         output=options.output,
         top=options.top,
         threshold=options.threshold,
+        probabilities=options.probabilities,
         table_layout=table_layout(options),
         policies=chosen_policies(options),
         overwrite=options.overwrite,

@@ -18,6 +18,7 @@ ROWS = (
     ("features.maintenance",),
     ("features.show", "features.verify", "features.prune"),
     ("model.networks", "model.inference", "model.pictures"),
+    ("model.labels",),
     ("model.training", "model.scoring", "model.formats"),
     ("model.evaluation", "model.tuning"),
     (

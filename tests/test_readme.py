@@ -9,9 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from model.scoring.labels_csv import Score, csv_header, score_lines
+from model.labels.labels import LabelRules, labels_table
+from model.labels.table_output import csv_header, csv_rows
+from model.labels.window_rows import WindowRows
 from soundmill.command import COMMANDS as SCRIPT_COMMANDS
 from tests.conftest import call
 
@@ -93,8 +96,12 @@ def test_code_reads_the_shards_without_soundmill(block, tmp_path, feature_set, p
 def test_code_reads_labels_into_pandas_as_they_are(tmp_path, monkeypatch):
     [block] = [block for block in BLOCKS if "pd.read_csv" in block]
     labels = ["yes", "01", "NA", "null", "1e5", "", "True", "-5dB", "'=1", "''", "a,b", 'a "b"', "a\nb", "\x1b", "日本"]
-    scores = [Score(f"{number}.wav", 0.0, 1.0, label, 0.5, 1) for number, label in enumerate(labels)]
-    (tmp_path / "labels.csv").write_text(csv_header(1) + score_lines(scores, 1), encoding="utf-8", newline="")
+    rules, count = LabelRules(labels), len(labels)
+    paths = [f"{number}.wav" for number in range(count)]
+    places = np.zeros(count), np.ones(count)
+    rows = WindowRows(paths, np.ones(count, np.int64), *places, np.eye(count, dtype=np.float32) / 2)
+    content = csv_header(rules.schema) + csv_rows(labels_table(rows, rules))
+    (tmp_path / "labels.csv").write_text(content, encoding="utf-8", newline="")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(block, names)

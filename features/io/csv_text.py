@@ -16,7 +16,7 @@ def csv_lines(rows: Iterable[Iterable[object]]) -> str:
 
     Python's own writer leaves a carriage return unquoted before version 3.13, and its reader ends the line there.
     """
-    return "".join(",".join(map(_field, row)) + "\n" for row in rows)
+    return "".join(",".join(csv_field(str(value)) for value in row) + "\n" for row in rows)
 
 
 def csv_label(label: str) -> str:
@@ -29,6 +29,6 @@ def read_csv_label(text: str) -> str:
     return text[1:] if text.startswith(_ESCAPE) and text[1:].startswith((*FORMULA_STARTS, _ESCAPE)) else text
 
 
-def _field(value: object) -> str:
-    text = str(value)
+def csv_field(text: str) -> str:
+    """Returns a field of a line of CSV: within quotes where it has to be."""
     return text if _QUOTED.isdisjoint(text) else '"' + text.replace('"', '""') + '"'

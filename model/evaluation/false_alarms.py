@@ -25,8 +25,8 @@ from features.sources.table_layout import TableLayout
 from model.evaluation.trained_set import name_of_other
 from model.inference.artifact import read_description
 from model.inference.executor import Executor, load_executor
+from model.labels.window_rows import WindowRows, concatenate
 from model.scoring.label_windows import label_windows
-from model.scoring.labels_csv import Score
 from model.scoring.plan import Plan, plan_batches
 from model.training.label_plan import NOT_NAMED
 
@@ -242,8 +242,7 @@ def _recordings(
     network: Executor, root: str, plan: Plan, windowing: Windowing, rejects: list[Reject]
 ) -> Iterator[tuple[str, Windows]]:
     """Labels recordings one after the other and yields each that is labelled whole; adds the others to the rejects."""
-    ids = {label: number for number, label in enumerate(network.classes)}
-    parts: dict[str, list[Windows]] = {}  # of recordings that may go on in the next batch
+    parts: dict[str, list[WindowRows]] = {}  # of recordings that may go on in the next batch
     rejected: set[str] = set()
     progress = Progress("label", int(plan.num_windows.sum()), "windows")
     done = 0
@@ -251,39 +250,26 @@ def _recordings(
         labels = label_windows(network, root, batch, windowing)
         in_batch = {unit.path for unit in batch}
         for path in [path for path in parts if path not in in_batch]:
-            yield path, _joined(parts.pop(path))
+            yield path, _windows(parts.pop(path))
         for reject in labels.rejects:
             if reject.path not in rejected:
                 rejected.add(reject.path)
                 rejects.append(reject)
-        by_path: dict[str, list[Score]] = {}
-        for score in labels.scores:
-            by_path.setdefault(score.path, []).append(score)
-        for path, scores in by_path.items():
-            parts.setdefault(path, []).append(_windows(scores, ids))
+        for rows in labels.rows([unit.path for unit in batch]).by_recording():
+            parts.setdefault(rows.paths[0], []).append(rows)
         for path in rejected & parts.keys():
             del parts[path]
         done += sum(unit.num_windows for unit in batch)
         progress.update(done)
     progress.close()
     for path, found in parts.items():
-        yield path, _joined(found)
+        yield path, _windows(found)
 
 
-def _windows(scores: Sequence[Score], ids: Mapping[str, int]) -> Windows:
-    return Windows(
-        np.array([score.start_seconds for score in scores], np.float64),
-        np.array([score.end_seconds for score in scores], np.float64),
-        np.array([ids[score.label] for score in scores], np.int64),
-        np.array([score.probability for score in scores], np.float32),
-    )
-
-
-def _joined(parts: Sequence[Windows]) -> Windows:
-    def column(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    return Windows(column("starts_seconds"), column("ends_seconds"), column("classes"), column("probabilities"))
+def _windows(parts: Sequence[WindowRows]) -> Windows:
+    rows = concatenate(parts)
+    best = rows.probabilities.argmax(axis=1)
+    return Windows(rows.start_seconds, rows.end_seconds, best, rows.probabilities[np.arange(len(rows)), best])
 
 
 def _an_hour(alarms: int, seconds: float) -> float:

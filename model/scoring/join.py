@@ -1,11 +1,11 @@
-"""The union of the parts of a job: the file of labels, the table of rejects, and the table of warnings.
+"""The union of the parts of a job: the outputs, the table of rejects, and the table of warnings.
 
-Batches are planned in the order of the file, so it is the lines of the parts one after the other. What is said of a
-file as a whole is decided here, since its units may lie in several parts.
+Batches are planned in the order of the output, so it is the windows of the parts one after the other. What is said of a
+recording as a whole is decided here, since its units may lie in several parts.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -18,8 +18,11 @@ from features.errors import Reason, Reject, RunError
 from features.io.filesystem import Location, filesystem_of, place
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
-from model.scoring.job import PartNote, Parts
-from model.scoring.label_forms import CsvForm, LabelsForm, labels_form
+from model.labels.labels import LabelRules
+from model.labels.output import LabelsOutput
+from model.labels.window_rows import WindowRows, in_blocks
+from model.scoring.job import Parts
+from model.scoring.part import PartNote
 from model.scoring.plan import Plan
 
 _TABLE_COLUMNS = (*COLUMNS, "size")
@@ -30,25 +33,20 @@ class OutputFiles:
     """The files of a scoring.
 
     Attributes:
-        labels: the CSV, or Parquet.
+        labels: the table of labels.
     """
 
     labels: str
 
     @property
-    def form(self) -> LabelsForm:
-        """What the name of the labels' file asks for; raises `UsageError` where that is nothing."""
-        return labels_form(self.labels)
-
-    @property
     def rejects(self) -> str:
         """The table of files that could not be used: `x.rejects.csv` for `x.csv`, else `x.parquet.rejects.csv`."""
-        return f"{self.labels.removesuffix(CsvForm.ending)}.rejects.csv"
+        return f"{self.labels.removesuffix('.csv')}.rejects.csv"
 
     @property
     def warnings(self) -> str:
         """The table of files that were labelled although they have a warning, which is named likewise."""
-        return f"{self.labels.removesuffix(CsvForm.ending)}.warnings.csv"
+        return f"{self.labels.removesuffix('.csv')}.warnings.csv"
 
     @property
     def parts(self) -> Location:
@@ -64,14 +62,14 @@ class JoinJob:
         outputs: the files to write.
         clips: table of the files, with path and size.
         rejects: files that are in no batch, as they could not be listed or their header could not be read.
-        top: labels per window.
+        rules: which lines a window has.
         policies: whether truncated and silent files are kept.
     """
 
     outputs: OutputFiles
     clips: pa.Table
     rejects: list[Reject]
-    top: int
+    rules: LabelRules
     policies: Policies
 
 
@@ -95,7 +93,7 @@ class Outcome:
 
 
 def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
-    """Writes the tables of rejects and of warnings, and last the labels.
+    """Writes the tables of rejects and of warnings, and last the outputs.
 
     Args:
         parts: the folder with the parts of all batches.
@@ -132,12 +130,19 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
             f"{first.message}; all are in {job.outputs.rejects}"
         )
     filesystem_of(job.outputs.warnings).write(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
-    # A file is rejected as a whole: other units of it may have lines, and one that a policy refuses has them too.
-    units = plan.units_of(rejects)
-    without = {path for path in rejects if units[path] > 1 or path in refused}
-    contents = parts.map(lambda number: parts.read_scores(number, notes[number]), range(len(notes)))
-    any_score = job.outputs.form.join(job.outputs.labels, contents, job.top, without)
-    return replace(outcome, empty=not any_score)
+    with LabelsOutput(job.outputs.labels, job.rules) as labels:
+        for rows in in_blocks(_stream(parts, plan, notes)):
+            # A file is rejected as a whole: other units of it may have windows, and one that a policy refuses has too.
+            labels.write(rows.without(rejects.keys()))
+        labels.finish()
+    return replace(outcome, empty=not labels.table.rows)
+
+
+def _stream(parts: Parts, plan: Plan, notes: Sequence[PartNote]) -> Iterator[WindowRows]:
+    """Yields the windows of all parts, in the order of the output."""
+    found = parts.map(parts.read, range(len(notes)), lambda number: notes[number].num_bytes)
+    for number, labels in enumerate(found):
+        yield labels.rows(plan.unit_paths(number))
 
 
 def write_rejects(outputs: OutputFiles, rejects: Iterable[Reject]) -> None:

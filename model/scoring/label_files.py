@@ -11,9 +11,9 @@ from features.frontend.windows import Windowing
 from features.runtime.invocation import command_line
 from features.sources.paths import clip_file
 from model.inference.executor import Executor
+from model.labels.window_rows import WindowRows, concatenate, no_windows
 from model.scoring.join import file_warnings
 from model.scoring.label_windows import label_windows
-from model.scoring.labels_csv import Score
 from model.scoring.plan import Batch, plan_batches
 
 
@@ -22,23 +22,22 @@ class LabelledFiles:
     """What came of some files, in their order.
 
     Attributes:
-        scores: of every window of every file that is not rejected, by rank within a window.
+        rows: the windows of every file that is not rejected.
         rejects: files that cannot be used.
         warnings: of files that were labelled all the same; a file may have several.
     """
 
-    scores: list[Score]
+    rows: WindowRows
     rejects: list[Reject]
     warnings: list[Reject]
 
 
-def label_files(network: Executor, paths: Sequence[str], top: int, windowing: Windowing) -> LabelledFiles:
+def label_files(network: Executor, paths: Sequence[str], windowing: Windowing) -> LabelledFiles:
     """Labels every window of some files.
 
     Args:
         network: which labels them.
         paths: of the files, escaped.
-        top: labels a window.
         windowing: where windows begin, and which last one is kept.
 
     Raises:
@@ -46,23 +45,24 @@ def label_files(network: Executor, paths: Sequence[str], top: int, windowing: Wi
     """
     check_files(paths)
     plan = plan_batches("", paths, network.spec, windowing)
-    labelled = label_batches(network, plan.batches(), top, windowing)
+    labelled = label_batches(network, plan.batches(), windowing)
     rejects = {reject.path: reject for reject in chain(plan.rejects, labelled.rejects)}
     in_order = [rejects[path] for path in dict.fromkeys(paths) if path in rejects]
-    return LabelledFiles(labelled.scores, in_order, labelled.warnings)
+    return LabelledFiles(labelled.rows, in_order, labelled.warnings)
 
 
-def label_batches(network: Executor, batches: Iterable[Batch], top: int, windowing: Windowing) -> LabelledFiles:
+def label_batches(network: Executor, batches: Iterable[Batch], windowing: Windowing) -> LabelledFiles:
     """Labels the files of planned batches; a file is labelled as a whole or not at all."""
     batches = list(batches)
-    labels = [label_windows(network, "", batch, windowing, top) for batch in batches]
+    labels = [label_windows(network, "", batch, windowing) for batch in batches]
+    pieces = [part.rows([unit.path for unit in batch]) for part, batch in zip(labels, batches, strict=True)]
     rejects: dict[str, Reject] = {}
     for reject in chain(*(part.rejects for part in labels)):
         rejects.setdefault(reject.path, reject)
     units = Counter(unit.path for unit in chain(*batches))
     warnings = file_warnings(chain(*(part.warnings for part in labels)), units)
     return LabelledFiles(
-        scores=[score for part in labels for score in part.scores if score.path not in rejects],
+        rows=concatenate([no_windows(network.classes), *pieces]).without(rejects.keys()),
         rejects=list(rejects.values()),
         warnings=[warning for warning in warnings if warning.path not in rejects],
     )

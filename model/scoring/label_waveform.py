@@ -1,6 +1,5 @@
 """Labels samples that are in memory already, as scoring labels a file of them."""
 
-import itertools
 from numbers import Real
 
 import numpy as np
@@ -8,45 +7,40 @@ from numpy.typing import ArrayLike, NDArray
 
 from features.audio.decode import LEAST_RATE_HZ, MOST_RATE_HZ
 from features.errors import NOT_FINITE_FEATURES, ClipError, UsageError
-from features.frontend.spectrogram import compute_features
 from features.frontend.windows import Windowing, waveform_windows
 from model.inference.executor import Executor
 from model.inference.litert import BATCH_CLIPS
-from model.scoring.label_windows import label_features
-from model.scoring.labels_csv import Score
+from model.labels.window_rows import WindowRows
+from model.scoring.label_windows import WindowLabeller
 
 
-def label_waveform(
-    network: Executor, samples: NDArray[np.float32], rate_hz: int, top: int, windowing: Windowing
-) -> list[Score]:
+def label_waveform(network: Executor, samples: NDArray[np.float32], rate_hz: int, windowing: Windowing) -> WindowRows:
     """Labels every window of a waveform.
 
     Args:
         network: which labels them.
         samples: as `read_waveform` gives them.
         rate_hz: their rate.
-        top: labels a window.
         windowing: where windows begin, and which last one is kept.
 
     Returns:
-        The scores, with an empty path.
+        Its windows, of a recording with an empty path.
 
     Raises:
         UsageError: they cannot be used.
     """
-    scores: list[Score] = []
-    windows = waveform_windows(samples, rate_hz, network.spec, windowing)
+    labeller = WindowLabeller(network, BATCH_CLIPS)
     try:
-        while batch := list(itertools.islice(windows, BATCH_CLIPS)):
-            features = compute_features([window.waveform for window in batch], network.spec)
-            with np.errstate(over="ignore", invalid="ignore"):
-                if not np.isfinite(features).all():
-                    raise UsageError(f"the waveform cannot be used: {NOT_FINITE_FEATURES}")
-            places = [("", window.start_seconds, window.end_seconds) for window in batch]
-            scores += label_features(network, places, features, top)
+        for window in waveform_windows(samples, rate_hz, network.spec, windowing):
+            labeller.take(window)
+            if labeller.not_finite:
+                break
     except ClipError as error:
         raise UsageError(f"the waveform cannot be used: {error.message}") from error
-    return scores
+    labeller.finish()
+    if labeller.not_finite:
+        raise UsageError(f"the waveform cannot be used: {NOT_FINITE_FEATURES}")
+    return labeller.labels(1, {}, []).rows([""])
 
 
 def read_waveform(waveform: ArrayLike, rate_hz: int | None) -> tuple[NDArray[np.float32], int]:

@@ -13,8 +13,8 @@ from features.frontend.windows import Windowing
 from features.runtime.log import LOG
 from features.sources.paths import escape_path
 from model.inference.executor import Executor
+from model.labels.labels import LabelRules, labels_table
 from model.scoring.label_files import label_files
-from model.scoring.label_forms import labels_table
 from model.scoring.label_waveform import label_waveform, read_waveform
 
 _MOST_NAMED = 3
@@ -39,7 +39,7 @@ def path_labels(
         UsageError: a path is not that of a file, or a file cannot be used and there is no list for it.
     """
     shown = {escape_path(os.fsencode(path)): _text(path) for path in paths}
-    labelled = label_files(network, [escape_path(os.fsencode(path)) for path in paths], top, windowing)
+    labelled = label_files(network, [escape_path(os.fsencode(path)) for path in paths], windowing)
     found = [replace(reject, path=shown[reject.path]) for reject in labelled.rejects]
     if rejects is not None:
         rejects += found
@@ -50,7 +50,8 @@ def path_labels(
                          "leave them out, or give a list as rejects=, which takes such files")  # fmt: skip
     for warning in labelled.warnings:
         LOG.warning("%s: %s, %s; used all the same", shown[warning.path], warning.reason, warning.message)
-    return labels_table(labelled.scores, [shown[score.path] for score in labelled.scores], top)
+    rows = replace(labelled.rows, paths=[shown[path] for path in labelled.rows.paths])
+    return labels_table(rows, LabelRules(network.classes, top))
 
 
 def waveform_labels(
@@ -64,8 +65,9 @@ def waveform_labels(
     Raises:
         UsageError: the waveform or its rate cannot be used.
     """
-    scores = label_waveform(network, *read_waveform(waveform, sample_rate_hz), top, windowing)
-    return labels_table(scores, [None] * len(scores), top)
+    rows = label_waveform(network, *read_waveform(waveform, sample_rate_hz), windowing)
+    table = labels_table(rows, LabelRules(network.classes, top))
+    return table.set_column(0, "path", pa.nulls(len(table), pa.string()))
 
 
 def _text(path: str) -> str:

@@ -100,6 +100,12 @@ class Plan:
             yield _batch(self._rows(first, last))
             first = last
 
+    def unit_paths(self, number: int) -> list[str]:
+        """Returns the path of each unit of a batch."""
+        files = self.files[self.ends[number - 1] if number else 0 : self.ends[number]]
+        paths: list[str] = self.paths.take(pa.array(files)).to_pylist()
+        return paths
+
     def write(self, path: AnyPath) -> None:
         """Writes the batches as a work list."""
         write_units(path, _SCHEMA, self.ends, self._rows)

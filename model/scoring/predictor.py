@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from features.audio.recording import open_recording
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
@@ -18,12 +21,14 @@ from features.runtime.visible import visible
 from features.sources.paths import clip_file, csv_path, escape_path
 from model.inference.artifact import read_description
 from model.inference.executor import load_executor
+from model.labels.labels import LabelRules, check_top, labels_table
+from model.labels.table_output import csv_header, csv_rows
 from model.scoring.label_files import check_files, label_batches
-from model.scoring.labels_csv import Score, check_top, csv_header, score_lines
 from model.scoring.plan import plan_batches
 
 MOST_DRAWN = 12
 """Windows that a picture shows at most."""
+_Labelled = tuple[str, float, float, NDArray[np.float32]]  # path, start, end, probabilities
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,12 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
     classes, spec = description.classes, description.spec
     check(request, classes)
     windowing = windowing_of(spec, request.hop_seconds, request.tail, request.min_window_seconds)
+    rules = LabelRules(classes, request.top)
+    shown = replace(rules, classes=[visible(label) for label in classes]) if output.isatty() else rules
     # Each file is planned as scoring plans one that is alone.
     planned = [(path, plan_batches("", [path], spec, windowing)) for path in request.paths]
     rejects: list[Reject] = []
-    scores: list[Score] = []
+    first: list[_Labelled] = []  # to be drawn
     windows = scored = short_windows = 0
     network = None
     for path, plan in planned:
@@ -85,27 +92,28 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
             _refuse(plan.rejects[0], rejects)
             continue
         network = network or load_executor(request.run)
-        labelled = label_batches(network, plan.batches(), len(classes), windowing)
+        labelled = label_batches(network, plan.batches(), windowing)
         if labelled.rejects:
             _refuse(labelled.rejects[0], rejects)
             continue
         for warning in labelled.warnings:
             LOG.warning("%s: %s, %s; used all the same", csv_path(path), warning.reason, warning.message)
-        of_file = labelled.scores
-        written = [score for score in of_file if score.rank <= request.top]
+        rows = labelled.rows
+        output.write("" if scored else csv_header(rules.schema))
         if output.isatty():  # a line of CSV may hold what moves the cursor
-            written = [replace(score, path=visible(score.path), label=visible(score.label)) for score in written]
-        output.write(("" if scored else csv_header(request.top)) + score_lines(written, request.top))
+            rows = replace(rows, paths=[visible(path) for path in rows.paths])
+        output.write(csv_rows(labels_table(rows, shown)))
         output.flush()
-        room = MOST_DRAWN * len(classes) - len(scores)
-        scores += of_file[: room if request.plot else 0]
-        windows += len(of_file) // len(classes)
+        room = MOST_DRAWN - len(first) if request.plot else 0
+        places = zip(rows.start_seconds.tolist(), rows.end_seconds.tolist(), rows.probabilities, strict=True)
+        first += [(path, *place) for place in itertools.islice(places, room)]
+        windows += len(rows)
         scored += 1
         short_windows += plan.num_shortened()
     if not scored:
         raise RunError(f"no file can be used, of {len(rejects):,}; the reasons stand above")
     if request.plot:
-        _draw(scores, windows, classes, spec, windowing, request.plot)
+        _draw(first, windows, classes, spec, windowing, request.plot)
     return {
         "seconds": time.monotonic() - started,
         "files": len(request.paths),
@@ -115,7 +123,7 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
         "windows": windows,
         "short_windows": short_windows,
         "min_window_seconds": windowing.least_seconds,
-        "drawn": len(scores) // len(classes),
+        "drawn": len(first),
     }
 
 
@@ -132,17 +140,13 @@ def true_label(path: str, classes: list[str]) -> str | None:
 
 
 def _draw(
-    scores: list[Score], windows: int, classes: list[str], spec: FeatureSpec, windowing: Windowing, plot: str
+    first: list[_Labelled], windows: int, classes: list[str], spec: FeatureSpec, windowing: Windowing, plot: str
 ) -> None:
     from features.frontend.spectrogram import compute_features
     from features.pictures.drawing import save
     from model.pictures.run_pictures import LabelledWindow, windows_figure
 
-    by_window: dict[tuple[str, float, float], dict[str, float]] = {}
-    for score in scores:
-        place = (score.path, score.start_seconds, score.end_seconds)
-        by_window.setdefault(place, {})[score.label] = score.probability
-    wanted = Counter(path for path, _, _ in by_window)
+    wanted = Counter(path for path, *_ in first)
     waveforms = {}
     for path, count in wanted.items():
         with open_recording(clip_file("", path), whole=False) as recording:
@@ -159,10 +163,10 @@ def _draw(
             end_seconds=end,
             waveform=waveforms[path, start, end],
             features=compute_features([waveforms[path, start, end]], spec)[0],
-            probabilities=probabilities,
+            probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
             true=true_label(path, classes),
         )
-        for (path, start, end), probabilities in by_window.items()
+        for path, start, end, probabilities in first
     ]
     title = f"The first {len(drawn)} of {windows:,} windows" if len(drawn) < windows else counted(windows, "window")
     save(windows_figure(drawn, spec, title), plot)

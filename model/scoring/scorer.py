@@ -1,4 +1,4 @@
-"""Labels a folder or table of recordings into a CSV or Parquet, whatever runs the work."""
+"""Labels a folder or table of recordings into a table, whatever runs the work."""
 
 import math
 import os
@@ -20,12 +20,12 @@ from features.store.locks import claim
 from features.store.worker_proof import make_proof
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
+from model.labels.labels import LabelRules, check_top
+from model.labels.table_output import check_table_name
 from model.scoring.job import JobSettings, open_parts
 from model.scoring.job_folder import check_folder, remove_parts
 from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
-from model.scoring.label_forms import labels_form
 from model.scoring.label_windows import LabelJob, scoring_versions
-from model.scoring.labels_csv import check_top
 from model.scoring.low_rates import low_rates
 from model.scoring.planning import ReadUnits, plan_source, read_here
 
@@ -58,6 +58,7 @@ class Request:
         output: the file of labels, in the form that its name asks for.
         top: labels per window.
         threshold: labels less probable than it are left out; `AUTO` for each class' own, as its training fitted it.
+        probabilities: whether a line has the probability of every class.
         table_layout: where a table says which files; nothing else is read from it.
         policies: whether truncated and silent files are used.
         overwrite: whether a file of labels that exists may be replaced.
@@ -72,6 +73,7 @@ class Request:
     output: str
     top: int = 1
     threshold: float | str = 0.0
+    probabilities: bool = False
     table_layout: TableLayout = field(default_factory=TableLayout)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
@@ -105,7 +107,7 @@ def check(request: Request, classes: list[str]) -> None:
     check_top(request.top, classes)
     if os.path.isdir(request.output):
         raise UsageError(f"--output is a file of labels, but {request.output} is a folder")
-    labels_form(request.output)
+    check_table_name("--output", request.output)
     if exists(request.output) and not request.overwrite:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
     if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
@@ -146,14 +148,12 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         settings = JobSettings(
             network=description.network_sha256,
             temperature=description.calibration.temperature,
-            top=request.top,
-            thresholds=thresholds,
             executor=executor_version(executor),
             windowing=windowing,
         )
         for line in low_rates(plan, description.spec):
             LOG.warning("warning: %s", line)
-        parts = open_parts(outputs.parts, outputs.form, source, plan, settings, planning)
+        parts = open_parts(outputs.parts, source, plan, settings, planning)
         count = len(plan.ends)
         if todo := parts.unfinished(count):
             if len(todo) < count:
@@ -164,8 +164,6 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                 parts=parts,
                 description=description,
                 root=source.root,
-                top=request.top,
-                thresholds=thresholds,
                 executor=executor,
                 windowing=windowing,
                 lease=lease,
@@ -177,7 +175,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             outputs=outputs,
             clips=source.clips,
             rejects=source.rejects + plan.rejects,
-            top=request.top,
+            rules=LabelRules(description.classes, request.top, thresholds, request.probabilities),
             policies=request.policies,
         )
         outcome = join(parts, plan, wanted)

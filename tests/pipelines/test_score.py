@@ -226,7 +226,7 @@ def test_our_own_parquet_names_recordings_to_score(run_folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["labels", "labels.txt", "labels.tsv", "labels.csv.gz", "labels.parquet ", "csv"])
 def test_another_ending_is_refused(recordings, run_folder, tmp_path, name):
-    with pytest.raises(UsageError, match=r"--output is a file of labels whose name ends in \.csv or \.parquet, not"):
+    with pytest.raises(UsageError, match=r"--output is a table whose name ends in \.csv, \.parquet or \.jsonl, not"):
         score(run_folder, recordings / "long.wav", tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -412,7 +412,7 @@ def test_parts_of_another_calibration_are_not_joined(run_folder, tmp_path, befor
 
     with pytest.raises(RunError, match="stopped"):
         run_score(Request(str(other), str(tmp_path / "source"), str(output), threshold="auto"), one_part)
-    assert len(list((tmp_path / "labels.csv.parts").glob("*/*.json"))) == 1
+    assert len(list((tmp_path / "labels.csv.parts").glob("*/0*.part"))) == 1
     assert score(run_folder, tmp_path / "source", output, "--threshold", 0.34) == expected
 
 

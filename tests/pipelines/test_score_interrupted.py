@@ -43,7 +43,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
     arguments = ("--model", run_folder, "--input", many_clips / "high", "--output", output)
 
     process = start_command("pipelines.score", *arguments, "--workers", 1)
-    wait_until(lambda: list(parts.rglob("0*.json")))
+    wait_until(lambda: list(parts.rglob("0*.part")))
     os.killpg(process.pid, signal_)
     code, lines = end(process)
     if signal_ == signal.SIGINT:
@@ -51,7 +51,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
         assert code == 130
     assert [path.name for path in tmp_path.iterdir()] == [parts.name]
 
-    done = len(list(parts.rglob("0*.json")))
+    done = len(list(parts.rglob("0*.part")))
     with caplog.at_level("INFO", logger="soundmill"):
         assert call("pipelines.score", *arguments) == 0
     assert f"{done} of 7 batches are there" in caplog.text

@@ -17,7 +17,7 @@ def first(many_clips, run_folder, tmp_path):
         "pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.csv",
         "--top", 1, "--workers", 1,
     )  # fmt: skip
-    wait_until(lambda: list((tmp_path / "labels.csv.parts").rglob("0*.json")))
+    wait_until(lambda: list((tmp_path / "labels.csv.parts").rglob("0*.part")))
     os.killpg(process.pid, signal.SIGSTOP)
     return process
 

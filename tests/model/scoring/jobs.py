@@ -1,17 +1,19 @@
 """A scoring job that was planned, and has no part yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from features.errors import Reject
 from features.frontend.presets import preset
 from features.frontend.windows import Windowing
 from features.sources.clips import Source
 from features.sources.folder import scan
 from model.scoring.job import JobSettings, Parts, open_parts
-from model.scoring.label_forms import FORMS, LabelsForm
+from model.scoring.part import Labels
 from model.scoring.plan import Batch, Plan, plan_batches
 
 
@@ -42,20 +44,40 @@ def plan_of(batches: list[Batch]) -> Plan:
 SETTINGS = JobSettings(
     network="0a" * 32,
     temperature=1.0,
-    top=1,
-    thresholds=(0.0, 0.0, 0.0),
     executor="litert 2",
     windowing=Windowing(least_seconds=0.05),
 )
 
 
-def plan_job(
-    folder: Path, recordings: Path, settings: JobSettings = SETTINGS, form: LabelsForm = FORMS[0]
-) -> PlannedJob:
+def labels_of(
+    windows: list[int],
+    rejects: Sequence[Reject] = (),
+    starts: Sequence[float] | None = None,
+    classes: int = 3,
+    embedding_size: int = 0,
+) -> Labels:
+    """What came of units with so many windows of a second each, a reject without; the first class is the best."""
+    found = sum(windows)
+    start_seconds = np.arange(found, dtype=np.float64) if starts is None else np.array(starts, np.float64)
+    probabilities = np.linspace(1, 0.25, found * classes, dtype=np.float32).reshape(found, classes)
+    embeddings = np.arange(found * embedding_size, dtype=np.float16).reshape(found, embedding_size)
+    return Labels(
+        windows=windows,
+        start_seconds=start_seconds,
+        end_seconds=start_seconds + 1,
+        probabilities=probabilities,
+        embeddings=embeddings if embedding_size else None,
+        rejects=list(rejects),
+        warnings=[],
+        scored=len(windows) - len(rejects),
+    )
+
+
+def plan_job(folder: Path, recordings: Path, settings: JobSettings = SETTINGS) -> PlannedJob:
     """Plans the recordings of a folder and opens the job below `folder`."""
     folder.mkdir(exist_ok=True)
     source = scan(str(recordings), labelled=False)
     plan = plan_batches(
         source.root, source.clips["path"].to_pylist(), preset("speech-commands"), Windowing(least_seconds=0.05)
     )
-    return PlannedJob(source, plan, open_parts(folder, form, source, plan, settings))
+    return PlannedJob(source, plan, open_parts(folder, source, plan, settings))

@@ -8,10 +8,12 @@ import pytest
 
 from features.errors import Reject, RunError
 from features.sources.policies import remark
+from model.labels.labels import LabelRules
 from model.scoring.join import JoinJob, Outcome, OutputFiles, file_warnings, join
-from model.scoring.labels_csv import Labels, Score
-from tests.model.scoring.jobs import SETTINGS, PlannedJob, plan_job, plan_of
+from tests.model.scoring.jobs import SETTINGS, PlannedJob, labels_of, plan_job, plan_of
 from tests.signals import noise, write_wav
+
+RULES = LabelRules(("x", "y", "z"))
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def write_parts(planned: PlannedJob, **failed: int) -> None:
     """Writes parts with one line a window; of each file in `failed` the unit of that number is a reject."""
     seen: Counter[str] = Counter()
     for number, batch in enumerate(planned.plan.batches()):
-        scores, rejects, windows = [], [], []
+        starts, rejects, windows = [], [], []
         for unit in batch:
             name = unit.path.removesuffix(".wav")
             if failed.get(name) == seen[name]:
@@ -35,12 +37,9 @@ def write_parts(planned: PlannedJob, **failed: int) -> None:
                 windows.append(0)
             else:
                 windows.append(unit.num_windows)
-                scores += [
-                    Score(path=unit.path, start_seconds=first, end_seconds=first + 1, label="x", probability=1, rank=1)
-                    for first in range(unit.first_window, unit.first_window + unit.num_windows)
-                ]
+                starts += range(unit.first_window, unit.first_window + unit.num_windows)
             seen[name] += 1
-        planned.parts.write(number, Labels(scores, rejects, [], len(batch) - len(rejects), windows), 1)
+        planned.parts.write(number, labels_of(windows, rejects, starts))
 
 
 def joined(planned: PlannedJob, folder: Path, rejects: tuple[Reject, ...] = ()) -> Outcome:
@@ -48,7 +47,7 @@ def joined(planned: PlannedJob, folder: Path, rejects: tuple[Reject, ...] = ()) 
         outputs=OutputFiles(str(folder / "labels.csv")),
         clips=planned.source.clips,
         rejects=list(rejects),
-        top=1,
+        rules=RULES,
         policies={},
     )
     return join(planned.parts, planned.plan, job)
@@ -80,7 +79,7 @@ def test_a_file_one_part_of_which_fails_is_rejected_as_a_whole(planned, tmp_path
 
 def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
     reject = Reject("z.wav", "decode", "empty", "no samples")
-    job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], top=1, policies={})
+    job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], rules=RULES, policies={})
     with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
         join(planned.parts, plan_of([]), job)
     assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]
@@ -89,10 +88,10 @@ def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
 
 def test_a_part_of_another_job_is_never_joined(planned, tmp_path):
     write_parts(planned)
-    other = plan_job(tmp_path / "other", tmp_path / "source", replace(SETTINGS, top=2))
+    other = plan_job(tmp_path / "other", tmp_path / "source", replace(SETTINGS, temperature=2.0))
     for path in planned.parts.folder.glob("0*"):
         shutil.copy(path, other.parts.folder)
-    with pytest.raises(RunError, match=r"00000000\.csv is damaged or of another job"):
+    with pytest.raises(RunError, match=r"00000000\.part is missing or damaged \(it is of another job\)"):
         joined(other, tmp_path)
     assert not (tmp_path / "labels.csv").exists()
 
@@ -103,8 +102,8 @@ def test_a_part_that_is_missing_or_of_another_plan_is_an_error(planned, tmp_path
     less = replace(planned, plan=plan_of([whole[0], whole[1][:-1]]))
     with pytest.raises(RunError, match=r"of 3 units of work 4 were scored and 0 rejected"):
         joined(less, tmp_path)
-    planned.parts.note_path(1).unlink()
-    with pytest.raises(RunError, match=r"00000001\.json is missing or damaged"):
+    planned.parts.part_path(1).unlink()
+    with pytest.raises(RunError, match=r"00000001\.part is missing or damaged"):
         joined(planned, tmp_path)
     assert not list(tmp_path.glob("labels*.csv"))
 

@@ -1,6 +1,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -8,7 +9,7 @@ from features.frontend.windows import Windowing, window_waveforms
 from model.inference.executor import EXECUTORS, Executor, load_executor
 from model.scoring import label_windows as scoring
 from model.scoring.label_windows import label_windows
-from model.scoring.labels_csv import Labels, Score, csv_header, score_lines
+from model.scoring.part import Labels
 from model.scoring.plan import WindowUnit
 from tests.features.not_files import NOT_FILES, within_seconds
 from tests.signals import noise, sine, write_wav
@@ -24,19 +25,31 @@ def test_windows_are_labelled_in_order_and_bad_files_set_aside(executor, tmp_pat
     write_wav(tmp_path / "b.wav", sine(3000, 8_000))
     (tmp_path / "c.wav").write_bytes(b"")
     units = [WindowUnit("a.wav", 1, 2), WindowUnit("c.wav", 0, 1), WindowUnit("b.wav", 0, 1)]
-    labels = label_windows(executor, str(tmp_path), units, Windowing(), top=3)
-    assert [(s.path, s.start_seconds, s.end_seconds, s.rank) for s in labels.scores] == [
-        (path, start, end, rank)
-        for path, start, end in (("a.wav", 1.0, 2.0), ("a.wav", 2.0, 2.5), ("b.wav", 0.0, 0.5))
-        for rank in (1, 2, 3)
-    ]
+    labels = label_windows(executor, str(tmp_path), units, Windowing())
+    assert labels.start_seconds.tolist() == [1.0, 2.0, 0.0]
+    assert labels.end_seconds.tolist() == [2.0, 2.5, 0.5]
     assert [(reject.path, reject.reason) for reject in labels.rejects] == [("c.wav", "empty")]
     assert (labels.scored, labels.windows) == (2, [2, 0, 1])
-    for first in (0, 3, 6):
-        window = labels.scores[first : first + 3]
-        assert sorted(score.label for score in window) == ["high", "low", "middle"]
-        assert sum(score.probability for score in window) == pytest.approx(1, abs=1e-6)
-        assert window[0].probability >= window[1].probability >= window[2].probability
+    assert (labels.probabilities.shape, labels.probabilities.dtype) == ((3, 3), np.float32)
+    assert labels.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_unit_of_several_batches_is_labelled_as_units_of_one(executor, tmp_path):
+    """Whatever was labelled of a file before it showed that it cannot be used is left out."""
+    write_wav(tmp_path / "a.wav", noise(300 * 4_000), 4_000)
+    loud = noise(300 * 4_000)
+    loud[299 * 4_000 :] = 3e38
+    soundfile.write(tmp_path / "b.wav", loud, 4_000, subtype="FLOAT")
+    units = [WindowUnit("a.wav", 0, 300), WindowUnit("b.wav", 0, 300), WindowUnit("a.wav", 7, 2)]
+    found = label_windows(executor, str(tmp_path), units, Windowing())
+    alone = label_windows(executor, str(tmp_path), units[:1], Windowing())
+    assert found.windows == [300, 0, 2]
+    assert [(reject.path, reject.reason) for reject in found.rejects] == [("b.wav", "not_finite")]
+    np.testing.assert_array_equal(found.probabilities[:300], alone.probabilities)
+    np.testing.assert_array_equal(found.probabilities[300:], alone.probabilities[7:9])
+    for start in (0, 250, 299):
+        few = label_windows(executor, str(tmp_path), [WindowUnit("a.wav", start, 1)], Windowing())
+        np.testing.assert_array_equal(few.probabilities[0], found.probabilities[start])
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
@@ -48,24 +61,24 @@ def test_four_threads_label_as_one_does_to_the_bit(untrained, tmp_path, name):
         path = tmp_path / f"{number}.{'flac' if number % 3 == 0 else 'wav'}"
         soundfile.write(path, noise(16_000 * (number % 4 + 1), seed=number), 16_000)
         units.append([WindowUnit(path.name, 0, number % 4 + 1), WindowUnit("missing.wav", 0, 1)])
-    expected = [label_windows(executor, str(tmp_path), unit, Windowing(), top=3) for unit in units]
+    expected = [label_windows(executor, str(tmp_path), unit, Windowing()) for unit in units]
     together = threading.Barrier(4)
 
     def label(first: int) -> list[Labels]:
         together.wait()
         return [
-            label_windows(executor, str(tmp_path), units[number - first], Windowing(), top=3)
-            for number in range(len(units))
+            label_windows(executor, str(tmp_path), units[number - first], Windowing()) for number in range(len(units))
         ]
 
     with ThreadPoolExecutor(4) as pool:
         for first, found in zip((0, 1, 2, 3), pool.map(label, (0, 1, 2, 3)), strict=True):
-            assert found == [expected[number - first] for number in range(len(units))]
+            for number, labels in enumerate(found):
+                np.testing.assert_equal(vars(labels), vars(expected[number - first]))
 
 
 def test_only_bad_files_give_no_scores(executor, tmp_path):
     labels = label_windows(executor, str(tmp_path), [WindowUnit("missing.wav", 0, 1)], Windowing())
-    assert (labels.scores, labels.scored, labels.windows) == ([], 0, [0])
+    assert (len(labels.probabilities), labels.scored, labels.windows) == (0, 0, [0])
     assert labels.rejects[0].reason == "missing"
 
 
@@ -96,12 +109,3 @@ def test_a_file_that_changes_while_it_is_decoded_has_vanished(executor, tmp_path
     assert [(reject.reason, reject.message) for reject in labels.rejects] == [
         ("vanished", "the file changed while it was read")
     ]
-
-
-def test_lines_of_scores():
-    score = Score('=a,"b".wav', 0.0, 1 / 3, "left", 0.98765449, 1)
-    assert csv_header(1) == "path,start_seconds,end_seconds,label,probability\n"
-    assert score_lines([score], 1) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654\n'
-    assert csv_header(2) == "path,start_seconds,end_seconds,label,probability,rank\n"
-    assert score_lines([score], 2) == '"./=a,""b"".wav",0.000000,0.333333,left,0.987654,1\n'
-    assert score_lines(Labels([], [], [], 0, []).scores, 1) == ""

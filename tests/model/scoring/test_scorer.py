@@ -109,6 +109,6 @@ def test_a_recording_that_was_cut_off_where_nothing_is_labelled_is_truncated_all
 
 def test_batches_that_were_not_run_are_an_error(recordings, untrained, tmp_path):
     request = Request(str(untrained), str(recordings), str(tmp_path / "labels.csv"))
-    with pytest.raises(RunError, match=r"00000000\.json is missing"):
+    with pytest.raises(RunError, match=r"00000000\.part is missing"):
         score(request, lambda job, windows: None)
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv.parts"]

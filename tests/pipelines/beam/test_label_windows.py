@@ -16,13 +16,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from features.errors import RunError
+from features.frontend.windows import Windowing
 from features.sources.folder import scan
 from features.store.locks import claim
 from features.store.worker_proof import make_proof
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import EXECUTORS, executor_version
 from model.scoring.job import JobSettings, open_parts
-from model.scoring.label_forms import FORMS
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.plan import Batch, WindowUnit
 from pipelines.beam.label_windows import LabelWindows, WindowHandler, _WritePart
@@ -31,7 +31,7 @@ from tests.pipelines.conftest import files_of
 from tests.signals import noise, sine, write_wav
 
 THREADS = 4
-TOP = 2
+WINDOWING = Windowing(least_seconds=0.05)
 UNITS = [WindowUnit("a.wav", 0, 3), WindowUnit("b.flac", 0, 2), WindowUnit("cut.flac", 0, 4),
          WindowUnit("long.wav", 1, 5), WindowUnit("silent.wav", 0, 1), WindowUnit("missing.wav", 0, 1)]  # fmt: skip
 BATCHES: list[Batch] = [UNITS[:3], UNITS[3:], UNITS[1:4], [UNITS[4], UNITS[0]]]
@@ -56,13 +56,12 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> Iterator
     """Opens a job below `folder` whose own folder has the same name wherever it is."""
     description = read_description(run)
     source = scan(str(recordings), labelled=False)
-    thresholds = (0.0,) * len(description.classes)
-    settings = JobSettings(description.network_sha256, 1.0, TOP, thresholds, executor_version(executor), 0.05)
+    settings = JobSettings(description.network_sha256, 1.0, executor_version(executor), WINDOWING)
     with claim(folder, "score", "labels.csv") as lease:
-        parts = open_parts(folder, FORMS[0], source, plan_of(BATCHES), settings)
+        parts = open_parts(folder, source, plan_of(BATCHES), settings)
         parts.network.write_bytes(read_litert(run, description))
         proof = make_proof(source.root, source.clips, scoring_versions(executor))
-        yield LabelJob(parts, description, source.root, TOP, thresholds, executor, 0.05, lease, proof)
+        yield LabelJob(parts, description, source.root, executor, WINDOWING, lease, proof)
 
 
 @pytest.fixture(scope="module", params=EXECUTORS)
@@ -80,7 +79,7 @@ def of_one_thread(executor, recordings, run_folder, tmp_path_factory) -> dict[st
         assert job.parts.unfinished(len(BATCHES)) == []
         files = files_of(job.parts.folder)
     for number, word in enumerate((b'"truncated"', b'"missing"', b'"truncated"', b'"silent"')):
-        assert word in files[f"{number:08d}.json"]
+        assert word in files[f"{number:08d}.part"]
     return files
 
 
@@ -128,12 +127,12 @@ def test_a_batch_that_is_tried_again_is_found_finished_and_one_that_is_damaged_i
         assert job.label(network, 0) is None
         assert list(label(handler, network, writer, 0)) == [0]
         assert {path: path.stat() for path in job.parts.folder.iterdir()} == before
-        scores = job.parts.folder / "00000000.csv"
-        scores.write_bytes(scores.read_bytes()[:-1])
-        assert list(label(handler, network, writer, 0)) == [0]
-        note = job.parts.note_path(0)
-        note.write_text(note.read_text().replace(job.parts.folder.name, "0" * 64))  # of another job
-        assert list(label(handler, network, writer, 0)) == [0]
+        part = job.parts.part_path(0)
+        content = part.read_bytes()
+        # Cut off, and of another job.
+        for spoiled in (content[:-1], content.replace(job.parts.folder.name.encode(), b"0" * 64)):
+            part.write_bytes(spoiled)
+            assert list(label(handler, network, writer, 0)) == [0]
         assert files_of(job.parts.folder) == files
 
 

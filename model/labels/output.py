@@ -1,0 +1,68 @@
+"""What a scoring writes: any number of outputs take the same windows, in the same order."""
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+
+from features.io.entry import AnyPath
+from model.labels.labels import LabelRules, labels_table
+from model.labels.table_output import TableOutput
+from model.labels.window_rows import WindowRows
+
+
+class Output(ABC):
+    """One of the outputs of a scoring, used in a `with` block; nothing is left of one that is not finished there."""
+
+    @abstractmethod
+    def write(self, rows: WindowRows) -> None:
+        """Takes windows, in the order of the output."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Has the output appear under its name."""
+
+    @abstractmethod
+    def __enter__(self) -> "Output":
+        """Begins to write."""
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leaves nothing of an output that was not finished."""
+
+
+class LabelsOutput(Output):
+    """The labels of every window, as a table.
+
+    Attributes:
+        table: that is written.
+    """
+
+    def __init__(self, path: AnyPath, rules: LabelRules) -> None:
+        """Opens the file.
+
+        Args:
+            path: of the file, whose ending says its form.
+            rules: which lines a window has.
+        """
+        self._rules = rules
+        self.table = TableOutput(path, rules.schema)
+
+    def write(self, rows: WindowRows) -> None:
+        """See `Output`."""
+        self.table.append(labels_table(rows, self._rules))
+
+    def finish(self) -> None:
+        """See `Output`."""
+        self.table.finish()
+
+    def __enter__(self) -> "LabelsOutput":
+        """See `Output`."""
+        self.table.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See `Output`."""
+        self.table.__exit__(kind, error, trace)
