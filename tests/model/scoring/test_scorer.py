@@ -10,7 +10,7 @@ import soundfile
 
 from features.errors import RunError
 from model.scoring.label_windows import LabelJob
-from model.scoring.scorer import Request, score
+from model.scoring.scorer import BatchSize, Request, score
 from tests.signals import noise, sine, write_wav
 
 
@@ -25,10 +25,10 @@ def recordings(tmp_path_factory) -> Path:
     return root
 
 
-def label_here(job: LabelJob, windows: Mapping[int, int]) -> None:
+def label_here(job: LabelJob, batches: Mapping[int, BatchSize]) -> None:
     """Labels batches in this thread."""
     network = job.load_network()
-    for number in windows:
+    for number in batches:
         job.write(number, job.label(network, number))
 
 
@@ -37,14 +37,14 @@ def test_an_interrupted_score_hands_over_what_is_left_and_ends_with_the_same_byt
         (tmp_path / name).mkdir()
     handed_over: list[dict[int, int]] = []
 
-    def stop_after_one(job: LabelJob, windows: Mapping[int, int]) -> None:
-        handed_over.append(dict(windows))
-        label_here(job, dict(itertools.islice(windows.items(), 1)))
+    def stop_after_one(job: LabelJob, batches: Mapping[int, BatchSize]) -> None:
+        handed_over.append({number: size.windows for number, size in batches.items()})
+        label_here(job, dict(itertools.islice(batches.items(), 1)))
         raise KeyboardInterrupt
 
-    def go_on(job: LabelJob, windows: Mapping[int, int]) -> None:
-        handed_over.append(dict(windows))
-        label_here(job, windows)
+    def go_on(job: LabelJob, batches: Mapping[int, BatchSize]) -> None:
+        handed_over.append({number: size.windows for number, size in batches.items()})
+        label_here(job, batches)
 
     figures = score(Request(str(untrained), str(recordings), str(tmp_path / "whole" / "labels.csv"), top=2), label_here)
     request = Request(str(untrained), str(recordings), str(tmp_path / "stopped" / "labels.csv"), top=2)
