@@ -53,6 +53,10 @@ WRONG_SIZE = "wrong_size"
 CHANNELS_CANCEL = "channels_cancel"
 # That of a file in which another recording follows the one that is used, or the links of it that are.
 JOINED = "joined"
+# Those of when a recording began: its name and its header say different times, clocks were set back to it, or over it.
+TIMES_DISAGREE = "times_disagree"
+AMBIGUOUS_TIME = "ambiguous_time"
+NONEXISTENT_TIME = "nonexistent_time"
 
 
 # Causes that may pass with time: such a file is tried again although it has not changed.
