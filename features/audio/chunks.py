@@ -5,6 +5,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from features.audio.file_view import Reader, plain_reader
+
 UNKNOWN_SIZE = 0xFFFFFFFF  # left by a writer that could not go back to the header
 # So many bytes behind the sound are padding, whatever they are.
 MOST_PADDING_BYTES = 4096
@@ -57,21 +59,21 @@ def find_layout(head: bytes) -> Layout | None:
     return Layout(struct.Struct(">4sQ"), 8, 1, lead=4) if kind == b"caff" else None
 
 
-def chunks(descriptor: int, layout: Layout, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields name, place and length of the chunks of a file."""
+def chunks(read: Reader, layout: Layout, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yields name, place and length of the chunks of a file of so many bytes."""
     position, long_sound = layout.first, None
     for _ in range(_MAX_CHUNKS):
-        read = os.pread(descriptor, layout.header.size, position) if position < size else b""
-        if len(read) < layout.header.size:
+        header = read(position, layout.header.size) if position < size else b""
+        if len(header) < layout.header.size:
             return
-        name, length = layout.header.unpack(read)
+        name, length = layout.header.unpack(header)
         at = position + layout.header.size
         if layout.counts_itself:
             length = max(0, length - layout.header.size)
         elif layout.pad == 1 and length >= 2**63:  # -1 in CAF: to the end of the file
             length = max(0, size - at)
         elif name == b"ds64":
-            sizes = os.pread(descriptor, 16, at)
+            sizes = read(at, 16)
             long_sound = int.from_bytes(sizes[8:16], "little")
         elif name == b"data" and length == UNKNOWN_SIZE and long_sound is not None:
             length = long_sound
@@ -88,7 +90,7 @@ def follow_chunks(descriptor: int, layout: Layout, at: int, size: int) -> tuple[
     """
     for position in {at, at + -at % layout.pad}:
         known = False
-        for name, begin, length in chunks(descriptor, layout._replace(first=position), size):
+        for name, begin, length in chunks(plain_reader(descriptor), layout._replace(first=position), size):
             end, known = begin + length, known or name in _KNOWN_CHUNKS
             if name not in _KNOWN_CHUNKS and not (name.isascii() and name.decode().isprintable() and end <= size):
                 break

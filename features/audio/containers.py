@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from features.audio.chunks import MOST_PADDING_BYTES, UNKNOWN_SIZE, Layout, another, chunks, find_layout, follow_chunks
 from features.audio.endings import behind_id3, ending
-from features.audio.file_view import find_marks, reader
+from features.audio.file_view import find_marks, plain_reader, reader
 from features.audio.flac_stream import read_stream
 from features.audio.ogg_links import Link, find_links, goes_on
 
@@ -103,7 +103,7 @@ def _of_chunks(descriptor: int, head: bytes, size: int, known: Container) -> Con
         holds_sound = channels > 0 and begin < extent.end
     elif layout is not None:
         formed = False
-        for name, at, length in chunks(descriptor, layout, size):
+        for name, at, length in chunks(plain_reader(descriptor), layout, size):
             if name in (b"fmt ", b"COMM", b"desc"):
                 formed = _is_possible(os.pread(descriptor, 8, at), name, _order(head[:4]))
             elif name == b"ds64":

@@ -79,6 +79,24 @@ def reader(descriptor: int) -> Reader:
     return read
 
 
+def plain_reader(descriptor: int) -> Reader:
+    """Returns what reads an open file, and no more than is asked for; its position stays."""
+    return lambda place, size: os.pread(descriptor, size, place)
+
+
+def block_reader(fetch: Reader, block_bytes: int) -> Reader:
+    """Returns what reads at least so many bytes at a time, and answers from the last of them where it can."""
+    begin, block = 0, b""
+
+    def read(place: int, size: int) -> bytes:
+        nonlocal begin, block
+        if not begin <= place <= place + size <= begin + len(block):
+            begin, block = place, fetch(place, max(size, block_bytes))
+        return block[place - begin : place - begin + size]
+
+    return read
+
+
 def find_marks(read: Reader, mark: bytes, begin: int, end: int) -> Iterator[int]:
     """Yields the places at which some bytes stand in a part of a file."""
     while begin < end:

@@ -15,14 +15,14 @@ SOURCES = (PATTERN, HEADER, NAME, UNKNOWN)
 _GROUPS = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone")
 _NEEDED = frozenset(_GROUPS[:5])
 # A date and a time of day with their seconds, which may be absent after a T alone. Recorders put `_` between them, `$`
-# where their clock was set by GPS (Song Meter SM2 and SM3), `T`, `-`, a space or nothing. An offset of hours alone is
-# read after a T, by ISO 8601: elsewhere `-05` is rather the number of a part.
+# where their clock was set by GPS (Song Meter SM2 and SM3), `T`, `-`, a space or nothing. An offset, behind `_` too
+# (Swift), has its minutes: hours alone are read after a T, by ISO 8601, elsewhere `-05` is rather the number of a part.
 _IN_NAMES = re.compile(
     r"(?<![0-9])(?P<year>19[7-9][0-9]|20[0-9]{2})(?P<dash>[-_.]?)(?P<month>0[1-9]|1[0-2])(?P=dash)"
-    r"(?P<day>0[1-9]|[12][0-9]|3[01])(?:(?P<iso>T)|__|[-_$ ])?"
+    r"(?P<day>0[1-9]|[12][0-9]|3[01])(?:_?(?P<iso>T)|__|[-_$ ])?"
     r"(?P<hour>[01][0-9]|2[0-3])(?P<colon>[-:_.]?)(?P<minute>[0-5][0-9])"
     r"(?:(?P=colon)(?P<second>[0-5][0-9])(?:[.,](?P<fraction>[0-9]{1,9}))?|(?(iso)|(?!)))"
-    r"(?P<zone>Z(?![A-Za-z])|[+-](?:0[0-9]|1[0-4]):?(?:00|15|30|45)|(?(iso)[+-](?:0[0-9]|1[0-4])|(?!)))?(?![0-9])"
+    r"(?:_?(?P<zone>Z(?![A-Za-z])|[+-](?:0[0-9]|1[0-4]):?(?:00|15|30|45)|(?(iso)[+-](?:0[0-9]|1[0-4])|(?!))))?(?![0-9])"
 )
 # The names of AudioMoths before firmware 1.2: seconds since 1970. They had clocks from 2016 on; of digits alone a name
 # is as well a number that somebody gave.

@@ -51,6 +51,8 @@ NAMES = {
     "2020-05-01 19:22:00.wav": EVENING,
     "S01_20200501_192200-0400.wav": EVENING.replace(tzinfo=timezone(timedelta(hours=-4))),
     "S01_20200501_192200Z.wav": EVENING.replace(tzinfo=UTC),
+    "SwiftOne_20200501_192200_-0400.wav": EVENING.replace(tzinfo=timezone(timedelta(hours=-4))),
+    "OWL_123456_2020-05-01_T19-22-00.WAV": EVENING,
     "20200501192200.wav": EVENING,
     "20200501_192200.512.wav": EVENING.replace(microsecond=512_000),
     # what looks like a zone and is none, and what is a day or a number
