@@ -24,7 +24,16 @@ from features.store.manifest import Manifest
 from features.store.versions import library_versions
 from model.inference.tensorflow_setup import ONEDNN
 from tests.object_store.server import s3, s3_server  # noqa: F401 - fixtures
-from tests.peers.library import ENVIRONMENTS, LIVE, WRITTEN, Expected, golden_values, is_installed, live_values
+from tests.peers.library import (
+    ENVIRONMENTS,
+    LIVE,
+    LIVE_RECORDERS,
+    WRITTEN,
+    Expected,
+    golden_values,
+    is_installed,
+    live_values,
+)
 from tests.signals import write_words
 
 # As `load_tensorflow` has it: a test that imports TensorFlow first computes as the commands that it starts.
@@ -190,6 +199,26 @@ def librosa(request) -> Expected:
 def scikit_learn(request) -> Expected:
     """What scikit-learn computes, from tests/golden and, as a trial, now."""
     return request.getfixturevalue(f"{request.param}_scikit_learn")
+
+
+@pytest.fixture(params=[WRITTEN, pytest.param("live", marks=LIVE_RECORDERS)])
+def guano(request) -> Iterator[Expected]:
+    """What guano-py reads, from tests/golden and, as a trial, now."""
+    with recorder_values(request, "guano") as values:
+        yield values
+
+
+@pytest.fixture(params=[WRITTEN, pytest.param("live", marks=LIVE_RECORDERS)])
+def aru_metadata_parser(request) -> Iterator[Expected]:
+    """What opensoundscape's reader of names and headers reads, likewise."""
+    with recorder_values(request, "aru_metadata_parser") as values:
+        yield values
+
+
+def recorder_values(request, library: str):
+    if request.param == "live":
+        return live_values("recorders", library)
+    return golden_values("recorders", library, request.config.getoption("update_golden"))
 
 
 def run_command(

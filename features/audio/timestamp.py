@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-_OFFSET = re.compile(r"([+-])([0-9]{1,2})(?::? ?([0-9]{2}))?")
+_OFFSET = re.compile(r"([+-])(?:([0-9]{2})([0-9]{2})|([0-9]{1,2})(?:: ?([0-9]{1,2}))?)")
 _MOST_OFFSET = timedelta(hours=14)  # of a zone that there is, to the east; to the west it is 12
 # ISO 8601, and what recorders make of it: a space for the T, an hour of the offset that has one digit.
 _ISO = re.compile(
@@ -56,7 +56,8 @@ def read_offset(text: str) -> tzinfo | None:
     match = _OFFSET.fullmatch(text)
     if match is None:
         return None
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
-    if offset > _MOST_OFFSET or int(match[3] or 0) >= 60:
+    hours, minutes = int(match[2] or match[4]), int(match[3] or match[5] or 0)
+    offset = timedelta(hours=hours, minutes=minutes)
+    if offset > _MOST_OFFSET or minutes >= 60:
         return None
     return timezone(-offset if match[1] == "-" else offset)

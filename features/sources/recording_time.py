@@ -75,15 +75,16 @@ def find_start(path: str, header: datetime | None, rules: TimeRules) -> Start:
     if not times:
         return Start(None, UNKNOWN)
     source, time = times[0]
-    warnings = [
-        (TIMES_DISAGREE, f"its {source} says {time.isoformat(' ')} and its {other} {different.isoformat(' ')}; the "
-                         "first is taken")
-        for other, different in times[1:] if not _agree(time, different)
-    ]  # fmt: skip
+    warnings: list[tuple[str, str]] = []
+    if not all(_agree(time, other) for _, other in times[1:]):
+        said = ", ".join(f"its {each} says {other.isoformat(' ')}" for each, other in times)
+        warnings.append((TIMES_DISAGREE, f"{said}; the first is taken"))
     if time.tzinfo is not None or rules.zone is None:
         return Start(time, source, tuple(warnings))
     meant, warning = localize(time, rules.zone)
-    return Start(meant, source if meant else UNKNOWN, (*warnings, *([warning] if warning else [])))
+    if warning is not None:
+        warnings.append(warning)
+    return Start(meant, source if meant else UNKNOWN, tuple(warnings))
 
 
 def _agree(one: datetime, other: datetime) -> bool:

@@ -29,8 +29,9 @@ ENVIRONMENTS = Path(os.environ.get("SOUNDMILL_PEERS") or ROOT / ".peers")
 GOLDEN = ROOT / "tests" / "golden"
 Expected = Callable[[str, Callable[[Any], Any]], NDArray]
 WRITTEN = pytest.param("golden", marks=pytest.mark.golden)
-# The marks of a test that calls librosa's environment.
+# The marks of a test that calls librosa's environment, or that of the readers of recorders' headers.
 LIVE = (pytest.mark.trial, pytest.mark.peers("librosa"))
+LIVE_RECORDERS = (pytest.mark.trial, pytest.mark.peers("recorders"))
 
 
 def is_installed(environment: str) -> bool:

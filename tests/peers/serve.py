@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import traceback
+from datetime import datetime
 from importlib.metadata import distributions
 from typing import Any
 
@@ -25,6 +26,8 @@ def encode(value: Any) -> Any:
         return {"npy": base64.b64encode(file.getvalue()).decode()}
     if isinstance(value, list | tuple | range):
         return [encode(part) for part in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 

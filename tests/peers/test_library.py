@@ -27,9 +27,12 @@ def test_a_library_that_is_missing_skips_a_trial_or_fails_it_where_it_was_promis
     assert result.returncode == (1 if promised else 0)
 
 
-@pytest.mark.parametrize("library", ["librosa", "sklearn"])
-def test_golden_values_are_of_the_versions_that_are_pinned(library):
-    pins = (ROOT / "tests" / "peers" / "librosa.txt").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(
+    ("environment", "library"),
+    [("librosa", "librosa"), ("librosa", "sklearn"), ("recorders", "guano"), ("recorders", "aru_metadata_parser")],
+)
+def test_golden_values_are_of_the_versions_that_are_pinned(environment, library):
+    pins = (ROOT / "tests" / "peers" / f"{environment}.txt").read_text(encoding="utf-8").splitlines()
     with np.load(GOLDEN / f"{library}.npz") as values:
         assert {pin for pin in pins if not pin.startswith("#")} <= {*values["versions"].tolist()}
 

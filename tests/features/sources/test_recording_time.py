@@ -118,7 +118,12 @@ def test_pattern_stands_before_header_and_header_before_name():
     path = "2020-05-03/0500_20200501_192200.wav"
     by_pattern = find_start(path, header, TimeRules(pattern))
     assert (by_pattern.time, by_pattern.source) == (datetime(2020, 5, 3, 5), PATTERN)
-    assert [code for code, _ in by_pattern.warnings] == [TIMES_DISAGREE, TIMES_DISAGREE]
+    [(code, message)] = by_pattern.warnings
+    assert code == TIMES_DISAGREE
+    assert message == (
+        "its pattern says 2020-05-03 05:00:00, its header says 2020-05-02 04:00:00+00:00, its name says "
+        "2020-05-01 19:22:00; the first is taken"
+    )
     by_header = find_start(path, header, TimeRules())
     assert (by_header.time, by_header.source) == (header, HEADER)
     assert [code for code, _ in by_header.warnings] == [TIMES_DISAGREE]
