@@ -64,6 +64,7 @@ class Source:
         pattern: what found the labels in the paths.
         columns: the table's columns that were used, by what was read from them.
         notes: what there is to say about the source.
+        kept: further columns of the table, as text, a row for each of the clips; None where none were requested.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Source:
     pattern: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    kept: pa.Table | None = None
 
     @property
     def described(self) -> dict[str, str]:

@@ -29,7 +29,12 @@ _NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # zero, and surrogates 
 
 
 def list_clips(
-    input_path: str, layout: TableLayout, labelled: bool, pattern: str | None = None, partitioned: bool = True
+    input_path: str,
+    layout: TableLayout,
+    labelled: bool,
+    pattern: str | None = None,
+    partitioned: bool = True,
+    keep: Sequence[str] = (),
 ) -> Source:
     """Lists the clips of a folder, an audio file or a table, whichever the input is.
 
@@ -39,6 +44,7 @@ def list_clips(
         labelled: whether clips have labels.
         pattern: what finds labels in the paths of a folder, see `features.sources.folder.scan`.
         partitioned: whether a table's partitions and folds are read.
+        keep: columns that are kept as they are, see `scan_table`.
 
     Raises:
         UsageError: the input cannot be used, or an option is for another kind of input.
@@ -46,14 +52,16 @@ def list_clips(
     if input_path.lower().endswith(TABLE_ENDINGS) and not os.path.isdir(input_path):
         if pattern is not None:
             raise UsageError(f"--label-pattern is for a folder; of the table {input_path} give --label-column")
-        return scan_table(input_path, layout, labelled, partitioned)
+        return scan_table(input_path, layout, labelled, partitioned, keep)
     if layout.given:
         raise UsageError(f"{layout.given[0]} is for a table as --input, a file that ends in {' '.join(TABLE_ENDINGS)}, "
                          f"and {input_path} is not one; leave the option out")  # fmt: skip
     return scan(input_path, labelled, pattern)
 
 
-def scan_table(table: str, layout: TableLayout, labelled: bool = True, partitioned: bool = True) -> Source:
+def scan_table(
+    table: str, layout: TableLayout, labelled: bool = True, partitioned: bool = True, keep: Sequence[str] = ()
+) -> Source:
     """Lists the clips that a table names.
 
     Args:
@@ -62,6 +70,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
         labelled: whether clips have labels. Without, only paths are read, each file counts once and as a whole, and
             absolute paths stay as they are written.
         partitioned: whether partitions and folds are read.
+        keep: columns whose texts become `Source.kept`, of these that the table has.
 
     Returns:
         The clips. A row that cannot be read, whose file cannot be used, or whose label is empty, is a reject.
@@ -76,7 +85,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     roles = tuple(DEFAULT_COLUMNS) if labelled else ()
     named = (*(name for _, name in layout.path_parts), *map(layout.column, roles))
     taken = [name for name in named if name is not None]
-    rows = read_rows(table, taken, selections.COLUMNS if labelled else ())
+    rows = read_rows(table, [*taken, *keep], selections.COLUMNS if labelled else ())
     if not rows.numbers and not rows.torn:
         raise UsageError(f"no audio in {table}: it has no rows")
     used, notes = _used_columns(rows, layout, roles, partitioned)
@@ -95,6 +104,7 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
               for row, rate in enumerate(rates)]  # fmt: skip
     keys = {row: (path, frames[row][0]) for row, path in enumerate(paths) if row not in times.wrong}
     firsts: dict[tuple[bytes, float], int] = {key: row for row, key in reversed(keys.items())}
+    carried = _carried(rows, keep, [(firsts[key], row) for row, key in keys.items()])
     if labelled and len(firsts) < len(keys):
         raise _named_twice(rows, keys, firsts)
     kept: list[int] = []
@@ -122,7 +132,8 @@ def scan_table(table: str, layout: TableLayout, labelled: bool = True, partition
     escaped = escape_paths(pa.array([names[row] for row in kept], pa.binary()))
     chosen["version"] = [file.version for file in found]
     clips = clip_table(escaped, [file.size for file in found], [file.mtime_ns for file in found], **chosen)
-    return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes + repeated)
+    return Source("table", root, clips, {}, rejects, absolute_path(table), columns=used, notes=notes + repeated,
+                  kept=carried.take(pa.array(kept, pa.int64())) if keep else None)  # fmt: skip
 
 
 def _used_columns(
@@ -230,6 +241,28 @@ def _columns(rows: Rows, used: dict[str, str]) -> dict[str, list[str | None]]:
             )
         columns["partition"] = [meant[value] for value in values]
     return columns
+
+
+def _carried(rows: Rows, keep: Sequence[str], pairs: Iterable[tuple[int, int]]) -> pa.Table:
+    """Returns columns that are kept as they are, and refuses two values of one for the same clip.
+
+    Args:
+        rows: of the table.
+        keep: names of columns, of which some may not be there.
+        pairs: the first row of each clip, with each of its rows.
+    """
+    there = [name for name in keep if name in rows.columns]
+    for name in there:
+        rows.require(name, "--keep-columns")
+        for row, value in enumerate(rows.values[name]):
+            if not is_text(value):
+                raise rows.refusal(row, name, "what is kept is UTF-8", "save the table as UTF-8")
+    for first, row in pairs:
+        for name in there:
+            if rows.values[name][first] != rows.values[name][row]:
+                rule = f"a recording has one value, {rows.values[name][first]!r} in {rows.where(first)}"
+                raise rows.refusal(row, name, rule, f"leave {name} out of --keep-columns, or give one of the rows")
+    return pa.table({name: pa.array(rows.values[name], pa.string()) for name in there})
 
 
 def _without_decimals(value: str) -> str:
