@@ -9,6 +9,7 @@ import functools
 import gc
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,10 +18,10 @@ from features.errors import NothingUsableError, UsageError
 from features.frontend.presets import DEFAULT_PRESET, PRESETS, load_spec, preset
 from features.io.atomic import writer_name
 from features.io.filesystem import place
+from features.io.temporary import temporary_folder
 from features.maintenance.removal import remove_partials
 from features.runtime import command
 from features.runtime.invocation import command_line
-from features.runtime.log import LOG
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted, size_text
@@ -28,12 +29,11 @@ from features.sources import partition
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from features.store import decoders
-from features.store.commit import write_rejects
 from features.store.layout import FORMATS
 from features.store.lease import Lease
 from features.store.locks import running
-from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, existing_manifest
+from features.store.rejects_table import write_rejects
 from features.store.run_log import append_run
 from features.store.unit_report import reject_reasons
 from features.store.versions import library_versions
@@ -97,12 +97,10 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
             _compute(update, lease, run, elsewhere)
         figures: dict[str, Any] = update.figures
         manifest, committed = update.commit()
-        _warn_of_lost_classes(update, manifest)
-        if committed:
-            request.warn_of_equal_contents(update.source, manifest)
+        request.warn_of_contents(update, manifest, committed)
         figures["written_bytes"] = update.written_bytes(manifest)
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
-        figures |= {"decoded": figures["computed"], "computed": update.computed_rows(manifest)}  # others: rejects
+        figures |= {"decoded": figures["computed"], "computed": update.computed_rows()}  # others: rejects
     if update.todo:
         remove_partials(update.layout)  # workers that were killed may have left some
     figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]
@@ -125,16 +123,6 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
     return manifest, figures
 
 
-def _warn_of_lost_classes(update: Update, manifest: Manifest) -> None:
-    """Warns of classes that have lost all clips, or all training clips, to rejects; the scan has named the others."""
-    if lost := lost_classes(update.layout, manifest):
-        LOG.warning("warning: %s", lost_text(lost))
-    trained = partition.without_clips(partition.count(update.changes.clips), [partition.TRAINING])
-    left = partition.without_clips(manifest.counts["classes"], [partition.TRAINING])
-    if names := [label for label in left if label not in trained]:
-        LOG.warning("warning: all training clips of these classes were rejected: %s", ", ".join(names))
-
-
 def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> None:
     weights = {name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
@@ -144,6 +132,8 @@ def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> No
     pa.default_memory_pool().release_unused()  # what the plan took on its way
     from features.update.build_job import BuildJob  # it loads what decodes and computes
 
+    # Workers of other hosts have nothing but the store, where to say how far they are would be a request a second.
+    progress = work_list if isinstance(work_list, Path) else None if elsewhere else Path(temporary_folder(), "units")
     job = BuildJob(
         work_list=str(work_list),
         layout=update.layout,
@@ -153,10 +143,11 @@ def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> No
         changed_decoder=update.rules.changed_decoder,
         lease=lease,
         proof=make_proof(update.source.root, update.changes.clips, library_versions()),
+        progress=progress,
     )
     try:
         reasons = functools.partial(reject_reasons, update.layout)
-        units = Units(update.layout.reports_folder, ".parquet", weights, reasons, work_list, elsewhere)
+        units = Units(update.layout.reports_folder, ".parquet", weights, reasons, progress, elsewhere)
         with follow(Progress("featurize", clips, "clips"), units):
             run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
     finally:

@@ -67,7 +67,7 @@ class ReadAhead:
     """Small objects that are read before they are asked for, many at once, in the order in which they will be."""
 
     def __init__(self, files: Iterable[Listed]) -> None:
-        """Takes the files; the first of them are asked for when one is taken."""
+        """Takes the files, and asks for the first of them."""
         self._files = list(files)
         self._results = map_ahead(_attempt, self._files, lambda file: IN_MEMORY_BYTES if file.size is None
                                   else min(file.size, IN_MEMORY_BYTES))  # fmt: skip
@@ -88,13 +88,17 @@ class ReadAhead:
             raise result
         return result
 
+    def close(self) -> None:
+        """Forgets what was not asked for."""
+        self._results.close()
+
     def __enter__(self) -> "ReadAhead":
         """Returns itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
         """Forgets what was not asked for."""
-        self._results.close()
+        self.close()
 
 
 def _attempt(file: Listed) -> bytes | Exception | None:

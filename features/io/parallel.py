@@ -20,28 +20,48 @@ def map_ahead(
 ) -> Generator[_Result, None, None]:
     """Yields what a function returns of each item, in their order; threads work ahead of the one that is waited for.
 
+    The first items are worked on from the call on, whenever the first result is asked for.
+
     Args:
         function: what is called; what it raises is raised where its result is waited for.
         items: what it is called with.
         size: about how many bytes a result holds: of them 64 MiB are there or on their way at a time, at least one.
     """
-    pool = _pool(os.getpid())
+    results = _map_ahead(function, items, size)
+    next(results)
+    return results  # type: ignore[return-value]  # only the first of it is None
+
+
+def _map_ahead(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], size: Callable[[_Item], int]
+) -> Generator[_Result | None, None, None]:
+    """Yields None when the first items are on their way, and then the results."""
     waiting: deque[tuple[Future[_Result], int]] = deque()
-    held = 0
+    held, is_begun = 0, False
     try:
         for item in items:
             more = size(item)
             while waiting and (held + more > _BYTES_IN_FLIGHT or len(waiting) >= 2 * REQUESTS):
+                if not is_begun:
+                    is_begun = True
+                    yield None
                 future, less = waiting.popleft()
                 held -= less
                 yield future.result()
-            waiting.append((pool.submit(function, item), more))
+            waiting.append((start(function, item), more))
             held += more
+        if not is_begun:
+            yield None
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
         for future, _ in waiting:
             future.cancel()
+
+
+def start(function: Callable[..., _Result], *arguments: object) -> Future[_Result]:
+    """Has a thread of these call a function now; it waits for no other one of them."""
+    return _pool(os.getpid()).submit(function, *arguments)
 
 
 @functools.cache

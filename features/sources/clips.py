@@ -65,6 +65,7 @@ class Source:
         columns: the table's columns that were used, by what was read from them.
         notes: what there is to say about the source.
         kept: further columns of the table, as text, a row for each of the clips; None where none were requested.
+        lists: see `features.sources.partition.lists_of`; None until it was asked for.
     """
 
     kind: str
@@ -77,6 +78,7 @@ class Source:
     columns: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     kept: pa.Table | None = None
+    lists: dict[str, str] | None = None
 
     @property
     def described(self) -> dict[str, str]:

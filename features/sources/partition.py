@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.io.filesystem import filesystem_of, is_uri, join
+from features.io.parallel import map_ahead
 from features.runtime.visible import name_column
+from features.sources.clips import Source
 from features.sources.groups import groups_of
 from features.sources.labels import alike_text, look_alike, with_separators
 from features.sources.official_lists import read_lists
@@ -109,7 +111,11 @@ def partition_order(partitions: Iterable[str]) -> tuple[str, ...]:
 
 
 def assign(
-    clips: pa.Table, root: str, group: str | None, split: tuple[int, int, int] | None
+    clips: pa.Table,
+    root: str,
+    group: str | None,
+    split: tuple[int, int, int] | None,
+    lists: Mapping[str, str] | None = None,
 ) -> tuple[pa.Table, list[str]]:
     """Gives each clip its group and its partition.
 
@@ -122,6 +128,7 @@ def assign(
         root: where paths begin.
         group: see `groups_of`.
         split: percentages, or None where none were given.
+        lists: the `official_lists` of the root, where they are known.
 
     Returns:
         The table with the columns group and partition, and what there is to say about the lists and `group`.
@@ -134,7 +141,8 @@ def assign(
     if group is None and "group" in clips.column_names:
         groups = pc.coalesce(clips["group"].combine_chunks(), groups)
     named = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
-    lists, notes = official_lists(root) if split is None else {}, list[str]()
+    notes = list[str]()
+    lists = {} if split is not None else official_lists(root) if lists is None else lists
     if lists:
         listed, notes = read_lists(root, lists, clips["path"].to_pylist())
         partitions = pa.array([listed.get(path, TRAINING) for path in clips["path"].to_pylist()], pa.string())
@@ -150,7 +158,7 @@ def assign(
         by_group = groups.dictionary_encode()
         hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
         partitions = pa.array(hashed, pa.string()).take(by_group.indices)
-    decided_by = overruling(clips, root, split)
+    decided_by = overruling(clips, root, split, lists)
     if group is not None and decided_by:
         notes.append(f"--group moves no clip to another partition, since {decided_by} decide; add {SPLIT_OPTION} to "
                      "divide the groups anew")  # fmt: skip
@@ -158,11 +166,11 @@ def assign(
     return clips.append_column("group", groups).append_column("partition", partitions), notes
 
 
-def overruling(clips: pa.Table, root: str, split: tuple[int, int, int] | None) -> str | None:
+def overruling(clips: pa.Table, root: str, split: tuple[int, int, int] | None, lists: Mapping[str, str]) -> str | None:
     """Returns what decides the partitions in place of the groups, None where the groups do; see `assign`."""
     if split is not None:
         return None
-    if lists := official_lists(root):
+    if lists:
         return f"{' and '.join(lists.values())} in {root}"
     return "the table's column or the names" if "partition" in clips.column_names else None
 
@@ -188,7 +196,17 @@ def _named_partition(path: str, value: str | None) -> str:
 
 def official_lists(root: str) -> dict[str, str]:
     """Returns the names of the official lists that lie in a root, by the partition that they list."""
-    return {partition: name for partition, name in OFFICIAL_LISTS.items() if _is_file(join(root, name))}
+    places = (join(root, name) for name in OFFICIAL_LISTS.values())
+    there = (map_ahead if is_uri(root) else map)(_is_file, places)
+    return {partition: name for (partition, name), is_there in zip(OFFICIAL_LISTS.items(), there, strict=True)
+            if is_there}  # fmt: skip
+
+
+def lists_of(source: Source) -> dict[str, str]:
+    """Returns the `official_lists` of a source's root, which is asked for them once."""
+    if source.lists is None:
+        source.lists = official_lists(source.root)
+    return source.lists
 
 
 def _is_file(place: str) -> bool:

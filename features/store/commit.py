@@ -1,8 +1,9 @@
 """The one function that changes a feature set, by an atomic rename after all else is on disk."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from features.io.atomic import fsync_folder
 from features.io.filesystem import Location
 from features.io.store_errors import ChangedError
 from features.sources.partition import count
-from features.sources.rejects import COLUMNS, STATE_COLUMNS, VERSION_COLUMN, in_order, to_csv
+from features.sources.rejects import VERSION_COLUMN, in_order
 from features.store.clips_table import CLIPS_COLUMNS, read_clips
 from features.store.decoders import count_decoders
 from features.store.layout import Layout, clips_name, rejects_name
 from features.store.locks import committing
-from features.store.manifest import FILES_FORMAT_VERSION, FORMAT_VERSION, Manifest, Provenance, load_manifest
+from features.store.manifest import FILES_FORMAT_VERSION, FORMAT_VERSION, Manifest, Provenance
+from features.store.rejects_table import REJECT_COLUMNS, any_version, has_rejects, rejects_table, write_rejects
 from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
 from features.store.unit_report import (
@@ -34,7 +36,6 @@ from features.store.unit_report import (
 )
 from features.store.versions import library_versions
 
-_REJECT_COLUMNS = (*COLUMNS, *STATE_COLUMNS, "label")
 # Versions say who computed the set, and the state is a number: neither is its content, nor is how it is written.
 _NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file", "format_version")
 
@@ -48,12 +49,14 @@ class Contents:
         statistics: sums by partition.
         clips: table of `features.store.clips_table.CLIPS_SCHEMA`, shard after shard, row after row.
         rejects: files that could not be used.
+        reports: of a set in a store, versions of the reports that all this was read of, by the names of their units.
     """
 
     shards: dict[str, list[Shard]]
     statistics: dict[str, Statistics]
     clips: pa.Table
     rejects: list[Reject]
+    reports: dict[str, str] = field(default_factory=dict)
 
 
 def gather(
@@ -81,6 +84,7 @@ def gather(
     statistics: dict[str, Statistics] = {}
     tables: list[pa.Table] = []
     refused = list(rejects)
+    versions: dict[str, str] = {}
     named = [name for names in partitions.values() for name in names]
     reports = layout.map(lambda name: _report(layout, name), (name for name in named if name not in staying))
     known = layout.map(lambda name: _statistics(layout, staying[name][0], spec),
@@ -94,6 +98,8 @@ def gather(
                     sums.append(next(known))
             else:
                 report = next(reports)
+                if report.version is not None:
+                    versions[name] = report.version
                 sums.append(report.statistics)
                 refused += _rejects(report.rows)
                 lines = report.rows.filter(pc.is_valid(report.rows["row"]))
@@ -105,7 +111,7 @@ def gather(
             tables.append(lines.select(CLIPS_COLUMNS))
         statistics[partition] = base.statistics[partition] if base and summed else Statistics.merge(sums)
     clips = pa.concat_tables(tables).combine_chunks() if tables else pa.table({"label": pa.array([], pa.string())})
-    return Contents(shards, statistics, clips, in_order(refused))
+    return Contents(shards, statistics, clips, in_order(refused), versions)
 
 
 def commit(
@@ -137,7 +143,9 @@ def commit(
     pq.write_table(without_versions(clips), sink)
     clips_content, rejects_content = sink.getvalue().to_pybytes(), rejects_table(rejects).encode()
     with committing(layout):
-        now = load_manifest(layout.root) if (version := _manifest_version(layout)) is not None else None
+        # What is asked at once is as it was under the lock.
+        asked = layout.at_once(functools.partial(_committed, layout), layout.report_versions, layout.shard_sizes)
+        (now, version), reports, sizes = asked
         overtaken = RunError(
             f"another featurize committed into {layout.root} while this one ran; run it again, finished shards are kept"
         )
@@ -164,21 +172,23 @@ def commit(
             return base, False
         staying = set() if base is None else set(base.all_shards)
         built = [shard for shard in manifest.all_shards if shard not in staying]
-        for shard, reported in zip(built, _reported(layout, built), strict=True):
+        read = contents.reports.items() & reports.items()
+        doubtful = [shard for shard in built if (shard.name, reports.get(shard.name)) not in read]
+        for shard, reported in zip(doubtful, _reported(layout, doubtful), strict=True):
             if reported != shard:
                 raise RunError(f"another featurize has built the shard {shard.name} anew; run featurize again")
-        for name in lost_shards(layout, manifest.all_shards):
+        for name in lost_shards(layout, manifest.all_shards, sizes):
             path = layout.shard(name)
             raise RunError(f"the shard {path} went away before it was committed; run featurize again")
         files = layout.files
-        files.write(layout.path(manifest.clips_file), clips_content)
-        files.write(layout.path(manifest.rejects_file), rejects_content)
-        if base is not None:
-            if isinstance(layout.states_folder, Path):
-                layout.states_folder.mkdir(exist_ok=True)
-                fsync_folder(layout.root)
-            # As it stands there: one of an earlier format version keeps it.
-            files.write(layout.state(base.state), files.read(layout.manifest))
+        if base is not None and isinstance(layout.states_folder, Path):
+            layout.states_folder.mkdir(exist_ok=True)
+            fsync_folder(layout.root)
+        tables = {manifest.clips_file: clips_content, manifest.rejects_file: rejects_content}
+        writes = [functools.partial(files.write, layout.path(name), table) for name, table in tables.items()]
+        if base is not None:  # as it stands there: one of an earlier format version keeps it
+            writes.append(functools.partial(_copy, layout, layout.manifest, layout.state(base.state)))
+        layout.at_once(*writes)
         content = manifest.to_json().encode()
         try:
             if version is None:
@@ -190,45 +200,23 @@ def commit(
     return manifest, True
 
 
-def _manifest_version(layout: Layout) -> str | None:
+def _committed(layout: Layout) -> tuple[Manifest | None, str | None]:
+    """Returns the committed state and the version of its file, where there is one."""
     try:
-        return layout.files.status(layout.manifest).version
+        content, there = layout.files.fetch(layout.manifest)
     except FileNotFoundError:
-        return None
+        return None, None
+    return Manifest.from_json(content.decode(), str(layout.manifest)), there.version
+
+
+def _copy(layout: Layout, path: Location, to: Location) -> None:
+    layout.files.write(to, layout.files.read(path))
 
 
 def _format_version(contents: Contents) -> int:
     """Returns the earliest version that holds contents: one with versions of objects only where there are any."""
     any_object = "version" in without_versions(contents.clips).column_names
-    return FORMAT_VERSION if any_object or any(map(_version, contents.rejects)) else FILES_FORMAT_VERSION
-
-
-def _version(reject: Reject) -> str | None:
-    return reject.version
-
-
-def rejects_table(rejects: Iterable[Reject], columns: Sequence[str] = _REJECT_COLUMNS) -> str:
-    """Returns the table of rejects of a set as CSV, with their versions where any has one."""
-    rejects = in_order(rejects)
-    return to_csv(rejects, (*columns, VERSION_COLUMN) if any(map(_version, rejects)) else columns)
-
-
-def has_rejects(layout: Layout, base: Manifest, rejects: Sequence[Reject]) -> bool:
-    """Returns whether these are the rejects of a state; not where its table is gone or damaged: it is written anew."""
-    try:
-        content = layout.files.read(layout.path(base.rejects_file)).decode()
-    except (OSError, UnicodeDecodeError):
-        return False
-    # A table from before there were labels in it stays as it is.
-    return content == rejects_table(rejects) or content == rejects_table(rejects, _REJECT_COLUMNS[:-1])
-
-
-def write_rejects(layout: Layout, base: Manifest | None, rejects: Iterable[Reject]) -> Location:
-    """Writes the table of rejects of a run that commits nothing, as no clip was usable; returns where it lies."""
-    content = rejects_table(rejects).encode()
-    table = layout.path(rejects_name((base.state if base else 0) + 1, content))
-    layout.files.write(table, content)
-    return table
+    return FORMAT_VERSION if any_object or any_version(contents.rejects) else FILES_FORMAT_VERSION
 
 
 def _statistics(layout: Layout, shard: Shard, spec: FeatureSpec) -> Statistics:
@@ -258,7 +246,7 @@ def _reported(layout: Layout, shards: Sequence[Shard]) -> Iterator[Shard | None]
 
 
 def _rejects(rows: pa.Table) -> list[Reject]:
-    columns = [*_REJECT_COLUMNS, VERSION_COLUMN]
+    columns = [*REJECT_COLUMNS, VERSION_COLUMN]
     return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(columns).to_pylist()]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from features.io.atomic import PARTIAL_SUFFIX, fsync_folder
 from features.io.entry import AnyPath
@@ -85,6 +85,10 @@ class Layout:
         """Yields what a function that reads files of the set returns of each item; in a store many at once."""
         return map(function, items) if self.files.is_local else map_ahead(function, items)
 
+    def at_once(self, *asked: Callable[[], Any]) -> list[Any]:
+        """Returns what functions that ask for files of the set return, one after the other; in a store all at once."""
+        return list(self.map(lambda ask: ask(), asked))
+
     def path(self, name: str) -> Location:
         """Returns where a file lies that is named relative to the set, with `/`."""
         return self.root / name
@@ -136,8 +140,7 @@ class Layout:
         """Returns the names of the units that have a report."""
         if isinstance(self.reports_folder, Path):
             return {path.stem for path in self.reports_folder.glob("*.parquet")}
-        names = (place(entry.path).name for entry in self.files.list(self.reports_folder))
-        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+        return set(self.report_versions())
 
     def is_begun(self) -> bool:
         """Returns whether a run has begun a set here."""
@@ -155,6 +158,13 @@ class Layout:
         ending = f".{self.storage_format}"
         listed = ((place(entry.path).name, entry.size) for entry in self.files.list(self.shards_folder))
         return {name.removesuffix(ending): size for name, size in listed if name.endswith(ending)}
+
+    def report_versions(self) -> dict[str, str]:
+        """Returns the versions of all reports that are there by their names, by one listing; none of a folder."""
+        if self.files.is_local:
+            return {}
+        listed = ((place(entry.path).name, entry.version) for entry in self.files.list(self.reports_folder))
+        return {name.removesuffix(".parquet"): version for name, version in listed if name.endswith(".parquet")}
 
     def state(self, number: int) -> Location:
         """Returns where an earlier state lies."""

@@ -5,6 +5,7 @@ One that is older than `LEASE_SECONDS`, by the store's clock, is of a process th
 
 import contextlib
 import errno
+import math
 import os
 import secrets
 import socket
@@ -16,6 +17,7 @@ from features.errors import RunError, UsageError
 from features.io.atomic import writer_name
 from features.io.entry import Entry
 from features.io.filesystem import Uri, filesystem_of
+from features.io.parallel import start
 from features.io.store_errors import ChangedError
 from features.runtime.log import LOG
 from features.store.layout import CLOCK, WORK
@@ -28,6 +30,7 @@ _POLL_SECONDS = 1.0
 _SEEN_SECONDS = 2.0
 # By place: when it was looked at last, by the clock of this machine, and what was seen.
 _SEEN: dict[str, tuple[float, tuple[bytes, int] | None]] = {}
+_LOOKING: set[str] = set()  # places that a thread looks at now
 # By place: the time of the last renewal that was seen, when it was seen, and how old it was then.
 _RENEWED: dict[str, tuple[int, float, float]] = {}
 
@@ -42,10 +45,13 @@ def kept_young(place: Uri, content: bytes) -> Iterator[int]:
     Raises:
         FileExistsError: there is one.
     """
-    files = filesystem_of(place)
+    files, began = filesystem_of(place), time.monotonic()
     files.create(place, content)
-    with _renewed(place, content):
-        yield files.status(place).mtime_ns
+    with _renewed(place, content, is_only=True):
+        began_ns = files.status(place).mtime_ns
+        _SEEN[place] = began, (content, began_ns)
+        _RENEWED[place] = began_ns, began, 0.0
+        yield began_ns
 
 
 @contextlib.contextmanager
@@ -98,16 +104,26 @@ def wait_while_alone(root: Uri, place: Uri) -> None:
 
 def look_at(place: Uri) -> tuple[bytes, int] | None:
     """Returns what a lease holds and when it was renewed, None where there is none; some seconds old at most."""
-    at, found = _SEEN.get(place, (-_SEEN_SECONDS, None))
-    if found is not None and time.monotonic() - at < _SEEN_SECONDS:
-        return found
-    files = filesystem_of(place)
+    at, found = _SEEN.get(place, (-math.inf, None))
+    age_seconds = time.monotonic() - at
+    if found is None or age_seconds >= _SEEN_SECONDS:
+        return _look_again(place)
+    if age_seconds >= _SEEN_SECONDS / 2 and place not in _LOOKING:  # who asks next need not wait for it
+        _LOOKING.add(place)
+        start(_look_again, place)
+    return found
+
+
+def _look_again(place: Uri) -> tuple[bytes, int] | None:
+    at = time.monotonic()
     try:
-        content, there = files.fetch(place)
+        content, there = filesystem_of(place).fetch(place)
         found = content, there.mtime_ns
     except FileNotFoundError:
         found = None
-    _SEEN[place] = time.monotonic(), found
+    finally:
+        _LOOKING.discard(place)
+    _SEEN[place] = at, found
     return found
 
 
@@ -158,8 +174,14 @@ def _taken(root: Uri, place: Uri, content: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _renewed(place: Uri, content: bytes) -> Iterator[None]:
-    """Writes a lease anew in turns, as it stands, while the block runs, and removes it where it is still this one."""
+def _renewed(place: Uri, content: bytes, is_only: bool = False) -> Iterator[None]:
+    """Writes a lease anew in turns, as it stands, while the block runs, and removes it where it is still this one.
+
+    Args:
+        place: of the lease.
+        content: that it was taken with.
+        is_only: whether no other process takes a lease at this place.
+    """
     files, ended = filesystem_of(place), threading.Event()
 
     def renew() -> None:
@@ -183,7 +205,7 @@ def _renewed(place: Uri, content: bytes) -> Iterator[None]:
         thread.join()
         _SEEN.pop(place, None)
         with contextlib.suppress(OSError, RunError, UsageError):  # then it ends by its age
-            if files.read(place).startswith(content):
+            if is_only or files.read(place).startswith(content):
                 files.delete(place)
 
 

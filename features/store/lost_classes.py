@@ -3,8 +3,9 @@
 import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterable
 
-from features.errors import SoundmillError
+from features.errors import Reject, SoundmillError
 from features.io.filesystem import is_uri
 from features.sources.labels import clean_label
 from features.sources.object_tree import list_objects
@@ -15,12 +16,17 @@ from features.store.layout import Layout
 from features.store.manifest import Manifest
 
 
-def lost_classes(layout: Layout, manifest: Manifest) -> dict[str, int]:
+def lost_classes(layout: Layout, manifest: Manifest, rejects: Iterable[Reject] | None = None) -> dict[str, int]:
     """Returns the labels of rejects that no clip of a state has, with the number of their rejects.
 
     A table of rejects that cannot be read has none, nor has one from before it had a column of labels.
+
+    Args:
+        layout: of the set.
+        manifest: the state.
+        rejects: those of the state, None to read them.
     """
-    counts = _rejected(layout, manifest)
+    counts = _rejected(layout, manifest) if rejects is None else _labels(rejects)
     return {label: counts[label] for label in sorted(counts) if label not in manifest.classes}
 
 
@@ -49,9 +55,12 @@ def _class_folders(root: str) -> list[bytes]:
 
 def _rejected(layout: Layout, manifest: Manifest) -> Counter[str]:
     try:
-        rejects = read_csv(layout.path(manifest.rejects_file))
+        return _labels(read_csv(layout.path(manifest.rejects_file)))
     except (OSError, ValueError):
         return Counter()
+
+
+def _labels(rejects: Iterable[Reject]) -> Counter[str]:
     return Counter(reject.label for reject in rejects if reject.label is not None)
 
 

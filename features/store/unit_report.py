@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class Report:
         versions: of the libraries that computed it.
         rows: table with a row per member: the clip, where its tensor lies (row, offset and CRC-32C of its bytes), or
             stage, reason and message.
+        version: of its file in a store, None in a folder.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Report:
     statistics: Statistics
     versions: dict[str, str]
     rows: pa.Table
+    version: str | None = None
 
 
 def is_whole(layout: Layout, shard: Shard) -> bool:
@@ -88,11 +90,19 @@ def is_whole(layout: Layout, shard: Shard) -> bool:
     return _size(layout, shard.name) == shard.bytes
 
 
-def lost_shards(layout: Layout, shards: Sequence[Shard]) -> list[str]:
-    """Returns the names of shards whose files are gone or have another size; of a store by one listing."""
+def lost_shards(layout: Layout, shards: Sequence[Shard], sizes: Mapping[str, int] | None = None) -> list[str]:
+    """Returns the names of shards whose files are gone or have another size.
+
+    Args:
+        layout: of the feature set.
+        shards: what should be there.
+        sizes: `Layout.shard_sizes`, where it is known.
+    """
     if not shards:
         return []
-    if (sizes := layout.shard_sizes()) is not None:
+    if sizes is None:
+        sizes = layout.shard_sizes()
+    if sizes is not None:
         return [shard.name for shard in shards if sizes.get(shard.name) != shard.bytes]
     return [shard.name for shard in shards if _size(layout, shard.name) != shard.bytes]
 
@@ -162,14 +172,19 @@ def reported_shard(layout: Layout, name: str) -> Shard | None:
 
 def read_report(layout: Layout, name: str) -> Report:
     """Reads the report of a finished unit; null is what an earlier format version does not say of its rows."""
-    rows = read_table(layout.report(name))
+    path, version = layout.report(name), None
+    if layout.files.is_local:
+        rows = read_table(path)
+    else:
+        content, there = layout.files.fetch(path)
+        rows, version = read_table(pa.BufferReader(content)), there.version
     metadata = _metadata(rows.schema)
     for name in _LATER_COLUMNS:
         if name not in rows.column_names:
             rows = rows.add_column(ROW_SCHEMA.get_field_index(name), name, pa.nulls(len(rows), pa.string()))
     statistics = Statistics.from_dict(metadata["statistics"])
     return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],
-                  rows.replace_schema_metadata())  # fmt: skip
+                  rows.replace_schema_metadata(), version)  # fmt: skip
 
 
 def reject_reasons(layout: Layout, name: str) -> list[str]:

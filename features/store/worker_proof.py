@@ -4,6 +4,7 @@ Workers may be on other hosts. One that lacks the disk of the recordings would t
 other libraries or decoders would give other values: that ends the run, and is no reject.
 """
 
+import itertools
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import RunError, UsageError
-from features.io.filesystem import filesystem_of
+from features.io.filesystem import filesystem_of, is_uri
+from features.io.parallel import map_ahead
 from features.runtime.threads import pin_threads
 from features.sources.paths import clip_file
 from features.store.lease import Lease, this_process
@@ -53,7 +55,7 @@ class WorkerProof:
                 return
             if not lease.is_held_here:
                 pin_threads()
-            self.check_source()
+                self.check_source()
             self._check_versions(versions)
             _proven.add(proven)
 
@@ -86,11 +88,11 @@ def make_proof(root: str, files: pa.Table, versions: Mapping[str, str]) -> Worke
         files: table with `path` and `size`.
         versions: of the libraries and programs that decode and compute.
     """
-    probes: list[tuple[str, int]] = []
-    for path, size in _candidates(files):
-        if len(probes) < _PROBES and _is_seen(root, path, size):
-            probes.append((path, size))
-    return WorkerProof(root, tuple(probes), dict(versions))
+    candidates = list(_candidates(files))
+    at_once = map_ahead if is_uri(root) else map  # of files no more are looked at than are taken
+    seen = at_once(lambda one: _is_seen(root, *one), candidates)
+    probes = (one for one, is_seen in zip(candidates, seen, strict=True) if is_seen)
+    return WorkerProof(root, tuple(itertools.islice(probes, _PROBES)), dict(versions))
 
 
 def _candidates(files: pa.Table) -> Iterator[tuple[str, int]]:
@@ -106,7 +108,10 @@ def _is_seen(root: str, path: str, size: int) -> bool:
     place = clip_file(root, path)
     store = filesystem_of(place)
     try:
-        return store.status(place).size >= size and len(store.read_range(place, 0, 1)) == min(1, size)
+        if store.status(place).size < size:
+            return False
+        # Of a store who may not read an object is not told its size.
+        return not store.is_local or len(store.read_range(place, 0, 1)) == min(1, size)
     except (OSError, UsageError):  # of a store also: no credentials, or it does not answer
         return False
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.frontend.spec import FeatureSpec
-from features.io.filesystem import is_uri
 from features.io.unit_file import UnitFile
 from features.runtime.unit_progress import UnitProgress, progress_path
 from features.sources.policies import Policies
@@ -30,6 +29,8 @@ class BuildJob:
         changed_decoder: whose rows are computed anew, see `features.store.decoders.outdated`.
         lease: of the run.
         proof: what a worker has to see and to have.
+        progress: beside which workers of this host say how far they are, see `features.runtime.unit_progress`; None
+            where nobody reads it.
     """
 
     work_list: str
@@ -40,6 +41,7 @@ class BuildJob:
     changed_decoder: str | None
     lease: Lease
     proof: WorkerProof
+    progress: Path | None = None
 
     def open(self) -> UnitFile:
         """Opens the work list; raises `RunError` where the run has ended, or this process is not like its driver."""
@@ -59,12 +61,18 @@ class BuildJob:
         """
         with self.lease.working():
             unit = read_unit(work_list, number)
-            if is_finished(self.layout, unit.name, self.changed_decoder, self.lease.began_ns):
+            if self.is_finished(unit.name):
                 return False
-            # Of a set in a store only what is finished is seen: to say more would be a request a second.
-            path = None if is_uri(self.work_list) else progress_path(Path(self.work_list), unit.name)
-            with UnitProgress(path) as progress:
+            with self.progress_of(unit.name) as progress:
                 return build_shard(
                     unit, self.layout, self.root, self.spec, self.policies,
                     progress=progress, check_source=self.proof.check_source,
                 )  # fmt: skip
+
+    def is_finished(self, unit: str) -> bool:
+        """Returns whether a unit of this name is left as it is, see `build`."""
+        return is_finished(self.layout, unit, self.changed_decoder, self.lease.began_ns)
+
+    def progress_of(self, unit: str) -> UnitProgress:
+        """Returns what is told how far a unit is."""
+        return UnitProgress(None if self.progress is None else progress_path(self.progress, unit))

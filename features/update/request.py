@@ -13,14 +13,13 @@ from features.runtime.log import LOG
 from features.sources import partition
 from features.sources.clip_order import limit
 from features.sources.clips import Source
-from features.sources.leaks import COLUMNS as CONTENT_COLUMNS
 from features.sources.leaks import equal_contents, spread_stems
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
-from features.store.clips_table import read_clips
 from features.store.layout import Layout
+from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, Provenance, check_text, existing_manifest
 from features.update.update import CacheRules, Update, check_removal, prepare
 
@@ -98,14 +97,26 @@ class Request:
                 LOG.warning("hint: %s", hint)
         return update
 
-    def warn_of_equal_contents(self, source: Source, manifest: Manifest) -> None:
-        """Warns of equal contents in several partitions or under several labels of a state."""
-        options = f"--group content {partition.SPLIT_OPTION}" if self._overruling(source) else "--group content"
-        for text in equal_contents(read_clips(self.layout, manifest, CONTENT_COLUMNS), options):
-            LOG.warning("warning: %s", text)
+    def warn_of_contents(self, update: Update, manifest: Manifest, committed: bool) -> None:
+        """Warns of what became of the clips; the scan has warned of what it saw of them.
+
+        Classes have lost all clips, or all training clips, to rejects; of a state that was committed now, contents are
+        equal in several partitions or under several labels.
+        """
+        if lost := lost_classes(update.layout, manifest, update.contents.rejects if committed else None):
+            LOG.warning("warning: %s", lost_text(lost))
+        trained = partition.without_clips(partition.count(update.changes.clips), [partition.TRAINING])
+        left = partition.without_clips(manifest.counts["classes"], [partition.TRAINING])
+        if names := [label for label in left if label not in trained]:
+            LOG.warning("warning: all training clips of these classes were rejected: %s", ", ".join(names))
+        if committed:
+            keeping = f"--group content {partition.SPLIT_OPTION}"
+            options = keeping if self._overruling(update.source) else "--group content"
+            for text in equal_contents(update.contents.clips, options):
+                LOG.warning("warning: %s", text)
 
     def _overruling(self, source: Source) -> str | None:
-        return partition.overruling(source.clips, source.root, self.split)
+        return partition.overruling(source.clips, source.root, self.split, partition.lists_of(source))
 
     def find_clips(self) -> tuple[Source, pa.Table]:
         """Lists the clips of the input with their groups and partitions, and logs what is unusual about them."""
@@ -114,7 +125,7 @@ class Request:
         )
         source.columns = self._used_columns(source)
         check_text([*source.described.values(), *source.columns.values(), self.group or ""])
-        clips, notes = partition.assign(source.clips, source.root, self.group, self.split)
+        clips, notes = partition.assign(source.clips, source.root, self.group, self.split, partition.lists_of(source))
         clips = limit(clips, self.limit)
         for note in (*source.notes, *notes, *partition.remarks(clips)):
             LOG.warning("warning: %s", note)
@@ -123,7 +134,7 @@ class Request:
     def _used_columns(self, source: Source) -> dict[str, str]:
         """Returns the columns of a table less those that --group or official lists overrule."""
         overruled = {"group"} if self.group is not None else set()
-        if partition.official_lists(source.root):
+        if partition.lists_of(source):
             overruled |= {"partition", "fold"}
         return {role: name for role, name in source.columns.items() if role not in overruled}
 

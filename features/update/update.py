@@ -1,5 +1,6 @@
 """Brings a feature set up to date with its source: what is to be done, and the commit of what was done."""
 
+import functools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ from features.runtime.quantities import counted, size_text
 from features.sources.clips import Source
 from features.sources.policies import decided_anew
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
-from features.store.clips_table import CLIPS_COLUMNS, CLIPS_SCHEMA, read_clips
-from features.store.commit import commit, gather, has_rejects
+from features.store.clips_table import CLIPS_COLUMNS, CLIPS_SCHEMA
+from features.store.commit import Contents, commit, gather
 from features.store.decoders import outdated, rows_of
 from features.store.known_rows import empty_cache, read_cache, read_spare
 from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
+from features.store.rejects_table import has_rejects
 from features.store.run_log import last_scan_ns
 from features.store.shards import Shard
 from features.store.unit_report import finished_units, lost_shards, other_decoder
@@ -120,14 +122,14 @@ class Update:
             "removed": self.changes.removed,
         }
 
-    def computed_rows(self, manifest: Manifest) -> int:
+    def computed_rows(self) -> int:
         """Returns of the clips that this run decodes the number of those that are rows of the next state."""
         clips = self._clips_of(self.todo)
         clips = clips[self._decoded[clips]]
         if not len(clips):
             return 0
         decoded = self.changes.clips.select(list(KEY_COLUMNS)).take(pa.array(clips))
-        return num_found(decoded, read_clips(self.layout, manifest, KEY_COLUMNS))
+        return num_found(decoded, self.contents.clips)
 
     def write_work_list(self, path: Location) -> None:
         """Writes the units that are to be done."""
@@ -147,8 +149,12 @@ class Update:
         """Commits what was done; see `features.store.commit.commit`."""
         if self.base is not None and self._is_base(self.base):
             return self.base, False
-        contents = gather(self.layout, self.plan.partitions, self._staying(), self._rejects(), self.spec, self.base)
-        return commit(self.layout, contents, self.base, self.spec, self.provenance)
+        return commit(self.layout, self.contents, self.base, self.spec, self.provenance)
+
+    @functools.cached_property
+    def contents(self) -> Contents:
+        """What the next state holds, once its units are finished."""
+        return gather(self.layout, self.plan.partitions, self._staying(), self._rejects(), self.spec, self.base)
 
     def _is_base(self, base: Manifest) -> bool:
         """Returns whether the next state would be the committed one, to the times of the files."""
@@ -230,19 +236,9 @@ def prepare(
     spare = read_spare(layout, base, spec.fingerprint, reported) if new else empty_cache()
     spare = spare.filter(pc.invert(rows_of(spare["decoder"], _outdated(spare, rules))))
     return Update(
-        layout=layout,
-        base=base,
-        source=source,
-        spec=spec,
-        provenance=provenance,
-        changes=changes,
-        plan=plan,
-        scan_started_ns=scan_started_ns,
-        todo=todo,
-        spare=spare,
-        spare_of=spare_lines(changes, spare),
-        rules=rules,
-    )
+        layout, base, source, spec, provenance, changes, plan, scan_started_ns, todo,
+        spare, spare_lines(changes, spare), rules,
+    )  # fmt: skip
 
 
 def check_space(update: Update) -> None:

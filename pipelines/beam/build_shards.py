@@ -1,18 +1,17 @@
 """The Beam side of featurize: a DoFn that hands over to a pure function.
 
 Elements are numbers of units of a work list. Tensors never cross a stage: a shard is built and written by one
-worker, and what comes back is small.
+worker, and nothing comes back.
 """
-
-from collections.abc import Iterator
 
 import apache_beam as beam
 
+from features.update.build_in_turn import ShardsInTurn
 from features.update.build_job import BuildJob
 
 
 class BuildShards(beam.PTransform):
-    """Numbers of shards to whether each had to be computed."""
+    """Numbers of shards to nothing: they are built."""
 
     def __init__(self, job: BuildJob) -> None:
         """Keeps the job."""
@@ -29,10 +28,13 @@ class _BuildShard(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        self._work_list = self._job.open()
+        self._shards = ShardsInTurn(self._job)
 
-    def process(self, number: int) -> Iterator[bool]:
-        yield self._job.build(self._work_list, number)
+    def process(self, number: int) -> None:
+        self._shards.build(number)
+
+    def finish_bundle(self) -> None:
+        self._shards.finish()  # a bundle that has ended is not tried again
 
     def teardown(self) -> None:
-        self._work_list.close()
+        self._shards.close()

@@ -1,5 +1,6 @@
 """What the trials of the cache share: a source that changes, the command but for Beam, and a look at a feature set."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -13,11 +14,11 @@ import pyarrow.parquet as pq
 
 from features.frontend.presets import load_spec
 from features.io.tfrecord import records
-from features.io.unit_file import UnitFile
 from features.store.layout import MANIFEST, Layout
 from features.store.manifest import Manifest, existing_manifest
 from features.store.shards import read_shard
 from features.store.unit_report import is_finished, read_report
+from features.update.build_in_turn import ShardsInTurn
 from features.update.build_job import BuildJob
 from features.update.request import Request
 from pipelines import featurize as command
@@ -154,9 +155,10 @@ def make_case(place: Path, scenario: str, storage_format: str) -> Case:
 
 def build_here(job: BuildJob, numbers: Iterable[int], _: bool) -> None:
     """Builds shards in this process, one after the other."""
-    with UnitFile(job.work_list) as work_list:
+    with contextlib.closing(ShardsInTurn(job)) as shards:
         for number in numbers:
-            job.build(work_list, number)
+            shards.build(number)
+        shards.finish()
 
 
 def featurize(asked: Request) -> tuple[Manifest, dict[str, Any]]:

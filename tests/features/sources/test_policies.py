@@ -9,8 +9,8 @@ import soundfile
 from features.sources.policies import DEFAULTS
 from features.sources.rejects import read_csv
 from features.store import versions
-from features.store.commit import rejects_table
 from features.store.manifest import load_manifest
+from features.store.rejects_table import rejects_table
 from tests.conftest import call, clips_table
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, write_wav
