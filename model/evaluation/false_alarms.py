@@ -24,11 +24,11 @@ from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from model.evaluation.trained_set import name_of_other
 from model.inference.artifact import read_description
+from model.inference.classes import NOT_NAMED
 from model.inference.executor import Executor, load_executor
 from model.labels.window_rows import WindowRows, concatenate
 from model.scoring.label_windows import label_windows
 from model.scoring.plan import Plan, plan_batches
-from model.training.label_plan import NOT_NAMED
 
 ALARMS_HEADER = ("path", "start_seconds", "end_seconds", "label", "probability", "windows")
 DEFAULT_THRESHOLD = 0.5

@@ -14,13 +14,10 @@ from features.errors import UsageError
 from features.io.entry import AnyPath
 from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
+from model.inference.classes import NOT_NAMED, SILENCE, UNKNOWN
 from model.training.holdout import Selection
 from model.training.section import option
 from model.training.settings import LabelSettings
-
-UNKNOWN, SILENCE = "_unknown_", "_silence_"
-NOT_NAMED = (UNKNOWN, SILENCE)
-"""Classes that name nothing: a window of theirs is none of what the network is asked for."""
 
 NO_CLASS = -1
 """Class id of a row whose label is not among the classes."""

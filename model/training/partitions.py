@@ -5,8 +5,9 @@ from features.runtime.log import LOG
 from features.sources.partition import VALIDATION, without_clips
 from features.store.lost_classes import absent_folders, lost_classes, lost_text
 from features.store.manifest import Manifest
+from model.inference.classes import NOT_NAMED
 from model.networks.registry import check_shape, network
-from model.training.label_plan import NOT_NAMED, LabelPlan
+from model.training.label_plan import LabelPlan
 from model.training.precision import check_precision
 from model.training.settings import Settings
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.label_plan import SILENCE, UNKNOWN, LabelledRows, LabelPlan, is_kept
+from model.inference.classes import SILENCE, UNKNOWN
+from model.training.label_plan import LabelledRows, LabelPlan, is_kept
 from model.training.silence import Silence, SilenceRows, cycle
 
 # Tells the numbers of the draw from those of order and augmentation, which have the same seed.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
 from features.store.shards import ShardRows
-from model.training.label_plan import SILENCE
+from model.inference.classes import SILENCE
 from model.training.spectrogram_changes import from_power, limit_range, silence, to_power
 
 # From noise as it was recorded to what a good room leaves of it; beside that, digital silence, which pads files.
