@@ -21,9 +21,10 @@ from model.scoring.dry_run import describe
 from model.scoring.job import PART_ENDING
 from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
-from model.scoring.options import add_window_option
+from model.scoring.options import add_column_options, add_window_option, column_options
 from model.scoring.plan import shortened_sentence
 from model.scoring.planning import PlanJob, read_here
+from model.scoring.recordings import start_times_sentence
 from model.scoring.scorer import AUTO, BatchSize, Request, score
 from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
@@ -137,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     result.add_argument("--probabilities", action="store_true", help="add a column for the probability of each class")
     add_window_option(result)
+    add_column_options(result)
     add_policies(result)
     result.add_argument(
         "--dry-run", action="store_true", help="say what would be done and about how long it takes, and write nothing"
@@ -167,6 +169,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         overwrite=options.overwrite,
         executor=options.executor,
         min_window_seconds=options.min_window_seconds,
+        columns=column_options(options),
     )
     if options.dry_run:
         with local_run(options.model, MODEL_ALONE) as folder:
@@ -184,6 +187,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"({figures['audio_seconds'] / figures['seconds']:,.0f} times real time)."
     )
     paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
+    paragraph += start_times_sentence(figures["start_times"])
     paragraph += warnings_sentence(figures["warnings"], place(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], place(outputs.rejects)) + left_out_sentence(figures["left_out"])
     if figures["no_lines"]:

@@ -5,6 +5,7 @@ from types import TracebackType
 
 from features.io.entry import AnyPath
 from model.labels.labels import LabelRules, labels_table
+from model.labels.recording_columns import RecordingColumns
 from model.labels.table_output import TableOutput
 from model.labels.window_rows import WindowRows
 
@@ -38,19 +39,22 @@ class LabelsOutput(Output):
         table: that is written.
     """
 
-    def __init__(self, path: AnyPath, rules: LabelRules) -> None:
+    def __init__(self, path: AnyPath, rules: LabelRules, columns: RecordingColumns | None = None) -> None:
         """Opens the file.
 
         Args:
             path: of the file, whose ending says its form.
             rules: which lines a window has.
+            columns: that lines have of their recordings.
         """
         self._rules = rules
-        self.table = TableOutput(path, rules.schema)
+        self._columns = columns
+        self.table = TableOutput(path, rules.schema if columns is None else columns.extended(rules.schema))
 
     def write(self, rows: WindowRows) -> None:
         """See `Output`."""
-        self.table.append(labels_table(rows, self._rules))
+        lines = labels_table(rows, self._rules)
+        self.table.append(lines if self._columns is None else self._columns.append_to(lines))
 
     def finish(self) -> None:
         """See `Output`."""

@@ -42,7 +42,8 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
     class_thresholds(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
     check(request, description.classes)
-    source = list_clips(request.input, request.table_layout, labelled=False)
+    source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
+    request.columns.reads_headers(source)  # refuses columns that are nowhere
     plan = _plan(source, description, windowing, workers)
     windows, audio_seconds = int(plan.num_windows.sum()), plan.total_seconds()
     window_seconds = _window_seconds(request, plan, source.root, windowing)

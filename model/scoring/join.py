@@ -6,7 +6,7 @@ recording as a whole is decided here, since its units may lie in several parts.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
@@ -20,6 +20,7 @@ from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from model.labels.labels import LabelRules
 from model.labels.output import LabelsOutput
+from model.labels.recording_columns import RecordingColumns
 from model.labels.window_rows import WindowRows, in_blocks
 from model.scoring.job import Parts
 from model.scoring.part import PartNote
@@ -64,6 +65,8 @@ class JoinJob:
         rejects: files that are in no batch, as they could not be listed or their header could not be read.
         rules: which lines a window has.
         policies: whether truncated and silent files are kept.
+        warnings: of files, beside those of the parts.
+        columns: that outputs have of their recordings.
     """
 
     outputs: OutputFiles
@@ -71,6 +74,8 @@ class JoinJob:
     rejects: list[Reject]
     rules: LabelRules
     policies: Policies
+    warnings: list[Reject] = field(default_factory=list)
+    columns: RecordingColumns | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
     rejects: dict[str, Reject] = {}
     for reject in chain(*(note.rejects for note in notes), job.rejects):
         rejects.setdefault(reject.path, reject)
-    found = list(chain(*(note.warnings for note in notes)))
+    found = list(chain(*(note.warnings for note in notes), job.warnings))
     warnings = file_warnings(found, plan.units_of(warning.path for warning in found))
     warnings = [warning for warning in warnings if warning.path not in rejects]
     refused = _refused(warnings, job.policies)
@@ -130,7 +135,7 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
             f"{first.message}; all are in {job.outputs.rejects}"
         )
     filesystem_of(job.outputs.warnings).write(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
-    with LabelsOutput(job.outputs.labels, job.rules) as labels:
+    with LabelsOutput(job.outputs.labels, job.rules, job.columns) as labels:
         for rows in in_blocks(_stream(parts, plan, notes)):
             # A file is rejected as a whole: other units of it may have windows, and one that a policy refuses has too.
             labels.write(rows.without(rejects.keys()))

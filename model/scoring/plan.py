@@ -69,6 +69,7 @@ class Plan:
         shortened: whether a last window of a file is left out, as it is too short.
         seconds: for each file how long it is, 0 of a reject.
         rates_hz: for each file its sample rate, 0 of a reject.
+        recorders: for each file what its recorder says, None where that was not read.
     """
 
     paths: pa.ChunkedArray
@@ -80,6 +81,7 @@ class Plan:
     shortened: NDArray[np.bool_]
     seconds: NDArray[np.float64]
     rates_hz: NDArray[np.int32]
+    recorders: pa.Table | None = None
 
     @property
     def batch_windows(self) -> NDArray[np.int64]:

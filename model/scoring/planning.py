@@ -5,7 +5,7 @@ of the same files, by their sizes and times, the same windows and the same decod
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from features.store.worker_proof import WorkerProof, make_proof
 from model.scoring.digest import digest_of
 from model.scoring.job_folder import begin_folder, names_in, planning_folder
 from model.scoring.plan import HEADERS_SCHEMA, Plan, deal, plan_batches, read_headers
+from model.scoring.recordings import RECORDERS_SCHEMA, read_recorders
 
 # Below so many files their headers are read sooner than a folder is made and a runner started.
 FILES_IN_UNITS = 10_000
@@ -49,6 +50,7 @@ class PlanJob:
         files: number of files.
         lease: of the run.
         proof: what a worker has to see and to have.
+        recorders: whether what recorders say is read too.
     """
 
     folder: Location
@@ -58,6 +60,7 @@ class PlanJob:
     files: int
     lease: Lease
     proof: WorkerProof
+    recorders: bool = False
 
     def open(self) -> UnitFile:
         """Opens the list of files; raises `RunError` where the run has ended or this process is not like its driver."""
@@ -79,6 +82,9 @@ class PlanJob:
                 return
             paths = files.read(number)[1]["path"].to_pylist()
             headers = read_headers(self.root, paths, self.spec, self.windowing)
+            if self.recorders:
+                said = read_recorders(self.root, paths)
+                headers = pa.table([*headers.columns, *said.columns], schema=self._schema)
             if not RETRYABLE.isdisjoint(headers["reason"].unique().to_pylist()):
                 self.proof.check_source()
             with filesystem_of(part).begin(part) as file:
@@ -91,6 +97,10 @@ class PlanJob:
     def unit_name(self, number: int) -> str:
         """Returns the name of that file but for its ending."""
         return f"{number:08d}"
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return pa.schema([*HEADERS_SCHEMA, *RECORDERS_SCHEMA]) if self.recorders else HEADERS_SCHEMA
 
     @property
     def units(self) -> int:
@@ -132,7 +142,7 @@ class PlanJob:
             part = read_table(path)
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"{path} is missing or damaged ({error}); run it again") from error
-        if part.schema != HEADERS_SCHEMA or len(part) != self.num_files(number):
+        if part.schema != self._schema or len(part) != self.num_files(number):
             raise RunError(f"{path} does not say what the headers of its files say; remove {self.folder} and run again")
         return part
 
@@ -151,6 +161,7 @@ def plan_source(
     windowing: Windowing,
     lease: Lease,
     read: ReadUnits,
+    recorders: bool = False,
 ) -> tuple[Plan, Location | None]:
     """Plans the scoring of a source; a few files at once, many in units.
 
@@ -161,6 +172,7 @@ def plan_source(
         windowing: where windows begin, and which last one is kept.
         lease: of the run.
         read: reads the units of these numbers; not called where no header is to be read.
+        recorders: whether what recorders say in the headers is wanted too.
 
     Returns:
         The plan, which is the same whoever made it, and the folder of the planning, None where there is none.
@@ -170,11 +182,13 @@ def plan_source(
     """
     paths = source.clips["path"]
     if len(paths) < FILES_IN_UNITS:
-        return plan_batches(source.root, paths.to_pylist(), spec, windowing), None
-    windows = {"root": source.root, "spec": spec.fingerprint, "windowing": asdict(windowing)}
+        plan = plan_batches(source.root, paths.to_pylist(), spec, windowing)
+        said = read_recorders(source.root, paths.to_pylist()) if recorders else None
+        return replace(plan, recorders=said), None
+    windows = {"root": source.root, "spec": spec.fingerprint, "windowing": asdict(windowing), "recorders": recorders}
     name = digest_of({**windows, "versions": library_versions()}, file_states(source.clips))
     proof = make_proof(source.root, source.clips, library_versions())
-    job = PlanJob(planning_folder(folder, name), source.root, spec, windowing, len(paths), lease, proof)
+    job = PlanJob(planning_folder(folder, name), source.root, spec, windowing, len(paths), lease, proof, recorders)
     ends = np.cumsum([job.num_files(number) for number in range(job.units)])
 
     def write(path: AnyPath) -> None:
@@ -188,7 +202,9 @@ def plan_source(
         for number in todo:
             filesystem_of(folder).delete(job.part_path(number))
         read(job, todo)
-    return deal(paths, job.headers()), job.folder
+    headers = job.headers()
+    said = headers.select(RECORDERS_SCHEMA.names) if recorders else None
+    return replace(deal(paths, headers), recorders=said), job.folder
 
 
 def _rows(paths: pa.ChunkedArray, first: int, last: int) -> pa.Table:

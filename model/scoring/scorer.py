@@ -28,6 +28,7 @@ from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.low_rates import low_rates
 from model.scoring.planning import ReadUnits, plan_source, read_here
+from model.scoring.recordings import ColumnOptions, describe_recordings
 
 AUTO = "auto"
 
@@ -66,6 +67,7 @@ class Request:
         hop_seconds: from the start of a window to that of the next; a window where None.
         tail: what becomes of the remainder after the whole windows of a recording, one of `TAILS`.
         min_window_seconds: how long such a remainder is at least; a twentieth of a window where None.
+        columns: that outputs have of each recording.
     """
 
     run: str
@@ -81,6 +83,7 @@ class Request:
     hop_seconds: float | None = None
     tail: str = PAD
     min_window_seconds: float | None = None
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
 
 
 def class_thresholds(request: Request, description: ArtifactDescription) -> tuple[float, ...]:
@@ -140,11 +143,13 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     with claim(outputs.parts, "score", request.output) as lease:
         check(request, description.classes)  # another score may have ended in between
         try:
-            source = list_clips(request.input, request.table_layout, labelled=False)
+            source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
         except NothingUsableError as error:
             write_rejects(outputs, error.rejects)
             raise UsageError(f"{error}; all are in {outputs.rejects}") from error
-        plan, planning = plan_source(outputs.parts, source, description.spec, windowing, lease, read)
+        recorders = request.columns.reads_headers(source)
+        plan, planning = plan_source(outputs.parts, source, description.spec, windowing, lease, read, recorders)
+        recordings = describe_recordings(source, plan.recorders, request.columns)
         settings = JobSettings(
             network=description.network_sha256,
             temperature=description.calibration.temperature,
@@ -177,6 +182,8 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             rejects=source.rejects + plan.rejects,
             rules=LabelRules(description.classes, request.top, thresholds, request.probabilities),
             policies=request.policies,
+            warnings=recordings.warnings,
+            columns=recordings.columns,
         )
         outcome = join(parts, plan, wanted)
         remove_parts(outputs.parts)
@@ -192,6 +199,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "audio_seconds": plan.total_seconds(without=(reject.path for reject in outcome.rejects)),
         "short_windows": plan.num_shortened(reject.path for reject in outcome.rejects),
         "min_window_seconds": windowing.least_seconds,
+        "start_times": recordings.counts(without=(reject.path for reject in outcome.rejects)),
         "no_lines": outcome.empty,
         "left_out": source.left_out,
         "classes_without_threshold": description.calibration.without_threshold if request.threshold == AUTO else [],
