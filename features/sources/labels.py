@@ -3,17 +3,32 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _NOT_SEEN = "Cf"  # Unicode's category of zero-width spaces, joiners, marks of direction, soft hyphens
 
 _SEPARATOR = re.compile("[;|,]")
 _SURE_SEPARATOR = re.compile("[;|]")
+_SHOWN_LABELS = 12
 
 
 def clean_label(text: str | None) -> str | None:
     """Returns a label without the space around it, no-break spaces included; None where nothing is left."""
     return (text or "").strip() or None
+
+
+def near_labels(label: str, labels: Sequence[str]) -> str:
+    """Returns for a message which of some labels are like one that is not among them, or which there are."""
+    from difflib import get_close_matches  # only where something is wrong
+
+    by_text: dict[str, str] = {}
+    for other in labels:
+        by_text.setdefault(other.casefold(), other)
+    near = get_close_matches(label.casefold(), by_text, n=3, cutoff=0.6)
+    if near:
+        return f"near it are {', '.join(map(by_text.__getitem__, near))}"
+    more = len(labels) - _SHOWN_LABELS
+    return f"there are {', '.join(labels[:_SHOWN_LABELS])}" + (f" and {more:,} more" if more > 0 else "")
 
 
 def look_alike(labels: Iterable[str]) -> list[list[str]]:

@@ -1,6 +1,5 @@
 """Which class each label of a set counts as, and which rows of a class that names nothing are used."""
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.io.entry import AnyPath
+from features.sources.labels import near_labels
 from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
 from model.inference.classes import NOT_NAMED, SILENCE, UNKNOWN
@@ -21,7 +21,6 @@ from model.training.settings import LabelSettings
 
 NO_CLASS = -1
 """Class id of a row whose label is not among the classes."""
-_SHOWN_LABELS = 12
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class LabelPlan:
             for label in getattr(self.settings, name):
                 if label not in labels:
                     raise UsageError(f"{option(name)} names {label!r}, and {features} has no such label; "
-                                     f"{_near(label, labels)}")  # fmt: skip
+                                     f"{near_labels(label, labels)}")  # fmt: skip
         both = sorted(set(self.settings.classes) & set(self.settings.unknown))
         if both:
             raise UsageError(f"a label is a class or unknown, but --classes and --unknown both name {both[0]!r}")
@@ -229,11 +228,3 @@ def is_kept(kind: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.bool_
 def _hash(path: str, start: int | None) -> bytes:
     # Salted: partitions and held-out groups follow from other hashes, and shall have nothing to do with this one.
     return hashlib.sha256(f"unknown\0{path}\0{start or 0}".encode()).digest()
-
-
-def _near(label: str, labels: Sequence[str]) -> str:
-    near = difflib.get_close_matches(label, labels, n=3, cutoff=0.6)
-    if near:
-        return f"near it are {', '.join(near)}"
-    more = len(labels) - _SHOWN_LABELS
-    return f"there are {', '.join(labels[:_SHOWN_LABELS])}" + (f" and {more:,} more" if more > 0 else "")
