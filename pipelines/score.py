@@ -21,7 +21,13 @@ from model.scoring.dry_run import describe
 from model.scoring.job import PART_ENDING
 from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
-from model.scoring.options import add_column_options, add_window_option, column_options
+from model.scoring.options import (
+    add_clip_options,
+    add_column_options,
+    add_window_option,
+    clip_options,
+    column_options,
+)
 from model.scoring.plan import shortened_sentence
 from model.scoring.planning import PlanJob, read_here
 from model.scoring.recordings import start_times_sentence
@@ -137,6 +143,10 @@ def parser() -> argparse.ArgumentParser:
         help=f"leave out labels less probable than this (0); {AUTO}: than their class' own, fitted by model.train",
     )  # fmt: skip
     result.add_argument("--probabilities", action="store_true", help="add a column for the probability of each class")
+    result.add_argument(
+        "--only-labels", metavar="FILE", help="allow the labels of a text file, one a line, and leave all others out"
+    )
+    add_clip_options(result)
     add_window_option(result)
     add_column_options(result)
     add_policies(result)
@@ -164,6 +174,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         top=options.top,
         threshold=options.threshold,
         probabilities=options.probabilities,
+        only_labels=options.only_labels,
+        clips=clip_options(options),
         table_layout=table_layout(options),
         policies=chosen_policies(options),
         overwrite=options.overwrite,
@@ -197,6 +209,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         names = ", ".join(figures["classes_without_threshold"])
         paragraph += f" No line has a class without a threshold: {names}."
     paragraph += f" The labels are in {request.output}."
+    if request.clips.folder is not None:
+        paragraph += f" {counted(figures['cut_outs'], 'cut-out is', 'cut-outs are')} in {options.clips}."
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)
 

@@ -36,11 +36,11 @@ def safe_name(text: str, keep_end: bool = False) -> str:
     return _fitted(_quoted(text), text, keep_end)
 
 
-def safe_names(texts: Iterable[str]) -> dict[str, str]:
+def safe_names(texts: Iterable[str], keep_end: bool = False) -> dict[str, str]:
     """Returns a name for each text, of which a system that ignores case or forms of Unicode takes none for another."""
     listed = list(dict.fromkeys(texts))
     alike = Counter(map(_seen, listed))
-    return {text: _fitted(_quoted(text, exactly=alike[_seen(text)] > 1), text, keep_end=False) for text in listed}
+    return {text: _fitted(_quoted(text, exactly=alike[_seen(text)] > 1), text, keep_end) for text in listed}
 
 
 def text_of(name: str) -> str:

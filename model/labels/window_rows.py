@@ -54,6 +54,10 @@ class WindowRows:
             embeddings=None if self.embeddings is None else self.embeddings[windows],
         )
 
+    def of_classes(self, numbers: Sequence[int]) -> "WindowRows":
+        """Returns the same windows with the probabilities of some classes alone, as they are."""
+        return replace(self, probabilities=self.probabilities[:, list(numbers)])
+
     def by_recording(self) -> Iterator["WindowRows"]:
         """Yields the windows of each recording that has any."""
         first = 0

@@ -4,6 +4,7 @@ Batches are planned in the order of the output, so it is the windows of the part
 recording as a whole is decided here, since its units may lie in several parts.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,10 @@ from features.io.filesystem import Location, filesystem_of, place
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from model.labels.labels import LabelRules
-from model.labels.output import LabelsOutput
+from model.labels.output import LabelsOutput, Output
 from model.labels.recording_columns import RecordingColumns
 from model.labels.window_rows import WindowRows, in_blocks
+from model.scoring.cut_outs import CutOuts, CutOutsJob
 from model.scoring.job import Parts
 from model.scoring.part import PartNote
 from model.scoring.plan import Plan
@@ -63,19 +65,23 @@ class JoinJob:
         outputs: the files to write.
         clips: table of the files, with path and size.
         rejects: files that are in no batch, as they could not be listed or their header could not be read.
-        rules: which lines a window has.
+        allowed: numbers of the classes that the outputs know, all others are left out of them.
+        rules: which lines a window has; its classes are those that are allowed.
         policies: whether truncated and silent files are kept.
         warnings: of files, beside those of the parts.
         columns: that outputs have of their recordings.
+        cut_outs: what is cut out of the recordings, None for nothing.
     """
 
     outputs: OutputFiles
     clips: pa.Table
     rejects: list[Reject]
+    allowed: Sequence[int]
     rules: LabelRules
     policies: Policies
     warnings: list[Reject] = field(default_factory=list)
     columns: RecordingColumns | None = None
+    cut_outs: CutOutsJob | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Outcome:
         rejects: files that could not be used, in the order of their paths.
         warnings: of files that were labelled all the same, in that order; a file may have several.
         empty: whether the file has no line, as no label is probable enough.
+        cut_outs: how many were written.
     """
 
     files: int
@@ -95,6 +102,7 @@ class Outcome:
     rejects: list[Reject]
     warnings: list[Reject]
     empty: bool = False
+    cut_outs: int = 0
 
 
 def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
@@ -135,12 +143,20 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
             f"{first.message}; all are in {job.outputs.rejects}"
         )
     filesystem_of(job.outputs.warnings).write(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
-    with LabelsOutput(job.outputs.labels, job.rules, job.columns) as labels:
+    with contextlib.ExitStack() as opened:
+        labels = opened.enter_context(LabelsOutput(job.outputs.labels, job.rules, job.columns))
+        outputs: list[Output] = [labels]
+        if job.cut_outs:
+            outputs.append(opened.enter_context(CutOuts(job.cut_outs, job.rules.classes)))
         for rows in in_blocks(_stream(parts, plan, notes)):
             # A file is rejected as a whole: other units of it may have windows, and one that a policy refuses has too.
-            labels.write(rows.without(rejects.keys()))
-        labels.finish()
-    return replace(outcome, empty=not labels.table.rows)
+            wanted = rows.without(rejects.keys()).of_classes(job.allowed)
+            for output in outputs:
+                output.write(wanted)
+        for output in reversed(outputs):  # the labels last
+            output.finish()
+    cut_outs = sum(output.written for output in outputs if isinstance(output, CutOuts))
+    return replace(outcome, empty=not labels.table.rows, cut_outs=cut_outs)
 
 
 def _stream(parts: Parts, plan: Plan, notes: Sequence[PartNote]) -> Iterator[WindowRows]:

@@ -1,11 +1,71 @@
-"""Options that score and predict share."""
+"""Options of scoring, some of which predict shares, and what they say together."""
 
 import argparse
+import os
+from dataclasses import dataclass
 
 from features.errors import UsageError
+from features.sources.paths import absolute_path
 from features.sources.recording_time import TimeRules, read_pattern, read_zone
 from features.sources.table_layout import option_name
+from model.labels.cut_outs import check_cut_outs_folder
 from model.scoring.recordings import OF_HEADERS, ColumnOptions
+
+_PER_CLASS = 10
+_MOST_PER_CLASS = 10_000
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """What is cut out of the recordings.
+
+    Attributes:
+        folder: that takes the cut-outs, None where there are none.
+        requested_per_class: as `--per-class` says it, None for the default.
+    """
+
+    folder: str | None = None
+    requested_per_class: int | None = None
+
+    @property
+    def per_class(self) -> int:
+        """How many of the best windows of each label are cut out, and how many are drawn evenly."""
+        return _PER_CLASS if self.requested_per_class is None else self.requested_per_class
+
+    def check(self, input_path: str, overwrite: bool) -> None:
+        """Raises `UsageError` where they contradict each other, or the folder cannot be written without a loss.
+
+        Args:
+            input_path: where the recordings are.
+            overwrite: whether cut-outs of an earlier run may be replaced.
+        """
+        if self.folder is None:
+            if self.requested_per_class is not None:
+                raise UsageError("--per-class says how many windows of a label --clips cuts out; give --clips DIR")
+            return
+        if not 1 <= self.per_class <= _MOST_PER_CLASS:
+            raise UsageError(f"--per-class is 1 to {_MOST_PER_CLASS:,}, not {self.per_class}")
+        check_cut_outs_folder(self.folder, overwrite)
+        source = os.path.realpath(input_path)
+        if os.path.isdir(source) and os.path.commonpath([source, os.path.realpath(self.folder)]) == source:
+            raise UsageError(f"--clips {self.folder} lies within --input {input_path}, and the next run would label "
+                             "what is cut out too; give a folder elsewhere")  # fmt: skip
+
+
+def add_clip_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--clips` and `--per-class`."""
+    group = parser.add_argument_group("what to listen to")
+    group.add_argument("--clips", metavar="DIR", help="cut windows of each label out of the recordings, into folders")
+    group.add_argument(
+        "--per-class", type=int, metavar="N",
+        help=f"the N most probable windows of each label, and N drawn evenly over the probabilities ({_PER_CLASS})",
+    )  # fmt: skip
+
+
+def clip_options(options: argparse.Namespace) -> ClipOptions:
+    """Returns what the options of `add_clip_options` say."""
+    folder = None if options.clips is None else absolute_path(options.clips)
+    return ClipOptions(folder, options.per_class)
 
 
 def add_window_option(parser: argparse.ArgumentParser) -> None:

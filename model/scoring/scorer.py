@@ -4,14 +4,16 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from features.errors import NothingUsableError, UsageError
-from features.frontend.windows import PAD, windowing_of
+from features.frontend.windows import PAD, Windowing, windowing_of
 from features.io.filesystem import exists, filesystem_of, is_uri
 from features.runtime.log import LOG
+from features.sources.clips import Source
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
@@ -20,13 +22,16 @@ from features.store.locks import claim
 from features.store.worker_proof import make_proof
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
+from model.labels.allowed_labels import read_allowed_labels
 from model.labels.labels import LabelRules, check_top
 from model.labels.table_output import check_table_name
+from model.scoring.cut_outs import CutOutsJob
 from model.scoring.job import JobSettings, open_parts
 from model.scoring.job_folder import check_folder, remove_parts
 from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.low_rates import low_rates
+from model.scoring.options import ClipOptions
 from model.scoring.planning import ReadUnits, plan_source, read_here
 from model.scoring.recordings import ColumnOptions, describe_recordings
 
@@ -60,6 +65,8 @@ class Request:
         top: labels per window.
         threshold: labels less probable than it are left out; `AUTO` for each class' own, as its training fitted it.
         probabilities: whether a line has the probability of every class.
+        only_labels: file of the labels that are allowed; all others are left out. None for all.
+        clips: what is cut out of the recordings.
         table_layout: where a table says which files; nothing else is read from it.
         policies: whether truncated and silent files are used.
         overwrite: whether a file of labels that exists may be replaced.
@@ -76,6 +83,8 @@ class Request:
     top: int = 1
     threshold: float | str = 0.0
     probabilities: bool = False
+    only_labels: str | None = None
+    clips: ClipOptions = field(default_factory=ClipOptions)
     table_layout: TableLayout = field(default_factory=TableLayout)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
@@ -105,8 +114,26 @@ def class_thresholds(request: Request, description: ArtifactDescription) -> tupl
     return (request.threshold,) * len(description.classes)
 
 
-def check(request: Request, classes: list[str]) -> None:
-    """Raises `UsageError` where a request cannot be carried out."""
+def label_rules(request: Request, description: ArtifactDescription) -> tuple[list[int], LabelRules]:
+    """Returns the numbers of the classes that are allowed, and which lines a window has, as if there were no others.
+
+    Raises:
+        UsageError: a threshold, or the list of labels, cannot be used.
+    """
+    thresholds, classes = class_thresholds(request, description), description.classes
+    allowed = list(range(len(classes)))
+    if request.only_labels is not None:
+        allowed = read_allowed_labels(request.only_labels, classes)
+    return allowed, LabelRules(
+        classes=[classes[number] for number in allowed],
+        top=request.top,
+        thresholds=[thresholds[number] for number in allowed],
+        probabilities=request.probabilities,
+    )
+
+
+def check(request: Request, classes: Sequence[str]) -> None:
+    """Raises `UsageError` where a request cannot be carried out; `classes` are those that are allowed."""
     check_top(request.top, classes)
     if os.path.isdir(request.output):
         raise UsageError(f"--output is a file of labels, but {request.output} is a folder")
@@ -115,6 +142,7 @@ def check(request: Request, classes: list[str]) -> None:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
     if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
+    request.clips.check(request.input, request.overwrite)
 
 
 def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dict[str, Any]:
@@ -135,13 +163,13 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     started = time.monotonic()
     executor = choose_executor(request.executor)
     description = read_description(request.run)
-    thresholds = class_thresholds(request, description)
+    allowed, rules = label_rules(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
-    check(request, description.classes)
+    check(request, rules.classes)
     outputs = OutputFiles(absolute_path(request.output))
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output) as lease:
-        check(request, description.classes)  # another score may have ended in between
+        check(request, rules.classes)  # another score may have ended in between
         try:
             source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
         except NothingUsableError as error:
@@ -180,10 +208,12 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             outputs=outputs,
             clips=source.clips,
             rejects=source.rejects + plan.rejects,
-            rules=LabelRules(description.classes, request.top, thresholds, request.probabilities),
+            allowed=allowed,
+            rules=rules,
             policies=request.policies,
             warnings=recordings.warnings,
             columns=recordings.columns,
+            cut_outs=_cut_outs_job(request, source, description, windowing),
         )
         outcome = join(parts, plan, wanted)
         remove_parts(outputs.parts)
@@ -202,6 +232,28 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "start_times": recordings.counts(without=(reject.path for reject in outcome.rejects)),
         "no_lines": outcome.empty,
         "left_out": source.left_out,
-        "classes_without_threshold": description.calibration.without_threshold if request.threshold == AUTO else [],
+        "classes_without_threshold": _without_threshold(request, description, rules),
+        "cut_outs": outcome.cut_outs,
         "clips_per_second": outcome.windows / seconds,
     }
+
+
+def _cut_outs_job(
+    request: Request, source: Source, description: ArtifactDescription, windowing: Windowing
+) -> CutOutsJob | None:
+    if request.clips.folder is None:
+        return None
+    return CutOutsJob(
+        folder=Path(request.clips.folder),
+        per_class=request.clips.per_class,
+        root=source.root,
+        clips=source.clips,
+        spec=description.spec,
+        windowing=windowing,
+    )
+
+
+def _without_threshold(request: Request, description: ArtifactDescription, rules: LabelRules) -> list[str]:
+    """Returns the labels that get no line, as they have no threshold."""
+    without = description.calibration.without_threshold if request.threshold == AUTO else []
+    return [label for label in without if label in rules.classes]

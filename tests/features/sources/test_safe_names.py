@@ -9,7 +9,9 @@ from features.sources.safe_names import MOST_BYTES, safe_name, safe_names, text_
 from features.sources.walk import is_hidden, is_litter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-ODD = st.sampled_from(["", ".", "..", "a/b", "CON", "con.txt", "nul ", "-x", "~", "a.", " a", "%2F", "_background_noise_"])
+ODD = st.sampled_from(
+    ["", ".", "..", "a/b", "CON", "con.txt", "nul ", "-x", "~", "a.", " a", "%2F", "_background_noise_"]
+)
 FORBIDDEN = set('<>:"/\\|?*') | {chr(code) for code in range(32)}
 
 
