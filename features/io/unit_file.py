@@ -10,7 +10,9 @@ import itertools
 import json
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 import numpy as np
@@ -53,13 +55,32 @@ def write_units(
     listed = listed.with_metadata({_FIRSTS: json.dumps(firsts)})
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with filesystem_of(path).begin(path, durable) as file, pa.ipc.new_file(file, listed, options=options) as writer:
-        for first, last in itertools.pairwise(firsts):
+        for first, last, of_rows in _taken_ahead(firsts, ends, rows):
             offsets = np.concatenate([ends[first - 1 : first] if first else [0], ends[first:last]])
-            of_units = rows(int(offsets[0]), int(offsets[-1])).combine_chunks().to_struct_array()
+            of_units = of_rows.to_struct_array()
             flat = pa.concat_arrays(of_units.chunks) if of_units.num_chunks else pa.array([], of_units.type)
             lists = pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), flat)
             called = pa.nulls(last - first, pa.string()) if names is None else pa.array(names[first:last])
             writer.write_batch(pa.record_batch([called, lists], schema=listed))
+
+
+def _taken_ahead(
+    firsts: list[int], ends: NDArray[np.int64], rows: Callable[[int, int], pa.Table]
+) -> Iterator[tuple[int, int, pa.Table]]:
+    """Yields first unit, end and rows of each batch; a thread takes the rows of the next while one is written."""
+
+    def take(first: int, last: int) -> pa.Table:
+        return rows(int(ends[first - 1]) if first else 0, int(ends[last - 1])).combine_chunks()
+
+    taken: deque[tuple[int, int, Future[pa.Table]]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for first, last in itertools.pairwise(firsts):
+            taken.append((first, last, thread.submit(take, first, last)))
+            if len(taken) > 1:
+                *batch, future = taken.popleft()
+                yield *batch, future.result()
+        for *batch, future in taken:
+            yield *batch, future.result()
 
 
 class UnitFile:

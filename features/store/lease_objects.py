@@ -30,6 +30,7 @@ _POLL_SECONDS = 1.0
 _SEEN_SECONDS = 2.0
 # By place: when it was looked at last, by the clock of this machine, and what was seen.
 _SEEN: dict[str, tuple[float, tuple[bytes, int] | None]] = {}
+_noting = threading.Lock()
 _LOOKING: set[str] = set()  # places that a thread looks at now
 # By place: the time of the last renewal that was seen, when it was seen, and how old it was then.
 _RENEWED: dict[str, tuple[int, float, float]] = {}
@@ -49,7 +50,7 @@ def kept_young(place: Uri, content: bytes) -> Iterator[int]:
     files.create(place, content)
     with _renewed(place, content, is_only=True):
         began_ns = files.status(place).mtime_ns
-        _SEEN[place] = began, (content, began_ns)
+        _note(place, began, (content, began_ns))
         _RENEWED[place] = began_ns, began, 0.0
         yield began_ns
 
@@ -123,8 +124,15 @@ def _look_again(place: Uri) -> tuple[bytes, int] | None:
         found = None
     finally:
         _LOOKING.discard(place)
-    _SEEN[place] = at, found
+    _note(place, at, found)
     return found
+
+
+def _note(place: Uri, at: float, found: tuple[bytes, int] | None) -> None:
+    """Keeps what was seen, where nothing is known that is later."""
+    with _noting:
+        if place not in _SEEN or _SEEN[place][0] <= at:
+            _SEEN[place] = at, found
 
 
 def age_seconds(root: Uri, place: Uri, renewed_ns: int) -> float:
@@ -143,7 +151,7 @@ def add_line(place: Uri, line: bytes) -> None:
         content, there = files.fetch(place)
         with contextlib.suppress(ChangedError):
             files.replace(place, content + line, there.version)
-            _SEEN.pop(place, None)
+            _note(place, time.monotonic(), None)
             return
 
 
@@ -203,7 +211,7 @@ def _renewed(place: Uri, content: bytes, is_only: bool = False) -> Iterator[None
     finally:
         ended.set()
         thread.join()
-        _SEEN.pop(place, None)
+        _note(place, time.monotonic(), None)
         with contextlib.suppress(OSError, RunError, UsageError):  # then it ends by its age
             if is_only or files.read(place).startswith(content):
                 files.delete(place)

@@ -4,7 +4,6 @@ Workers may be on other hosts. One that lacks the disk of the recordings would t
 other libraries or decoders would give other values: that ends the run, and is no reject.
 """
 
-import itertools
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,11 +87,13 @@ def make_proof(root: str, files: pa.Table, versions: Mapping[str, str]) -> Worke
         files: table with `path` and `size`.
         versions: of the libraries and programs that decode and compute.
     """
-    candidates = list(_candidates(files))
-    at_once = map_ahead if is_uri(root) else map  # of files no more are looked at than are taken
-    seen = at_once(lambda one: _is_seen(root, *one), candidates)
-    probes = (one for one, is_seen in zip(candidates, seen, strict=True) if is_seen)
-    return WorkerProof(root, tuple(itertools.islice(probes, _PROBES)), dict(versions))
+    candidates, probes = list(_candidates(files)), list[tuple[str, int]]()
+    at_once = map_ahead if is_uri(root) else map
+    while candidates and len(probes) < _PROBES:
+        asked, candidates = candidates[:_PROBES], candidates[_PROBES:]
+        seen = at_once(lambda one: _is_seen(root, *one), asked)
+        probes += [one for one, is_seen in zip(asked, seen, strict=True) if is_seen]
+    return WorkerProof(root, tuple(probes[:_PROBES]), dict(versions))
 
 
 def _candidates(files: pa.Table) -> Iterator[tuple[str, int]]:

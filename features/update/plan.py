@@ -6,8 +6,9 @@ hashes. All is columnar: a plan of a million clips is a few arrays.
 """
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from features.sources.partition import partition_order
 from features.sources.policies import DEFAULTS, Policies
 from features.store.shards import Shard, rows_per_shard
 from features.update.changes import NOTHING, Changes
-from features.update.work_list import members
+from features.update.work_list import members, with_few_values
 
 # So many shards of one tier are merged into one, of a higher tier: a tier ends at so many times the rows it begins at.
 MERGED_SHARDS = 8
@@ -29,6 +30,7 @@ _NAME_DIGITS = 24
 _NAMED = ["path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash", "version"]
 _TAKEN_CLIPS = 8_192
 _LARGE_TIER = 99
+_AS_IT_IS = bytes({*range(0x20, 0x7F)} - {*b'"\\'})  # bytes of strings that JSON in ASCII writes as they are
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ def make_plan(
     return plan
 
 
-def unit_members(changes: Changes, clips: NDArray[np.int64], spare: pa.Table, spare_of: NDArray[np.int64]) -> pa.Table:
+def unit_members(
+    changes: Changes, clips: NDArray[np.int64], spare: pa.Table, spare_of: NDArray[np.int64], copies: bool = True
+) -> pa.Table:
     """Returns the members of a unit as a work list takes them: the clips, and the rows that are copied.
 
     Args:
@@ -127,8 +131,11 @@ def unit_members(changes: Changes, clips: NDArray[np.int64], spare: pa.Table, sp
         clips: numbers of the members.
         spare: rows of shards that no state names, see `features.store.known_rows.read_spare`.
         spare_of: for each clip the line of `spare` that may hold its features, `NOTHING` where there is none.
+        copies: whether any row is copied.
     """
     table = changes.clips.take(pa.array(clips))
+    if not copies:
+        return members(table)
     proven = _cached(changes.cache, changes.known[clips], proven=True)
     if not (spare_of[clips] != NOTHING).any():
         return members(table, proven)
@@ -214,15 +221,51 @@ def _dealt(
     clips: pa.Table, numbers: NDArray[np.int64], full: int, salt: str
 ) -> Iterator[tuple[NDArray[np.int64], str]]:
     """Yields the clips of each unit and a digest of what they are; many units are taken from the table together."""
-    named = clips.select(_NAMED)
+    named = with_few_values(clips.select(_NAMED))
     most = max(1, _TAKEN_CLIPS // full) * full
     for first in range(0, len(numbers), most):
         together = numbers[first : first + most]
-        columns = [column.to_pylist() for column in named.take(pa.array(together)).columns]
-        for begin in range(0, len(together), full):
-            digest = hashlib.sha256(salt.encode())
-            values = [column[begin : begin + full] for column in columns]
-            if not any(values[-1]):  # without versions the names are those of before there were any
-                del values[-1]
-            digest.update(json.dumps(values, separators=(",", ":")).encode())
-            yield together[begin : begin + full], digest.hexdigest()[:_NAME_DIGITS]
+        ends = [*range(full, len(together), full), len(together)]
+        columns = [column.combine_chunks() for column in named.take(pa.array(together)).columns]
+        written = [_json_lists(column, ends) for column in columns]
+        with_version = set(np.searchsorted(ends, np.flatnonzero(columns[-1].is_valid()), "right").tolist())
+        for unit, (begin, end) in enumerate(itertools.pairwise([0, *ends])):
+            # Without versions the names are those of before there were any.
+            values = [lists[unit] for lists in (written if unit in with_version else written[:-1])]
+            digest = hashlib.sha256(f"{salt}[[{'],['.join(values)}]]".encode())
+            yield together[begin:end], digest.hexdigest()[:_NAME_DIGITS]
+
+
+def _json_lists(column: pa.Array, ends: Sequence[int]) -> list[str]:
+    """Returns for each unit what `json.dumps` writes of its values, without spaces and brackets."""
+    lengths = np.diff([0, *ends]).tolist()
+    if column.null_count == len(column):
+        return [",".join(["null"] * length) for length in lengths]
+    if pa.types.is_dictionary(column.type):
+        column = pa.DictionaryArray.from_arrays(column.indices, _json(column.dictionary)).dictionary_decode()
+    elif column.null_count or not pa.types.is_string(column.type) or _is_escaped(column):
+        column = _json(column)
+    else:  # nothing is to be done to a value but to put it between quotation marks
+        return [f'"{joined}"' for joined in _joined(column, ends, '","')]
+    return _joined(column.fill_null("null"), ends, ",")
+
+
+def _joined(column: pa.StringArray, ends: Sequence[int], separator: str) -> list[str]:
+    lists = pa.ListArray.from_arrays(pa.array([0, *ends], pa.int32()), column)
+    joined: list[str] = pc.binary_join(lists, separator).to_pylist()
+    return joined
+
+
+def _is_escaped(values: pa.StringArray) -> bool:
+    """Returns whether JSON writes a value otherwise than between quotation marks."""
+    first, last = np.frombuffer(values.buffers()[1], np.int32)[values.offset :][[0, len(values)]].tolist()
+    return bool(memoryview(values.buffers()[2] or b"")[first:last].tobytes().translate(None, _AS_IT_IS))
+
+
+def _json(values: pa.Array) -> pa.StringArray:
+    """Returns what `json.dumps` writes of each value that is not null."""
+    if not pa.types.is_string(values.type):
+        return values.cast(pa.string())
+    if _is_escaped(values):
+        return pa.array((None if value is None else json.dumps(value) for value in values.to_pylist()), pa.string())
+    return pc.binary_join_element_wise('"', values, '"', "")

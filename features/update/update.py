@@ -3,7 +3,7 @@
 import functools
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +31,7 @@ from features.store.shards import Shard
 from features.store.unit_report import finished_units, lost_shards, other_decoder
 from features.update.changes import KEY_COLUMNS, NOTHING, Changes, Evidence, compare, num_found, spare_lines
 from features.update.plan import Plan, make_plan, unit_members
-from features.update.work_list import write_work_list
+from features.update.work_list import with_few_values, write_work_list
 
 # A row has a path and a label beside its tensor, in the shard and in the tables.
 _BYTES_BESIDE = 400
@@ -135,11 +135,13 @@ class Update:
         """Writes the units that are to be done."""
         clips = self._clips_of(self.todo)
         ends = np.cumsum([len(self.plan.units[name]) for name in self.todo], dtype=np.int64)
+        copies = bool((self.changes.known[clips] != NOTHING).any() or (self.spare_of[clips] != NOTHING).any())
+        changes = replace(self.changes, clips=with_few_values(self.changes.clips))
 
         def rows(first: int, last: int) -> pa.Table:
-            return unit_members(self.changes, clips[first:last], self.spare, self.spare_of)
+            return unit_members(changes, clips[first:last], self.spare, self.spare_of, copies)
 
-        write_work_list(self.todo, ends, rows, path)
+        write_work_list(self.todo, ends, rows, path, copies)
 
     def _clips_of(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Returns the numbers of the clips of units, unit after unit."""

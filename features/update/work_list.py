@@ -58,25 +58,42 @@ CACHED_COLUMNS = [part.name for part in fields(CachedRow)]
 _NUMBERS = {name: pa.int64() for name in ("start", "duration", "size", "mtime_ns", "offset", "crc32c")}
 _TYPES = {**_NUMBERS, "seconds": pa.float64(), "proven": pa.bool_()}
 _PREFIX = "cached_"
-MEMBER_SCHEMA = pa.schema(
-    {name: _TYPES.get(name, pa.string()) for name in CLIP_COLUMNS}
-    | {_PREFIX + name: _TYPES.get(name, pa.string()) for name in CACHED_COLUMNS}
-)
+# Columns of few values are written and taken as numbers of these.
+_FEW = ("label", "partition")
+_OF_FEW = pa.dictionary(pa.int32(), pa.string())
+_CLIP_FIELDS = [pa.field(name, _OF_FEW if name in _FEW else _TYPES.get(name, pa.string())) for name in CLIP_COLUMNS]
+_CACHED_FIELDS = [pa.field(_PREFIX + name, _TYPES.get(name, pa.string())) for name in CACHED_COLUMNS]
 
 
-def members(clips: pa.Table, cached: pa.Table) -> pa.Table:
+def with_few_values(clips: pa.Table) -> pa.Table:
+    """Returns clips of which many are taken in any order, with the columns of few values as numbers of these."""
+    for name in _FEW:
+        if not pa.types.is_dictionary(clips[name].type):
+            column = clips[name].combine_chunks().dictionary_encode()
+            clips = clips.set_column(clips.column_names.index(name), name, column)
+    return clips
+
+
+def members(clips: pa.Table, cached: pa.Table | None = None) -> pa.Table:
     """Puts clips and the rows that are copied for them side by side.
 
     Args:
         clips: table with the columns of `Clip`.
-        cached: table of as many lines with the columns of `CachedRow`, null where nothing is copied.
+        cached: table of as many lines with the columns of `CachedRow`, null where nothing is copied; None where nothing
+            is at all.
     """
-    columns = [*clips.select(CLIP_COLUMNS).columns, *cached.select(CACHED_COLUMNS).columns]
-    return pa.table(columns, names=MEMBER_SCHEMA.names).cast(MEMBER_SCHEMA)
+    columns, fields = clips.select(CLIP_COLUMNS).columns, _CLIP_FIELDS
+    if cached is not None:
+        columns, fields = [*columns, *cached.select(CACHED_COLUMNS).columns], [*fields, *_CACHED_FIELDS]
+    return pa.table(columns, names=[field.name for field in fields]).cast(pa.schema(fields))
 
 
 def write_work_list(
-    names: Sequence[str], ends: NDArray[np.int64], rows: Callable[[int, int], pa.Table], path: AnyPath
+    names: Sequence[str],
+    ends: NDArray[np.int64],
+    rows: Callable[[int, int], pa.Table],
+    path: AnyPath,
+    copies: bool = True,
 ) -> None:
     """Writes units as a file of `features.io.unit_file`; raises `RunError` where no space is left.
 
@@ -85,8 +102,10 @@ def write_work_list(
         ends: for each unit the number of the member after its last one, counted through all units.
         rows: returns the members from one number up to another, as `members` gives them.
         path: of the file.
+        copies: whether the members say which rows are copied for them.
     """
-    write_units(path, MEMBER_SCHEMA, ends, rows, names)
+    schema = pa.schema([*_CLIP_FIELDS, *_CACHED_FIELDS] if copies else _CLIP_FIELDS)
+    write_units(path, schema, ends, rows, names)
 
 
 def read_unit(work_list: UnitFile, number: int) -> ShardUnit:
@@ -95,6 +114,8 @@ def read_unit(work_list: UnitFile, number: int) -> ShardUnit:
     if name is None:
         raise RunError(f"the work list names no shard for its unit {number}; run featurize again")
     clips = tuple(map(Clip, *(rows[column].to_pylist() for column in CLIP_COLUMNS)))  # its fields, in their order
+    if f"{_PREFIX}shard" not in rows.column_names:
+        return ShardUnit(name, clips)
     copied = np.flatnonzero(rows[f"{_PREFIX}shard"].is_valid())
     found = rows.select([_PREFIX + column for column in CACHED_COLUMNS]).rename_columns(CACHED_COLUMNS).take(copied)
     cached = {member: CachedRow(**row) for member, row in zip(copied.tolist(), found.to_pylist(), strict=True)}

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import random
 
@@ -143,6 +144,44 @@ def test_names_are_file_names():
     assert partition == "training"
     assert len(digest) == 24
     assert int(digest, 16)
+
+
+@pytest.mark.parametrize("rows", [1, 42, 43, 44, 200])
+def test_names_are_hashes_of_the_json_of_their_members(rows):
+    """The rule that sets on disk go by, as the module `json` writes it."""
+    random_of = random.Random(rows)
+    odd = ["a", 'q"uote', "back\\slash", "new\nline", "ä", "\x7f", "日本", "😀", ""]
+    columns = {
+        "path": [f"{random_of.choice(odd)}/{row}.wav" for row in range(rows)],
+        "label": [random_of.choice([*odd, None]) for _ in range(rows)],
+        "group": [random_of.choice([*odd, None]) for _ in range(rows)],
+        "start": [random_of.randrange(3) for _ in range(rows)],
+        "duration": [random_of.choice([None, 80, 2**40]) for _ in range(rows)],
+        # Of the second shard alone.
+        "version": [f'"{row}"' if 43 <= row < 50 else None for row in range(rows)],
+    }
+    clips = clip_rows(rows, **columns)
+    plan = cold(clips, LONG)
+    expected = []
+    for numbers in plan.units.values():
+        taken = clips.take(pa.array(numbers))
+        named = ["path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash"]
+        values = [taken[name].to_pylist() if name in taken.column_names else [None] * len(taken) for name in named]
+        if any(taken["version"].to_pylist()):
+            values.append(taken["version"].to_pylist())
+        text = f"{LONG.fingerprint}\ntfrecord\n0\n\n" + json.dumps(values, separators=(",", ":"))
+        expected.append(f"training-{hashlib.sha256(text.encode()).hexdigest()[:24]}")
+    assert list(plan.units) == expected
+
+
+def test_work_list_without_copies(tmp_path):
+    clips = clip_rows(3, label=["a", None, "a"], content_hash=[None, "ab", None])
+    path = tmp_path / "list.arrow"
+    write_work_list(["x"], np.array([3]), lambda first, last: members(clips.slice(first, last)), path, copies=False)
+    with UnitFile(path) as file:
+        unit = read_unit(file, 0)
+    assert [vars(clip) for clip in unit.clips] == clips.to_pylist()
+    assert unit.cached == {}
 
 
 def test_work_list_round_trip(tmp_path):
