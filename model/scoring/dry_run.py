@@ -18,7 +18,7 @@ from model.inference.executor import load_executor
 from model.scoring.label_windows import label_windows
 from model.scoring.low_rates import low_rates
 from model.scoring.plan import Plan, WindowUnit, deal, read_headers
-from model.scoring.scorer import Request, check, class_thresholds
+from model.scoring.scorer import Request, check, label_rules
 
 _FILES_OF_A_JOB = 1_000
 # From so many headers on, several processes are sooner done than one, their start included.
@@ -39,9 +39,9 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
     """
     started = time.monotonic()
     description = read_description(request.run)
-    class_thresholds(request, description)
+    _, rules = label_rules(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
-    check(request, description.classes)
+    check(request, rules.classes)
     source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
     request.columns.reads_headers(source)  # refuses columns that are nowhere
     plan = _plan(source, description, windowing, workers)

@@ -334,6 +334,74 @@ def test_threshold_leaves_out_what_is_less_probable(recordings, labels, run_fold
     assert json.loads((tmp_path / "s.json").read_text())["clips"] == len(everything)
 
 
+def test_allowed_labels_are_the_only_ones_of_every_output(recordings, run_folder, tmp_path):
+    """With the probabilities that they have among all: the others are as if nobody had asked for them."""
+    (tmp_path / "here.txt").write_text("# these two\nmiddle\nhigh\n")
+    everything = score(run_folder, recordings, tmp_path / "all.csv", "--probabilities")
+    rows = score(
+        run_folder, recordings, tmp_path / "here.csv", "--probabilities", "--top", 2,
+        "--only-labels", tmp_path / "here.txt", "--clips", tmp_path / "clips", "--per-class", 1,
+    )  # fmt: skip
+    allowed = ["high", "middle"]
+    assert [name for name in rows[0] if name.startswith("probability_")] == [f"probability_{name}" for name in allowed]
+    for row, best in zip(everything, rows[::2], strict=True):
+        of_allowed = {label: row[f"probability_{label}"] for label in allowed}
+        assert best["label"] == max(of_allowed, key=lambda label: float(of_allowed[label]))
+        assert best["probability"] == of_allowed[best["label"]]
+        assert (best["path"], best["start_seconds"]) == (row["path"], row["start_seconds"])
+    assert {row["label"] for row in rows} <= set(allowed)
+    assert {path.name for path in (tmp_path / "clips").iterdir()} == {*allowed, "clips.csv"}
+
+
+def test_labels_that_the_model_has_not_are_named_before_any_work(recordings, run_folder, tmp_path, capsys):
+    (tmp_path / "here.txt").write_text("middel\n")
+    options = ("--model", run_folder, "--input", recordings, "--output", tmp_path / "x.csv")
+    with pytest.raises(UsageError, match="line 1: the model has no label 'middel'; near it are middle"):
+        call("pipelines.score", *options, "--only-labels", tmp_path / "here.txt")
+    (tmp_path / "here.txt").write_text("middle\n")
+    with pytest.raises(UsageError, match="--top is 1 to 1"):
+        call("pipelines.score", *options, "--only-labels", tmp_path / "here.txt", "--top", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["here.txt"]
+
+
+def test_cut_outs_that_were_sorted_by_hand_are_read_back_with_the_features_of_their_windows(
+    run_folder, tmp_path, capsys
+):
+    source, clips = tmp_path / "source", tmp_path / "clips"
+    write_wav(source / "site 1" / "a.wav", noise(5 * 16_000, seed=1))
+    write_wav(source / "b.wav", np.concatenate([sine(300, 40_000, 8_000), noise(20_000)]), 8_000)
+    rows = score(run_folder, source, tmp_path / "all.csv", "--probabilities")
+    score(run_folder, source, tmp_path / "labels.csv", "--clips", clips, "--per-class", 2)
+    assert f" cut-outs are in {clips}." in capsys.readouterr().out
+    with open(clips / "clips.csv", encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["label"] for line in lines} == {"high", "low", "middle"}
+    again = {(row["path"], row["label"]): row for row in score(run_folder, clips, tmp_path / "2.csv", "--top", 3)}
+    for line in lines:
+        (row,) = [row for row in rows if (row["path"], row["start_seconds"]) == (line["group"], line["start_seconds"])]
+        assert line["probability"] == row[f"probability_{line['label']}"]
+        assert again[line["path"], line["label"]]["probability"] == line["probability"]
+    moved = clips / lines[0]["path"]
+    (clips / "owl").mkdir()
+    moved.rename(clips / "owl" / moved.name)
+    group = r"/[\d.]+ (.+) at [\d.]+ s\.wav$"
+    assert call("pipelines.featurize", "--input", clips, "--output", tmp_path / "set", "--group", group) == 0
+    found = soundmill.open_features(tmp_path / "set").clips().to_pylist()
+    assert len(found) == len(lines) and {row["label"] for row in found} == {"high", "low", "middle", "owl"}
+    assert {row["group"] for row in found} == {"site 1%2Fa.wav", "b.wav"}
+    # The table names them with their labels and their recordings, as they were chosen.
+    shutil.move(clips / "owl" / moved.name, moved)
+    assert call("pipelines.featurize", "--input", clips / "clips.csv", "--output", tmp_path / "table") == 0
+    found = soundmill.open_features(tmp_path / "table").clips().to_pylist()
+    assert {(row["path"], row["label"], row["group"]) for row in found} == {
+        (line["path"], line["label"], line["group"]) for line in lines
+    }
+    # What somebody has made of them is not replaced.
+    moved.unlink()
+    with pytest.raises(UsageError, match="is not there any more"):
+        score(run_folder, source, tmp_path / "labels.csv", "--clips", clips, "--overwrite")
+
+
 def calibrated(run_folder: Path, folder: Path, **calibration: object) -> Path:
     """A copy of a run with another calibration."""
     run = shutil.copytree(run_folder, folder)
@@ -430,9 +498,15 @@ def many_windows(tmp_path_factory) -> Path:
 def test_the_number_of_workers_changes_no_byte(many_windows, run_folder, tmp_path):
     for workers in ("1", "2"):
         (tmp_path / workers).mkdir()
-        score(run_folder, many_windows, tmp_path / workers / "labels.csv", "--workers", workers)
+        options = ("--workers", workers, "--clips", tmp_path / workers / "clips", "--per-class", 3)
+        score(run_folder, many_windows, tmp_path / workers / "labels.csv", *options)
     one, two = (files_of(tmp_path / workers) for workers in ("1", "2"))
-    assert sorted(one) == ["labels.csv", "labels.rejects.csv", "labels.warnings.csv"]
+    assert sorted(name for name in one if "/" not in name) == [
+        "labels.csv",
+        "labels.rejects.csv",
+        "labels.warnings.csv",
+    ]
+    assert 9 < len([name for name in one if name.startswith("clips/")]) <= 1 + 18
     assert one == two
 
 
