@@ -147,6 +147,9 @@ def parser() -> argparse.ArgumentParser:
         "--only-labels", metavar="FILE", help="allow the labels of a text file, one a line, and leave all others out"
     )
     add_clip_options(result)
+    result.add_argument(
+        "--features", metavar="FEATURES", help="take the features of clips that a set of the model's spec has already"
+    )
     add_window_option(result)
     add_column_options(result)
     add_policies(result)
@@ -176,6 +179,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         probabilities=options.probabilities,
         only_labels=options.only_labels,
         clips=clip_options(options),
+        features=options.features,
         table_layout=table_layout(options),
         policies=chosen_policies(options),
         overwrite=options.overwrite,
@@ -208,6 +212,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     elif figures["classes_without_threshold"]:
         names = ", ".join(figures["classes_without_threshold"])
         paragraph += f" No line has a class without a threshold: {names}."
+    if request.features is not None:
+        paragraph += f" {counted(figures['known_features'], 'file')} had features in {request.features}."
     paragraph += f" The labels are in {request.output}."
     if request.clips.folder is not None:
         paragraph += f" {counted(figures['cut_outs'], 'cut-out is', 'cut-outs are')} in {options.clips}."

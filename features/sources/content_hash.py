@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from features.io.entry import AnyPath
@@ -39,6 +41,16 @@ def content_hash(content: bytes, like: str | None = None) -> str:
 
 def _is_older(like: str | None) -> bool:
     return like is not None and not like.startswith(_KIND)
+
+
+def is_current(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns of each hash whether it is of the kind that `content_hash` makes of what it is not told to compare."""
+    return pc.starts_with(hashes, _KIND).fill_null(False)
+
+
+def number_of(content_hash: str) -> int:
+    """Returns a hash of the current kind as a number of 128 bits."""
+    return int(content_hash.removeprefix(_KIND), 16)
 
 
 def table_hash(content: bytes) -> str:

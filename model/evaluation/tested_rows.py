@@ -6,8 +6,8 @@ from pathlib import Path
 from features.errors import UsageError
 from features.io.filesystem import place
 from features.sources.partition import PARTITIONS, TESTING
-from features.store.manifest import load_manifest
 from model.inference.artifact import ArtifactDescription, read_description
+from model.inference.fitting_features import load_fitting
 from model.training.holdout import Selection
 from model.training.label_plan import Draw
 from model.training.labelled_set import LabelledSet, silence_by_partition
@@ -46,12 +46,8 @@ def tested_rows(run: str, features: str, test_on: tuple[str, ...], within: Selec
         RunError: the clips table cannot be read, or is not the one that was committed.
     """
     description = read_description(run)
-    spec, manifest = description.spec, load_manifest(features)
-    if manifest.spec.fingerprint != spec.fingerprint:
-        raise UsageError(
-            f"{features} was made with another spec than the model of {run}: {manifest.spec.differences(spec)} "
-            "(features against model); featurize with the model's spec"
-        )
+    spec = description.spec
+    manifest = load_fitting(features, run, spec)
     if not manifest.rows(test_on):
         raise UsageError(f"nothing to test on: {', '.join(test_on)} of {features} is empty; choose with --test-on")
     plan, noise = labels_of(Path(run), spec)

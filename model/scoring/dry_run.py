@@ -15,6 +15,7 @@ from features.sources.clips import Source
 from features.sources.table import list_clips
 from model.inference.artifact import ArtifactDescription, read_description
 from model.inference.executor import load_executor
+from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import label_windows
 from model.scoring.low_rates import low_rates
 from model.scoring.plan import Plan, WindowUnit, deal, read_headers
@@ -41,6 +42,7 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
     description = read_description(request.run)
     _, rules = label_rules(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
+    open_known_set(request.features, request.run, description.spec)
     check(request, rules.classes)
     source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
     request.columns.reads_headers(source)  # refuses columns that are nowhere

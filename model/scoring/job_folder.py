@@ -57,6 +57,14 @@ def check_folder(folder: Location) -> None:
         raise UsageError(f"{folder} is in the way: scoring keeps its parts there; move it or remove it")
 
 
+def is_used(folder: Location) -> bool:
+    """Returns whether something is in the folder of the parts, as a run that was interrupted leaves it."""
+    try:
+        return bool(names_in(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def planning_folder(folder: Location, digest: str) -> Location:
     """Returns the folder of the planning that has a digest, below that of the parts."""
     return folder / f"{_PLANNING}{digest}"

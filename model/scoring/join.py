@@ -95,6 +95,7 @@ class Outcome:
         warnings: of files that were labelled all the same, in that order; a file may have several.
         empty: whether the file has no line, as no label is probable enough.
         cut_outs: how many were written.
+        known: how many files had their features from a set.
     """
 
     files: int
@@ -103,6 +104,7 @@ class Outcome:
     warnings: list[Reject]
     empty: bool = False
     cut_outs: int = 0
+    known: int = 0
 
 
 def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
@@ -134,6 +136,7 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
         windows=int(_windows(notes)[~plan.are_of(rejects)].sum()),
         rejects=_with_sizes(rejects.values(), sizes),
         warnings=_with_sizes(warnings, sizes),
+        known=sum(note.known for note in notes),
     )
     write_rejects(job.outputs, outcome.rejects)
     if not outcome.files:

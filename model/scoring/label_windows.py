@@ -1,5 +1,6 @@
 """Labels recordings: decodes their windows, computes their features, and applies a network."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.decode import is_cut_off
-from features.audio.recording import open_recording
+from features.audio.recording import Recording, open_recording
 from features.audio.remote import Listed, ReadAhead
 from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, RETRYABLE, ClipError, Reason, Reject
 from features.frontend.spectrogram import FrontEnd, block_clips
 from features.frontend.windows import Window, Windowing, num_windows, window_waveforms
 from features.io.filesystem import filesystem_of, is_uri
+from features.sources.content_hash import content_hash, file_hash
 from features.sources.paths import clip_file
 from features.sources.policies import remark
+from features.store.known_features import KnownClip, KnownFeatures, KnownRows
 from features.store.lease import Lease
 from features.store.versions import library_versions
 from features.store.worker_proof import WorkerProof
@@ -38,6 +41,7 @@ class LabelJob:
         windowing: where windows begin, and which last one is kept.
         lease: of the run.
         proof: what a worker has to see and to have.
+        known: features of clips that need not be computed, None where there are none.
     """
 
     parts: Parts
@@ -47,6 +51,7 @@ class LabelJob:
     windowing: Windowing
     lease: Lease
     proof: WorkerProof
+    known: KnownFeatures | None = None
 
     def load_network(self) -> Executor:
         """Loads the network, which any number of threads may use.
@@ -69,7 +74,7 @@ class LabelJob:
             if self.parts.is_finished(number):
                 return None
             units = self.parts.read_batch(number)
-            labels = label_windows(network, self.root, units, self.windowing)
+            labels = label_windows(network, self.root, units, self.windowing, self.known)
             if any(reject.reason in RETRYABLE for reject in labels.rejects):
                 self.proof.check_source()
             return labels
@@ -86,7 +91,13 @@ def scoring_versions(executor: str) -> dict[str, str]:
     return {**library_versions(), "executor": executor_version(executor)}
 
 
-def label_windows(network: Executor, root: str, units: Sequence[WindowUnit], windowing: Windowing) -> Labels:
+def label_windows(
+    network: Executor,
+    root: str,
+    units: Sequence[WindowUnit],
+    windowing: Windowing,
+    known: KnownFeatures | None = None,
+) -> Labels:
     """Decodes the windows of some units and labels them.
 
     Args:
@@ -94,17 +105,20 @@ def label_windows(network: Executor, root: str, units: Sequence[WindowUnit], win
         root: where the units' paths begin.
         units: what to label.
         windowing: where windows begin and which last one is kept, as the units were planned.
+        known: features of clips that need not be computed; nothing but the time that it takes is another then.
     """
     labeller = WindowLabeller(network, sum(unit.num_windows for unit in units))
     rejects: dict[int, Reject] = {}
     warnings: list[tuple[int, Reject]] = []
     files = [Listed(clip_file(root, unit.path)) for unit in units]
     wanted = [file for file, unit in zip(files, units, strict=True) if unit.first_window == 0 and is_uri(file.place)]
-    with ReadAhead(wanted) as ahead:  # objects of a store
+    with contextlib.ExitStack() as opened:
+        ahead = opened.enter_context(ReadAhead(wanted))  # objects of a store
+        rows = None if known is None else opened.enter_context(known.open())
         for number, (file, unit) in enumerate(zip(files, units, strict=True)):
             labeller.unit = number
             try:
-                said = _take_windows(labeller, file, unit, windowing, ahead)
+                said = _take_windows(labeller, file, unit, windowing, ahead, rows)
                 warnings += [(number, warning) for warning in said]
             except ClipError as error:
                 rejects[number] = Reject(unit.path, error.stage, str(error.reason), error.message)
@@ -120,6 +134,7 @@ class WindowLabeller:
     Attributes:
         spec: the front end.
         unit: number of the unit whose windows come.
+        known: numbers of the units whose features came from a set.
         not_finite: numbers of the units whose features are not finite numbers.
     """
 
@@ -141,6 +156,7 @@ class WindowLabeller:
         self._seconds: list[tuple[float, float]] = []
         self._probabilities = [np.empty((0, len(network.classes)), np.float32)]
         self.unit = 0
+        self.known: set[int] = set()
         self.not_finite: set[int] = set()
 
     def take(self, window: Window) -> None:
@@ -154,10 +170,20 @@ class WindowLabeller:
         if full:
             self._apply()
 
+    def take_known(self, clip: KnownClip) -> None:
+        """Takes the features of the only window of the unit."""
+        self._compute()
+        self._features[self._computed] = clip.features
+        self._computed += 1
+        self._units.append(self.unit)
+        self._seconds.append((0.0, clip.seconds))
+        self.known.add(self.unit)
+        if self._computed == len(self._features):
+            self._apply()
+
     def finish(self) -> None:
         """Labels what is left."""
-        if self._waiting:
-            self._compute()
+        self._compute()
         if self._computed:
             self._apply()
 
@@ -181,10 +207,13 @@ class WindowLabeller:
             rejects=list(rejects.values()),
             warnings=warnings,
             scored=units - len(rejects),
+            known=len(self.known - rejects.keys()),
         )
 
     def _compute(self) -> None:
         count = len(self._waiting)
+        if not count:
+            return
         features = self._features[self._computed : self._computed + count]
         self._front_end.compute(self._waiting, features)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -202,13 +231,29 @@ class WindowLabeller:
         self._computed = 0
 
 
+def _known_clip(recording: Recording, unit: WindowUnit, rows: KnownRows | None) -> KnownClip | None:
+    """Returns what a set knows of a recording that is one window, None where it knows nothing."""
+    if rows is None or unit.first_window or unit.num_windows != 1 or not rows.may_have(recording.size):
+        return None
+    content = recording.content
+    return rows.read(file_hash(recording.file) if content is None else content_hash(content))
+
+
 def _take_windows(
-    labeller: WindowLabeller, file: Listed, unit: WindowUnit, windowing: Windowing, ahead: ReadAhead
+    labeller: WindowLabeller,
+    file: Listed,
+    unit: WindowUnit,
+    windowing: Windowing,
+    ahead: ReadAhead,
+    rows: KnownRows | None,
 ) -> list[Reject]:
-    """Decodes the windows of a unit and returns its warnings."""
+    """Decodes the windows of a unit, or takes what is known of it, and returns its warnings."""
     first, count, spec = unit.first_window, unit.num_windows, labeller.spec
     found, whole, sound, cancelled = 0, True, False, False
     with open_recording(file.place, first == 0, ahead) as recording:
+        if (clip := _known_clip(recording, unit, rows)) is not None:
+            labeller.take_known(clip)
+            return []
         info = recording.probe()
         for window in window_waveforms(recording.source, info, spec, first, count, windowing):
             found += 1

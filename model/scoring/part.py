@@ -35,6 +35,7 @@ class Labels:
         rejects: files that could not be used; none of their windows is among these.
         warnings: of units that were labelled all the same, a reject's fields each; a unit may have several.
         scored: number of units that were labelled.
+        known: of how many of them the features were taken from a set.
     """
 
     windows: list[int]
@@ -45,6 +46,7 @@ class Labels:
     rejects: list[Reject]
     warnings: list[Reject]
     scored: int
+    known: int = 0
 
     def rows(self, paths: Sequence[str]) -> WindowRows:
         """Returns the windows; `paths` are those of the units."""
@@ -62,6 +64,7 @@ class PartNote:
         classes: number of classes of which there are probabilities.
         embedding: type and size of the embedding of a window, such as `<f4` and 128; None where there is none.
         scored: as in `Labels`, as are the following.
+        known: of how many units the features were taken from a set.
         windows: number of windows labelled of each unit, 0 of a reject.
         rejects: files that could not be used: path, stage, reason and message.
         warnings: of units that were labelled all the same, with the same fields.
@@ -72,6 +75,7 @@ class PartNote:
     classes: int
     embedding: tuple[str, int] | None
     scored: int
+    known: int
     windows: list[int]
     rejects: list[Reject]
     warnings: list[Reject]
@@ -102,6 +106,7 @@ class PartNote:
                 classes=values["classes"],
                 embedding=tuple(values["embedding"]) if values["embedding"] else None,
                 scored=values["scored"],
+                known=values["known"],
                 windows=values["windows"],
                 rejects=_from_rows(values["rejects"]),
                 warnings=_from_rows(values["warnings"]),
@@ -128,6 +133,7 @@ class PartNote:
             rejects=self.rejects,
             warnings=self.warnings,
             scored=self.scored,
+            known=self.known,
         )
 
 
@@ -144,6 +150,7 @@ def part_content(job: str, labels: Labels) -> bytes:
         classes=labels.probabilities.shape[1],
         embedding=None if embeddings is None else (embeddings.dtype.newbyteorder("<").str, embeddings.shape[1]),
         scored=labels.scored,
+        known=labels.known,
         windows=labels.windows,
         rejects=labels.rejects,
         warnings=labels.warnings,

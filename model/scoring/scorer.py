@@ -27,8 +27,9 @@ from model.labels.labels import LabelRules, check_top
 from model.labels.table_output import check_table_name
 from model.scoring.cut_outs import CutOutsJob
 from model.scoring.job import JobSettings, open_parts
-from model.scoring.job_folder import check_folder, remove_parts
+from model.scoring.job_folder import check_folder, is_used, remove_parts
 from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
+from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.low_rates import low_rates
 from model.scoring.options import ClipOptions
@@ -67,6 +68,7 @@ class Request:
         probabilities: whether a line has the probability of every class.
         only_labels: file of the labels that are allowed; all others are left out. None for all.
         clips: what is cut out of the recordings.
+        features: a feature set of the model's spec, whose features of the same clips are taken; None for none.
         table_layout: where a table says which files; nothing else is read from it.
         policies: whether truncated and silent files are used.
         overwrite: whether a file of labels that exists may be replaced.
@@ -85,6 +87,7 @@ class Request:
     probabilities: bool = False
     only_labels: str | None = None
     clips: ClipOptions = field(default_factory=ClipOptions)
+    features: str | None = None
     table_layout: TableLayout = field(default_factory=TableLayout)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
@@ -142,7 +145,9 @@ def check(request: Request, classes: Sequence[str]) -> None:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
     if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
-    request.clips.check(request.input, request.overwrite)
+    # A run that was killed may have written its cut-outs, and not yet its labels.
+    is_begun = is_used(OutputFiles(absolute_path(request.output)).parts)
+    request.clips.check(request.input, request.overwrite or is_begun)
 
 
 def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dict[str, Any]:
@@ -165,6 +170,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     description = read_description(request.run)
     allowed, rules = label_rules(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
+    known_set = open_known_set(request.features, request.run, description.spec)
     check(request, rules.classes)
     outputs = OutputFiles(absolute_path(request.output))
     check_folder(outputs.parts)
@@ -201,6 +207,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                 windowing=windowing,
                 lease=lease,
                 proof=make_proof(source.root, source.clips, scoring_versions(executor)),
+                known=known_set.index(parts.folder, source.clips["size"]) if known_set else None,
             )
             sizes = map(BatchSize, plan.batch_windows[todo].tolist(), plan.batch_seconds[todo].tolist())
             run(job, dict(zip(todo, sizes, strict=True)))
@@ -233,6 +240,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "no_lines": outcome.empty,
         "left_out": source.left_out,
         "classes_without_threshold": _without_threshold(request, description, rules),
+        "known_features": outcome.known,
         "cut_outs": outcome.cut_outs,
         "clips_per_second": outcome.windows / seconds,
     }

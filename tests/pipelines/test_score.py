@@ -24,6 +24,7 @@ from features.sources.table_layout import TableLayout
 from features.store.versions import library_versions
 from model.evaluation.false_alarms import count_false_alarms
 from model.inference.artifact import load_artifact
+from model.labels.output import LabelsOutput
 from model.scoring import planning
 from model.scoring.scorer import Request
 from model.scoring.scorer import score as run_score
@@ -400,6 +401,76 @@ def test_cut_outs_that_were_sorted_by_hand_are_read_back_with_the_features_of_th
     moved.unlink()
     with pytest.raises(UsageError, match="is not there any more"):
         score(run_folder, source, tmp_path / "labels.csv", "--clips", clips, "--overwrite")
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> Path:
+    """Recordings, and a set of clips some of which they are: under other names, and one of each kind that is not taken.
+
+    Taken: seven.
+    """
+    folder = tmp_path_factory.mktemp("known")
+    clips, source = folder / "clips" / "word", folder / "source"
+    lengths = [1, 300, 15_999, 16_000, 16_000, 12_000]
+    for number, length in enumerate(lengths):
+        write_wav(clips / f"{number}.wav", noise(length, seed=number))
+    soundfile.write(clips / "deep.flac", noise(44_100, seed=8), 44_100, subtype="PCM_24")
+    write_wav(clips / "longer.wav", noise(16_001, seed=9))  # a set has its middle, and a window its beginning
+    write_wav(clips / "silent.wav", np.zeros(16_000, np.float32))  # there is a warning of it
+    write_wav(clips / "opposite.wav", np.stack([noise(16_000), -noise(16_000)], axis=1))
+    shutil.copytree(clips, source / "copies")
+    for name in ("3", "4"):
+        (source / "copies" / f"{name}.wav").rename(source / f"{name} renamed.wav")
+    write_wav(source / "other.wav", noise(16_000, seed=20))  # of the size of a clip that is known
+    write_wav(source / "long.wav", noise(50_000, seed=21))
+    (source / "damaged.wav").write_bytes((clips / "3.wav").read_bytes()[:-2] + b"\x01\x02")
+    return folder
+
+
+@pytest.mark.parametrize("storage", ["tfrecord", "parquet"])
+def test_features_of_a_set_are_taken_by_content_and_change_no_byte(known, run_folder, tmp_path, storage):
+    options = ("--format", storage, "--preset", "speech-commands", "--split", "100/0/0")
+    assert call("pipelines.featurize", "--input", known / "clips", "--output", tmp_path / "set", *options) == 0
+    make_old(known / "source")
+    for name, more in (("plain", ()), ("known", ("--features", tmp_path / "set"))):
+        (tmp_path / name).mkdir()
+        score(run_folder, known / "source", tmp_path / name / "labels.csv", "--probabilities",
+              "--summary", tmp_path / f"{name}.json", *more)  # fmt: skip
+    assert files_of(tmp_path / "plain") == files_of(tmp_path / "known")
+    figures = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "known")}
+    assert [figures[name]["known_features"] for name in ("plain", "known")] == [0, 7]
+    # Rows that were lost are computed.
+    (shard,) = (tmp_path / "set" / "shards").iterdir()
+    shard.write_bytes(bytes(shard.stat().st_size))
+    score(run_folder, known / "source", tmp_path / "known" / "labels.csv", "--probabilities", "--overwrite",
+          "--features", tmp_path / "set", "--summary", tmp_path / "s.json")  # fmt: skip
+    assert files_of(tmp_path / "plain") == files_of(tmp_path / "known")
+    assert json.loads((tmp_path / "s.json").read_text())["known_features"] == 0
+
+
+def test_features_of_another_spec_are_refused(known, run_folder, tmp_path):
+    features = tmp_path / "set"
+    call("pipelines.featurize", "--input", known / "clips", "--output", features, "--preset", "log-mel")
+    for place, message in ((features, "was made with another spec than the model"), (tmp_path, "not a complete")):
+        with pytest.raises(UsageError, match=message):
+            score(run_folder, known / "source", tmp_path / "x.csv", "--features", place)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_run_that_was_killed_after_its_cut_outs_goes_on(known, run_folder, tmp_path, monkeypatch):
+    options = ("--clips", tmp_path / "clips", "--per-class", 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(LabelsOutput, "finish", stop_here)
+        score(run_folder, known / "source", tmp_path / "labels.csv", *options)
+    assert (tmp_path / "clips" / "clips.csv").exists() and not (tmp_path / "labels.csv").exists()
+    score(run_folder, known / "source", tmp_path / "labels.csv", *options)
+    (tmp_path / "labels.csv").unlink()
+    with pytest.raises(UsageError, match="clips exists; give another folder, or --overwrite"):
+        score(run_folder, known / "source", tmp_path / "labels.csv", *options)
+
+
+def stop_here(*_):
+    raise KeyboardInterrupt
 
 
 def calibrated(run_folder: Path, folder: Path, **calibration: object) -> Path:
