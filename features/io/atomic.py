@@ -98,6 +98,11 @@ class AtomicFile:
         self.crc32c = crc32c
         return length
 
+    @property
+    def partial_path(self) -> str:
+        """Where it is until it has its name."""
+        return self._partial
+
     def view(self) -> mmap.mmap:
         """Returns what was written so far, read-only; the caller closes it."""
         with open(self._partial, "rb") as file:

@@ -1,13 +1,17 @@
 """What a scoring writes: any number of outputs take the same windows, in the same order."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from features.io.entry import AnyPath
+from model.labels.earlier_table import Merge
 from model.labels.labels import LabelRules, labels_table
 from model.labels.recording_columns import RecordingColumns
 from model.labels.table_output import TableOutput
 from model.labels.window_rows import WindowRows
+
+LABELS = "labels"
 
 
 class Output(ABC):
@@ -18,8 +22,20 @@ class Output(ABC):
         """Takes windows, in the order of the output."""
 
     @abstractmethod
+    def complete(self) -> None:
+        """Writes all of it, so that nothing but the name is missing."""
+
+    @abstractmethod
     def finish(self) -> None:
-        """Has the output appear under its name."""
+        """Has the output appear under its name, after `complete`."""
+
+    @property
+    def tables(self) -> Mapping[str, TableOutput]:
+        """The tables among what it writes, by what they hold: those that a later run goes on from."""
+        return {}
+
+    def keep(self, paths: Sequence[str]) -> None:  # noqa: B027 - tables know by themselves
+        """Leaves what is there of recordings as it is, where it is not in a table."""
 
     @abstractmethod
     def __enter__(self) -> "Output":
@@ -39,26 +55,39 @@ class LabelsOutput(Output):
         table: that is written.
     """
 
-    def __init__(self, path: AnyPath, rules: LabelRules, columns: RecordingColumns | None = None) -> None:
-        """Opens the file.
+    def __init__(
+        self, path: AnyPath, rules: LabelRules, columns: RecordingColumns | None = None, merge: Merge | None = None
+    ) -> None:
+        """Nothing is written before the block begins.
 
         Args:
             path: of the file, whose ending says its form.
             rules: which lines a window has.
             columns: that lines have of their recordings.
+            merge: where it goes on from an earlier file.
         """
         self._rules = rules
         self._columns = columns
-        self.table = TableOutput(path, rules.schema if columns is None else columns.extended(rules.schema))
+        schema = rules.schema if columns is None else columns.extended(rules.schema)
+        self.table = TableOutput(path, schema, merge)
 
     def write(self, rows: WindowRows) -> None:
         """See `Output`."""
         lines = labels_table(rows, self._rules)
         self.table.append(lines if self._columns is None else self._columns.append_to(lines))
 
+    def complete(self) -> None:
+        """See `Output`."""
+        self.table.complete()
+
     def finish(self) -> None:
         """See `Output`."""
         self.table.finish()
+
+    @property
+    def tables(self) -> Mapping[str, TableOutput]:
+        """See `Output`."""
+        return {LABELS: self.table}
 
     def __enter__(self) -> "LabelsOutput":
         """See `Output`."""

@@ -1,7 +1,7 @@
 """Outputs whose lines follow from whole recordings: events, and files that other programs open beside a recording."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -13,6 +13,8 @@ from model.labels.selection_tables import SelectionTables
 from model.labels.table_output import TableOutput
 from model.labels.whole_recordings import WholeRecordings
 from model.labels.window_rows import WindowRows
+
+EVENTS = "events"
 
 
 class RecordingLines(Output):
@@ -45,15 +47,30 @@ class RecordingLines(Output):
         """See `Output`."""
         self._append(self._recordings.take(rows))
 
-    def finish(self) -> None:
+    def complete(self) -> None:
         """See `Output`."""
         rest = self._recordings.rest()
         if rest is not None:
             self._append(rest)
+        if self._table is not None:
+            self._table.complete()
+
+    def finish(self) -> None:
+        """See `Output`."""
         for folder in self._folders:
             folder.finish()
         if self._table is not None:
             self._table.finish()
+
+    @property
+    def tables(self) -> Mapping[str, TableOutput]:
+        """See `Output`."""
+        return {} if self._table is None else {EVENTS: self._table}
+
+    def keep(self, paths: Sequence[str]) -> None:
+        """See `Output`."""
+        for folder in self._folders:
+            folder.keep(paths)
 
     def _append(self, rows: WindowRows) -> None:
         if not len(rows):

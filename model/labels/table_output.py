@@ -6,7 +6,9 @@ paths escaped as in all our tables; a CSV has six digits, and no path or label t
 
 import contextlib
 import functools
+import os
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 from types import TracebackType
@@ -14,14 +16,19 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.io.atomic import AtomicFile
 from features.io.csv_text import csv_field, csv_label, csv_lines
 from features.io.entry import AnyPath
 from features.io.filesystem import filesystem_of
+from features.io.local_copy import local_copy
+from features.io.temporary import temporary_folder
 from features.sources.paths import csv_path
+from model.labels.earlier_table import Merge, Pieces, Written, parquet_pieces, text_pieces
 
 _ROW_GROUP_ROWS = 65_536
 # What makes a path, a label or another text be written otherwise in a CSV, in texts with \0 between them.
@@ -37,13 +44,16 @@ def csv_header(schema: pa.Schema) -> str:
 
 def csv_rows(table: pa.Table) -> str:
     """Returns rows as lines of CSV: seconds and probabilities with six digits, nothing where a value is missing."""
+    return "".join(_csv_lines(table))
+
+
+def _csv_lines(table: pa.Table) -> list[str]:
     cells = [_cells(column, "%.6f", _CSV_CELLS.get(name, _csv_cells), "")
              for name, column in zip(table.column_names, table.columns, strict=True)]  # fmt: skip
     return _lines(",".join(kind for kind, _ in cells) + "\n", [values for _, values in cells])
 
 
-def _json_rows(table: pa.Table) -> str:
-    """Returns rows as JSON objects, a line each."""
+def _json_lines(table: pa.Table) -> list[str]:
     cells = [_cells(column, "%r", _json_cells, "null") for column in table.columns]
     names = (name.replace("%", "%%") for name in _json_cells(table.column_names))
     pairs = ", ".join(f"{name}: {kind}" for name, (kind, _) in zip(names, cells, strict=True))
@@ -87,15 +97,15 @@ def _cells(
     return kind, column.to_numpy().tolist()
 
 
-def _lines(line: str, columns: list[list[object]]) -> str:
-    return "".join(map(line.__mod__, zip(*columns, strict=True)))
+def _lines(line: str, columns: list[list[object]]) -> list[str]:
+    return list(map(line.__mod__, zip(*columns, strict=True)))
 
 
 class _Writer(Protocol):
     """Writes rows of one form into a file."""
 
-    def append(self, table: pa.Table) -> None:
-        """Writes rows."""
+    def append(self, table: pa.Table) -> NDArray[np.int64]:
+        """Writes rows, and returns how much each takes: bytes of a text, 1 where rows are counted."""
 
     def end(self) -> None:
         """Writes what is left."""
@@ -107,12 +117,16 @@ class _Writer(Protocol):
 class _TextWriter:
     """Writes rows as lines."""
 
-    def __init__(self, file: AtomicFile, header: str, rows: Callable[[pa.Table], str]) -> None:
-        self._file, self._rows = file, rows
+    def __init__(self, file: AtomicFile, header: str, lines: Callable[[pa.Table], list[str]]) -> None:
+        self._file, self._lines = file, lines
         self._file.write(header.encode())
 
-    def append(self, table: pa.Table) -> None:
-        self._file.write(self._rows(table).encode())
+    def append(self, table: pa.Table) -> NDArray[np.int64]:
+        lines = self._lines(table)
+        text = "".join(lines)
+        self._file.write(text.encode())
+        sizes = map(len, lines) if text.isascii() else (len(line.encode()) for line in lines)
+        return np.fromiter(sizes, np.int64, len(lines))
 
     def end(self) -> None:
         """Each line is written at once."""
@@ -129,11 +143,12 @@ class _ParquetWriter:
         self._waiting = [schema.empty_table()]
         self._rows = 0
 
-    def append(self, table: pa.Table) -> None:
+    def append(self, table: pa.Table) -> NDArray[np.int64]:
         self._waiting.append(table)
         self._rows += len(table)
         while self._rows >= _ROW_GROUP_ROWS:
             self._write(_ROW_GROUP_ROWS)
+        return np.ones(len(table), np.int64)
 
     def end(self) -> None:
         if self._rows:
@@ -151,10 +166,11 @@ class _ParquetWriter:
         self._rows -= rows
 
 
+_CSV, _PARQUET, _JSON_LINES = ".csv", ".parquet", ".jsonl"
 _WRITERS: dict[str, Callable[[AtomicFile, pa.Schema], _Writer]] = {
-    ".csv": lambda file, schema: _TextWriter(file, csv_header(schema), csv_rows),
-    ".parquet": _ParquetWriter,
-    ".jsonl": lambda file, schema: _TextWriter(file, "", _json_rows),
+    _CSV: lambda file, schema: _TextWriter(file, csv_header(schema), _csv_lines),
+    _PARQUET: _ParquetWriter,
+    _JSON_LINES: lambda file, schema: _TextWriter(file, "", _json_lines),
 }
 TABLE_FORMS = tuple(_WRITERS)
 """Endings of the names of tables, each of a form."""
@@ -170,47 +186,97 @@ def check_table_name(option: str, path: str) -> None:
 class TableOutput:
     """A table that is written a piece at a time, and appears under its name when it is finished and not before.
 
-    It is used in a `with` block; nothing is left of one that is not finished there.
+    It is used in a `with` block; nothing is left of one that is not finished there. With `merge` what is written are
+    the rows of new recordings alone, and the table has those of an earlier one besides.
 
     Attributes:
+        path: of the file.
         rows: how many were written so far.
+        written: what the file is, once it is complete.
     """
 
-    rows: int
+    written: Written
 
-    def __init__(self, path: AnyPath, schema: pa.Schema) -> None:
-        """Opens a file whose name ends in one of `TABLE_FORMS`."""
-        self.rows = 0
-        self._schema = schema
-        self._file = filesystem_of(path).begin(path)
-        form = next(form for form in TABLE_FORMS if str(path).lower().endswith(form))
-        self._make_writer = _WRITERS[form]
+    def __init__(self, path: AnyPath, schema: pa.Schema, merge: Merge | None = None) -> None:
+        """Nothing is written before the block begins.
+
+        Args:
+            path: of the file, whose name ends in one of `TABLE_FORMS`.
+            schema: of its rows, with a column `path`; the rows of a recording follow one another.
+            merge: where the table goes on from an earlier one of the same columns.
+        """
+        self.path, self.rows = path, 0
+        self._schema, self._merge = schema, merge
+        self._form = next(form for form in TABLE_FORMS if str(path).lower().endswith(form))
+        self._extents: list[tuple[pa.Array, NDArray[np.number]]] = []
+        self._open = contextlib.ExitStack()
+        self._finished = False
 
     def __enter__(self) -> "TableOutput":
         """Begins to write."""
-        self._file.__enter__()
-        try:
-            self._writer = self._make_writer(self._file, self._schema)
-        except BaseException as error:
-            self._file.__exit__(type(error), error, error.__traceback__)
-            raise
+        with contextlib.ExitStack() as begun:
+            if self._merge is None:
+                file = filesystem_of(self.path).begin(self.path)
+            else:
+                folder = begun.enter_context(tempfile.TemporaryDirectory(dir=temporary_folder()))
+                file = AtomicFile(os.path.join(folder, "new"), durable=False)
+            self._file = begun.enter_context(file)
+            begun.callback(self._drop, file)
+            self._writer = _WRITERS[self._form](self._file, self._schema)
+            begun.callback(self._writer.abandon)
+            self._open = begun.pop_all()
         return self
 
     def append(self, table: pa.Table) -> None:
         """Writes rows of the schema."""
-        self._writer.append(table)
+        sizes = self._writer.append(table)
+        paths = table["path"].combine_chunks().dictionary_encode()
+        if len(table):
+            self._extents.append((paths.dictionary, np.bincount(paths.indices.to_numpy(), sizes)))
         self.rows += len(table)
+
+    def extents(self, paths: pa.ChunkedArray) -> NDArray[np.int64]:
+        """Returns how much of what was written is of each recording: bytes, or rows of Parquet."""
+        found = np.zeros(len(paths), np.int64)
+        for of_piece, sizes in self._extents:
+            found[pc.index_in(of_piece, value_set=paths).to_numpy()] += sizes.astype(np.int64)
+        return found
+
+    def complete(self) -> Written:
+        """Writes all of the table, so that nothing but the name is missing, and returns what it is."""
+        self._writer.end()
+        if self._merge is not None:
+            new, self._file = self._file, self._open.enter_context(filesystem_of(self.path).begin(self.path))
+            self._open.callback(self._drop, self._file)
+            with local_copy(os.fspath(self._merge.place)) as earlier:
+                self._write_merged(earlier, new.partial_path, self._merge.pieces(self.extents))
+        self.written = Written(self._file.num_bytes, self._file.crc32c)
+        return self.written
+
+    def _write_merged(self, earlier: str, new: str, pieces: Pieces) -> None:
+        if self._form == _PARQUET:
+            writer = _ParquetWriter(self._file, self._schema)
+            self._open.callback(writer.abandon)
+            for rows in parquet_pieces(earlier, new, pieces):
+                writer.append(rows)
+            writer.end()
+            return
+        header = csv_header(self._schema).encode() if self._form == _CSV else b""
+        self._file.write(header)
+        for views in text_pieces(earlier, new, len(header), pieces):
+            self._file.write(*views)
 
     def finish(self) -> None:
         """Has the table appear."""
-        self._writer.end()
-        self._file.__exit__(None, None, None)
+        self._finished = True
+        self._open.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leaves nothing of a table that was not finished."""
-        if not self._file.closed:
-            self._file.discard()
-            self._writer.abandon()
-            self._file.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)
+
+    def _drop(self, file: AtomicFile) -> None:
+        if not self._finished:
+            file.discard()

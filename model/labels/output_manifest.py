@@ -1,0 +1,136 @@
+"""What made an output: a table beside it, by which a later run on a grown folder goes on from it.
+
+It is a Parquet file: a row a recording with its state and what became of it, and how much of each table is its. Its
+metadata says from what the tables follow besides, and what they were when they were written.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features.io.entry import AnyPath
+from features.io.filesystem import filesystem_of
+from features.io.parquet import read_table
+from model.labels.earlier_table import Merge, Written
+
+_FORMAT_VERSION = 1
+_METADATA = b"soundmill.output"
+_EXTENT = "extent_"
+_REMARK = pa.struct({"stage": pa.string(), "reason": pa.string(), "message": pa.string()})
+FILES_SCHEMA = pa.schema({
+    "path": pa.string(),
+    "size": pa.int64(),
+    "mtime_ns": pa.int64(),
+    "version": pa.string(),
+    "windows": pa.int64(),
+    "seconds": pa.float64(),
+    "shortened": pa.bool_(),
+    "stage": pa.string(),
+    "reason": pa.string(),
+    "message": pa.string(),
+    "warnings": pa.list_(_REMARK),
+})  # fmt: skip
+"""Of a recording: its state when it was listed, how many windows were labelled, how long it is, whether a last window
+is left out, why it is a reject (or null), and with what warnings it was used (or null)."""
+
+Settings = Mapping[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class OutputManifest:
+    """What made an output.
+
+    Attributes:
+        settings: all that its tables follow from besides the recordings, as JSON has it.
+        tables: what each was when it was written, by its name.
+        files: of `FILES_SCHEMA`, in the order of the tables.
+        extents: how much of each table is of each recording, see `model.labels.earlier_table`.
+    """
+
+    settings: Settings
+    tables: Mapping[str, Written]
+    files: pa.Table
+    extents: Mapping[str, NDArray[np.int64]]
+
+    def merge(self, table: str, place: AnyPath, recordings: pa.ChunkedArray, kept: NDArray[np.bool_]) -> Merge:
+        """Returns how a table goes on from this one's; see `Merge`."""
+        return Merge(place, self.files["path"], self.extents[table], recordings, kept)
+
+    def content(self) -> bytes:
+        """Returns the content of the file."""
+        tables = {name: asdict(written) for name, written in self.tables.items()}
+        text = json.dumps({"version": _FORMAT_VERSION, "settings": self.settings, "tables": tables}, sort_keys=True)
+        table = self.files
+        for name, extents in self.extents.items():
+            table = table.append_column(f"{_EXTENT}{name}", pa.array(extents, pa.int64()))
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata({_METADATA: text}).combine_chunks(), sink)
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
+
+
+def read_output_manifest(place: AnyPath) -> OutputManifest:
+    """Reads a manifest.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or of another version.
+    """
+    content = filesystem_of(place).read(place)
+    try:
+        table = read_table(pa.BufferReader(content))
+        values = json.loads((table.schema.metadata or {})[_METADATA])
+        if values["version"] != _FORMAT_VERSION:
+            raise ValueError(f"of format version {values['version']}, not {_FORMAT_VERSION}")
+        tables = {name: Written(**written) for name, written in values["tables"].items()}
+        return OutputManifest(
+            settings=values["settings"],
+            tables=tables,
+            files=table.select(FILES_SCHEMA.names).cast(FILES_SCHEMA),
+            extents={name: table[f"{_EXTENT}{name}"].to_numpy() for name in tables},
+        )
+    except (KeyError, TypeError, pa.ArrowException) as error:
+        raise ValueError(f"damaged ({error})") from error
+
+
+def differences(earlier: Settings, now: Settings) -> list[str]:
+    """Returns in what settings differ, a phrase each."""
+    before, after = dict(_flat(earlier)), dict(_flat(now))
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return [f"{name} was {_shown(before.get(name))} and is {_shown(after.get(name))}" for name in names]
+
+
+def unchanged(files: pa.Table, earlier: pa.Table) -> NDArray[np.bool_]:
+    """Returns for each of some files whether an earlier run had it in the same state, as far as it shows.
+
+    Args:
+        files: with `path`, `size`, `mtime_ns` and `version`, each path once.
+        earlier: of `FILES_SCHEMA`.
+    """
+    numbers = pc.index_in(files["path"], value_set=earlier["path"])
+    known: NDArray[np.bool_] = np.asarray(numbers.is_valid(), np.bool_)
+    there = files.filter(pa.array(known))
+    of_them = earlier.take(numbers.drop_null())
+    same = np.ones(len(there), np.bool_)
+    for name, nothing in (("size", -1), ("mtime_ns", 0), ("version", "")):
+        now = there[name].cast(FILES_SCHEMA.field(name).type).fill_null(nothing)
+        same &= np.asarray(pc.equal(now, of_them[name].fill_null(nothing if name != "size" else -2)), np.bool_)
+    known[known] = same
+    return known
+
+
+def _flat(values: object, name: str = "") -> list[tuple[str, object]]:
+    if not isinstance(values, Mapping):
+        return [(name, values)]
+    return [pair for key, value in values.items() for pair in _flat(value, f"{name}.{key}" if name else str(key))]
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
