@@ -14,7 +14,7 @@ from features.runtime.invocation import command_line
 from features.runtime.quantities import counted
 from features.sources.paths import escape_path
 from model.inference.run_store import MODEL_ALONE, local_run
-from model.scoring.options import add_window_option
+from model.scoring.options import add_window_options
 from model.scoring.plan import shortened_sentence
 from model.scoring.predictor import MOST_DRAWN, Request, predict
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("files", nargs="+", metavar="FILE", help="recordings; a long one is cut into windows")
     result.add_argument("--model", required=True, metavar="RUN", help="run folder made by model.train")
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
-    add_window_option(result)
+    add_window_options(result)
     result.add_argument("--plot", metavar="PICTURE.png", help=f"draw the first {MOST_DRAWN} windows; replaced if there")
     return result
 
@@ -38,11 +38,20 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         check_picture("--plot", options.plot)
     paths = tuple(dict.fromkeys(escape_path(os.fsencode(file)) for file in options.files))
     with local_run(options.model, MODEL_ALONE) as run:
-        figures = predict(Request(run, paths, options.top, options.plot, options.min_window_seconds), sys.stdout)
+        request = Request(
+            run=run,
+            paths=paths,
+            top=options.top,
+            plot=options.plot,
+            hop_seconds=options.hop_seconds,
+            tail=options.tail,
+            min_window_seconds=options.min_window_seconds,
+        )
+        figures = predict(request, sys.stdout)
     rejected = f" {figures['rejected']:,} could not be used; the reasons stand above." if figures["rejected"] else ""
     files = counted(figures["scored"], "file")
     paragraph = f"Labelled {counted(figures['windows'], 'window')} of {files}.{rejected}"
-    paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
+    paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"], options.tail)
     if options.plot:
         some = f", which shows the first {figures['drawn']}" if figures["drawn"] < figures["windows"] else ""
         paragraph += f" Look at {options.plot}{some}."

@@ -24,7 +24,7 @@ from model.scoring.label_windows import LabelJob
 from model.scoring.options import (
     add_clip_options,
     add_column_options,
-    add_window_option,
+    add_window_options,
     clip_options,
     column_options,
 )
@@ -150,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--features", metavar="FEATURES", help="take the features of clips that a set of the model's spec has already"
     )
-    add_window_option(result)
+    add_window_options(result)
     add_column_options(result)
     add_policies(result)
     result.add_argument(
@@ -184,6 +184,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         policies=chosen_policies(options),
         overwrite=options.overwrite,
         executor=options.executor,
+        hop_seconds=options.hop_seconds,
+        tail=options.tail,
         min_window_seconds=options.min_window_seconds,
         columns=column_options(options),
     )
@@ -202,7 +204,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{sound_text(figures['audio_seconds'])}, {counted(figures['clips'], 'window')} in {figures['seconds']:.1f} s "
         f"({figures['audio_seconds'] / figures['seconds']:,.0f} times real time)."
     )
-    paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"])
+    paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"], options.tail)
     paragraph += start_times_sentence(figures["start_times"])
     paragraph += warnings_sentence(figures["warnings"], place(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], place(outputs.rejects)) + left_out_sentence(figures["left_out"])

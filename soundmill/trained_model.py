@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.errors import Reject, UsageError
 from features.frontend.spec import FeatureSpec
-from features.frontend.windows import windowing_of
+from features.frontend.windows import PAD, windowing_of
 from features.io.filesystem import Location, place
 from model.inference.executor import Executor, load_executor
 from model.inference.run_store import MODEL_ALONE, local_run
@@ -66,6 +66,8 @@ class TrainedModel:
         top: int = 1,
         rejects: list[Reject] | None = None,
         min_window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        tail: str = PAD,
     ) -> pa.Table:
         """Labels every window of one file, of several, or of a waveform, as `soundmill score` does.
 
@@ -83,6 +85,9 @@ class TrainedModel:
                 it such a file is an error.
             min_window_seconds: the last of several windows is left out where it is shorter than this, by default a
                 twentieth of a window; 0 leaves none out.
+            hop_seconds: from the start of a window to that of the next, by default a window.
+            tail: what becomes of what remains behind the last whole window: `pad` fills a window up with zeros, `drop`
+                leaves it out, `overlap` takes a window that ends with the recording.
 
         Returns:
             Arrow table with the columns of the CSV: `path` (as it was given; null for a waveform), `start_seconds`,
@@ -95,7 +100,7 @@ class TrainedModel:
         """
         if not 1 <= top <= len(self.classes):
             raise UsageError(f"top is 1 to {len(self.classes)}, the number of classes, not {top}")
-        windowing = windowing_of(self.spec, min_window_seconds=min_window_seconds)
+        windowing = windowing_of(self.spec, hop_seconds, tail, min_window_seconds)
         if isinstance(audio, str | PathLike):
             audio = [audio]
         # A column of paths is an array too, but not of numbers.

@@ -1,44 +1,44 @@
-"""Recordings as windows of the clip length, one after the other.
+"""Recordings as windows of the clip length, at equal distances.
 
 Each window is resampled by itself, so its values follow from its own samples, wherever the reading of the file began.
-Where the spec has no clip length, a file is one window, whole. Else its last window is what remains of it, which is
-left out where it is too short to be labelled; the first window of a recording always stays.
+Where the spec has no clip length, a file is one window, whole. Else what remains behind its last whole window may be
+one more; the first window of a recording always stays.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, AudioSource, decode_part
+from features.audio.decode import AudioInfo, AudioSource
 from features.errors import ClipError, Reason, UsageError
+from features.frontend.blocks import BlockReader
 from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
 from features.frontend.waveform import fit_mono, source_frames, to_mono
 
 PAD, DROP, OVERLAP = TAILS = ("pad", "drop", "overlap")
-"""What becomes of the remainder of a recording: it is padded or left out, or the last window ends where it does."""
+"""What becomes of the remainder: it is padded or left out, or a last window ends where the recording does."""
 
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
-# A day: a longer hop is a slip of the keyboard.
-_MOST_HOP_SECONDS = 86_400
 # Where nothing else is said, a last window is this part of a whole one at least.
 _SHORTEST_PART = 20
 
 
 @dataclass(frozen=True)
 class Windowing:
-    """Where the windows of a recording begin, and what becomes of the remainder after its whole ones.
+    """Where the windows of a recording begin, and what becomes of the remainder behind its last whole one.
 
     Attributes:
         hop_samples: from the start of a window to that of the next, in samples of the spec's rate; None for a window.
         tail: one of `TAILS`.
-        least_seconds: with `PAD`, a remainder that is shorter, and not the first window, is left out.
+        least_seconds: with `PAD`, a last window of several that is shorter is left out.
     """
 
     hop_samples: int | None = None
@@ -46,7 +46,8 @@ class Windowing:
     least_seconds: float = 0.0
 
 
-_EVERY_WINDOW = Windowing()
+EVERY_WINDOW = Windowing()
+"""One after the other, and none left out."""
 
 
 class Window(NamedTuple):
@@ -74,28 +75,28 @@ def windowing_of(
 
     Args:
         spec: the front end.
-        hop_seconds: from the start of a window to that of the next, rounded to samples of the spec's rate; None for a
-            window.
+        hop_seconds: from the start of a window to that of the next, which is rounded to samples of the spec's rate;
+            None for a window.
         tail: one of `TAILS`.
-        min_window_seconds: how long a remainder is at least; None for a twentieth of a window.
+        min_window_seconds: how long the last of several windows is at least; None for a twentieth of a window.
 
     Raises:
-        UsageError: one of them is not what it may be, or a spec without a clip length has no such windows.
+        UsageError: one of them is not what it may be, or has no meaning for the spec or beside the others.
     """
     if tail not in TAILS:
         raise UsageError(f"--tail is one of {', '.join(TAILS)}, not {tail!r}")
     if spec.clip_samples is None and (hop_seconds is not None or tail != PAD):
         given = f"--tail {tail}" if hop_seconds is None else f"--hop-seconds {hop_seconds:g}"
-        raise UsageError(f"{given} is of windows, and the model's spec has no clip length: it takes each recording as "
-                         "one window, whole; leave the option out")  # fmt: skip
+        raise UsageError(f"{given} is for models whose spec has a clip length; this one takes each recording whole, as "
+                         "one window: leave the option out")  # fmt: skip
     if tail != PAD and min_window_seconds is not None:
-        raise UsageError(f"--min-window-seconds goes with --tail {PAD}; --tail {tail} leaves no shorter window, so "
-                         "give one of the two")  # fmt: skip
+        raise UsageError(f"--min-window-seconds is for --tail {PAD}; with --tail {tail} no last window is shorter than "
+                         "the others: leave one of the two out")  # fmt: skip
     least_seconds = _least_seconds(min_window_seconds, spec) if tail == PAD else 0.0
-    if spec.clip_samples is None or hop_seconds is None:
+    if hop_seconds is None:
         return Windowing(None, tail, least_seconds)
-    if not 0 < hop_seconds <= _MOST_HOP_SECONDS:
-        raise UsageError(f"--hop-seconds is above 0 and at most {_MOST_HOP_SECONDS:,}, not {hop_seconds:g}")
+    if not 0 < hop_seconds < math.inf:
+        raise UsageError(f"--hop-seconds is above 0, not {hop_seconds:g}")
     hop_samples = max(1, round(hop_seconds * spec.sample_rate_hz))
     return Windowing(None if hop_samples == spec.clip_samples else hop_samples, tail, least_seconds)
 
@@ -110,30 +111,85 @@ def _least_seconds(requested: float | None, spec: FeatureSpec) -> float:
     return float(requested)
 
 
-def num_windows(info: AudioInfo, spec: FeatureSpec, windowing: Windowing = _EVERY_WINDOW) -> int:
-    """Returns how many windows of the clip length, one after the other, a file has; the last may be padded.
+@dataclass(frozen=True)
+class _Places:
+    """Where the windows of a recording lie, in frames.
 
-    A remainder that is less than half a sample at the spec's rate is not a window: no sample is left of it. Without
-    a clip length a file is one window.
+    Attributes:
+        info: what `probe` said of it.
+        spec: the front end.
+        windowing: where windows begin, and which last one is kept.
+    """
+
+    info: AudioInfo
+    spec: FeatureSpec
+    windowing: Windowing
+
+    @property
+    def hop_samples(self) -> int:
+        """From a window to the next, at the spec's rate; without a clip length, more than the recording has."""
+        length = self.spec.clip_samples
+        if length is None:
+            return max(1, self.info.frames * self.spec.sample_rate_hz)
+        return self.windowing.hop_samples or length
+
+    @cached_property
+    def whole(self) -> int:
+        """How many windows on the grid lie within the recording."""
+        if self.spec.clip_samples is None:
+            return 1
+        rate_hz = self.info.rate_hz
+        room = (self.info.frames + 1) * self.spec.sample_rate_hz - 1 - self.spec.clip_samples * rate_hz
+        return max(0, room // (self.hop_samples * rate_hz) + 1)
+
+    @cached_property
+    def count(self) -> int:
+        """How many windows the recording has."""
+        whole, frames, tail = self.whole, self.info.frames, self.windowing.tail
+        if whole == 0:
+            return 1
+        begin, end = self._on_grid(whole)
+        left = frames - max(begin, self._on_grid(whole - 1)[1])
+        # Of less than half a sample at the spec's rate none is left.
+        if left <= 0 or 2 * left * self.spec.sample_rate_hz < self.info.rate_hz or tail == DROP:
+            return whole
+        return whole if tail == PAD and self.is_short(frames - begin, end - begin) else whole + 1
+
+    def is_short(self, frames: int, of: int) -> bool:
+        """Returns whether a window behind the first, of which this many frames are there, is left out."""
+        if frames == 0 or frames >= of:
+            return frames == 0
+        # Rounded, since 0.07 * 100 is more than 7.
+        return self.windowing.tail == DROP or frames < round(self.windowing.least_seconds * self.info.rate_hz, 6)
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Returns the first frame of a window and the one behind its last, which may lie behind the recording's."""
+        begin, end = self._on_grid(number)
+        if self.windowing.tail == OVERLAP and 0 < self.whole == number:
+            moved = self.info.frames - source_frames(self.spec.clip_samples or 0, self.spec, self.info.rate_hz)
+            return max(moved, self._on_grid(number - 1)[0]), self.info.frames
+        return begin, end
+
+    def _on_grid(self, number: int) -> tuple[int, int]:
+        if self.spec.clip_samples is None:
+            return number * self.info.frames, (number + 1) * self.info.frames
+        begin = number * self.hop_samples
+        return (source_frames(begin, self.spec, self.info.rate_hz),
+                source_frames(begin + self.spec.clip_samples, self.spec, self.info.rate_hz))  # fmt: skip
+
+
+def num_windows(info: AudioInfo, spec: FeatureSpec, windowing: Windowing = EVERY_WINDOW) -> int:
+    """Returns how many windows a file has: those that lie within it, and at most one for what remains behind them.
+
+    A remainder that is less than half a sample at the spec's rate is none: no sample is left of it. A file has one
+    window at least; without a clip length, one.
 
     Args:
         info: what `probe` said of the file.
         spec: the front end.
-        windowing: where they begin, and which last one is kept.
+        windowing: where windows begin, and which last one is kept.
     """
-    if spec.clip_samples is None:
-        return 1
-    count = max(1, -(-info.frames * spec.sample_rate_hz // (spec.clip_samples * info.rate_hz)))
-    rest = info.frames - _start_of(count - 1, info, spec)
-    is_short = 2 * rest * spec.sample_rate_hz < info.rate_hz or _is_short(rest, count - 1, info, spec, windowing)
-    return count - 1 if count > 1 and is_short else count
-
-
-def _is_short(frames: int, number: int, info: AudioInfo, spec: FeatureSpec, windowing: Windowing) -> bool:
-    """Returns whether a window of a file, of which this many frames are there, is a remainder below the least."""
-    whole = _start_of(number + 1, info, spec) - _start_of(number, info, spec)
-    # Rounded, since 0.07 * 100 is more than 7.
-    return frames < whole and frames < round(windowing.least_seconds * info.rate_hz, 6)
+    return _Places(info, spec, windowing).count
 
 
 def window_waveforms(
@@ -142,7 +198,7 @@ def window_waveforms(
     spec: FeatureSpec,
     first: int,
     count: int,
-    windowing: Windowing = _EVERY_WINDOW,
+    windowing: Windowing = EVERY_WINDOW,
 ) -> Iterator[Window]:
     """Decodes windows that follow one another and fits each by itself; window 0 of a short clip is that clip.
 
@@ -155,52 +211,40 @@ def window_waveforms(
         windowing: as in `num_windows`.
 
     Yields:
-        The windows, but those after the first of the file that hold no sample or less than the least, as it was cut off
-        or is damaged there.
+        The windows, but those after the first of the file that hold no sample or too few, as it was cut off or is
+        damaged there.
 
     Raises:
         ClipError: a window cannot be used, or nothing is left of the first one of the file.
     """
-
-    def start_of(number: int) -> int:
-        return _start_of(number, info, spec)
-
     check_room(info.frames, info, spec)
-    # Reads begin at the same places of a file wherever a unit of windows does: a decoder may come to other last
-    # digits after a jump to another place.
-    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, start_of(1) * info.channels)))
-    last = first + count
-    for block in range(first - first % per_read, last, per_read):
-        end_of_block = min(block + per_read, last)
+    places = _Places(info, spec, windowing)
+    hop_frames = source_frames(places.hop_samples, spec, info.rate_hz) if spec.clip_samples else info.frames
+    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, hop_frames * info.channels)))
+    reader = BlockReader(source, info, spec, per_read * places.hop_samples, places.span(first + count - 1)[1])
+    for number in range(first, first + count):
+        begin, end = places.span(number)
+        samples, lacks = reader.read(begin, end)
+        if len(samples) == 0 and number == 0:
+            if not info.frames:
+                raise ClipError("decode", Reason.EMPTY, NO_SAMPLES)
+            promised = f"the header promises {info.frames} samples and none can be read"
+            raise ClipError("decode", Reason.DAMAGED, promised)
+        if number and places.is_short(len(samples), end - begin):
+            continue
+        whole = begin + len(samples) == min(end, info.frames) and not lacks
         try:
-            decoded = decode_part(source, info, start_of(block), start_of(end_of_block) - start_of(block))
-        except ClipError as error:
-            if block == 0 or error.reason != Reason.DAMAGED:
+            mono = to_mono(samples, spec.channels)
+            waveform = fit_mono(mono, info.rate_hz, spec)
+        except ClipError as error:  # what a damage left of a window may be too short for one
+            if whole or number == 0 or error.reason != Reason.TOO_SHORT:
                 raise
             continue
-        for number in range(max(block, first), end_of_block):
-            start, end = start_of(number), start_of(number + 1)
-            window, lacks = decoded.part(start - start_of(block), end - start_of(block))
-            if len(window) == 0 and number == 0:
-                if not info.frames:
-                    raise ClipError("decode", Reason.EMPTY, NO_SAMPLES)
-                promised = f"the header promises {info.frames} samples and none can be read"
-                raise ClipError("decode", Reason.DAMAGED, promised)
-            if len(window) == 0 or (number and _is_short(len(window), number, info, spec, windowing)):
-                continue
-            whole = start + len(window) == min(end, info.frames) and not lacks
-            try:
-                mono = to_mono(window, spec.channels)
-                waveform = fit_mono(mono, info.rate_hz, spec)
-            except ClipError as error:  # what a damage left of a window may be too short for one
-                if whole or number == 0 or error.reason != Reason.TOO_SHORT:
-                    raise
-                continue
-            yield Window(waveform, start / info.rate_hz, (start + len(window)) / info.rate_hz, whole, mono.cancelled)
+        yield Window(waveform, begin / info.rate_hz, (begin + len(samples)) / info.rate_hz, whole, mono.cancelled)
 
 
 def waveform_windows(
-    samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec, windowing: Windowing = _EVERY_WINDOW
+    samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec, windowing: Windowing = EVERY_WINDOW
 ) -> Iterator[Window]:
     """Cuts samples in memory into the windows that a file of them has, each fitted by itself.
 
@@ -213,15 +257,9 @@ def waveform_windows(
     Raises:
         ClipError: a window cannot be used.
     """
-    info = AudioInfo(len(samples), samples.shape[1], rate_hz)
-    for number in range(num_windows(info, spec, windowing)):
-        start, end = _start_of(number, info, spec), min(_start_of(number + 1, info, spec), info.frames)
-        mono = to_mono(samples[start:end], spec.channels)
-        yield Window(fit_mono(mono, rate_hz, spec), start / rate_hz, end / rate_hz, True, mono.cancelled)
-
-
-def _start_of(number: int, info: AudioInfo, spec: FeatureSpec) -> int:
-    """Returns the frame of a file at which its window of this number begins."""
-    if spec.clip_samples is None:
-        return number * info.frames
-    return source_frames(number * spec.clip_samples, spec, info.rate_hz)
+    places = _Places(AudioInfo(len(samples), samples.shape[1], rate_hz), spec, windowing)
+    for number in range(places.count):
+        begin, end = places.span(number)
+        end = min(end, len(samples))
+        mono = to_mono(samples[begin:end], spec.channels)
+        yield Window(fit_mono(mono, rate_hz, spec), begin / rate_hz, end / rate_hz, True, mono.cancelled)

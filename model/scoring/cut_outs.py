@@ -1,5 +1,6 @@
 """Cuts the windows that were chosen for each label out of their recordings, into a folder that appears whole."""
 
+import contextlib
 import glob
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from features.audio.decode import AudioInfo, AudioSource, decode_part
 from features.audio.recording import open_recording
 from features.audio.remote import Listed
 from features.audio.wav_file import wav_file
-from features.errors import ClipError, Reason
+from features.errors import ClipError, Reason, RunError
 from features.frontend.spec import FeatureSpec
 from features.frontend.windows import Windowing
 from features.io.atomic import PARTIAL_SUFFIX, atomic_folder
@@ -69,13 +70,14 @@ class CutOuts(Output):
         """Takes the labels in the order of the network's outputs."""
         self._job, self._classes = job, classes
         self._choice = WindowChoice(classes, job.per_class)
+        self._folder = contextlib.ExitStack()  # from `complete` to `finish`
         self.written = 0
 
     def write(self, rows: WindowRows) -> None:
         """See `Output`."""
         self._choice.add(rows)
 
-    def finish(self) -> None:
+    def complete(self) -> None:
         """Cuts what was chosen; one that cannot be read any more is said to be left out."""
         chosen = list(self._choice.chosen())
         paths = cut_out_paths(chosen, self._classes)
@@ -85,22 +87,26 @@ class CutOuts(Output):
         listed = self._listed({window.path for window in chosen})
         written: set[int] = set()
         progress = Progress("cut out", len(chosen), "clips")
-        with atomic_folder(self._job.folder) as folder:
-            for recording, numbers in groupby(by_recording, lambda number: chosen[number].path):
-                windows = {number: chosen[number] for number in numbers}
-                try:
-                    for number, content in self._cut(windows, listed[recording]):
-                        (folder / paths[number]).parent.mkdir(exist_ok=True)
-                        (folder / paths[number]).write_bytes(content)
-                        written.add(number)
-                        progress.update(len(written))
-                except ClipError as error:
-                    LOG.warning("warning: no cut-outs of %s: %s, %s", recording, error.reason, error.message)
-            in_order = sorted(written)
-            table = cut_out_table([chosen[number] for number in in_order], [paths[number] for number in in_order])
-            (folder / TABLE).write_text(table, encoding="utf-8")
+        folder = self._folder.enter_context(atomic_folder(self._job.folder))
+        for recording, numbers in groupby(by_recording, lambda number: chosen[number].path):
+            windows = {number: chosen[number] for number in numbers}
+            try:
+                for number, content in self._cut(windows, listed[recording]):
+                    (folder / paths[number]).parent.mkdir(exist_ok=True)
+                    (folder / paths[number]).write_bytes(content)
+                    written.add(number)
+                    progress.update(len(written))
+            except ClipError as error:
+                LOG.warning("warning: no cut-outs of %s: %s, %s", recording, error.reason, error.message)
+        in_order = sorted(written)
+        table = cut_out_table([chosen[number] for number in in_order], [paths[number] for number in in_order])
+        (folder / TABLE).write_text(table, encoding="utf-8")
         progress.close()
         self.written = len(written)
+
+    def finish(self) -> None:
+        """See `Output`."""
+        self._folder.close()
 
     def _cut(self, windows: Mapping[int, ChosenWindow], listed: _State) -> Iterator[tuple[int, bytes]]:
         """Yields number and content of each of some windows of one recording, which are in the order of their starts.
@@ -138,7 +144,10 @@ class CutOuts(Output):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is written before `finish`."""
+        """Removes what was cut, where `finish` was not called."""
+        reason = error or RunError("it was not finished")
+        with contextlib.suppress(type(reason)):
+            self._folder.__exit__(type(reason), reason, trace)
 
 
 def _samples(source: AudioSource, info: AudioInfo, begin: int, end: int) -> NDArray[np.float32]:

@@ -156,6 +156,8 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
             wanted = rows.without(rejects.keys()).of_classes(job.allowed)
             for output in outputs:
                 output.write(wanted)
+        for output in outputs:
+            output.complete()
         for output in reversed(outputs):  # the labels last
             output.finish()
     cut_outs = sum(output.written for output in outputs if isinstance(output, CutOuts))

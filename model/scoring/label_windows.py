@@ -249,22 +249,23 @@ def _take_windows(
 ) -> list[Reject]:
     """Decodes the windows of a unit, or takes what is known of it, and returns its warnings."""
     first, count, spec = unit.first_window, unit.num_windows, labeller.spec
-    found, whole, sound, cancelled = 0, True, False, False
+    found, end_seconds, whole, sound, cancelled = 0, 0.0, True, False, False
     with open_recording(file.place, first == 0, ahead) as recording:
         if (clip := _known_clip(recording, unit, rows)) is not None:
             labeller.take_known(clip)
             return []
         info = recording.probe()
         for window in window_waveforms(recording.source, info, spec, first, count, windowing):
-            found += 1
+            found, end_seconds = found + 1, window.end_seconds
             whole = whole and window.whole
             sound = sound or bool(window.waveform.any())
             cancelled = cancelled or window.cancelled
             labeller.take(window)
         cut_off = info.truncated or found < count or not whole
-        if info.end_unverified and not cut_off and first + count < num_windows(info, spec):
-            # What follows is another unit's, or is left out: then nothing else shows whether it is there.
-            cut_off = first + count == num_windows(info, spec, windowing) and is_cut_off(recording.source, info)
+        if not cut_off and first + count == num_windows(info, spec, windowing):
+            # What remains behind the last window is left out: then nothing else shows whether it is there.
+            ended = round(end_seconds * info.rate_hz) >= info.frames
+            cut_off = not ended and is_cut_off(recording.source, info)
     warnings = []
     if cut_off:
         warnings.append(remark(unit.path, Reason.TRUNCATED))

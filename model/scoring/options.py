@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 from features.errors import UsageError
+from features.frontend.windows import PAD, TAILS
 from features.sources.paths import absolute_path
 from features.sources.recording_time import TimeRules, read_pattern, read_zone
 from features.sources.table_layout import option_name
@@ -68,11 +69,20 @@ def clip_options(options: argparse.Namespace) -> ClipOptions:
     return ClipOptions(folder, options.per_class)
 
 
-def add_window_option(parser: argparse.ArgumentParser) -> None:
-    """Adds `--min-window-seconds`."""
+def add_window_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--hop-seconds`, `--tail` and `--min-window-seconds`."""
+    parser.add_argument(
+        "--hop-seconds", type=float, metavar="S",
+        help="from the start of a window to that of the next (the length of a window)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tail", choices=TAILS, default=PAD,
+        help="what remains of a recording behind its last whole window: a window padded with zeros, none, or one that "
+             "overlaps those before and ends with the recording (%(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--min-window-seconds", type=float, metavar="S",
-        help="leave out a recording's last window, if it is not its only one, below this (a twentieth of a window)",
+        help="with --tail pad, leave out a last window of several that is shorter than this (a twentieth of a window)",
     )  # fmt: skip
 
 

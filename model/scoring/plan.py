@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.audio.recording import probe_all
 from features.errors import ClipError, Reject
 from features.frontend.spec import FeatureSpec
-from features.frontend.windows import Windowing, num_windows
+from features.frontend.windows import DROP, PAD, Windowing, num_windows
 from features.io.entry import AnyPath
 from features.io.unit_file import UnitFile, write_units
 from features.sources.paths import clip_file
@@ -162,7 +162,7 @@ def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, windowing: 
             rows.append((0, False, 0.0, 0, info.stage, str(info.reason), info.message))
             continue
         count = num_windows(info, spec, windowing)
-        shortened = count < num_windows(info, spec)
+        shortened = count < num_windows(info, spec, Windowing(windowing.hop_samples))
         rows.append((count, shortened, info.frames / info.rate_hz, info.rate_hz, None, None, None))
     columns = zip(*rows, strict=True) if rows else [()] * len(HEADERS_SCHEMA)
     return pa.table(list(map(list, columns)), schema=HEADERS_SCHEMA)
@@ -209,12 +209,12 @@ def _batch_ends(num_windows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array(ends, np.int64)
 
 
-def shortened_sentence(count: int, least_seconds: float) -> str:
+def shortened_sentence(count: int, least_seconds: float, tail: str = PAD) -> str:
     """Returns what the last paragraph says of last windows that were left out."""
     if not count:
         return ""
     windows = "1 last window" if count == 1 else f"{count:,} last windows"
-    return f" Left out: {windows} of less than {least_seconds:g} s."
+    return f" Left out: {windows} {'not whole' if tail == DROP else f'of less than {least_seconds:g} s'}."
 
 
 def read_batch(work_list: UnitFile, number: int) -> Batch:

@@ -41,8 +41,8 @@ class Request:
         top: labels per window.
         plot: the picture, or None.
         hop_seconds: from the start of a window to that of the next; a window where None.
-        tail: what becomes of the remainder after the whole windows of a recording, one of `TAILS`.
-        min_window_seconds: how long such a remainder is at least; a twentieth of a window where None.
+        tail: what becomes of what remains behind the last whole window, one of `features.frontend.windows.TAILS`.
+        min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
     """
 
     run: str
@@ -123,6 +123,8 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
         "windows": windows,
         "short_windows": short_windows,
         "min_window_seconds": windowing.least_seconds,
+        "hop_seconds": request.hop_seconds,
+        "tail": request.tail,
         "drawn": len(first),
     }
 

@@ -74,8 +74,8 @@ class Request:
         overwrite: whether a file of labels that exists may be replaced.
         executor: name of what runs the network, or `auto`.
         hop_seconds: from the start of a window to that of the next; a window where None.
-        tail: what becomes of the remainder after the whole windows of a recording, one of `TAILS`.
-        min_window_seconds: how long such a remainder is at least; a twentieth of a window where None.
+        tail: what becomes of what remains behind the last whole window, one of `features.frontend.windows.TAILS`.
+        min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
         columns: that outputs have of each recording.
     """
 
@@ -236,6 +236,8 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "audio_seconds": plan.total_seconds(without=(reject.path for reject in outcome.rejects)),
         "short_windows": plan.num_shortened(reject.path for reject in outcome.rejects),
         "min_window_seconds": windowing.least_seconds,
+        "hop_seconds": request.hop_seconds,
+        "tail": request.tail,
         "start_times": recordings.counts(without=(reject.path for reject in outcome.rejects)),
         "no_lines": outcome.empty,
         "left_out": source.left_out,

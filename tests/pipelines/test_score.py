@@ -30,7 +30,7 @@ from model.scoring.scorer import Request
 from model.scoring.scorer import score as run_score
 from tests.conftest import call, run_command
 from tests.pipelines.conftest import files_of, make_old
-from tests.signals import noise, sine, write_wav
+from tests.signals import noise, sine, to_int16, write_wav
 
 COLUMNS = ["path", "start_seconds", "end_seconds", "label", "probability"]
 UNUSUAL_NAMES = [
@@ -308,6 +308,44 @@ def test_all_that_labels_recordings_leaves_out_the_same_last_windows(run_folder,
         figures = count_false_alarms(str(shutil.copytree(run_folder, tmp_path / "run")), str(tmp_path / "source"))
         assert (figures["windows"], figures["short_windows"]) == (len(lines), 1)
         assert figures["hours"] * 3600 == pytest.approx(2.05)
+
+
+@pytest.mark.parametrize(("hop", "tail", "last", "left"), [
+    (0.3, "overlap", 1.05, ""), (0.02, "drop", 1.05, " Left out: 1 last window not whole."), (2.5, "pad", 1.0, ""),
+])  # fmt: skip
+def test_all_that_labels_recordings_has_the_same_windows_at_any_distance(
+    run_folder, tmp_path, capsys, hop, tail, last, left
+):
+    samples = noise(16_800 + 8)
+    path = write_wav(tmp_path / "source" / "a.wav", samples)
+    options = ("--hop-seconds", hop, "--tail", tail)
+    lines = score(run_folder, tmp_path / "source", tmp_path / "labels.csv", *options)
+    windows = [(float(line["start_seconds"]), float(line["end_seconds"])) for line in lines]
+    assert windows[-1][1] == pytest.approx(last, abs=0.011)
+    assert f" a second).{left} No file was rejected." in capsys.readouterr().out
+    assert call("model.predict", "--model", run_folder, path, *options) == 0
+    printed = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [list(row.values())[1:] for row in printed] == [list(line.values())[1:] for line in lines]
+    model = soundmill.load_model(run_folder)
+    decoded = to_int16(samples).astype(np.float32) / 32768
+    tables = (
+        model.predict(path, hop_seconds=hop, tail=tail),
+        model.predict(decoded, 16_000, hop_seconds=hop, tail=tail),
+    )
+    for table in tables:
+        for name in ("start_seconds", "end_seconds", "probability"):
+            assert [f"{value:.6f}" for value in table[name].to_pylist()] == [line[name] for line in lines]
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (("--hop-seconds", "0"), "--hop-seconds is above 0, not 0"),
+    (("--tail", "drop", "--min-window-seconds", "0.1"), "--min-window-seconds is for --tail pad"),
+])  # fmt: skip
+def test_options_of_windows_that_cannot_be_are_refused(recordings, run_folder, tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        score(run_folder, recordings, tmp_path / "labels.csv", *options)
+    with pytest.raises(UsageError, match=said):
+        call("model.predict", recordings / "long.wav", "--model", run_folder, *options)
 
 
 def test_one_file_as_input(recordings, labels, run_folder, tmp_path):

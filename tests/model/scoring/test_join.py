@@ -47,6 +47,7 @@ def joined(planned: PlannedJob, folder: Path, rejects: tuple[Reject, ...] = ()) 
         outputs=OutputFiles(str(folder / "labels.csv")),
         clips=planned.source.clips,
         rejects=list(rejects),
+        allowed=range(len(RULES.classes)),
         rules=RULES,
         policies={},
     )

@@ -220,7 +220,7 @@ def test_the_figures_of_a_prediction(run, files):
     assert figures["seconds"] > 0
     assert {**figures, "seconds": 0} == {
         "seconds": 0, "files": 1, "scored": 1, "rejected": 0, "rejects": {}, "windows": 3, "drawn": 0,
-        "short_windows": 0, "min_window_seconds": 0.0125,
+        "short_windows": 0, "min_window_seconds": 0.0125, "hop_seconds": None, "tail": "pad",
     }  # fmt: skip
 
 
