@@ -19,19 +19,23 @@ from model.inference.executor import EXECUTORS
 from model.inference.run_store import MODEL_ALONE, local_run
 from model.scoring.dry_run import describe
 from model.scoring.job import PART_ENDING
-from model.scoring.join import OutputFiles
 from model.scoring.label_windows import LabelJob
 from model.scoring.options import (
     add_clip_options,
     add_column_options,
+    add_event_options,
     add_window_options,
     clip_options,
     column_options,
+    event_options,
+    events_sentence,
 )
+from model.scoring.output_files import OutputFiles
 from model.scoring.plan import shortened_sentence
 from model.scoring.planning import PlanJob, read_here
 from model.scoring.recordings import start_times_sentence
-from model.scoring.scorer import AUTO, BatchSize, Request, score
+from model.scoring.request import AUTO, Request
+from model.scoring.scorer import BatchSize, score
 from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers, names_runner
@@ -139,13 +143,14 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--top", type=int, default=1, metavar="K", help="labels per window (%(default)s)")
     result.add_argument(
-        "--threshold", type=threshold, default=0.0, metavar=f"P|{AUTO}",
+        "--threshold", type=threshold, metavar=f"P|{AUTO}",
         help=f"leave out labels less probable than this (0); {AUTO}: than their class' own, fitted by model.train",
     )  # fmt: skip
     result.add_argument("--probabilities", action="store_true", help="add a column for the probability of each class")
     result.add_argument(
         "--only-labels", metavar="FILE", help="allow the labels of a text file, one a line, and leave all others out"
     )
+    add_event_options(result)
     add_clip_options(result)
     result.add_argument(
         "--features", metavar="FEATURES", help="take the features of clips that a set of the model's spec has already"
@@ -180,6 +185,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         only_labels=options.only_labels,
         clips=clip_options(options),
         features=options.features,
+        events=event_options(options),
+        labels=options.labels,
         table_layout=table_layout(options),
         policies=chosen_policies(options),
         overwrite=options.overwrite,
@@ -209,13 +216,14 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += warnings_sentence(figures["warnings"], place(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], place(outputs.rejects)) + left_out_sentence(figures["left_out"])
     if figures["no_lines"]:
-        least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold:g}"
+        least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold or 0:g}"
         paragraph += f" No line was written: no window has a label that reaches {least}."
     elif figures["classes_without_threshold"]:
         names = ", ".join(figures["classes_without_threshold"])
         paragraph += f" No line has a class without a threshold: {names}."
     if request.features is not None:
         paragraph += f" {counted(figures['known_features'], 'file')} had features in {request.features}."
+    paragraph += events_sentence(figures["events"], options.events)
     paragraph += f" The labels are in {request.output}."
     if request.clips.folder is not None:
         paragraph += f" {counted(figures['cut_outs'], 'cut-out is', 'cut-outs are')} in {options.clips}."

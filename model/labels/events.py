@@ -30,6 +30,12 @@ EVENTS_SCHEMA = pa.schema(
 )
 """The columns of a table of events."""
 
+_OPTIONS = {
+    "keep_threshold": "keep-threshold",
+    "smooth": "smooth",
+    "merge_gap_seconds": "merge-gap",
+    "min_duration_seconds": "min-duration",
+}
 # Tables have microseconds: times that are equal there count as equal, whatever binary fractions made of them.
 _SAME_SECONDS = 5e-7
 
@@ -78,6 +84,43 @@ class EventRules:
         """Returns the thresholds at which events of a class begin and go on: above 1 where it has none."""
         threshold = math.inf if self.classes[number] in NOT_NAMED else self.thresholds[number]
         return threshold, threshold if self.keep_threshold is None else min(self.keep_threshold, threshold)
+
+
+@dataclass(frozen=True)
+class EventOptions:
+    """Options of events as they were given, None for those that were not; see `EventRules`.
+
+    Attributes:
+        path: of the table of events.
+        keep_threshold: of all classes.
+        smooth: a number of windows.
+        merge_gap_seconds: as in the rules.
+        min_duration_seconds: as in the rules.
+    """
+
+    path: str | None = None
+    keep_threshold: float | None = None
+    smooth: int | None = None
+    merge_gap_seconds: float | None = None
+    min_duration_seconds: float | None = None
+
+    def rules(self, classes: Sequence[str], thresholds: Sequence[float]) -> EventRules | None:
+        """Returns the rules of a network's events; None where no events are asked for.
+
+        Args:
+            classes: in the order of the network's outputs.
+            thresholds: of each class.
+
+        Raises:
+            UsageError: an option is not what it may be, or is given without the table.
+        """
+        given = {name: value for name, value in vars(self).items() if value is not None and name != "path"}
+        if self.path is None:
+            if given:
+                option = _OPTIONS[next(iter(given))]
+                raise UsageError(f"--{option} is of events; name their table with --events, or leave it out")
+            return None
+        return EventRules(tuple(classes), tuple(thresholds), **given)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,8 @@ class Output(ABC):
     def write(self, rows: WindowRows) -> None:
         """Takes windows, in the order of the output."""
 
-    @abstractmethod
-    def complete(self) -> None:
-        """Writes all of it, so that nothing but the name is missing."""
+    def complete(self) -> None:  # noqa: B027 - it is of no use to all
+        """Writes all of its tables, so that nothing but their names is missing."""
 
     @abstractmethod
     def finish(self) -> None:

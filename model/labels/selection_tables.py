@@ -35,6 +35,7 @@ _RAVEN_TITLES = {
 }
 _LINE_COLUMNS = ("path", "start_seconds", "end_seconds", "label")
 _ONE_CELL = str.maketrans("\t\r\n", "   ")
+_IN_HEXADECIMAL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,14 @@ def selection_file(path: str) -> str:
     r"""Returns the name, relative to the folder, of the file of a recording; no two recordings have the same one.
 
     It is the path as it is and `.txt`. So that it stays in the folder and that no folder has the name of a file, the
-    parts `.`, `..` and those that are empty, as at the beginning of an absolute path, are written in hexadecimal, as is
-    the dot of a folder whose name ends in `.txt`. A part of more than 200 bytes ends in the SHA-256 of all of it.
+    parts `.`, `..` and those that are empty, as at the beginning of an absolute path, are written in hexadecimal, as
+    are control characters and the dot of a folder whose name ends in `.txt`. A part of more than 200 bytes ends in
+    the SHA-256 of all of it.
 
     Args:
         path: of the recording, escaped: a backslash of its own stands there twice.
     """
-    *folders, name = path.split("/")
+    *folders, name = path.translate(_IN_HEXADECIMAL).split("/")
     return "/".join([*map(_folder_part, folders), _short(_folder_part(name) if name in ("", ".", "..") else name)
                      + _ENDING])  # fmt: skip
 

@@ -19,7 +19,7 @@ from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import label_windows
 from model.scoring.low_rates import low_rates
 from model.scoring.plan import Plan, WindowUnit, deal, read_headers
-from model.scoring.scorer import Request, check, label_rules
+from model.scoring.request import Request, check, further_outputs, label_rules
 
 _FILES_OF_A_JOB = 1_000
 # From so many headers on, several processes are sooner done than one, their start included.
@@ -40,10 +40,10 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
     """
     started = time.monotonic()
     description = read_description(request.run)
-    _, rules = label_rules(request, description)
+    allowed, rules = label_rules(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
     open_known_set(request.features, request.run, description.spec)
-    check(request, rules.classes)
+    check(request, further_outputs(request, description, allowed, rules))
     source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
     request.columns.reads_headers(source)  # refuses columns that are nowhere
     plan = _plan(source, description, windowing, workers)

@@ -57,10 +57,10 @@ def check_folder(folder: Location) -> None:
         raise UsageError(f"{folder} is in the way: scoring keeps its parts there; move it or remove it")
 
 
-def is_used(folder: Location) -> bool:
-    """Returns whether something is in the folder of the parts, as a run that was interrupted leaves it."""
+def has_jobs(folder: Location) -> bool:
+    """Returns whether a scoring was begun there, of which parts are kept."""
     try:
-        return bool(names_in(folder))
+        return any(map(_OWN_NAME.match, names_in(folder)))
     except (FileNotFoundError, NotADirectoryError):
         return False
 

@@ -6,7 +6,7 @@ recording as a whole is decided here, since its units may lie in several parts.
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import Reason, Reject, RunError
-from features.io.filesystem import Location, filesystem_of, place
+from features.io.filesystem import filesystem_of
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from model.labels.labels import LabelRules
@@ -24,37 +24,13 @@ from model.labels.output import LabelsOutput, Output
 from model.labels.recording_columns import RecordingColumns
 from model.labels.window_rows import WindowRows, in_blocks
 from model.scoring.cut_outs import CutOuts, CutOutsJob
+from model.scoring.further_outputs import FurtherOutputs
 from model.scoring.job import Parts
+from model.scoring.output_files import OutputFiles
 from model.scoring.part import PartNote
 from model.scoring.plan import Plan
 
 _TABLE_COLUMNS = (*COLUMNS, "size")
-
-
-@dataclass(frozen=True)
-class OutputFiles:
-    """The files of a scoring.
-
-    Attributes:
-        labels: the table of labels.
-    """
-
-    labels: str
-
-    @property
-    def rejects(self) -> str:
-        """The table of files that could not be used: `x.rejects.csv` for `x.csv`, else `x.parquet.rejects.csv`."""
-        return f"{self.labels.removesuffix('.csv')}.rejects.csv"
-
-    @property
-    def warnings(self) -> str:
-        """The table of files that were labelled although they have a warning, which is named likewise."""
-        return f"{self.labels.removesuffix('.csv')}.warnings.csv"
-
-    @property
-    def parts(self) -> Location:
-        """The folder of the parts, until they are joined: `x.csv.parts`."""
-        return place(f"{self.labels}.parts")
 
 
 @dataclass(frozen=True)
@@ -69,6 +45,8 @@ class JoinJob:
         rules: which lines a window has; its classes are those that are allowed.
         policies: whether truncated and silent files are kept.
         warnings: of files, beside those of the parts.
+        root: where the paths of recordings begin.
+        further: what is written beside the labels, None for nothing.
         columns: that outputs have of their recordings.
         cut_outs: what is cut out of the recordings, None for nothing.
     """
@@ -80,6 +58,8 @@ class JoinJob:
     rules: LabelRules
     policies: Policies
     warnings: list[Reject] = field(default_factory=list)
+    root: str = ""
+    further: FurtherOutputs | None = None
     columns: RecordingColumns | None = None
     cut_outs: CutOutsJob | None = None
 
@@ -96,6 +76,7 @@ class Outcome:
         empty: whether the file has no line, as no label is probable enough.
         cut_outs: how many were written.
         known: how many files had their features from a set.
+        events: how many of each label, the most frequent first; None where none were asked for.
     """
 
     files: int
@@ -105,6 +86,7 @@ class Outcome:
     empty: bool = False
     cut_outs: int = 0
     known: int = 0
+    events: Mapping[str, int] | None = None
 
 
 def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
@@ -149,6 +131,8 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
     with contextlib.ExitStack() as opened:
         labels = opened.enter_context(LabelsOutput(job.outputs.labels, job.rules, job.columns))
         outputs: list[Output] = [labels]
+        if job.further:
+            outputs += map(opened.enter_context, job.further.outputs(job.root, job.columns))
         if job.cut_outs:
             outputs.append(opened.enter_context(CutOuts(job.cut_outs, job.rules.classes)))
         for rows in in_blocks(_stream(parts, plan, notes)):
@@ -161,7 +145,8 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
         for output in reversed(outputs):  # the labels last
             output.finish()
     cut_outs = sum(output.written for output in outputs if isinstance(output, CutOuts))
-    return replace(outcome, empty=not labels.table.rows, cut_outs=cut_outs)
+    events = job.further.counts(outputs) if job.further else None
+    return replace(outcome, empty=not labels.table.rows, cut_outs=cut_outs, events=events)
 
 
 def _stream(parts: Parts, plan: Plan, notes: Sequence[PartNote]) -> Iterator[WindowRows]:

@@ -2,18 +2,23 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from features.errors import UsageError
 from features.frontend.windows import PAD, TAILS
+from features.runtime.quantities import counted
 from features.sources.paths import absolute_path
 from features.sources.recording_time import TimeRules, read_pattern, read_zone
 from features.sources.table_layout import option_name
 from model.labels.cut_outs import check_cut_outs_folder
+from model.labels.events import DEFAULT_THRESHOLD, EventOptions
+from model.labels.selection_tables import SELECTION_FORMS
 from model.scoring.recordings import OF_HEADERS, ColumnOptions
 
 _PER_CLASS = 10
 _MOST_PER_CLASS = 10_000
+_SHOWN_LABELS = 8
 
 
 @dataclass(frozen=True)
@@ -120,3 +125,44 @@ def column_options(options: argparse.Namespace) -> ColumnOptions:
     )
     keep = (name.strip() for name in options.keep_columns.split(","))
     return ColumnOptions(tuple(dict.fromkeys(filter(None, keep))), options.start_time, rules)
+
+
+def add_event_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of events and of files that other programs open."""
+    group = parser.add_argument_group("events, of each class for itself")
+    group.add_argument(
+        "--events", metavar="EVENTS.csv|.parquet|.jsonl",
+        help="write them here; one begins at a window that reaches --threshold "
+        f"({DEFAULT_THRESHOLD:g} where it is not given)",
+    )  # fmt: skip
+    group.add_argument("--smooth", type=int, metavar="K", help="take the median of K windows first, an odd number (1)")
+    group.add_argument("--keep-threshold", type=float, metavar="P", help="one goes on down to this (the threshold)")
+    group.add_argument("--merge-gap", type=float, metavar="S", help="join those that are at most S seconds apart (0)")
+    group.add_argument("--min-duration", type=float, metavar="S", help="leave out shorter ones (0)")
+    parser.add_argument(
+        "--labels", action="append", default=[], metavar="|".join(SELECTION_FORMS),
+        help="write the events, or else the labels of windows, also as a file for each recording that this program "
+        "opens; may be repeated",
+    )  # fmt: skip
+
+
+def event_options(options: argparse.Namespace) -> EventOptions:
+    """Returns what was given of the options of events."""
+    return EventOptions(
+        path=options.events,
+        keep_threshold=options.keep_threshold,
+        smooth=options.smooth,
+        merge_gap_seconds=options.merge_gap,
+        min_duration_seconds=options.min_duration,
+    )
+
+
+def events_sentence(events: Mapping[str, int] | None, path: str) -> str:
+    """Returns what is said at the end of events, the most frequent labels first; nothing where none were asked for."""
+    if events is None:
+        return ""
+    shown = [f"{label} {number:,}" for label, number in list(events.items())[:_SHOWN_LABELS]]
+    if len(events) > _SHOWN_LABELS:
+        shown.append(f"{len(events) - _SHOWN_LABELS:,} further labels")
+    said = f" ({', '.join(shown)})" if shown else ""
+    return f" {counted(sum(events.values()), 'event')}{said} are in {path}."

@@ -1,42 +1,32 @@
 """Labels a folder or table of recordings into a table, whatever runs the work."""
 
-import math
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from features.errors import NothingUsableError, UsageError
-from features.frontend.windows import PAD, Windowing, windowing_of
-from features.io.filesystem import exists, filesystem_of, is_uri
+from features.frontend.windows import Windowing, windowing_of
+from features.io.filesystem import filesystem_of
 from features.runtime.log import LOG
 from features.sources.clips import Source
-from features.sources.paths import absolute_path
-from features.sources.policies import DEFAULTS, Policies
 from features.sources.table import list_clips
-from features.sources.table_layout import TableLayout
 from features.store.locks import claim
 from features.store.worker_proof import make_proof
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
 from model.inference.executor import choose_executor, executor_version
-from model.labels.allowed_labels import read_allowed_labels
-from model.labels.labels import LabelRules, check_top
-from model.labels.table_output import check_table_name
+from model.labels.labels import LabelRules
 from model.scoring.cut_outs import CutOutsJob
 from model.scoring.job import JobSettings, open_parts
-from model.scoring.job_folder import check_folder, is_used, remove_parts
-from model.scoring.join import JoinJob, OutputFiles, join, write_rejects
+from model.scoring.job_folder import check_folder, remove_parts
+from model.scoring.join import JoinJob, join, write_rejects
 from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.low_rates import low_rates
-from model.scoring.options import ClipOptions
 from model.scoring.planning import ReadUnits, plan_source, read_here
-from model.scoring.recordings import ColumnOptions, describe_recordings
-
-AUTO = "auto"
+from model.scoring.recordings import describe_recordings
+from model.scoring.request import AUTO, Request, check, further_outputs, label_rules
 
 
 class BatchSize(NamedTuple):
@@ -53,101 +43,6 @@ class BatchSize(NamedTuple):
 
 RunBatches = Callable[[LabelJob, Mapping[int, BatchSize]], None]
 """Labels batches and writes their parts; takes the job, and the size of each batch by its number."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """The request of a scoring.
-
-    Attributes:
-        run: the run folder whose model labels.
-        input: folder of recordings, one file, or table that names files.
-        output: the file of labels, in the form that its name asks for.
-        top: labels per window.
-        threshold: labels less probable than it are left out; `AUTO` for each class' own, as its training fitted it.
-        probabilities: whether a line has the probability of every class.
-        only_labels: file of the labels that are allowed; all others are left out. None for all.
-        clips: what is cut out of the recordings.
-        features: a feature set of the model's spec, whose features of the same clips are taken; None for none.
-        table_layout: where a table says which files; nothing else is read from it.
-        policies: whether truncated and silent files are used.
-        overwrite: whether a file of labels that exists may be replaced.
-        executor: name of what runs the network, or `auto`.
-        hop_seconds: from the start of a window to that of the next; a window where None.
-        tail: what becomes of what remains behind the last whole window, one of `features.frontend.windows.TAILS`.
-        min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
-        columns: that outputs have of each recording.
-    """
-
-    run: str
-    input: str
-    output: str
-    top: int = 1
-    threshold: float | str = 0.0
-    probabilities: bool = False
-    only_labels: str | None = None
-    clips: ClipOptions = field(default_factory=ClipOptions)
-    features: str | None = None
-    table_layout: TableLayout = field(default_factory=TableLayout)
-    policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
-    overwrite: bool = False
-    executor: str = "auto"
-    hop_seconds: float | None = None
-    tail: str = PAD
-    min_window_seconds: float | None = None
-    columns: ColumnOptions = field(default_factory=ColumnOptions)
-
-
-def class_thresholds(request: Request, description: ArtifactDescription) -> tuple[float, ...]:
-    """Returns the threshold of each class, in their order: above 1 for one that has none, which gets no line.
-
-    Raises:
-        UsageError: the threshold is no probability, or the artifact has no thresholds of its own.
-    """
-    if request.threshold == AUTO:
-        own = description.calibration.thresholds
-        if own is None:
-            raise UsageError(
-                f"--threshold {AUTO} takes the thresholds that a training fits on the clips it is validated on, and "
-                f"{request.run} has none; train with validation clips, or give a probability, such as --threshold 0.5"
-            )
-        return tuple(math.inf if threshold is None else threshold for threshold in own.values())
-    if isinstance(request.threshold, str) or not 0 <= request.threshold <= 1:
-        raise UsageError(f"--threshold is a probability from 0 to 1, or {AUTO}, not {request.threshold}")
-    return (request.threshold,) * len(description.classes)
-
-
-def label_rules(request: Request, description: ArtifactDescription) -> tuple[list[int], LabelRules]:
-    """Returns the numbers of the classes that are allowed, and which lines a window has, as if there were no others.
-
-    Raises:
-        UsageError: a threshold, or the list of labels, cannot be used.
-    """
-    thresholds, classes = class_thresholds(request, description), description.classes
-    allowed = list(range(len(classes)))
-    if request.only_labels is not None:
-        allowed = read_allowed_labels(request.only_labels, classes)
-    return allowed, LabelRules(
-        classes=[classes[number] for number in allowed],
-        top=request.top,
-        thresholds=[thresholds[number] for number in allowed],
-        probabilities=request.probabilities,
-    )
-
-
-def check(request: Request, classes: Sequence[str]) -> None:
-    """Raises `UsageError` where a request cannot be carried out; `classes` are those that are allowed."""
-    check_top(request.top, classes)
-    if os.path.isdir(request.output):
-        raise UsageError(f"--output is a file of labels, but {request.output} is a folder")
-    check_table_name("--output", request.output)
-    if exists(request.output) and not request.overwrite:
-        raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
-    if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
-        raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
-    # A run that was killed may have written its cut-outs, and not yet its labels.
-    is_begun = is_used(OutputFiles(absolute_path(request.output)).parts)
-    request.clips.check(request.input, request.overwrite or is_begun)
 
 
 def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dict[str, Any]:
@@ -171,11 +66,12 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     allowed, rules = label_rules(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
     known_set = open_known_set(request.features, request.run, description.spec)
-    check(request, rules.classes)
-    outputs = OutputFiles(absolute_path(request.output))
+    further = further_outputs(request, description, allowed, rules)
+    check(request, further)
+    outputs = further.files
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output) as lease:
-        check(request, rules.classes)  # another score may have ended in between
+        check(request, further)  # another score may have ended in between
         try:
             source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
         except NothingUsableError as error:
@@ -219,6 +115,8 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             rules=rules,
             policies=request.policies,
             warnings=recordings.warnings,
+            root=source.root,
+            further=further,
             columns=recordings.columns,
             cut_outs=_cut_outs_job(request, source, description, windowing),
         )
@@ -243,6 +141,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "left_out": source.left_out,
         "classes_without_threshold": _without_threshold(request, description, rules),
         "known_features": outcome.known,
+        "events": outcome.events,
         "cut_outs": outcome.cut_outs,
         "clips_per_second": outcome.windows / seconds,
     }

@@ -7,7 +7,8 @@ import soundfile
 
 from features.errors import RunError, UsageError
 from features.io.filesystem import filesystem_of
-from model.scoring.scorer import Request, score
+from model.scoring.request import Request
+from model.scoring.scorer import score
 from pipelines.score import label_on_beam
 from tests.conftest import call
 from tests.object_store.faults import Faults, proxy

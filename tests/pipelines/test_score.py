@@ -26,7 +26,7 @@ from model.evaluation.false_alarms import count_false_alarms
 from model.inference.artifact import load_artifact
 from model.labels.output import LabelsOutput
 from model.scoring import planning
-from model.scoring.scorer import Request
+from model.scoring.request import Request
 from model.scoring.scorer import score as run_score
 from tests.conftest import call, run_command
 from tests.pipelines.conftest import files_of, make_old

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import UsageError
-from model.labels.events import EventRules, find_events
+from model.labels.events import EVENTS_SCHEMA, EventRules, find_events
 from model.labels.labels import LabelRules, labels_table
 from model.labels.recording_lines import RecordingLines
 from model.labels.selection_tables import (
@@ -48,6 +48,7 @@ def write(folder, name, rows, lines=events_table, pieces=1):
     with RecordingLines(lines, None, [SelectionTables(str(folder), form)]) as output:
         for piece in cut(rows, pieces):
             output.write(piece)
+        output.complete()
         output.finish()
     return output
 
@@ -115,10 +116,10 @@ def test_the_table_of_events_has_the_rows_of_the_function_whatever_the_pieces(tm
     rows = rows_of({"a.wav": 40, "b.wav": 1, "c.wav": 3, "d.wav": 30}, seed=3)
     expected = events_table(rows)
     for pieces in (1, 3, 74):
-        table = TableOutput(tmp_path / f"{pieces}.parquet", expected.schema)
-        with RecordingLines(events_table, table, []) as output:
+        with RecordingLines(events_table, TableOutput(tmp_path / f"{pieces}.parquet", EVENTS_SCHEMA), []) as output:
             for piece in cut(rows, pieces):
                 output.write(piece)
+            output.complete()
             output.finish()
         assert pq.read_table(tmp_path / f"{pieces}.parquet").equals(expected)
 
@@ -155,10 +156,10 @@ def test_an_older_folder_gets_what_is_new_keeps_what_stays_and_loses_what_left(t
 
 def test_nothing_is_left_of_files_that_are_not_finished(tmp_path):
     rows = rows_of({"a.wav": 3, "b.wav": 1})
-    with pytest.raises(RuntimeError), RecordingLines(
-        events_table, TableOutput(tmp_path / "events.csv", events_table(rows).schema),
-        [SelectionTables(str(tmp_path / "tables"), SelectionForm("raven", "/sound", 8000.0))],
-    ) as output:  # fmt: skip
+    folder = SelectionTables(str(tmp_path / "tables"), SelectionForm("raven", "/sound", 8000.0))
+    output = RecordingLines(events_table, TableOutput(tmp_path / "events.csv", EVENTS_SCHEMA), [folder])
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(RuntimeError), output:
         output.write(rows)
         assert os.listdir(tmp_path)
         raise RuntimeError
@@ -213,3 +214,11 @@ def test_crowsetta_reads_back_what_was_written(tmp_path):
         assert [[box[0], box[1], box[4]] for box in boxes] == expected
         assert {(box[2], box[3]) for box in boxes} == {(0.0, 8000.0)}
         assert [list(line) for line in zip(*track, strict=True)] == expected
+
+
+def test_an_object_store_has_the_same_files_and_loses_those_of_recordings_that_left(tmp_path, s3):
+    rows = rows_of({"a/x.wav": 2, "../y.wav": 2, "/z/ü.wav": 3, "a/b\\\\c\\xff.wav": 1})
+    write(tmp_path / "tables", "raven", rows)
+    write(f"{s3.uri}/labels.raven", "raven", rows_of({"old.wav": 1, "a/x.wav": 1}))
+    write(f"{s3.uri}/labels.raven", "raven", rows)
+    assert read(s3.folder / "labels.raven") == read(tmp_path / "tables")

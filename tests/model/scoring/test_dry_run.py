@@ -7,7 +7,7 @@ from features.frontend.windows import Windowing
 from model.scoring.dry_run import describe
 from model.scoring.low_rates import low_rates
 from model.scoring.plan import plan_batches
-from model.scoring.scorer import Request
+from model.scoring.request import Request
 from tests.conftest import call
 from tests.signals import noise, write_wav
 

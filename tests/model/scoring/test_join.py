@@ -9,7 +9,8 @@ import pytest
 from features.errors import Reject, RunError
 from features.sources.policies import remark
 from model.labels.labels import LabelRules
-from model.scoring.join import JoinJob, Outcome, OutputFiles, file_warnings, join
+from model.scoring.join import JoinJob, Outcome, file_warnings, join
+from model.scoring.output_files import OutputFiles
 from tests.model.scoring.jobs import SETTINGS, PlannedJob, labels_of, plan_job, plan_of
 from tests.signals import noise, write_wav
 

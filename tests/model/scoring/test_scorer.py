@@ -10,7 +10,8 @@ import soundfile
 
 from features.errors import RunError
 from model.scoring.label_windows import LabelJob
-from model.scoring.scorer import BatchSize, Request, score
+from model.scoring.request import Request
+from model.scoring.scorer import BatchSize, score
 from tests.signals import noise, sine, write_wav
 
 
