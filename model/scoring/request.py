@@ -148,6 +148,7 @@ def check(request: Request, further: FurtherOutputs) -> None:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
     if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
-    request.clips.check(request.input, request.overwrite)
     # A run that was killed may have finished some outputs: the labels are last.
-    further.check(may_replace=request.overwrite or has_jobs(further.files.parts))
+    may_replace = request.overwrite or has_jobs(further.files.parts)
+    request.clips.check(request.input, may_replace)
+    further.check(may_replace)
