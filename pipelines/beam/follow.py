@@ -35,8 +35,8 @@ class Units:
         ending: of the names of these files, behind the unit's.
         weights: what each unit counts, by its name.
         rejects: returns the reasons of the rejects of a finished unit, by its name.
-        job: see `features.runtime.unit_progress.progress_path`; None where workers say nothing of a unit at work, and
-            in a store they do not: it would be a request a second.
+        job: see `features.runtime.unit_progress.progress_path`; None where workers say nothing of a unit at work, as
+            those of other hosts do not where all that they share is a store: it would be a request a second.
         elsewhere: whether a runner has the workers, and may have none that is free.
     """
 

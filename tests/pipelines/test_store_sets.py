@@ -18,6 +18,7 @@ from features.io.object_store import object_store
 from features.io.unit_file import UnitFile
 from features.maintenance.removal import prune
 from features.maintenance.verification import verify
+from features.runtime.unit_progress import units_at_work
 from features.store import commit as commit_module
 from features.store import lease_objects
 from features.store import shards as shards_module
@@ -32,9 +33,10 @@ from features.update.shard_builder import build_shard
 from features.update.work_list import read_unit
 from features.verify import main as verify_command
 from features.verify import parser as verify_parser
+from pipelines import featurize as command
 from tests.features.examples import TINY, prepared
 from tests.object_store.faults import Faults, proxy
-from tests.pipelines.sets import PATTERN, begin, change, differences, featurize, named, put
+from tests.pipelines.sets import PATTERN, begin, build_here, change, differences, featurize, named, put
 from tests.signals import noise, write_wav
 
 
@@ -121,6 +123,21 @@ def test_faults_cost_time_and_nothing_else(tmp_path, s3, through):
         assert soundmill.open_features(f"{s3.uri}/set").clips().equals(soundmill.open_features(here).clips())
     assert differences(named(here), named(s3.folder / "set")) == []
     assert faults.requests.total() - faults.done["pass"] > 5
+
+
+def test_workers_of_this_machine_say_how_far_they_are(tmp_path, s3):
+    put(tmp_path / "clips", "yes/fold-1_1.wav", 1)
+    said = []
+
+    def run(job, numbers, pays):
+        with job.progress_of("fold-1") as progress:
+            progress.say(3, [])
+            said.append(job.progress and [(unit, work.done) for unit, work in units_at_work(job.progress)])
+        build_here(job, numbers, pays)
+
+    for elsewhere in (False, True):
+        command.featurize(request(tmp_path / "clips", f"{s3.uri}/{elsewhere}"), run, elsewhere)
+    assert said == [[("fold-1", 3)], None], "those of another host have the store alone, and a request is no trifle"
 
 
 def test_what_is_no_place_for_a_set_is_told(tmp_path, s3):
