@@ -7,8 +7,7 @@ import argparse
 import time
 from typing import Any
 
-from features.errors import UsageError
-from features.io.filesystem import Location, filesystem_of, place
+from features.io.filesystem import Location, place
 from features.maintenance.shard_check import (
     Damage,
     Part,
@@ -94,9 +93,6 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     """Verifies a set, and repairs it where that is requested; returns 1 where something is damaged in the end."""
     started = time.monotonic()
     folder, workers = place(options.features), parse_workers(options.workers)
-    if options.repair and not filesystem_of(folder).is_local:
-        raise UsageError(f"{folder} is in an object store, where verify repairs nothing: copy the set to a folder, "
-                         "repair it there, and copy it back")  # fmt: skip
     manifest = load_committed(folder)
     layout = manifest.layout(folder)
     damages = verify(layout, manifest, workers)

@@ -19,7 +19,7 @@ from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.io.file_time import mtime_ns
-from features.io.filesystem import filesystem_of, is_uri
+from features.io.filesystem import Location, filesystem_of, is_uri
 from features.maintenance.shard_check import Damage, Part, lines_by_shard
 from features.runtime.processes import choose_workers, run_jobs
 from features.runtime.progress import Progress
@@ -87,7 +87,8 @@ def repair(
     Raises:
         RunError: another state was committed meanwhile, or a worker died.
     """
-    layout = replace(layout, root=Path(os.path.abspath(layout.root)))
+    if isinstance(layout.root, Path):
+        layout = replace(layout, root=Path(os.path.abspath(layout.root)))
     doubtful = {damage.name for damage in damages if damage.part is Part.STATE}
     shards = {shard.name: shard for shard in manifest.all_shards}
     parts: dict[str, set[Part]] = {}
@@ -190,28 +191,43 @@ def _make(
 @contextlib.contextmanager
 def _scratch(layout: Layout) -> Iterator[None]:
     """Makes empty scratch folders for the block; what a repair left that was killed goes with them."""
-    scratch = layout.scratch.root
-    shutil.rmtree(scratch, ignore_errors=True)
+    _remove_scratch(layout)
     try:
         for place in (layout, layout.scratch):
             place.make_folders()
         yield
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove_scratch(layout)
         layout.remove_work_folder()
+
+
+def _remove_scratch(layout: Layout) -> None:
+    scratch = layout.scratch.root
+    if isinstance(scratch, Path):
+        shutil.rmtree(scratch, ignore_errors=True)
+        return
+    for entry in list(layout.files.list(scratch)):
+        layout.files.delete(entry.path)
 
 
 def _place(layout: Layout, name: str, parts: set[Part]) -> None:
     """Puts what was damaged of a shard in its place; no report is ever beside a shard that it does not describe."""
     if Part.REPORT in parts:
         layout.files.delete(layout.report(name))
-        fsync_folder(layout.reports_folder)
+        if isinstance(layout.reports_folder, Path):
+            fsync_folder(layout.reports_folder)
     if Part.FILE in parts:
-        os.replace(layout.scratch.shard(name), layout.shard(name))
-        fsync_folder(layout.shards_folder)
+        _move(layout.scratch.shard(name), layout.shard(name))
     if Part.REPORT in parts:
-        os.replace(layout.scratch.report(name), layout.report(name))
-        fsync_folder(layout.reports_folder)
+        _move(layout.scratch.report(name), layout.report(name))
+
+
+def _move(made: Location, to: Location) -> None:
+    if isinstance(made, Path) and isinstance(to, Path):
+        os.replace(made, to)
+        fsync_folder(to.parent)
+    else:  # an object takes another name by being written under it; what it was goes with the scratch folder
+        filesystem_of(to).write(to, filesystem_of(made).read(made))
 
 
 def _commit(layout: Layout, base: Manifest, others: dict[str, Shard]) -> None:

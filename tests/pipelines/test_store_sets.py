@@ -94,8 +94,13 @@ def test_a_set_in_a_store_has_the_bytes_of_one_in_a_folder(storage_format, tmp_p
     assert {damage.name for damage in verify(manifest.layout(there), manifest)} == {manifest.all_shards[0].name}
     with pytest.raises(RunError, match="is damaged"):
         list(store.batches(list(manifest.partitions), 7))
-    with pytest.raises(UsageError, match="in an object store, where verify repairs nothing"):
-        verify_command(verify_parser().parse_args([there, "--repair"]), [])
+    whole = named(here, states=False)
+    assert differences(whole, named(s3.folder / "deep" / "set", states=False)) != []
+    report = manifest.layout(there).report(manifest.all_shards[1].name)
+    filesystem_of(report).delete(report)
+    assert verify_command(verify_parser().parse_args([there, "--repair", "--workers", "1"]), []) == 0
+    assert differences(whole, named(s3.folder / "deep" / "set", states=False)) == []
+    assert not [name for name in s3.names() if "/work/" in name or "/.lock" in name]
 
 
 def test_a_run_that_finds_nothing_to_do_asks_for_the_set_and_not_for_its_units(tmp_path, s3, through):
