@@ -23,10 +23,12 @@ from model.scoring.label_windows import LabelJob
 from model.scoring.options import (
     add_clip_options,
     add_column_options,
+    add_embedding_options,
     add_event_options,
     add_window_options,
     clip_options,
     column_options,
+    embedding_options,
     event_options,
     events_sentence,
 )
@@ -151,6 +153,7 @@ def parser() -> argparse.ArgumentParser:
         "--only-labels", metavar="FILE", help="allow the labels of a text file, one a line, and leave all others out"
     )
     add_event_options(result)
+    add_embedding_options(result)
     add_clip_options(result)
     result.add_argument(
         "--features", metavar="FEATURES", help="take the features of clips that a set of the model's spec has already"
@@ -187,6 +190,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         features=options.features,
         events=event_options(options),
         labels=options.labels,
+        embeddings=embedding_options(options),
         table_layout=table_layout(options),
         policies=chosen_policies(options),
         overwrite=options.overwrite,
@@ -224,7 +228,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     if request.features is not None:
         paragraph += f" {counted(figures['known_features'], 'file')} had features in {request.features}."
     paragraph += events_sentence(figures["events"], options.events)
-    paragraph += f" The labels are in {request.output}."
+    paragraph += f" The labels are in {request.output}"
+    paragraph += f", the embeddings in {options.embeddings}." if options.embeddings else "."
     if request.clips.folder is not None:
         paragraph += f" {counted(figures['cut_outs'], 'cut-out is', 'cut-outs are')} in {options.clips}."
     command.finish(options, paragraph, figures)

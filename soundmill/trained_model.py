@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from features.frontend.windows import PAD, windowing_of
 from features.io.filesystem import Location, place
 from model.inference.executor import Executor, load_executor
 from model.inference.run_store import MODEL_ALONE, local_run
-from model.scoring.labels_table import path_labels, waveform_labels
+from model.scoring.labels_table import audio_embeddings, audio_labels
 
 Paths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
@@ -101,11 +102,42 @@ class TrainedModel:
         if not 1 <= top <= len(self.classes):
             raise UsageError(f"top is 1 to {len(self.classes)}, the number of classes, not {top}")
         windowing = windowing_of(self.spec, hop_seconds, tail, min_window_seconds)
-        if isinstance(audio, str | PathLike):
-            audio = [audio]
-        # A column of paths is an array too, but not of numbers.
-        elif hasattr(audio, "__array__") and np.asarray(audio).dtype.kind in "biufc":
-            return waveform_labels(self._network, np.asarray(audio), sample_rate_hz, top, windowing)
-        if sample_rate_hz is not None:
-            raise UsageError("sample_rate_hz is that of a waveform; files say theirs")
-        return path_labels(self._network, [os.fspath(path) for path in audio], top, windowing, rejects)
+        return audio_labels(self._network, audio, sample_rate_hz, top, windowing, rejects)
+
+    def embeddings(
+        self,
+        audio: Paths | NDArray[np.floating],
+        sample_rate_hz: int | None = None,
+        rejects: list[Reject] | None = None,
+        min_window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        tail: str = PAD,
+    ) -> pa.Table:
+        """Returns what the layer before the last gives of every window, to search in or to train something small on.
+
+        ```python
+        table = model.embeddings(["one.wav", "two.wav"])
+        vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+        ```
+
+        Args:
+            audio: as in `predict`, as are the following.
+            sample_rate_hz: of a waveform, which does not say it.
+            rejects: a list that takes the files that cannot be used.
+            min_window_seconds: the last of several windows is left out where it is shorter than this.
+            hop_seconds: from the start of a window to that of the next.
+            tail: what becomes of what remains behind the last whole window.
+
+        Returns:
+            Arrow table with the columns of `soundmill score --embeddings`: `path`, `start_seconds`, `end_seconds`, and
+            `embedding`, a list of as many float32 as the last dense layer of the network takes.
+
+        Raises:
+            UsageError: as in `predict`; or the network does not end with a dense layer.
+        """
+        windowing = windowing_of(self.spec, hop_seconds, tail, min_window_seconds)
+        return audio_embeddings(self._embedding_network, audio, sample_rate_hz, windowing, rejects)
+
+    @cached_property
+    def _embedding_network(self) -> Executor:
+        return self._network.with_embeddings()

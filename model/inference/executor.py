@@ -5,6 +5,7 @@ what it is given, and a clip's probabilities must not depend on how many others 
 """
 
 import functools
+import math
 import re
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
+from model.inference.embedding_output import with_embeddings
 from model.inference.litert import BATCH_CLIPS
 from model.inference.tensorflow_setup import load_openvino, quiet_stderr
 
@@ -26,7 +28,8 @@ EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 
 # What LiteRT writes when all is well.
 _ROUTINE_MESSAGES = re.compile(r"^(INFO|VERBOSE): ")
-_Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+_Run = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+_Compiled = tuple[_Run, tuple[int, ...]]
 
 
 def choose_executor(requested: str) -> str:
@@ -54,11 +57,13 @@ class _Instance:
     """A network and the memory that it computes in, for one thread at a time.
 
     Attributes:
-        run: computes the outputs of a whole batch.
+        run: computes each output for a whole batch, of shape (BATCH_CLIPS, ...).
+        sizes: values of each output, a clip.
         filled: a batch that is filled up from fewer rows.
     """
 
     run: _Run
+    sizes: tuple[int, ...]
     filled: NDArray[np.float32]
 
 
@@ -81,17 +86,20 @@ class Executor:
         """Loads a network.
 
         Args:
-            content: as `model.inference.litert.convert` gives it.
+            content: as `model.inference.litert.convert` gives it, or `with_embeddings` makes it of that.
             description: of its artifact.
             name: of the executor.
         """
+        self._loaded = content, description, name
         self.spec = description.spec
         self.classes = description.classes
         self.calibration = description.calibration
         self.output_form = description.outputs
         self._make_run = _openvino(content) if name == "openvino" else functools.partial(_litert, content)
         self._making = threading.Lock()
-        self._idle = [self._make_instance()]
+        first = self._make_instance()
+        self._sizes = first.sizes
+        self._idle = [first]
 
     def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
@@ -99,7 +107,33 @@ class Executor:
 
     def outputs(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns what the network gives, before a softmax: (clips, *spec.shape) to (clips, classes)."""
-        result = np.empty((len(batch), len(self.classes)), dtype=np.float32)
+        return self._compute(batch)[0]
+
+    def with_embeddings(self) -> "Executor":
+        """Returns one of the same network with an output for embeddings.
+
+        Raises:
+            UsageError: the network does not end with a dense layer.
+        """
+        content, description, name = self._loaded
+        return Executor(with_embeddings(content), description, name)
+
+    @property
+    def embedding_size(self) -> int:
+        """Values of the embedding of a clip; of a network that `with_embeddings` gave its second output."""
+        _, size = self._sizes
+        return size
+
+    def probabilities_and_embeddings(
+        self, batch: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns what `probabilities` does, and of the same pass the embeddings: (clips, embedding_size)."""
+        outputs, embeddings = self._compute(batch)
+        return self.output_form.probabilities(outputs), embeddings
+
+    def _compute(self, batch: NDArray[np.floating]) -> list[NDArray[np.float32]]:
+        """Returns each output of the network for any number of clips: (clips, values)."""
+        results = [np.empty((len(batch), size), dtype=np.float32) for size in self._sizes]
         try:
             instance = self._idle.pop()  # in one step, whatever other threads do
         except IndexError:
@@ -111,15 +145,16 @@ class Executor:
             else:
                 instance.filled[: len(rows), ..., 0] = rows
                 instance.filled[len(rows) :] = 0
-                outputs = instance.run(instance.filled)[: len(rows)]
-            result[first : first + len(rows)] = outputs
+                outputs = instance.run(instance.filled)
+            for result, output in zip(results, outputs, strict=True):
+                result[first : first + len(rows)] = output.reshape(BATCH_CLIPS, -1)[: len(rows)]
         self._idle.append(instance)  # one that failed is not used again
-        return result
+        return results
 
     def _make_instance(self) -> _Instance:
         with self._making:
-            run = self._make_run()
-        return _Instance(run, np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32))
+            run, sizes = self._make_run()
+        return _Instance(run, sizes, np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32))
 
 
 def load_executor(run: str | Path, name: str = "auto") -> Executor:
@@ -136,31 +171,32 @@ def load_executor(run: str | Path, name: str = "auto") -> Executor:
     return Executor(read_litert(run, description), description, choose_executor(name))
 
 
-def _litert(content: bytes) -> _Run:
+def _litert(content: bytes) -> _Compiled:
     from ai_edge_litert.interpreter import Interpreter
 
     with quiet_stderr(_ROUTINE_MESSAGES):
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
-    taken, given = (
-        details[0]["index"] for details in (interpreter.get_input_details(), interpreter.get_output_details())
+    [taken], given = (
+        [details["index"] for details in all_details]
+        for all_details in (interpreter.get_input_details(), interpreter.get_output_details())
     )
 
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         interpreter.set_tensor(taken, batch)
         interpreter.invoke()
-        outputs: NDArray[np.float32] = interpreter.get_tensor(given)
-        return outputs
+        return [interpreter.get_tensor(index) for index in given]
 
-    return run
+    return run, tuple(math.prod(details["shape"][1:]) for details in interpreter.get_output_details())
 
 
-def _openvino(content: bytes) -> Callable[[], _Run]:
+def _openvino(content: bytes) -> Callable[[], _Compiled]:
     core = load_openvino().Core()
     with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads this format from files alone
         path = Path(folder, "network.tflite")
         path.write_bytes(content)
         model = core.read_model(path)
+    sizes = tuple(math.prod(output.shape[1:]) for output in model.outputs)
     settings = {
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
@@ -168,13 +204,13 @@ def _openvino(content: bytes) -> Callable[[], _Run]:
         "ENABLE_CPU_PINNING": False,  # it would bind every worker process to the same core
     }
 
-    def make_run() -> _Run:
+    def make_run() -> _Compiled:
         request = core.compile_model(model, "CPU", settings).create_infer_request()
 
-        def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        def run(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
             request.infer({0: batch}, share_inputs=True)
-            return np.array(request.get_output_tensor(0).data)
+            return [np.array(request.get_output_tensor(number).data) for number in range(len(sizes))]
 
-        return run
+        return run, sizes
 
     return make_run

@@ -31,6 +31,8 @@ from features.sources.paths import csv_path
 from model.labels.earlier_table import Merge, Pieces, Written, parquet_pieces, text_pieces
 
 _ROW_GROUP_ROWS = 65_536
+# Of a column of vectors, a row group of so many rows would be more than a writer should hold.
+_ROW_GROUP_BYTES = 2**25
 # What makes a path, a label or another text be written otherwise in a CSV, in texts with \0 between them.
 _SPECIAL = re.compile(r"""[,"\r\n]|(?:^|\0)[-=+@']""")
 # What some readers take for the end of a line; JSON allows it within one.
@@ -142,12 +144,15 @@ class _ParquetWriter:
         self._writer = pq.ParquetWriter(file, schema)
         self._waiting = [schema.empty_table()]
         self._rows = 0
+        vectors = (kind for kind in schema.types if pa.types.is_fixed_size_list(kind))
+        wide = sum(kind.list_size * kind.value_type.bit_width // 8 for kind in vectors)
+        self._most = min(_ROW_GROUP_ROWS, _ROW_GROUP_BYTES // wide or 1) if wide else _ROW_GROUP_ROWS
 
     def append(self, table: pa.Table) -> NDArray[np.int64]:
         self._waiting.append(table)
         self._rows += len(table)
-        while self._rows >= _ROW_GROUP_ROWS:
-            self._write(_ROW_GROUP_ROWS)
+        while self._rows >= self._most:
+            self._write(self._most)
         return np.ones(len(table), np.int64)
 
     def end(self) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from features.errors import UsageError
 from features.io.filesystem import exists, filesystem_of, is_uri, place
 from features.sources.paths import absolute_path
+from model.labels.embeddings import EmbeddingsOutput
 from model.labels.events import EVENTS_SCHEMA, EventRules, find_events
 from model.labels.labels import LabelRules, labels_table
 from model.labels.output import Output
@@ -18,6 +19,7 @@ from model.labels.recording_lines import RecordingLines
 from model.labels.selection_tables import SelectionForm, SelectionTables, check_selection_forms
 from model.labels.table_output import TableOutput, check_table_name
 from model.labels.window_rows import WindowRows
+from model.scoring.options import EmbeddingOptions
 from model.scoring.output_files import OutputFiles
 
 
@@ -30,6 +32,7 @@ class FurtherOutputs:
         rules: which lines of labels a window has.
         events: what makes an event; None where none are asked for.
         events_path: of their table.
+        embeddings: where embeddings are written.
         forms: of files for each recording, `SELECTION_FORMS`.
         high_hz: the highest frequency that the network's features have.
     """
@@ -38,50 +41,56 @@ class FurtherOutputs:
     rules: LabelRules
     events: EventRules | None
     events_path: str
+    embeddings: EmbeddingOptions
     forms: Sequence[str]
     high_hz: float
 
     def check(self, may_replace: bool) -> None:
         """Raises `UsageError` where a file or folder cannot be written, or is there and may not be replaced."""
         check_selection_forms(self.forms)
+        self.embeddings.check()
         folders = [self.files.selections(form) for form in self.forms]
+        taken = set(self.files.tables)
         if self.events is not None:
             check_table_name("--events", self.events_path)
-            if absolute_path(self.events_path) in self.files.tables:
-                raise UsageError(f"--events {self.events_path} has the name of another output of this scoring; give it "
-                                 "one of its own")  # fmt: skip
-            if os.path.isdir(self.events_path):
-                raise UsageError(f"--events is a file, but {self.events_path} is a folder")
-            if not is_uri(self.events_path) and not os.path.isdir(os.path.dirname(absolute_path(self.events_path))):
-                raise UsageError(f"no folder for --events {self.events_path}; make it first")
-            if exists(self.events_path) and not may_replace:
-                raise UsageError(f"{self.events_path} exists; give other --events, or --overwrite to replace it")
+            _check_file("--events", self.events_path, taken, may_replace)
+        if self.embeddings.path is not None:
+            _check_file("--embeddings", self.embeddings.path, taken, may_replace)
         for folder in folders:
             if os.path.lexists(folder) and not os.path.isdir(folder):
                 raise UsageError(f"{folder} is in the way: the files that --labels asks for are written there")
             if not may_replace and any(True for _ in filesystem_of(folder).list(folder)):
                 raise UsageError(f"{folder} holds files already; move it, or give --overwrite to replace them")
 
-    def outputs(self, root: str, columns: RecordingColumns | None) -> list[RecordingLines]:
+    def outputs(self, root: str, columns: RecordingColumns | None, embedding: tuple[str, int] | None) -> list[Output]:
         """Returns what writes it.
 
         Args:
             root: where the paths of recordings begin.
             columns: that lines have of their recordings.
+            embedding: type and size of the embedding of a window, None where parts have none.
         """
+        found: list[Output] = []
+        if self.embeddings.path is not None and embedding is not None:
+            found.append(EmbeddingsOutput(place(absolute_path(self.embeddings.path)), embedding, columns))
+        if lines := self._recording_lines(root, columns):
+            found.append(lines)
+        return found
+
+    def _recording_lines(self, root: str, columns: RecordingColumns | None) -> RecordingLines | None:
 
         def lines(rows: WindowRows) -> pa.Table:
             found = self._lines(rows)
             return found if columns is None else columns.append_to(found)
 
         if self.events is None and not self.forms:
-            return []
+            return None
         forms = [SelectionForm(name, root, self.high_hz) for name in self.forms]
         folders = [SelectionTables(self.files.selections(form.name), form) for form in forms]
         if self.events is None:
-            return [RecordingLines(lines, None, folders)]
+            return RecordingLines(lines, None, folders)
         schema = EVENTS_SCHEMA if columns is None else columns.extended(EVENTS_SCHEMA)
-        return [RecordingLines(lines, TableOutput(place(absolute_path(self.events_path)), schema), folders)]
+        return RecordingLines(lines, TableOutput(place(absolute_path(self.events_path)), schema), folders)
 
     def counts(self, outputs: Iterable[Output]) -> dict[str, int] | None:
         """Returns how many events of each label were written, the most frequent first; None where none are asked for.
@@ -99,3 +108,23 @@ class FurtherOutputs:
             return labels_table(rows, self.rules)
         found = find_events(rows.counts, rows.start_seconds, rows.end_seconds, rows.probabilities, self.events)
         return found.to_table(rows.paths, self.events.classes)
+
+
+def _check_file(option: str, path: str, taken: set[str], may_replace: bool) -> None:
+    """Raises `UsageError` where a table cannot be written, or is there and may not be replaced.
+
+    Args:
+        option: that names it.
+        path: of the file.
+        taken: the files that are written beside it, to which it is added.
+        may_replace: whether it may be replaced.
+    """
+    if absolute_path(path) in taken:
+        raise UsageError(f"{option} {path} has the name of another output of this scoring; give it one of its own")
+    taken.add(absolute_path(path))
+    if os.path.isdir(path):
+        raise UsageError(f"{option} is a file, but {path} is a folder")
+    if not is_uri(path) and not os.path.isdir(os.path.dirname(absolute_path(path))):
+        raise UsageError(f"no folder for {option} {path}; make it first")
+    if exists(path) and not may_replace:
+        raise UsageError(f"{path} exists; give another {option}, or --overwrite to replace it")

@@ -41,12 +41,14 @@ class JobSettings:
         temperature: of its probabilities.
         executor: name and version of what runs the network.
         windowing: where windows begin, and which last one is kept.
+        embeddings: type of the embeddings of windows, None where parts have none.
     """
 
     network: str
     temperature: float
     executor: str
     windowing: Windowing
+    embeddings: str | None = None
 
 
 @dataclass(frozen=True)

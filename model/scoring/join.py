@@ -132,7 +132,8 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
         labels = opened.enter_context(LabelsOutput(job.outputs.labels, job.rules, job.columns))
         outputs: list[Output] = [labels]
         if job.further:
-            outputs += map(opened.enter_context, job.further.outputs(job.root, job.columns))
+            further = job.further.outputs(job.root, job.columns, notes[0].embedding)
+            outputs += map(opened.enter_context, further)
         if job.cut_outs:
             outputs.append(opened.enter_context(CutOuts(job.cut_outs, job.rules.classes)))
         for rows in in_blocks(_stream(parts, plan, notes)):

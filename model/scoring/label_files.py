@@ -32,29 +32,34 @@ class LabelledFiles:
     warnings: list[Reject]
 
 
-def label_files(network: Executor, paths: Sequence[str], windowing: Windowing) -> LabelledFiles:
+def label_files(
+    network: Executor, paths: Sequence[str], windowing: Windowing, embeddings: str | None = None
+) -> LabelledFiles:
     """Labels every window of some files.
 
     Args:
         network: which labels them.
         paths: of the files, escaped.
         windowing: where windows begin, and which last one is kept.
+        embeddings: type of the embeddings that windows get, None for none.
 
     Raises:
         UsageError: a path is not that of a file.
     """
     check_files(paths)
     plan = plan_batches("", paths, network.spec, windowing)
-    labelled = label_batches(network, plan.batches(), windowing)
+    labelled = label_batches(network, plan.batches(), windowing, embeddings)
     rejects = {reject.path: reject for reject in chain(plan.rejects, labelled.rejects)}
     in_order = [rejects[path] for path in dict.fromkeys(paths) if path in rejects]
     return LabelledFiles(labelled.rows, in_order, labelled.warnings)
 
 
-def label_batches(network: Executor, batches: Iterable[Batch], windowing: Windowing) -> LabelledFiles:
+def label_batches(
+    network: Executor, batches: Iterable[Batch], windowing: Windowing, embeddings: str | None = None
+) -> LabelledFiles:
     """Labels the files of planned batches; a file is labelled as a whole or not at all."""
     batches = list(batches)
-    labels = [label_windows(network, "", batch, windowing) for batch in batches]
+    labels = [label_windows(network, "", batch, windowing, embeddings) for batch in batches]
     pieces = [part.rows([unit.path for unit in batch]) for part, batch in zip(labels, batches, strict=True)]
     rejects: dict[str, Reject] = {}
     for reject in chain(*(part.rejects for part in labels)):

@@ -14,7 +14,13 @@ from model.labels.window_rows import WindowRows
 from model.scoring.label_windows import WindowLabeller
 
 
-def label_waveform(network: Executor, samples: NDArray[np.float32], rate_hz: int, windowing: Windowing) -> WindowRows:
+def label_waveform(
+    network: Executor,
+    samples: NDArray[np.float32],
+    rate_hz: int,
+    windowing: Windowing,
+    embeddings: str | None = None,
+) -> WindowRows:
     """Labels every window of a waveform.
 
     Args:
@@ -22,6 +28,7 @@ def label_waveform(network: Executor, samples: NDArray[np.float32], rate_hz: int
         samples: as `read_waveform` gives them.
         rate_hz: their rate.
         windowing: where windows begin, and which last one is kept.
+        embeddings: type of the embeddings that windows get, None for none.
 
     Returns:
         Its windows, of a recording with an empty path.
@@ -29,7 +36,7 @@ def label_waveform(network: Executor, samples: NDArray[np.float32], rate_hz: int
     Raises:
         UsageError: they cannot be used.
     """
-    labeller = WindowLabeller(network, BATCH_CLIPS)
+    labeller = WindowLabeller(network, BATCH_CLIPS, embeddings)
     try:
         for window in waveform_windows(samples, rate_hz, network.spec, windowing):
             labeller.take(window)

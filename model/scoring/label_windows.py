@@ -42,6 +42,7 @@ class LabelJob:
         lease: of the run.
         proof: what a worker has to see and to have.
         known: features of clips that need not be computed, None where there are none.
+        embeddings: type of the embeddings that windows get, which the network has an output for; None for none.
     """
 
     parts: Parts
@@ -52,6 +53,7 @@ class LabelJob:
     lease: Lease
     proof: WorkerProof
     known: KnownFeatures | None = None
+    embeddings: str | None = None
 
     def load_network(self) -> Executor:
         """Loads the network, which any number of threads may use.
@@ -74,7 +76,7 @@ class LabelJob:
             if self.parts.is_finished(number):
                 return None
             units = self.parts.read_batch(number)
-            labels = label_windows(network, self.root, units, self.windowing, self.known)
+            labels = label_windows(network, self.root, units, self.windowing, self.embeddings, self.known)
             if any(reject.reason in RETRYABLE for reject in labels.rejects):
                 self.proof.check_source()
             return labels
@@ -96,6 +98,7 @@ def label_windows(
     root: str,
     units: Sequence[WindowUnit],
     windowing: Windowing,
+    embeddings: str | None = None,
     known: KnownFeatures | None = None,
 ) -> Labels:
     """Decodes the windows of some units and labels them.
@@ -105,9 +108,10 @@ def label_windows(
         root: where the units' paths begin.
         units: what to label.
         windowing: where windows begin and which last one is kept, as the units were planned.
+        embeddings: type of the embeddings that windows get, None for none.
         known: features of clips that need not be computed; nothing but the time that it takes is another then.
     """
-    labeller = WindowLabeller(network, sum(unit.num_windows for unit in units))
+    labeller = WindowLabeller(network, sum(unit.num_windows for unit in units), embeddings)
     rejects: dict[int, Reject] = {}
     warnings: list[tuple[int, Reject]] = []
     files = [Listed(clip_file(root, unit.path)) for unit in units]
@@ -138,12 +142,13 @@ class WindowLabeller:
         not_finite: numbers of the units whose features are not finite numbers.
     """
 
-    def __init__(self, network: Executor, most: int) -> None:
+    def __init__(self, network: Executor, most: int, embeddings: str | None = None) -> None:
         """Makes room for a batch.
 
         Args:
             network: which labels the windows.
             most: windows that may come.
+            embeddings: type of the embeddings that windows get, which the network has an output for; None for none.
         """
         spec = network.spec
         self.spec, self._network, self._front_end = spec, network, FrontEnd(spec)
@@ -155,6 +160,7 @@ class WindowLabeller:
         self._units: list[int] = []
         self._seconds: list[tuple[float, float]] = []
         self._probabilities = [np.empty((0, len(network.classes)), np.float32)]
+        self._embeddings = [np.empty((0, network.embedding_size), embeddings)] if embeddings else []
         self.unit = 0
         self.known: set[int] = set()
         self.not_finite: set[int] = set()
@@ -203,7 +209,7 @@ class WindowLabeller:
             start_seconds=seconds[:, 0],
             end_seconds=seconds[:, 1],
             probabilities=np.concatenate(self._probabilities)[stays],
-            embeddings=None,
+            embeddings=np.concatenate(self._embeddings)[stays] if self._embeddings else None,
             rejects=list(rejects.values()),
             warnings=warnings,
             scored=units - len(rejects),
@@ -227,7 +233,14 @@ class WindowLabeller:
         self._computed += count
 
     def _apply(self) -> None:
-        self._probabilities.append(self._network.probabilities(self._features[: self._computed]))
+        features = self._features[: self._computed]
+        if self._embeddings:
+            probabilities, embeddings = self._network.probabilities_and_embeddings(features)
+            with np.errstate(over="ignore"):  # float16 ends at 65,504
+                self._embeddings.append(embeddings.astype(self._embeddings[0].dtype))
+        else:
+            probabilities = self._network.probabilities(features)
+        self._probabilities.append(probabilities)
         self._computed = 0
 
 

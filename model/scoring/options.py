@@ -12,6 +12,7 @@ from features.sources.paths import absolute_path
 from features.sources.recording_time import TimeRules, read_pattern, read_zone
 from features.sources.table_layout import option_name
 from model.labels.cut_outs import check_cut_outs_folder
+from model.labels.embeddings import EMBEDDING_TYPES, check_embeddings_name
 from model.labels.events import DEFAULT_THRESHOLD, EventOptions
 from model.labels.selection_tables import SELECTION_FORMS
 from model.scoring.recordings import OF_HEADERS, ColumnOptions
@@ -56,6 +57,46 @@ class ClipOptions:
         if os.path.isdir(source) and os.path.commonpath([source, os.path.realpath(self.folder)]) == source:
             raise UsageError(f"--clips {self.folder} lies within --input {input_path}, and the next run would label "
                              "what is cut out too; give a folder elsewhere")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EmbeddingOptions:
+    """Where embeddings are written, and as what.
+
+    Attributes:
+        path: of their table, None where there are none.
+        requested_dtype: as `--embeddings-dtype` says it, None for the default.
+    """
+
+    path: str | None = None
+    requested_dtype: str | None = None
+
+    @property
+    def dtype(self) -> str | None:
+        """Type of the numbers, one of `EMBEDDING_TYPES`; None where there are none."""
+        return None if self.path is None else self.requested_dtype or EMBEDDING_TYPES[0]
+
+    def check(self) -> None:
+        """Raises `UsageError` where they contradict each other, or the file cannot have this name."""
+        if self.path is not None:
+            check_embeddings_name(self.path)
+        elif self.requested_dtype is not None:
+            raise UsageError("--embeddings-dtype says how --embeddings are kept; give --embeddings FILE.parquet")
+
+
+def add_embedding_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--embeddings` and `--embeddings-dtype`."""
+    parser.add_argument(
+        "--embeddings", metavar="FILE.parquet", help="write what the layer before the last gives, a row a window"
+    )
+    parser.add_argument(
+        "--embeddings-dtype", choices=EMBEDDING_TYPES, help=f"type that embeddings are kept in ({EMBEDDING_TYPES[0]})"
+    )
+
+
+def embedding_options(options: argparse.Namespace) -> EmbeddingOptions:
+    """Returns what the options of `add_embedding_options` say."""
+    return EmbeddingOptions(options.embeddings, options.embeddings_dtype)
 
 
 def add_clip_options(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from model.labels.labels import LabelRules, check_top
 from model.labels.table_output import check_table_name
 from model.scoring.further_outputs import FurtherOutputs
 from model.scoring.job_folder import has_jobs
-from model.scoring.options import ClipOptions
+from model.scoring.options import ClipOptions, EmbeddingOptions
 from model.scoring.output_files import OutputFiles
 from model.scoring.recordings import ColumnOptions
 
@@ -39,6 +39,7 @@ class Request:
         probabilities: whether a line has the probability of every class.
         only_labels: file of the labels that are allowed; all others are left out. None for all.
         clips: what is cut out of the recordings.
+        embeddings: where embeddings are written, and as what.
         features: a feature set of the model's spec, whose features of the same clips are taken; None for none.
         events: which events are written, and where.
         labels: forms of files for each recording that other programs open, `SELECTION_FORMS`.
@@ -60,6 +61,7 @@ class Request:
     probabilities: bool = False
     only_labels: str | None = None
     clips: ClipOptions = field(default_factory=ClipOptions)
+    embeddings: EmbeddingOptions = field(default_factory=EmbeddingOptions)
     features: str | None = None
     events: EventOptions = field(default_factory=EventOptions)
     labels: Sequence[str] = ()
@@ -133,6 +135,7 @@ def further_outputs(
         rules=rules,
         events=request.events.rules(rules.classes, [thresholds[number] for number in allowed]),
         events_path=request.events.path or "",
+        embeddings=request.embeddings,
         forms=request.labels,
         high_hz=description.spec.sample_rate_hz / 2,
     )

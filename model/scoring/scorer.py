@@ -15,6 +15,7 @@ from features.sources.table import list_clips
 from features.store.locks import claim
 from features.store.worker_proof import make_proof
 from model.inference.artifact import ArtifactDescription, read_description, read_litert
+from model.inference.embedding_output import with_embeddings
 from model.inference.executor import choose_executor, executor_version
 from model.labels.labels import LabelRules
 from model.scoring.cut_outs import CutOutsJob
@@ -45,6 +46,12 @@ RunBatches = Callable[[LabelJob, Mapping[int, BatchSize]], None]
 """Labels batches and writes their parts; takes the job, and the size of each batch by its number."""
 
 
+def _network(request: Request, description: ArtifactDescription) -> bytes:
+    """Returns the network as workers load it; raises `UsageError` where it has no embeddings and these are wanted."""
+    content = read_litert(request.run, description)
+    return content if request.embeddings.dtype is None else with_embeddings(content)
+
+
 def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dict[str, Any]:
     """Labels every window of the input into the file of labels.
 
@@ -68,6 +75,8 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     known_set = open_known_set(request.features, request.run, description.spec)
     further = further_outputs(request, description, allowed, rules)
     check(request, further)
+    if request.embeddings.dtype is not None:
+        _network(request, description)  # one that has none is refused before hours of planning
     outputs = further.files
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output) as lease:
@@ -85,6 +94,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             temperature=description.calibration.temperature,
             executor=executor_version(executor),
             windowing=windowing,
+            embeddings=request.embeddings.dtype,
         )
         for line in low_rates(plan, description.spec):
             LOG.warning("warning: %s", line)
@@ -94,7 +104,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             if len(todo) < count:
                 LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",
                          count - len(todo), count)  # fmt: skip
-            filesystem_of(parts.network).write(parts.network, read_litert(request.run, description))
+            filesystem_of(parts.network).write(parts.network, _network(request, description))
             job = LabelJob(
                 parts=parts,
                 description=description,
@@ -103,6 +113,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                 windowing=windowing,
                 lease=lease,
                 proof=make_proof(source.root, source.clips, scoring_versions(executor)),
+                embeddings=request.embeddings.dtype,
                 known=known_set.index(parts.folder, source.clips["size"]) if known_set else None,
             )
             sizes = map(BatchSize, plan.batch_windows[todo].tolist(), plan.batch_seconds[todo].tolist())

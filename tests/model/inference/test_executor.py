@@ -6,22 +6,35 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from features.errors import UsageError
 from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
 from features.store.statistics import Statistics
 from model.inference import executor
-from model.inference.artifact import Artifact, load_artifact, read_description, read_litert, save_artifact
+from model.inference.artifact import (
+    Artifact,
+    ArtifactDescription,
+    load_artifact,
+    read_description,
+    read_litert,
+    save_artifact,
+)
 from model.inference.calibration import Calibration
+from model.inference.embedding_output import with_embeddings
 from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version
-from model.inference.litert import BATCH_CLIPS
+from model.inference.litert import BATCH_CLIPS, convert
 from model.networks.builder import build
 from model.networks.registry import NETWORKS
 from tests.model.networks.kinds import KINDS
 
+EMBEDDING_SIZES = {
+    "bc-resnet-1": 32, "ds-tc-resnet": 128, "mlp": 256, "raw-cnn": 128, "residual": 128, "tutorial-cnn": 128,
+}  # fmt: skip
 CLASSES = ["high", "low", "middle"]
 SPEC = FeatureSpec.from_dict({**preset("log-mel").to_dict(), "clip_seconds": 0.2, "mel_bands": 40})
 
@@ -94,6 +107,49 @@ def test_each_of_four_threads_gets_what_one_gets_to_the_bit(network, case):
         for first, found in zip(firsts, pool.map(compute, firsts), strict=True):
             for number, values in enumerate(found):
                 np.testing.assert_array_equal(values, expected[number - first])
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_one_pass_gives_the_same_probabilities_to_the_bit_and_the_layer_before_them(case, name):
+    run, features, _ = case
+    description = read_description(run)
+    content = read_litert(run, description)
+    alone, network = (Executor(one, description, name) for one in (content, with_embeddings(content)))
+    probabilities, embeddings = network.probabilities_and_embeddings(features)
+    np.testing.assert_array_equal(probabilities, alone.probabilities(features))
+    np.testing.assert_array_equal(network.outputs(features), alone.outputs(features))
+    keras_network = load_artifact(run).network
+    before_last = keras.Model(keras_network.inputs, keras_network.layers[-1].input)
+    expected = before_last(features[..., np.newaxis], training=False).numpy()
+    assert embeddings.shape == expected.shape == (len(features), EMBEDDING_SIZES[run.name])
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(embeddings / scale, expected / scale, atol=1e-5)
+    for number in (0, 1, BATCH_CLIPS - 1, BATCH_CLIPS, BATCH_CLIPS + 1):
+        some = network.probabilities_and_embeddings(features[:number])
+        np.testing.assert_array_equal(some[0], probabilities[:number])
+        np.testing.assert_array_equal(some[1], embeddings[:number])
+
+
+def own_network(*last):
+    return keras.Sequential([layers.Input((*SPEC.shape, 1)), layers.Conv2D(4, 3), *last])
+
+
+def test_the_last_dense_layer_may_be_followed_by_others():
+    last = layers.Dense(len(CLASSES))
+    network = own_network(layers.GlobalAveragePooling2D(), layers.Dense(5, "relu"), last, layers.Softmax())
+    features = np.random.default_rng(0).normal(0, 1, (3, *SPEC.shape)).astype(np.float32)
+    expected = keras.Model(network.inputs, last.input)(features[..., np.newaxis]).numpy()
+    description = ArtifactDescription(
+        SPEC, SPEC.fingerprint, CLASSES, "module:own", False, ("training",), network_sha256="", litert_sha256=None
+    )
+    executed = Executor(with_embeddings(convert(network, SPEC.shape)), description, "litert")
+    np.testing.assert_allclose(executed.probabilities_and_embeddings(features)[1], expected, atol=1e-5)
+
+
+def test_a_network_without_a_dense_layer_at_its_end_has_no_embeddings():
+    network = own_network(layers.Conv2D(len(CLASSES), 1), layers.GlobalAveragePooling2D())
+    with pytest.raises(UsageError, match="ends with the operation MEAN"):
+        with_embeddings(convert(network, SPEC.shape))
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
