@@ -64,7 +64,8 @@ class Source:
         pattern: what found the labels in the paths.
         columns: the table's columns that were used, by what was read from them.
         notes: what there is to say about the source.
-        kept: further columns of the table, as text, a row for each of the clips; None where none were requested.
+        kept: further columns of the table, as text, null where that is empty, a row for each of the clips; None where
+            none were requested.
         lists: see `features.sources.partition.lists_of`; None until it was asked for.
     """
 

@@ -36,7 +36,7 @@ class StartTimes:
             seconds: where each row begins in it, of shape (rows,).
 
         Returns:
-            A string a row: with an offset where the zone is known, that of the instant; empty where no time is known.
+            A string a row: with an offset where the zone is known, that of the instant; null where no time is known.
         """
         zones = self._zones[recordings]
         began_ms = (self._began_us[recordings] + np.rint(seconds * 1e6).astype(np.int64) + 500) // 1000
@@ -49,7 +49,7 @@ class StartTimes:
                 suffixes = pc.replace_with_mask(suffixes, pa.array(of_zone), texts)
         clocks = pa.array(began_ms, mask=zones == _UNKNOWN).cast(pa.timestamp("ms")).cast(pa.string())
         clocks = pc.binary_replace_slice(clocks, 10, 11, "T")  # Arrow writes a space
-        return pc.fill_null(pc.binary_join_element_wise(clocks, suffixes, ""), "")
+        return pc.binary_join_element_wise(clocks, suffixes, "")
 
 
 def _offsets(instants_ms: NDArray[np.int64], zone: tzinfo) -> tuple[NDArray[np.int64], pa.Array]:

@@ -262,7 +262,7 @@ def _carried(rows: Rows, keep: Sequence[str], pairs: Iterable[tuple[int, int]]) 
             if rows.values[name][first] != rows.values[name][row]:
                 rule = f"a recording has one value, {rows.values[name][first]!r} in {rows.where(first)}"
                 raise rows.refusal(row, name, rule, f"leave {name} out of --keep-columns, or give one of the rows")
-    return pa.table({name: pa.array(rows.values[name], pa.string()) for name in there})
+    return pa.table({name: pa.array([value or None for value in rows.values[name]], pa.string()) for name in there})
 
 
 def _without_decimals(value: str) -> str:

@@ -42,7 +42,7 @@ class RecordingColumns:
 
         Returns:
             The table, with more columns as `extended` names them. A time is ISO 8601 to the millisecond, with its
-            offset from UTC where the zone is known; it is empty where no time is known.
+            offset from UTC where the zone is known; it is null where no time is known.
         """
         paths = table["path"].combine_chunks().dictionary_encode()
         numbers = [self._number(path) for path in paths.dictionary.to_pylist()]

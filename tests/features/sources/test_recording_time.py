@@ -169,7 +169,7 @@ def test_a_name_agrees_with_a_header_in_its_zone(name, header, agree):
 )
 def test_hours_that_clocks_pass_twice_or_not_at_all(zone, name, expected, warning):
     start = find_start(f"{name}.WAV", None, TimeRules(zone=read_zone(zone)))
-    assert rows_of(start.time, [0.0]) == [expected]
+    assert rows_of(start.time, [0.0]) == [expected or None]
     assert [code for code, _ in start.warnings] == [warning] * bool(warning)
     assert start.source == (NAME if expected else UNKNOWN)
 
@@ -238,7 +238,7 @@ def test_rows_are_what_datetime_makes_of_them(starts, rows):
 
     def plain(time, milliseconds):
         if time is None:
-            return ""
+            return None
         if time.tzinfo is None:
             return (time + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
         instant = time.astimezone(UTC) + timedelta(milliseconds=milliseconds)

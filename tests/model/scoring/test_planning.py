@@ -15,6 +15,8 @@ from features.store.locks import claim
 from model.scoring import planning
 from model.scoring.plan import Plan, plan_batches
 from model.scoring.planning import PlanJob, plan_source, read_here
+from model.scoring.recordings import read_recorders
+from tests.features.audio.test_recorder_header import guano
 from tests.model.scoring.test_plan import SPEC
 from tests.signals import noise, write_wav
 
@@ -56,10 +58,10 @@ class Reading:
 
 
 def planned(
-    parts: Path, source: Source, reading: Reading, windowing: Windowing = WINDOWING
+    parts: Path, source: Source, reading: Reading, windowing: Windowing = WINDOWING, recorders: bool = False
 ) -> tuple[Plan, Path | None]:
     with claim(parts, "score", "labels.csv") as lease:
-        return plan_source(parts, source, SPEC, windowing, lease, reading)
+        return plan_source(parts, source, SPEC, windowing, lease, reading, recorders)
 
 
 def plan(parts: Path, source: Path, reading: Reading) -> tuple[Plan, Path | None]:
@@ -78,6 +80,24 @@ def test_the_plan_is_that_of_one_pass(tmp_path, files):
     assert any(expected.shortened)
     assert reading.asked == ([] if files < 8 else list(range(-(-files // UNIT))))
     assert (folder is None) == (files < 8)
+
+
+@pytest.mark.parametrize("files", [7, 10])
+def test_what_recorders_say_is_read_where_it_is_wanted(tmp_path, files):
+    root = recordings(tmp_path / "source", files)
+    for number in (2, 4):
+        with open(root / f"{number:02d}.wav", "ab") as file:
+            file.write(guano(f"GUANO|Version:1.0\nTimestamp:2020-05-01T19:22:0{number}Z"))
+    (tmp_path / "parts").mkdir()
+    source = scan(str(root), labelled=False)
+    without, folder = planned(tmp_path / "parts", source, Reading())
+    reading = Reading()
+    made, other = planned(tmp_path / "parts", source, reading, recorders=True)
+    assert without.recorders is None
+    assert content(made) == content(without)
+    assert made.recorders.combine_chunks().equals(read_recorders(str(root), source.clips["path"].to_pylist()))
+    assert [bool(time) for time in made.recorders["recorded_at"].to_pylist()] == [n in (2, 4) for n in range(files)]
+    assert (other is None and folder is None) if files < 8 else (other != folder and len(reading.asked) == 4)
 
 
 def test_what_was_read_is_not_read_again(tmp_path):
