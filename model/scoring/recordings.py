@@ -56,6 +56,17 @@ class ColumnOptions:
                 raise UsageError(f"--keep-columns names columns to add, and {name!r} is one that outputs have; leave "
                                  "it out, or rename it in the table")  # fmt: skip
 
+    @property
+    def described(self) -> dict[str, object]:
+        """All of it, as JSON has it."""
+        pattern, zone = self.rules.pattern, self.rules.zone
+        return {
+            "keep": list(self.keep),
+            "start_time": self.start_time,
+            "time_pattern": None if pattern is None else pattern.pattern,
+            "timezone": None if zone is None else str(zone),
+        }
+
     def reads_headers(self, source: Source) -> bool:
         """Returns whether headers of recorders are wanted; raises `UsageError` for a column that is nowhere."""
         there = [] if source.kept is None else source.kept.column_names

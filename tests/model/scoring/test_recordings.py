@@ -1,3 +1,4 @@
+import json
 import logging
 
 import pyarrow as pa
@@ -119,3 +120,14 @@ def test_a_column_that_outputs_have_is_refused(name):
 
 def test_what_recorders_say_of_no_files():
     assert read_recorders("", []).schema == RECORDERS_SCHEMA
+
+
+def test_what_was_requested_is_said_as_json_has_it():
+    pattern = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)"
+    zones = {"Europe/Berlin": "Europe/Berlin", "+02:00": "UTC+02:00", "Z": "UTC"}
+    for text, said in zones.items():
+        options = ColumnOptions(("site",), True, TimeRules(read_pattern(pattern), read_zone(text)))
+        assert json.loads(json.dumps(options.described)) == {
+            "keep": ["site"], "start_time": True, "time_pattern": pattern, "timezone": said,
+        }  # fmt: skip
+    assert ColumnOptions().described == {"keep": [], "start_time": False, "time_pattern": None, "timezone": None}
