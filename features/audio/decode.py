@@ -40,6 +40,8 @@ class AudioInfo:
         size: bytes of the file.
         size_note: by how much its header and the file disagree, empty if they do not or are only `truncated`.
         joined_note: what follows its sound that is another recording and not used, empty if nothing does.
+        in_order: whether to decode its windows in their order is much faster: it is decoded from its beginning on, or
+            as a whole by ffmpeg, and a process keeps where it is, or what it has.
     """
 
     frames: int
@@ -52,6 +54,7 @@ class AudioInfo:
     size: int = 0
     size_note: str = ""
     joined_note: str = ""
+    in_order: bool = False
 
     @property
     def header_warnings(self) -> dict[str, str]:
@@ -101,7 +104,7 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
         return AudioInfo(
             sound.frames, sound.channels, sound.rate_hz, truncated=complained or container.cut_off,
             decoder=sound.decoder, size=file.size, size_note=container.note,
-            joined_note=container.joined,
+            joined_note=container.joined, in_order=True,
         )  # fmt: skip
 
 
@@ -110,7 +113,9 @@ def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | N
     return decode_part(source, info, start, frames).samples
 
 
-def decode_part(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None) -> Decoded:
+def decode_part(
+    source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None, forward: bool = False
+) -> Decoded:
     """Decodes a part of a file.
 
     Args:
@@ -118,6 +123,8 @@ def decode_part(source: AudioSource, info: AudioInfo, start: int = 0, frames: in
         info: what `probe` said of it.
         start: first frame to read.
         frames: how many to read, None for all that follow.
+        forward: whether parts are asked for one after the other: then MPEG audio is decoded from its beginning on, once
+            for all of them, and else from shortly before each. Samples are the same but for last digits.
 
     Returns:
         float32 of shape (frames read, channels), full scale at 1; fewer frames than requested where the file ends, or
@@ -140,7 +147,7 @@ def decode_part(source: AudioSource, info: AudioInfo, start: int = 0, frames: in
         if info.by_ffmpeg:
             decoded = Decoded(read_converted(convert(file), start, wanted))
         else:
-            decoded = read_in_process(file, start, wanted, info.channels)
+            decoded = read_in_process(file, (start, wanted), info.channels, forward)
     # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
     with np.errstate(invalid="ignore"):
         total = decoded.samples.sum(dtype=np.float64)

@@ -50,14 +50,14 @@ def probe_in_process(file: OpenFile) -> CodecInfo:
     return info
 
 
-def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> Decoded:
+def read_in_process(file: OpenFile, part: tuple[int, int], channels: int, forward: bool) -> Decoded:
     """Has `features.audio.soundfile_codec.read_coded` done in a process of its own; raises `ClipError` as that does.
 
     Args:
         file: the file.
-        start: first frame to read.
-        frames: how many to read at most.
+        part: first frame to read, and how many at most.
         channels: what the header said; another number now is a file that has changed.
+        forward: as in `features.audio.decode.decode_part`.
 
     Returns:
         The samples, fewer where the file ends or is damaged, and which of them are missing.
@@ -66,7 +66,7 @@ def read_in_process(file: OpenFile, start: int, frames: int, channels: int) -> D
         ClipError: besides, the process died, took too long or wanted too much memory, or the file has changed.
         RunError: no such process can be started.
     """
-    blocks, end = _ask(file, (start, frames))
+    blocks, end = _ask(file, part, forward)
     if blocks and end["channels"] != channels:
         raise ClipError("decode", Reason.VANISHED, "the file changed while it was read")
     samples = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
@@ -90,15 +90,19 @@ class _Decoder:
         self._connection = ours
         self.process_id = self._process.pid
         self.asked = 0
+        self.last_file: FileIdentity | None = None
         try:
             self._receive(time.monotonic() + _START_SECONDS, 0)
         except ClipError as error:
             raise PassingError(f"the decoding process does not start: {error}; --verbose shows what it says") from error
 
-    def ask(self, file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
+    def ask(
+        self, file: OpenFile, part: tuple[int, int] | None, forward: bool
+    ) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
         """Sends a request and returns blocks of samples and the end of the answer."""
         self.asked += 1
-        request = json.dumps({"size": file.size, "mp3": file.mp3, "part": part}).encode()
+        self.last_file = file.identity
+        request = json.dumps({"size": file.size, "mp3": file.mp3, "part": part, "forward": forward}).encode()
         try:
             socket.send_fds(self._connection, [request], [file.descriptor])
         except OSError as error:
@@ -168,14 +172,23 @@ def _start_anew() -> None:
 os.register_at_fork(after_in_child=_start_anew)
 
 
-def _ask(file: OpenFile, part: tuple[int, int] | None) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
+def _take_idle(identity: FileIdentity | None) -> _Decoder | None:
+    """Takes a process that waits: the one that was last asked for this file, which it may have open, or any."""
+    with _lock:
+        if not _idle:
+            return None
+        asked = (number for number, decoder in enumerate(_idle) if identity and decoder.last_file == identity)
+        return _idle.pop(next(asked, -1))
+
+
+def _ask(
+    file: OpenFile, part: tuple[int, int] | None, forward: bool = False
+) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
     while True:
-        with _lock:
-            decoder = _idle.pop() if _idle else None
-        decoder = decoder or _Decoder()
+        decoder = _take_idle(file.identity) or _Decoder()
         fresh = not decoder.asked
         try:
-            blocks, end = decoder.ask(file, part)
+            blocks, end = decoder.ask(file, part, forward)
         except ClipError as error:
             if fresh or error.reason != Reason.DECODER_DIED:
                 raise

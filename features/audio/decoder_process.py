@@ -40,13 +40,15 @@ def main() -> None:
         _send(connection, END, json.dumps(answer).encode())
 
 
-def _answer(connection: socket.socket, descriptor: int, size: int, mp3: bool, part: list[int] | None) -> dict[str, Any]:
+def _answer(
+    connection: socket.socket, descriptor: int, size: int, mp3: bool, part: list[int] | None, forward: bool
+) -> dict[str, Any]:
     try:
         if part is None:
             return {"info": probe_coded(descriptor, size, mp3)._replace(decoder=DECODER)._asdict()}
         channels, (start, frames) = 0, part
         missing: list[tuple[int, int]] = []
-        for samples in read_coded(descriptor, mp3, start, frames, missing):
+        for samples in read_coded(descriptor, mp3, (start, frames), forward, missing):
             channels = samples.shape[1]
             _send(connection, SAMPLES, samples.tobytes())
         return {"channels": channels, "missing": missing}

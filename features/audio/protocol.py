@@ -53,6 +53,7 @@ class CodecInfo(NamedTuple):
         size_note: by how much header and file disagree, where that is no loss of sound that is known.
         joined_note: what follows the sound that is another recording and not used.
         decoder: name and version of what decodes it.
+        in_order: whether it is decoded from its beginning on, as no place in it can be gone to, or none exactly.
     """
 
     frames: int
@@ -63,6 +64,7 @@ class CodecInfo(NamedTuple):
     size_note: str
     joined_note: str = ""
     decoder: str = ""
+    in_order: bool = False
 
 
 class Decoded(NamedTuple):

@@ -1,10 +1,8 @@
 """The parts of a file that are decoded one by one: itself, the links of an Ogg, or the MP3s that were joined to one."""
 
 import contextlib
-import functools
 import os
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
 import soundfile
@@ -12,8 +10,7 @@ import soundfile
 from features.audio.containers import Container, inspect, not_used
 from features.audio.file_view import FileView
 from features.audio.mpeg_frames import MpegSound, find_sounds, frames_only
-from features.audio.ogg_links import MOST_PAGE_FRAMES, last_page_frames
-from features.audio.sound_file import UNKNOWN_FRAMES, SoundFile, blocks, count
+from features.audio.sound_file import UNKNOWN_FRAMES, SoundFile, count
 from features.errors import ClipError
 from features.runtime.quantities import counted
 
@@ -21,9 +18,6 @@ from features.runtime.quantities import counted
 # promises more is not believed, the frames are counted.
 _MOST_FRAMES_A_BYTE = 2**13
 _MOST_FRAMES_A_BYTE_OF_FIXED_RATE = 8
-# Frames of MPEG audio take bits and overlap from those before them, at low bit rates of several; read from a place, the
-# first ones are not what they are in the whole.
-_MPEG_BEFORE = 8 * 1152
 _VARIABLE_RATE = re.compile("FLAC|VORBIS|OPUS|MPEG|ALAC")
 
 
@@ -63,8 +57,17 @@ class Plan(NamedTuple):
     joined: str
 
 
+FileKey = tuple[int | bool, ...]
+"""By which an open file is known again."""
+
 # That of the last file: the requests for its windows follow one another.
-_last: dict[tuple[int | bool, ...], Plan] = {}
+_last: dict[FileKey, Plan] = {}
+
+
+def file_key(descriptor: int, mp3: bool) -> FileKey:
+    """Returns device, number, size and time of change of an open file, and whether its name says that it is an MP3."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, mp3
 
 
 def open_planned(descriptor: int, mp3: bool) -> tuple[Plan, SoundFile]:
@@ -78,13 +81,20 @@ def open_planned(descriptor: int, mp3: bool) -> tuple[Plan, SoundFile]:
         ClipError: one of several parts decodes to more than it can hold.
         soundfile.SoundFileError: soundfile does not read it.
     """
-    status = os.fstat(descriptor)
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, mp3)
+    plan, audio = _planned(descriptor, mp3)
+    return plan, audio or open_part(descriptor, mp3, plan.parts[0])
+
+
+def _planned(descriptor: int, mp3: bool) -> tuple[Plan, SoundFile | None]:
+    """Returns how an open file is read, and its first part, opened, where that had to be found out."""
+    key = file_key(descriptor, mp3)
     plan = _last.get(key)
-    if plan is not None and status.st_nlink:  # one without a name may be another that has its number again
-        return plan, _open(descriptor, mp3, plan.parts[0])
+    if (
+        plan is not None and os.fstat(descriptor).st_nlink
+    ):  # one without a name may be another that has its number again
+        return plan, None
     _last.clear()
-    plan, audio = _plan(descriptor, mp3, status.st_size)
+    plan, audio = _plan(descriptor, mp3, os.fstat(descriptor).st_size)
     _last[key] = plan
     return plan, audio
 
@@ -112,8 +122,24 @@ def length(audio: SoundFile, part: Part) -> tuple[int, bool]:
     return frames, stopped or promised != UNKNOWN_FRAMES
 
 
-def parts_at(descriptor: int, mp3: bool, start: int, frames: int) -> list[tuple[Callable[[], SoundFile], int]]:
-    """Finds the parts that hold some frames.
+class Stretch(NamedTuple):
+    """Frames of a part that follow one another.
+
+    Attributes:
+        part: which has them.
+        audio: it opened, where it is.
+        start: the first of them, counted in the part.
+        frames: how many.
+    """
+
+    part: Part
+    audio: SoundFile | None
+    start: int
+    frames: int
+
+
+def stretches_at(descriptor: int, mp3: bool, start: int, frames: int) -> list[Stretch]:
+    """Finds what parts hold some frames.
 
     Args:
         descriptor: of the file.
@@ -121,20 +147,19 @@ def parts_at(descriptor: int, mp3: bool, start: int, frames: int) -> list[tuple[
         start: first frame to read.
         frames: how many to read at most.
 
-    Returns:
-        What opens each part at the first of the frames, and how many of them it has.
+    Raises:
+        ClipError: one of several parts decodes to more than it can hold.
+        soundfile.SoundFileError: soundfile does not read it.
     """
-    plan, audio = open_planned(descriptor, mp3)
+    plan, audio = _planned(descriptor, mp3)
     if len(plan.parts) == 1:
-        return [(functools.partial(_at, descriptor, mp3, plan.parts[0], audio, start), frames)]
-
-    def open_at(part: Part, first: int) -> SoundFile:
-        return _at(descriptor, mp3, part, _open(descriptor, mp3, part), first)
-
-    found: list[tuple[Callable[[], SoundFile], int]] = []
+        return [Stretch(plan.parts[0], audio, start, frames)]
+    if audio is not None:
+        audio.close()
+    found: list[Stretch] = []
     for part in plan.parts:
         if here := min(frames, max(0, part.frames - start)):
-            found.append((functools.partial(open_at, part, start), here))
+            found.append(Stretch(part, None, start, here))
         start, frames = max(0, start - part.frames), frames - here
     return found
 
@@ -147,7 +172,7 @@ def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
     part = Part(0, size, viewed=False)
     if container.header:
         part = Part(container.begin, container.end, container.header)
-    audio = _open(descriptor, mp3, part)
+    audio = open_part(descriptor, mp3, part)
     if not sounds and audio.subtype.startswith("MPEG"):
         sounds = find_sounds(descriptor, container.begin, container.end)
     if len(sounds) > 1:
@@ -161,7 +186,7 @@ def _plan(descriptor: int, mp3: bool, size: int) -> tuple[Plan, SoundFile]:
         if sound.headed or guessed:
             frames_alone = Part(sound.begin, sound.end, mpeg=sound)
             with contextlib.suppress(soundfile.LibsndfileError):
-                audio, part = _open(descriptor, mp3, frames_alone), frames_alone
+                audio, part = open_part(descriptor, mp3, frames_alone), frames_alone
     return Plan(container, (part,), False, container.joined), audio
 
 
@@ -172,13 +197,13 @@ def _joined(descriptor: int, mp3: bool, container: Container, parts: list[Part],
         ClipError: the first one decodes to more than it can hold.
         soundfile.SoundFileError: the first one cannot be read.
     """
-    first = _open(descriptor, mp3, parts[0])
+    first = open_part(descriptor, mp3, parts[0])
     used: list[Part] = []
     cut_off, joined = False, container.joined
     for part in parts:
         why = "it cannot be decoded"
         try:
-            with _open(descriptor, mp3, part) as audio:
+            with open_part(descriptor, mp3, part) as audio:
                 if (audio.channels, audio.samplerate) == (first.channels, first.samplerate):
                     frames, missing = length(audio, part)
                     used.append(part._replace(frames=frames))
@@ -193,31 +218,10 @@ def _joined(descriptor: int, mp3: bool, container: Container, parts: list[Part],
     return Plan(container, tuple(used), cut_off, joined), first
 
 
-def _open(descriptor: int, mp3: bool, part: Part) -> SoundFile:
+def open_part(descriptor: int, mp3: bool, part: Part) -> SoundFile:
+    """Opens a part of an open file; raises `soundfile.SoundFileError` where soundfile does not read it."""
     if not part.viewed:
         return SoundFile(descriptor, mp3)
     if part.mpeg is not None and part.mpeg.length != "told":
         return SoundFile(frames_only(descriptor, part.mpeg))
     return SoundFile(FileView(descriptor, part.begin, part.end, part.header))
-
-
-def _at(descriptor: int, mp3: bool, part: Part, audio: SoundFile, start: int) -> SoundFile:
-    """Goes to a frame of a part."""
-    done = 0
-    if audio.can_seek:
-        place = start
-        if audio.subtype.startswith("MPEG"):
-            place = max(0, start - _MPEG_BEFORE)
-        elif audio.subtype == "VORBIS" and start > 0 and audio.frames - start < MOST_PAGE_FRAMES:
-            # Within the last page of a stream libsndfile lands some hundred frames beside the one that it is asked for.
-            last_page = audio.frames - last_page_frames(descriptor, part.begin, part.end)
-            place = min(start, max(0, last_page - 1))
-        try:
-            audio.seek(place)  # to 0 as well: an MP3's last digits depend on whether there was a seek
-            done = place
-        except (soundfile.SoundFileError, OSError):  # at the end of a FLAC that was cut off or does not say its length
-            audio = _open(descriptor, mp3, part)
-    if done < start:
-        for _ in blocks(audio, start - done):
-            pass
-    return audio

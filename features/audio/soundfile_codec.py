@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from features.audio.containers import inspect
 from features.audio.foreign import foreign_kind
+from features.audio.part_reader import read_part
 from features.audio.protocol import CodecInfo
-from features.audio.sound_file import UNKNOWN_FORMAT, UNKNOWN_FRAMES, blocks
-from features.audio.sound_parts import length, open_planned, parts_at
+from features.audio.sound_file import UNKNOWN_FORMAT, UNKNOWN_FRAMES
+from features.audio.sound_parts import length, open_planned, stretches_at
 from features.errors import ClipError, Reason
 
 DECODER = f"libsndfile {soundfile.__libsndfile_version__}"
@@ -42,6 +43,7 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
                 frames, audio.channels, audio.samplerate, missing or container.cut_off,
                 end_unverified=audio.format == "FLAC" and audio.frames != UNKNOWN_FRAMES,
                 size_note=container.note, joined_note=plan.joined,
+                in_order=not audio.can_seek or audio.subtype.startswith("MPEG"),
             )  # fmt: skip
     except soundfile.LibsndfileError as error:
         container, kind = inspect(descriptor, size), foreign_kind(descriptor)
@@ -58,16 +60,16 @@ def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
 
 
 def read_coded(
-    descriptor: int, mp3: bool, start: int, frames: int, missing: list[tuple[int, int]]
+    descriptor: int, mp3: bool, part: tuple[int, int], forward: bool, missing: list[tuple[int, int]]
 ) -> Iterator[NDArray[np.float32]]:
     """Decodes a part of an open file.
 
     Args:
         descriptor: of the file.
         mp3: whether its name says that it is an MP3.
-        start: first frame to read.
-        frames: how many to read at most.
-        missing: where it is added which frames, from `start` on, are given as zeros: what a part of a joined file
+        part: first frame to read, and how many at most.
+        forward: as in `features.audio.decode.decode_part`.
+        missing: where it is added which frames, from the first one on, are given as zeros: what a part of a joined file
             lacks for a damage, where a later part is heard.
 
     Yields:
@@ -80,20 +82,20 @@ def read_coded(
     done = lacking = 0
     damage: Exception | None = None
     try:
-        parts = parts_at(descriptor, mp3, start, frames)
+        stretches = stretches_at(descriptor, mp3, *part)
     except (soundfile.SoundFileError, OSError) as error:
-        parts, damage = [], error
-    for open_part, wanted in parts:
+        stretches, damage = [], error
+    for stretch in stretches:
+        wanted = stretch.frames
         lacking += wanted
         try:
-            with open_part() as audio:
-                for block in blocks(audio, wanted):
-                    if before := lacking - wanted:
-                        missing.append((done, done + before))
-                        yield from _zeros(before, audio.channels)
-                        done, lacking = done + before, wanted
-                    yield block
-                    done, lacking, wanted = done + len(block), lacking - len(block), wanted - len(block)
+            for block in read_part(descriptor, mp3, stretch, forward):
+                if before := lacking - wanted:
+                    missing.append((done, done + before))
+                    yield from _zeros(before, block.shape[1])
+                    done, lacking = done + before, wanted
+                yield block
+                done, lacking, wanted = done + len(block), lacking - len(block), wanted - len(block)
         except (soundfile.SoundFileError, OSError) as error:
             damage = error
     if damage is not None and not done:

@@ -58,7 +58,7 @@ class BlockReader:
         first = self._end
         self._end = min(self._begin_of(self._block_at(first) + 1), self._last_frame)
         try:
-            block = decode_part(self._source, self._info, first, self._end - first)
+            block = decode_part(self._source, self._info, first, self._end - first, forward=True)
         except ClipError as error:
             if first == 0 or error.reason != Reason.DAMAGED:
                 raise

@@ -127,9 +127,9 @@ def test_borders_of_blocks_are_not_to_be_seen(kind, subtype, monkeypatch):
     whole = decode(content, info)
     read: list[tuple[int, int]] = []
 
-    def counted(source, info, start, frames):
+    def counted(source, info, start, frames, forward):
         read.append((start, start + frames))
-        return decode_part(source, info, start, frames)
+        return decode_part(source, info, start, frames, forward)
 
     monkeypatch.setattr(blocks, "decode_part", counted)
     for hop, tail, per_block in itertools.product((8, 30, 80, 200), TAILS, (3, 64)):
@@ -154,7 +154,7 @@ def test_what_a_damage_took_is_missing_in_the_windows_that_it_touches(monkeypatc
     info = probe(content)
     whole = decode(content, info)
 
-    def damaged(source, info, start, frames):
+    def damaged(source, info, start, frames, forward):
         if start == 400:
             raise ClipError("decode", Reason.DAMAGED, "a bad frame")
         return Decoded(whole[start : start + frames][: 100 if start == 1_200 else None])
