@@ -4,6 +4,7 @@ import contextlib
 import errno
 import mmap
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from features.errors import RunError, SoundmillError
 
 PARTIAL_SUFFIX = ".partial"
 _MOST_PARTS = 1024  # of one call, Linux' limit
+_PARTIAL = re.compile(rf"\.\d+-[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Process ids are unique on one machine only, and containers that share a disk all count from one.
 _TOKEN = os.urandom(4).hex()
@@ -146,6 +148,19 @@ def write_file(path: str | os.PathLike[str], content: bytes | str, durable: bool
     with AtomicFile(path, durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)
     return file.crc32c
+
+
+def remove_partial(path: str | os.PathLike[str]) -> None:
+    """Removes what writers of a file left that were killed; nobody may be writing it."""
+    final = Path(path)
+    try:
+        names = [name for name in os.listdir(final.parent) if name.startswith(f"{final.name}.")]
+    except FileNotFoundError:
+        return
+    for name in names:
+        if _PARTIAL.fullmatch(name.removeprefix(final.name)):
+            with contextlib.suppress(OSError):
+                (final.parent / name).unlink()
 
 
 @contextlib.contextmanager

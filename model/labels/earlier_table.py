@@ -4,8 +4,8 @@ A table's rows are in the order of its recordings, so that those of each are one
 it was written: its extent, in bytes of a text or in rows of Parquet.
 """
 
-import contextlib
 import mmap
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -106,16 +106,14 @@ def text_pieces(earlier: str, new: str, header_bytes: int, pieces: Pieces) -> It
         header_bytes: that stand before the rows in either.
         pieces: what is wanted.
     """
-    with contextlib.ExitStack() as opened:
-        views = [opened.enter_context(_view(path)) for path in (earlier, new)]
-        waiting: list[memoryview] = []
-        for is_new, start, size in pieces:
-            waiting.append(views[is_new][header_bytes + start : header_bytes + start + size])
-            if len(waiting) == _PIECES_AT_ONCE:
-                yield waiting
-                _release(waiting)
-        yield waiting
-        _release(waiting)
+    views = _view(earlier), _view(new)
+    waiting: list[memoryview] = []
+    for is_new, start, size in pieces:
+        waiting.append(views[is_new][header_bytes + start : header_bytes + start + size])
+        if len(waiting) == _PIECES_AT_ONCE:
+            yield waiting
+            waiting = []
+    yield waiting
 
 
 def parquet_pieces(earlier: str, new: str, pieces: Pieces) -> Iterator[pa.Table]:
@@ -144,17 +142,9 @@ class _Rows:
             start, size = start + len(piece), size - len(piece)
 
 
-@contextlib.contextmanager
-def _view(path: str) -> Iterator[memoryview]:
+def _view(path: str) -> memoryview:
+    """Returns the bytes of a file, which are mapped as long as any of them is in use."""
     with open(path, "rb") as file:
-        if not file.seek(0, 2):
-            yield memoryview(b"")
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            yield view
-
-
-def _release(views: list[memoryview]) -> None:
-    for view in views:
-        view.release()
-    views.clear()
+        if not os.fstat(file.fileno()).st_size:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -1,6 +1,7 @@
 """Embeddings of windows, what the layer before the last gives, as a Parquet file to search in."""
 
 import os
+from collections.abc import Mapping
 from types import TracebackType
 
 import numpy as np
@@ -8,11 +9,14 @@ import pyarrow as pa
 
 from features.errors import UsageError
 from features.io.entry import AnyPath
+from features.io.parquet import read_schema
+from model.labels.earlier_table import Merge
 from model.labels.output import Output
 from model.labels.recording_columns import RecordingColumns
 from model.labels.table_output import TableOutput
 from model.labels.window_rows import WindowRows
 
+EMBEDDINGS = "embeddings"
 _ENDING = ".parquet"
 EMBEDDING_TYPES = ("float32", "float16")
 """Types that embeddings are kept in, the default first."""
@@ -41,6 +45,12 @@ def embeddings_schema(kind: str, size: int) -> pa.Schema:
     })  # fmt: skip
 
 
+def stored_embedding(path: AnyPath) -> tuple[str, int]:
+    """Returns type and size of the embeddings in a file, as the note of a part has them."""
+    kind = read_schema(path).field("embedding").type
+    return np.dtype(kind.value_type.to_pandas_dtype()).newbyteorder("<").str, kind.list_size
+
+
 def embeddings_table(rows: WindowRows, schema: pa.Schema) -> pa.Table:
     """Returns a row a window, in their order.
 
@@ -63,17 +73,24 @@ def embeddings_table(rows: WindowRows, schema: pa.Schema) -> pa.Table:
 class EmbeddingsOutput(Output):
     """The embedding of every window, as a table."""
 
-    def __init__(self, path: AnyPath, embedding: tuple[str, int], columns: RecordingColumns | None = None) -> None:
+    def __init__(
+        self,
+        path: AnyPath,
+        embedding: tuple[str, int],
+        columns: RecordingColumns | None = None,
+        merge: Merge | None = None,
+    ) -> None:
         """Opens the file.
 
         Args:
             path: of the file.
             embedding: type and size, as the note of a part has them.
             columns: that rows have of their recordings.
+            merge: where it goes on from an earlier file.
         """
         kind, size = embedding
         self._schema, self._columns = embeddings_schema(np.dtype(kind).name, size), columns
-        self._table = TableOutput(path, self._schema if columns is None else columns.extended(self._schema))
+        self._table = TableOutput(path, self._schema if columns is None else columns.extended(self._schema), merge)
 
     def write(self, rows: WindowRows) -> None:
         """See `Output`."""
@@ -87,6 +104,11 @@ class EmbeddingsOutput(Output):
     def finish(self) -> None:
         """See `Output`."""
         self._table.finish()
+
+    @property
+    def tables(self) -> Mapping[str, TableOutput]:
+        """See `Output`."""
+        return {EMBEDDINGS: self._table}
 
     def __enter__(self) -> "EmbeddingsOutput":
         """See `Output`."""

@@ -28,6 +28,7 @@ FILES_SCHEMA = pa.schema({
     "size": pa.int64(),
     "mtime_ns": pa.int64(),
     "version": pa.string(),
+    "kept": pa.string(),
     "windows": pa.int64(),
     "seconds": pa.float64(),
     "shortened": pa.bool_(),
@@ -36,8 +37,9 @@ FILES_SCHEMA = pa.schema({
     "message": pa.string(),
     "warnings": pa.list_(_REMARK),
 })  # fmt: skip
-"""Of a recording: its state when it was listed, how many windows were labelled, how long it is, whether a last window
-is left out, why it is a reject (or null), and with what warnings it was used (or null)."""
+"""Of a recording: its state when it was listed, with what the list says that outputs have of it; how many windows were
+labelled; how long it is; whether a last window is left out; why it is a reject; with what warnings it was used."""
+STATE = ("path", "size", "mtime_ns", "version", "kept")
 
 Settings = Mapping[str, object]
 
@@ -106,21 +108,20 @@ def differences(earlier: Settings, now: Settings) -> list[str]:
     return [f"{name} was {_shown(before.get(name))} and is {_shown(after.get(name))}" for name in names]
 
 
-def unchanged(files: pa.Table, earlier: pa.Table) -> NDArray[np.bool_]:
-    """Returns for each of some files whether an earlier run had it in the same state, as far as it shows.
+def unchanged(states: pa.Table, earlier: pa.Table) -> NDArray[np.bool_]:
+    """Returns for each of some recordings whether an earlier run had it in the same state, as far as it shows.
 
     Args:
-        files: with `path`, `size`, `mtime_ns` and `version`, each path once.
+        states: the columns `STATE`, each path once.
         earlier: of `FILES_SCHEMA`.
     """
-    numbers = pc.index_in(files["path"], value_set=earlier["path"])
-    known: NDArray[np.bool_] = np.asarray(numbers.is_valid(), np.bool_)
-    there = files.filter(pa.array(known))
-    of_them = earlier.take(numbers.drop_null())
-    same = np.ones(len(there), np.bool_)
-    for name, nothing in (("size", -1), ("mtime_ns", 0), ("version", "")):
-        now = there[name].cast(FILES_SCHEMA.field(name).type).fill_null(nothing)
-        same &= np.asarray(pc.equal(now, of_them[name].fill_null(nothing if name != "size" else -2)), np.bool_)
+    numbers = pc.index_in(states["path"], value_set=earlier["path"])
+    known = np.asarray(numbers.is_valid(), np.bool_)
+    now, before = states.filter(pa.array(known)), earlier.take(numbers.drop_null())
+    same = np.asarray(now["size"].is_valid(), np.bool_)  # it has no size where the list itself refuses it
+    for name in STATE[1:]:
+        equal = pc.equal(now[name], before[name])
+        same &= np.asarray(pc.or_(equal.fill_null(False), pc.and_(now[name].is_null(), before[name].is_null())), bool)
     known[known] = same
     return known
 

@@ -1,21 +1,23 @@
 """What a scoring writes beside the labels where it is asked for: events, and files that other programs open."""
 
+import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
 from features.errors import UsageError
 from features.io.filesystem import exists, filesystem_of, is_uri, place
 from features.sources.paths import absolute_path
-from model.labels.embeddings import EmbeddingsOutput
+from model.labels.earlier_table import Merge
+from model.labels.embeddings import EMBEDDINGS, EmbeddingsOutput, stored_embedding
 from model.labels.events import EVENTS_SCHEMA, EventRules, find_events
 from model.labels.labels import LabelRules, labels_table
 from model.labels.output import Output
 from model.labels.recording_columns import RecordingColumns
-from model.labels.recording_lines import RecordingLines
+from model.labels.recording_lines import EVENTS, RecordingLines
 from model.labels.selection_tables import SelectionForm, SelectionTables, check_selection_forms
 from model.labels.table_output import TableOutput, check_table_name
 from model.labels.window_rows import WindowRows
@@ -62,22 +64,48 @@ class FurtherOutputs:
             if not may_replace and any(True for _ in filesystem_of(folder).list(folder)):
                 raise UsageError(f"{folder} holds files already; move it, or give --overwrite to replace them")
 
-    def outputs(self, root: str, columns: RecordingColumns | None, embedding: tuple[str, int] | None) -> list[Output]:
+    def settings(self) -> dict[str, object]:
+        """Returns what is written, and by which rules."""
+        labels = asdict(self.rules) | {"thresholds": _finite(self.rules.thresholds or ())}
+        events = self.events and asdict(self.events) | {"thresholds": _finite(self.events.thresholds)}
+        return {"labels": labels, "events": events, "files_of_recordings": list(self.forms)}
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Where each table lies, by its name."""
+        found = {EVENTS: self.events_path} if self.events is not None else {}
+        if self.embeddings.path is not None:
+            found[EMBEDDINGS] = self.embeddings.path
+        return {name: absolute_path(path) for name, path in found.items()}
+
+    def outputs(
+        self,
+        root: str,
+        columns: RecordingColumns | None,
+        embedding: tuple[str, int] | None,
+        merge: Callable[[str, str], Merge | None],
+    ) -> list[Output]:
         """Returns what writes it.
 
         Args:
             root: where the paths of recordings begin.
             columns: that lines have of their recordings.
-            embedding: type and size of the embedding of a window, None where parts have none.
+            embedding: type and size of the embedding of a window, None where there is no part.
+            merge: returns how a table goes on from an earlier one, by its name and place.
         """
         found: list[Output] = []
-        if self.embeddings.path is not None and embedding is not None:
-            found.append(EmbeddingsOutput(place(absolute_path(self.embeddings.path)), embedding, columns))
-        if lines := self._recording_lines(root, columns):
+        merges = {name: merge(name, place) for name, place in self.tables.items()}
+        if EMBEDDINGS in merges:
+            path = self.tables[EMBEDDINGS]
+            embedding = embedding or stored_embedding(path)
+            found.append(EmbeddingsOutput(place(path), embedding, columns, merges[EMBEDDINGS]))
+        if lines := self._recording_lines(root, columns, merges.get(EVENTS)):
             found.append(lines)
         return found
 
-    def _recording_lines(self, root: str, columns: RecordingColumns | None) -> RecordingLines | None:
+    def _recording_lines(
+        self, root: str, columns: RecordingColumns | None, merge: Merge | None
+    ) -> RecordingLines | None:
 
         def lines(rows: WindowRows) -> pa.Table:
             found = self._lines(rows)
@@ -90,7 +118,7 @@ class FurtherOutputs:
         if self.events is None:
             return RecordingLines(lines, None, folders)
         schema = EVENTS_SCHEMA if columns is None else columns.extended(EVENTS_SCHEMA)
-        return RecordingLines(lines, TableOutput(place(absolute_path(self.events_path)), schema), folders)
+        return RecordingLines(lines, TableOutput(place(self.tables[EVENTS]), schema, merge), folders)
 
     def counts(self, outputs: Iterable[Output]) -> dict[str, int] | None:
         """Returns how many events of each label were written, the most frequent first; None where none are asked for.
@@ -108,6 +136,10 @@ class FurtherOutputs:
             return labels_table(rows, self.rules)
         found = find_events(rows.counts, rows.start_seconds, rows.end_seconds, rows.probabilities, self.events)
         return found.to_table(rows.paths, self.events.classes)
+
+
+def _finite(thresholds: Iterable[float]) -> list[float | None]:
+    return [None if math.isinf(threshold) else threshold for threshold in thresholds]
 
 
 def _check_file(option: str, path: str, taken: set[str], may_replace: bool) -> None:

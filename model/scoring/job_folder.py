@@ -15,9 +15,10 @@ from features.store.layout import WORK
 from features.store.locks import CLAIM
 
 _PLANNING = "planning-"
+_MANIFEST = re.compile(r"manifest-[0-9a-f]{8}\.parquet")
 # Folders of jobs and of plannings, partial ones among them, and the files of versions in which jobs had no folders.
 _OWN_NAME = re.compile(
-    rf"(?:{_PLANNING})?[0-9a-f]{{64}}|job\.json|batches\.parquet|network\.tflite|\d{{8}}\.(csv|json)"
+    rf"(?:{_PLANNING})?[0-9a-f]{{64}}|{_MANIFEST.pattern}|job\.json|batches\.parquet|network\.tflite|\d{{8}}\.(csv|json)"
 )
 
 
@@ -70,9 +71,26 @@ def planning_folder(folder: Location, digest: str) -> Location:
     return folder / f"{_PLANNING}{digest}"
 
 
+def manifest_place(folder: Location, crc32c: int) -> Location:
+    """Returns where a manifest of the output lies, by its checksum, before any file of this output appears."""
+    return folder / f"manifest-{crc32c:08x}.parquet"
+
+
+def manifests_in(folder: Location) -> list[Location]:
+    """Returns where manifests lie of outputs that may have appeared in part, as a run was killed."""
+    try:
+        return [folder / name for name in sorted(names_in(folder)) if _MANIFEST.fullmatch(name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def remove_parts(folder: Location, but: Collection[Location | None] = ()) -> None:
-    """Removes all jobs and plannings but those of some folders; the file stays that says who has claimed the folder."""
-    kept = {CLAIM, WORK, *(path.name for path in but if path)}
+    """Removes all jobs and plannings but those of some folders; the file stays that says who has claimed the folder.
+
+    Manifests of the output stay too, where there are such folders.
+    """
+    manifests = [path.name for path in manifests_in(folder)] if but else []
+    kept = {CLAIM, WORK, *manifests, *(path.name for path in but if path)}
     if not isinstance(folder, Path):
         store = filesystem_of(folder)
         gone = [entry.path for entry in store.list(folder)

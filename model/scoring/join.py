@@ -5,27 +5,25 @@ recording as a whole is decided here, since its units may lie in several parts.
 """
 
 import contextlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
+import google_crc32c
 
-from features.errors import Reason, Reject, RunError
+from features.errors import Reject, RunError
 from features.io.filesystem import filesystem_of
-from features.sources.policies import Policies, refusal
+from features.sources.policies import Policies
 from features.sources.rejects import COLUMNS, in_order, to_csv
 from model.labels.labels import LabelRules
-from model.labels.output import LabelsOutput, Output
+from model.labels.output import LABELS, LabelsOutput, Output
 from model.labels.recording_columns import RecordingColumns
 from model.labels.window_rows import WindowRows, in_blocks
 from model.scoring.cut_outs import CutOuts, CutOutsJob
 from model.scoring.further_outputs import FurtherOutputs
+from model.scoring.increment import Increment
 from model.scoring.job import Parts
+from model.scoring.job_folder import manifest_place
+from model.scoring.outcome import Outcome, outcome_of, scored_files
 from model.scoring.output_files import OutputFiles
 from model.scoring.part import PartNote
 from model.scoring.plan import Plan
@@ -39,8 +37,8 @@ class JoinJob:
 
     Attributes:
         outputs: the files to write.
-        clips: table of the files, with path and size.
-        rejects: files that are in no batch, as they could not be listed or their header could not be read.
+        increment: what is scored, and what stays of an earlier output.
+        rejects: files that could not be listed.
         allowed: numbers of the classes that the outputs know, all others are left out of them.
         rules: which lines a window has; its classes are those that are allowed.
         policies: whether truncated and silent files are kept.
@@ -52,7 +50,7 @@ class JoinJob:
     """
 
     outputs: OutputFiles
-    clips: pa.Table
+    increment: Increment
     rejects: list[Reject]
     allowed: Sequence[int]
     rules: LabelRules
@@ -62,31 +60,6 @@ class JoinJob:
     further: FurtherOutputs | None = None
     columns: RecordingColumns | None = None
     cut_outs: CutOutsJob | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of all batches.
-
-    Attributes:
-        files: number of files that were labelled.
-        windows: number of windows that were labelled.
-        rejects: files that could not be used, in the order of their paths.
-        warnings: of files that were labelled all the same, in that order; a file may have several.
-        empty: whether the file has no line, as no label is probable enough.
-        cut_outs: how many were written.
-        known: how many files had their features from a set.
-        events: how many of each label, the most frequent first; None where none were asked for.
-    """
-
-    files: int
-    windows: int
-    rejects: list[Reject]
-    warnings: list[Reject]
-    empty: bool = False
-    cut_outs: int = 0
-    known: int = 0
-    events: Mapping[str, int] | None = None
 
 
 def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
@@ -103,51 +76,53 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
     """
     notes = list(parts.map(parts.read_note, range(len(plan.ends))))
     _check_counts(parts, notes, len(plan.files))
-    rejects: dict[str, Reject] = {}
-    for reject in chain(*(note.rejects for note in notes), job.rejects):
-        rejects.setdefault(reject.path, reject)
-    found = list(chain(*(note.warnings for note in notes), job.warnings))
-    warnings = file_warnings(found, plan.units_of(warning.path for warning in found))
-    warnings = [warning for warning in warnings if warning.path not in rejects]
-    refused = _refused(warnings, job.policies)
-    rejects |= refused
-    warnings = [warning for warning in warnings if warning.path not in refused]
-    sizes = _sizes(job.clips, [*rejects, *(warning.path for warning in warnings)])
-    outcome = Outcome(
-        files=len(plan.paths) - len(plan.rejects) + len(job.rejects) - len(rejects),
-        windows=int(_windows(notes)[~plan.are_of(rejects)].sum()),
-        rejects=_with_sizes(rejects.values(), sizes),
-        warnings=_with_sizes(warnings, sizes),
-        known=sum(note.known for note in notes),
-    )
-    write_rejects(job.outputs, outcome.rejects)
+    increment = job.increment
+    scored = scored_files(increment.states, plan, notes, job.rejects, job.warnings, job.policies)
+    outcome = outcome_of(increment.all_files(scored), job.rejects)
+    write_tables(job.outputs, outcome)
     if not outcome.files:
         first = outcome.rejects[0]
         raise RunError(
-            f"every file was rejected, {len(rejects):,} in all; the first: {first.path}: {first.reason}, "
+            f"every file was rejected, {len(outcome.rejects):,} in all; the first: {first.path}: {first.reason}, "
             f"{first.message}; all are in {job.outputs.rejects}"
         )
-    filesystem_of(job.outputs.warnings).write(job.outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
+    rejected = set(scored["path"].filter(scored["reason"].is_valid()).to_pylist())
     with contextlib.ExitStack() as opened:
-        labels = opened.enter_context(LabelsOutput(job.outputs.labels, job.rules, job.columns))
-        outputs: list[Output] = [labels]
+        outputs: list[Output] = [
+            LabelsOutput(job.outputs.labels, job.rules, job.columns, increment.merge(LABELS, job.outputs.labels))
+        ]
         if job.further:
-            further = job.further.outputs(job.root, job.columns, notes[0].embedding)
-            outputs += map(opened.enter_context, further)
+            embedding = notes[0].embedding if notes else None
+            outputs += job.further.outputs(job.root, job.columns, embedding, increment.merge)
         if job.cut_outs:
-            outputs.append(opened.enter_context(CutOuts(job.cut_outs, job.rules.classes)))
+            outputs.append(CutOuts(job.cut_outs, job.rules.classes))
+        for output in outputs:
+            opened.enter_context(output)
         for rows in in_blocks(_stream(parts, plan, notes)):
             # A file is rejected as a whole: other units of it may have windows, and one that a policy refuses has too.
-            wanted = rows.without(rejects.keys()).of_classes(job.allowed)
+            wanted = rows.without(rejected).of_classes(job.allowed)
             for output in outputs:
                 output.write(wanted)
         for output in outputs:
+            output.keep(increment.kept_paths)
             output.complete()
+        tables = {name: table for output in outputs for name, table in output.tables.items()}
+        manifest = increment.manifest(outcome.table, tables)
+        content = manifest.content()
+        # A run that is killed from here on leaves tables of which some are the new ones: the next sees by it which.
+        draft = manifest_place(job.outputs.parts, google_crc32c.value(content))
+        filesystem_of(draft).write(draft, content)
         for output in reversed(outputs):  # the labels last
             output.finish()
-    cut_outs = sum(output.written for output in outputs if isinstance(output, CutOuts))
-    events = job.further.counts(outputs) if job.further else None
-    return replace(outcome, empty=not labels.table.rows, cut_outs=cut_outs, events=events)
+    filesystem_of(job.outputs.manifest).write(job.outputs.manifest, content)
+    return replace(
+        outcome,
+        empty=not manifest.extents[LABELS].any(),
+        cut_outs=sum(output.written for output in outputs if isinstance(output, CutOuts)),
+        known=sum(note.known for note in notes),
+        # Of an output that goes on, only those of the new recordings are known.
+        events=job.further.counts(outputs) if job.further and not increment.bases else None,
+    )
 
 
 def _stream(parts: Parts, plan: Plan, notes: Sequence[PartNote]) -> Iterator[WindowRows]:
@@ -157,28 +132,16 @@ def _stream(parts: Parts, plan: Plan, notes: Sequence[PartNote]) -> Iterator[Win
         yield labels.rows(plan.unit_paths(number))
 
 
+def write_tables(outputs: OutputFiles, outcome: Outcome) -> None:
+    """Writes the tables of rejects and of warnings; of these none where no file was labelled."""
+    write_rejects(outputs, outcome.rejects)
+    if outcome.files:
+        filesystem_of(outputs.warnings).write(outputs.warnings, to_csv(outcome.warnings, _TABLE_COLUMNS))
+
+
 def write_rejects(outputs: OutputFiles, rejects: Iterable[Reject]) -> None:
     """Writes the table of files that could not be used."""
     filesystem_of(outputs.rejects).write(outputs.rejects, to_csv(in_order(rejects), _TABLE_COLUMNS))
-
-
-def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:
-    """Returns the warnings of each file: it is silent where all units of it are, all else where any unit is.
-
-    Args:
-        found: the warnings of units.
-        units: how many units each file has.
-    """
-    warnings = list(found)
-    silent = Counter(warning.path for warning in warnings if warning.reason == Reason.SILENT)
-    once = {(warning.path, warning.reason): warning for warning in warnings
-            if warning.reason != Reason.SILENT or silent[warning.path] == units[warning.path]}  # fmt: skip
-    return list(once.values())
-
-
-def _windows(notes: Iterable[PartNote]) -> NDArray[np.int64]:
-    """Returns how many windows of each unit were labelled."""
-    return np.fromiter(chain.from_iterable(note.windows for note in notes), np.int64)
 
 
 def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None:
@@ -188,19 +151,3 @@ def _check_counts(parts: Parts, notes: Sequence[PartNote], planned: int) -> None
             f"of {planned:,} units of work {scored:,} were scored and {rejected:,} rejected; this does not add up: "
             f"remove {parts.folder} and run again"
         )
-
-
-def _refused(warnings: Iterable[Reject], policies: Policies) -> dict[str, Reject]:
-    """Returns a reject for each file with a warning that the policies refuse, by path."""
-    errors = ((warning.path, refusal(warning.reason, policies)) for warning in warnings)
-    return {path: Reject(path, error.stage, str(error.reason), error.message)
-            for path, error in errors if error}  # fmt: skip
-
-
-def _sizes(clips: pa.Table, paths: list[str]) -> dict[str, int]:
-    asked = clips.filter(pc.is_in(clips["path"], value_set=pa.array(paths, pa.string())))
-    return dict(zip(asked["path"].to_pylist(), asked["size"].to_pylist(), strict=True))
-
-
-def _with_sizes(rejects: Iterable[Reject], sizes: dict[str, int]) -> list[Reject]:
-    return [replace(reject, size=sizes.get(reject.path)) for reject in in_order(rejects)]

@@ -12,8 +12,8 @@ from features.runtime.invocation import command_line
 from features.sources.paths import clip_file
 from model.inference.executor import Executor
 from model.labels.window_rows import WindowRows, concatenate, no_windows
-from model.scoring.join import file_warnings
 from model.scoring.label_windows import label_windows
+from model.scoring.outcome import file_warnings
 from model.scoring.plan import Batch, plan_batches
 
 

@@ -26,13 +26,18 @@ class OutputFiles:
         return f"{self.labels.removesuffix('.csv')}.warnings.csv"
 
     @property
-    def tables(self) -> tuple[str, str, str]:
+    def tables(self) -> tuple[str, str, str, str]:
         """The tables of every scoring."""
-        return self.labels, self.rejects, self.warnings
+        return self.labels, self.rejects, self.warnings, self.manifest
 
     def selections(self, form: str) -> str:
         """Returns the folder of the files that a program opens, one a recording: `x.raven` for `x.csv`."""
         return f"{self.labels.removesuffix('.csv')}.{form}"
+
+    @property
+    def manifest(self) -> str:
+        """What made the outputs: `x.csv.manifest.parquet`."""
+        return f"{self.labels}.manifest.parquet"
 
     @property
     def parts(self) -> Location:

@@ -17,6 +17,7 @@ from model.labels.events import DEFAULT_THRESHOLD, EventOptions
 from model.labels.labels import LabelRules, check_top
 from model.labels.table_output import check_table_name
 from model.scoring.further_outputs import FurtherOutputs
+from model.scoring.increment import is_ours
 from model.scoring.job_folder import has_jobs
 from model.scoring.options import ClipOptions, EmbeddingOptions
 from model.scoring.output_files import OutputFiles
@@ -147,11 +148,16 @@ def check(request: Request, further: FurtherOutputs) -> None:
     if os.path.isdir(request.output):
         raise UsageError(f"--output is a file of labels, but {request.output} is a folder")
     check_table_name("--output", request.output)
-    if exists(request.output) and not request.overwrite:
+    files = further.files
+    is_continued = exists(files.labels) and not request.overwrite
+    if is_continued and not is_ours(files.manifest, files.parts):
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
     if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
     # A run that was killed may have finished some outputs: the labels are last.
-    may_replace = request.overwrite or has_jobs(further.files.parts)
+    may_replace = request.overwrite or has_jobs(files.parts)
+    if is_continued and request.clips.folder is not None and not may_replace:
+        raise UsageError(f"--clips chooses among all windows, and {request.output} has some already, which are not "
+                         "labelled again; give --overwrite, which scores everything anew")  # fmt: skip
     request.clips.check(request.input, may_replace)
-    further.check(may_replace)
+    further.check(may_replace or is_continued)

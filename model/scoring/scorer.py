@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from features.errors import NothingUsableError, UsageError
 from features.frontend.windows import Windowing, windowing_of
 from features.io.filesystem import filesystem_of
 from features.runtime.log import LOG
+from features.runtime.quantities import counted
 from features.sources.clips import Source
 from features.sources.table import list_clips
 from features.store.locks import claim
@@ -18,10 +20,14 @@ from model.inference.artifact import ArtifactDescription, read_description, read
 from model.inference.embedding_output import with_embeddings
 from model.inference.executor import choose_executor, executor_version
 from model.labels.labels import LabelRules
+from model.labels.output import LABELS
+from model.labels.output_manifest import Settings
 from model.scoring.cut_outs import CutOutsJob
+from model.scoring.further_outputs import FurtherOutputs
+from model.scoring.increment import Increment, everything, find_increment, output_settings
 from model.scoring.job import JobSettings, open_parts
 from model.scoring.job_folder import check_folder, remove_parts
-from model.scoring.join import JoinJob, join, write_rejects
+from model.scoring.join import JoinJob, join, write_rejects, write_tables
 from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.low_rates import low_rates
@@ -86,9 +92,6 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         except NothingUsableError as error:
             write_rejects(outputs, error.rejects)
             raise UsageError(f"{error}; all are in {outputs.rejects}") from error
-        recorders = request.columns.reads_headers(source)
-        plan, planning = plan_source(outputs.parts, source, description.spec, windowing, lease, read, recorders)
-        recordings = describe_recordings(source, plan.recorders, request.columns)
         settings = JobSettings(
             network=description.network_sha256,
             temperature=description.calibration.temperature,
@@ -96,58 +99,76 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             windowing=windowing,
             embeddings=request.embeddings.dtype,
         )
-        for line in low_rates(plan, description.spec):
-            LOG.warning("warning: %s", line)
-        parts = open_parts(outputs.parts, source, plan, settings, planning)
-        count = len(plan.ends)
-        if todo := parts.unfinished(count):
-            if len(todo) < count:
-                LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",
-                         count - len(todo), count)  # fmt: skip
-            filesystem_of(parts.network).write(parts.network, _network(request, description))
-            job = LabelJob(
-                parts=parts,
-                description=description,
+        increment = _increment(request, source, further, output_settings(
+            settings, source.root, description.spec, request.policies, further.settings(), asdict(request.columns)
+        ))  # fmt: skip
+        new, start_times = increment.source, dict[str, int]()
+        if increment.finished:
+            LOG.info("nothing is new: %s as %s has them", counted(len(source.clips), "recording"), request.output)
+            outcome = increment.outcome(source.rejects)
+            write_tables(outputs, outcome)
+        else:
+            if increment.bases:
+                LOG.info("%s of %s stay as %s has them", f"{len(increment.kept):,}",
+                         counted(len(source.clips), "recording"), request.output)  # fmt: skip
+            recorders = request.columns.reads_headers(new)
+            plan, planning = plan_source(outputs.parts, new, description.spec, windowing, lease, read, recorders)
+            recordings = describe_recordings(new, plan.recorders, request.columns)
+            for line in low_rates(plan, description.spec):
+                LOG.warning("warning: %s", line)
+            parts = open_parts(outputs.parts, new, plan, settings, planning)
+            count = len(plan.ends)
+            if todo := parts.unfinished(count):
+                if len(todo) < count:
+                    LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",
+                             count - len(todo), count)  # fmt: skip
+                filesystem_of(parts.network).write(parts.network, _network(request, description))
+                job = LabelJob(
+                    parts=parts,
+                    description=description,
+                    root=source.root,
+                    executor=executor,
+                    windowing=windowing,
+                    lease=lease,
+                    proof=make_proof(source.root, new.clips, scoring_versions(executor)),
+                    embeddings=request.embeddings.dtype,
+                    known=known_set.index(parts.folder, new.clips["size"]) if known_set else None,
+                )
+                sizes = map(BatchSize, plan.batch_windows[todo].tolist(), plan.batch_seconds[todo].tolist())
+                run(job, dict(zip(todo, sizes, strict=True)))
+            wanted = JoinJob(
+                outputs=outputs,
+                increment=increment,
+                rejects=source.rejects,
+                allowed=allowed,
+                rules=rules,
+                policies=request.policies,
+                warnings=recordings.warnings,
                 root=source.root,
-                executor=executor,
-                windowing=windowing,
-                lease=lease,
-                proof=make_proof(source.root, source.clips, scoring_versions(executor)),
-                embeddings=request.embeddings.dtype,
-                known=known_set.index(parts.folder, source.clips["size"]) if known_set else None,
+                further=further,
+                columns=recordings.columns,
+                cut_outs=_cut_outs_job(request, source, description, windowing),
             )
-            sizes = map(BatchSize, plan.batch_windows[todo].tolist(), plan.batch_seconds[todo].tolist())
-            run(job, dict(zip(todo, sizes, strict=True)))
-        wanted = JoinJob(
-            outputs=outputs,
-            clips=source.clips,
-            rejects=source.rejects + plan.rejects,
-            allowed=allowed,
-            rules=rules,
-            policies=request.policies,
-            warnings=recordings.warnings,
-            root=source.root,
-            further=further,
-            columns=recordings.columns,
-            cut_outs=_cut_outs_job(request, source, description, windowing),
-        )
-        outcome = join(parts, plan, wanted)
+            outcome = join(parts, plan, wanted)
+            start_times = recordings.counts(without=(reject.path for reject in outcome.rejects))
         remove_parts(outputs.parts)
     seconds = time.monotonic() - started
     return {
         "seconds": seconds,
         "files": outcome.files + len(outcome.rejects),
         "scored": outcome.files,
+        "kept": len(increment.kept),
+        "removed": increment.removed,
         "rejected": len(outcome.rejects),
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
-        "audio_seconds": plan.total_seconds(without=(reject.path for reject in outcome.rejects)),
-        "short_windows": plan.num_shortened(reject.path for reject in outcome.rejects),
+        "audio_seconds": outcome.audio_seconds,
+        "short_windows": outcome.short_windows,
         "min_window_seconds": windowing.least_seconds,
         "hop_seconds": request.hop_seconds,
         "tail": request.tail,
-        "start_times": recordings.counts(without=(reject.path for reject in outcome.rejects)),
+        "start_times": start_times,
         "no_lines": outcome.empty,
         "left_out": source.left_out,
         "classes_without_threshold": _without_threshold(request, description, rules),
@@ -156,6 +177,14 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
         "cut_outs": outcome.cut_outs,
         "clips_per_second": outcome.windows / seconds,
     }
+
+
+def _increment(request: Request, source: Source, further: FurtherOutputs, settings: Settings) -> Increment:
+    """Returns what is scored; all, where a run that cuts clips out of the recordings was interrupted."""
+    if request.overwrite or request.clips.folder is not None:
+        return everything(source, settings)
+    files = further.files
+    return find_increment(source, settings, {LABELS: files.labels, **further.tables}, files.manifest, files.parts)
 
 
 def _cut_outs_job(

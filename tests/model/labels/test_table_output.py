@@ -43,6 +43,7 @@ def written(folder: Path, form: str, table: pa.Table, sizes: Sequence[int]) -> P
         while first < len(table):
             output.append(table.slice(first, sizes[turn % len(sizes)]))
             first, turn = first + sizes[turn % len(sizes)], turn + 1
+        output.complete()
         assert not path.exists()
         output.finish()
     assert output.rows == len(table)
@@ -86,6 +87,7 @@ def test_row_groups_are_full_but_the_last(tmp_path, monkeypatch):
 def test_nothing_is_left_of_a_table_that_is_not_finished(tmp_path, form):
     with TableOutput(tmp_path / f"x{form}", SCHEMA) as output:
         output.append(rows(3))
+        output.complete()
     with pytest.raises(KeyError), TableOutput(tmp_path / f"x{form}", SCHEMA) as output:
         output.append(rows(3))
         raise KeyError

@@ -9,7 +9,9 @@ import pytest
 from features.errors import Reject, RunError
 from features.sources.policies import remark
 from model.labels.labels import LabelRules
-from model.scoring.join import JoinJob, Outcome, file_warnings, join
+from model.scoring.increment import everything
+from model.scoring.join import JoinJob, join
+from model.scoring.outcome import Outcome, file_warnings
 from model.scoring.output_files import OutputFiles
 from tests.model.scoring.jobs import SETTINGS, PlannedJob, labels_of, plan_job, plan_of
 from tests.signals import noise, write_wav
@@ -46,7 +48,7 @@ def write_parts(planned: PlannedJob, **failed: int) -> None:
 def joined(planned: PlannedJob, folder: Path, rejects: tuple[Reject, ...] = ()) -> Outcome:
     job = JoinJob(
         outputs=OutputFiles(str(folder / "labels.csv")),
-        clips=planned.source.clips,
+        increment=everything(planned.source, {}),
         rejects=list(rejects),
         allowed=range(len(RULES.classes)),
         rules=RULES,
@@ -81,7 +83,9 @@ def test_a_file_one_part_of_which_fails_is_rejected_as_a_whole(planned, tmp_path
 
 def test_files_that_are_in_no_batch_alone_are_an_error(planned, tmp_path):
     reject = Reject("z.wav", "decode", "empty", "no samples")
-    job = JoinJob(OutputFiles(str(tmp_path / "labels.csv")), planned.source.clips, [reject], rules=RULES, policies={})
+    source = replace(planned.source, clips=planned.source.clips.slice(0, 0))
+    outputs = OutputFiles(str(tmp_path / "labels.csv"))
+    job = JoinJob(outputs, everything(source, {}), [reject], allowed=[0, 1, 2], rules=RULES, policies={})
     with pytest.raises(RunError, match=r"every file was rejected, 1 in all; the first: z\.wav: empty, no samples"):
         join(planned.parts, plan_of([]), job)
     assert [path.name for path in tmp_path.glob("labels*.csv")] == ["labels.rejects.csv"]

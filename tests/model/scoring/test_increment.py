@@ -1,0 +1,250 @@
+"""An output of a folder that grows: what is new is scored, and the bytes are those of a run from nothing."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import RunError, UsageError
+from model.labels.events import EventOptions
+from model.scoring.label_windows import LabelJob
+from model.scoring.options import EmbeddingOptions
+from model.scoring.request import Request
+from model.scoring.scorer import BatchSize, RunBatches, score
+from tests.model.scoring.test_scorer import label_here
+from tests.pipelines.conftest import files_of
+from tests.signals import noise, write_wav
+
+FORMS = ("labels.csv", "labels.parquet", "labels.jsonl")
+
+
+def not_called(job: LabelJob, windows: Mapping[int, BatchSize]) -> None:
+    raise AssertionError("nothing is to be labelled")
+
+
+def add(source: Path, name: str, seconds: float, seed: int = 0) -> None:
+    write_wav(source / name, noise(int(seconds * 4_000), seed=seed), 4_000)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The files of an output, which may stand beside its source."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith("labels")}
+
+
+@pytest.fixture
+def grown(tmp_path) -> Path:
+    """A folder with a source of a few recordings; two of them cannot be used and one is silent."""
+    source = tmp_path / "source"
+    for number, name in enumerate(("b.wav", "d/e.wav", "f.wav")):
+        add(source, name, 2.5 + number, number)
+    write_wav(source / "silent.wav", np.zeros(8_000, np.float32), 4_000)
+    (source / "empty.wav").write_bytes(b"")
+    (source / "text.wav").write_bytes(b"no sound " * 20)
+    return tmp_path
+
+
+def change(source: Path, step: int) -> None:
+    """Adds, changes and removes recordings, each step others."""
+    if step == 1:
+        add(source, "a.wav", 1, 11)
+        add(source, "c, =1.wav", 20, 12)
+        add(source, "z.wav", 2, 13)
+        add(source, "b.wav", 3, 14)
+        (source / "f.wav").unlink()
+        add(source, "empty.wav", 2, 15)
+    elif step == 2:
+        for name in ("a.wav", "z.wav"):
+            (source / name).unlink()
+    elif step == 3:
+        write_wav(source / "zz.wav", np.zeros(8_000, np.float32), 4_000)
+        (source / "d" / "text.wav").write_bytes(b"no sound")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("labels.csv", {"events": EventOptions("events.jsonl", smooth=2), "labels": ["audacity"]}),
+        ("labels.parquet", {"top": 2, "threshold": 0.335, "embeddings": EmbeddingOptions("embeddings.parquet")}),
+    ],
+)
+def test_what_has_grown_has_the_bytes_of_a_run_from_nothing(grown, untrained, monkeypatch, name, options):
+    source, handed_over = grown / "source", []
+
+    def run(job: LabelJob, windows: Mapping[int, BatchSize]) -> None:
+        handed_over.append(sum(size.windows for size in windows.values()))
+        label_here(job, windows)
+
+    def scored(folder: Path, run: RunBatches) -> dict[str, object]:
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        return score(Request(str(untrained), str(source), str(folder / name), **options), run)
+
+    for step in range(4):
+        change(source, step)
+        figures, fresh = scored(grown / "grown", run), scored(grown / "fresh", label_here)
+        assert files_of(grown / "grown") == files_of(grown / "fresh")
+        assert len(files_of(grown / "fresh")) == (5 + fresh["scored"] if "labels" in options else 5)
+        timing = ("seconds", "clips_per_second", "kept", "removed", "events")
+        assert {key: value for key, value in figures.items() if key not in timing} == {
+            key: value for key, value in fresh.items() if key not in timing
+        }
+        assert (figures["kept"], figures["removed"]) == ((0, 0), (4, 1), (7, 2), (7, 0))[step]
+        shutil.rmtree(grown / "fresh")
+    # All, what is new or has changed, nothing, and the silent one.
+    assert handed_over == [14, 28, 2]
+
+
+def test_where_nothing_is_new_nothing_is_labelled_or_written(grown, untrained, caplog):
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
+    first = score(request, label_here)
+    before = {path: path.stat().st_ino for path in grown.glob("labels.csv*")}
+    with caplog.at_level("INFO", "soundmill"):
+        again = score(request, not_called)
+    assert f"nothing is new: 6 recordings as {grown / 'labels.csv'} has them" in caplog.text
+    assert {path: path.stat().st_ino for path in grown.glob("labels.csv*")} == before
+    assert {**again, "kept": 0, "seconds": 0, "clips_per_second": 0, "start_times": {}} == {
+        **first, "seconds": 0, "clips_per_second": 0, "start_times": {}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"top": 2}, "labels.top was 1 and is 2"),
+        ({"threshold": 0.5}, "labels.thresholds was [0.0, 0.0, 0.0] and is [0.5, 0.5, 0.5]"),
+        ({"probabilities": True}, "labels.probabilities was false and is true"),
+        ({"min_window_seconds": 0.0}, "windowing.least_seconds was 0.05 and is 0.0"),
+        ({"policies": {"truncated": "keep", "silent": "reject"}}, 'policies.silent was "keep" and is "reject"'),
+    ],
+)
+def test_other_options_are_refused_and_named(grown, untrained, options, named):
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
+    score(request, label_here)
+    before = files(grown)
+    other = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), **options)
+    with pytest.raises(UsageError) as error:
+        score(other, not_called)
+    assert f"was made otherwise, and cannot be gone on from: {named}. --overwrite" in str(error.value)
+    assert files(grown) == before
+
+
+def test_another_version_is_refused_and_overwrite_scores_anew(grown, untrained, monkeypatch):
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
+    score(request, label_here)
+    monkeypatch.setattr("model.scoring.increment.library_versions", lambda: {"numpy": "9.9"})
+    with pytest.raises(UsageError, match=r'made otherwise.*versions\.numpy was "[\d.]+" and is "9\.9"'):
+        score(request, not_called)
+    anew = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), overwrite=True)
+    assert (score(anew, label_here)["kept"], score(request, not_called)["kept"]) == (0, 6)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_an_output_that_was_edited_is_refused(grown, untrained, name):
+    request = Request(str(untrained), str(grown / "source"), str(grown / name))
+    score(request, label_here)
+    content = (grown / name).read_bytes()
+    (grown / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UsageError, match="is not as score has written it: somebody has changed it since; --overwrite"):
+        score(request, not_called)
+    (grown / f"{name}.manifest.parquet").unlink()
+    with pytest.raises(UsageError, match="exists; give another --output, or --overwrite"):
+        score(request, not_called)
+    (grown / f"{name}.manifest.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UsageError, match="exists, and nothing beside it says what made it"):
+        score(request, not_called)
+
+
+def test_rejects_are_tried_again_where_time_may_heal_them(grown, untrained, monkeypatch):
+    from features.audio import recording
+    from features.errors import ClipError, Reason
+
+    whole = recording.probe_at
+
+    def slow(path):
+        if path.endswith("f.wav"):
+            raise ClipError("decode", Reason.TIMEOUT, "decoding took too long and was ended")
+        return whole(path)
+
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "probe_at", slow)
+        assert score(request, label_here)["rejects"] == {"empty": 1, "not_audio": 1, "timeout": 1}
+    assert pq.read_table(grown / "labels.csv.manifest.parquet")["windows"].to_pylist() == [3, 4, 0, 0, 2, 0]
+    probed = []
+    monkeypatch.setattr(recording, "probe_at", lambda path: probed.append(Path(path).name) or whole(path))
+    figures = score(request, label_here)
+    assert (figures["rejects"], figures["kept"], probed) == ({"empty": 1, "not_audio": 1}, 5, ["f.wav"])
+
+
+def test_all_that_is_left_being_rejects_is_an_error_that_leaves_the_labels(grown, untrained):
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
+    score(request, label_here)
+    before = (grown / "labels.csv").read_bytes()
+    for name in ("b.wav", "d/e.wav", "f.wav", "silent.wav"):
+        (grown / "source" / name).unlink()
+    with pytest.raises(RunError, match="every file was rejected, 2 in all"):
+        score(request, not_called)
+    assert (grown / "labels.csv").read_bytes() == before
+    add(grown / "source", "b.wav", 2.5, 0)
+    assert score(request, label_here)["scored"] == 1
+
+
+def killed_at(request: Request, number: int) -> int:
+    """Scores in a process that is killed before the file of this number of an output appears; returns its exit code."""
+
+    def work() -> None:
+        replace, count = os.replace, 0
+
+        def replace_or_die(partial, path) -> None:
+            nonlocal count
+            # Of the output, and its manifest beside the parts.
+            if not str(path).startswith(f"{request.output}.parts") or "manifest" in str(path):
+                if count == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                count += 1
+            replace(partial, path)
+
+        os.replace = replace_or_die
+        score(request, label_here)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def test_a_run_that_is_killed_before_any_file_appears_leads_to_the_bytes_of_an_unbroken_one(grown, untrained, tmp_path):
+    """Also where the folder has grown once more before the next run, so that tables of two states lie there."""
+    source, output = grown / "source", grown / "out"
+
+    def request(folder: Path) -> Request:
+        events = EventOptions(str(folder / "events.csv"))
+        labels = str(folder / "labels.csv")
+        return Request(str(untrained), str(source), labels, events=events, labels=["raven"], executor="litert")
+
+    output.mkdir()
+    score(request(output), label_here)
+    first = shutil.copytree(output, tmp_path / "first")
+    change(source, 1)
+    (tmp_path / "fresh").mkdir()
+    score(request(tmp_path / "fresh"), label_here)
+    expected, number, codes = files_of(tmp_path / "fresh"), 0, []
+    while not codes or codes[-1] != 0:
+        shutil.rmtree(output)
+        shutil.copytree(first, output)
+        codes.append(killed_at(request(output), number))
+        if number % 3 == 1:  # then two states of what has changed are known
+            add(source, "y.wav", 1)
+            killed_at(request(output), number)
+            (source / "y.wav").unlink()
+        score(request(output), label_here)
+        assert files_of(output) == expected, f"killed before file {number} appeared"
+        number += 1
+    assert codes == [-signal.SIGKILL] * (len(codes) - 1) + [0]
+    assert len(codes) > 6
