@@ -18,8 +18,9 @@ from model.inference.executor import load_executor
 from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import label_windows
 from model.scoring.low_rates import low_rates
-from model.scoring.plan import Plan, WindowUnit, deal, read_headers
+from model.scoring.plan import HEADERS_SCHEMA, Plan, WindowUnit, deal, read_headers
 from model.scoring.request import Request, check, further_outputs, label_rules
+from model.scoring.scorer import find_work
 
 _FILES_OF_A_JOB = 1_000
 # From so many headers on, several processes are sooner done than one, their start included.
@@ -43,9 +44,12 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
     allowed, rules = label_rules(request, description)
     windowing = windowing_of(description.spec, request.hop_seconds, request.tail, request.min_window_seconds)
     open_known_set(request.features, request.run, description.spec)
-    check(request, further_outputs(request, description, allowed, rules))
-    source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
-    request.columns.reads_headers(source)  # refuses columns that are nowhere
+    further = further_outputs(request, description, allowed, rules)
+    check(request, further)
+    listed = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
+    request.columns.reads_headers(listed)  # refuses columns that are nowhere
+    _, increment = find_work(request, listed, further, description, windowing)
+    source = increment.source
     plan = _plan(source, description, windowing, workers)
     windows, audio_seconds = int(plan.num_windows.sum()), plan.total_seconds()
     window_seconds = _window_seconds(request, plan, source.root, windowing)
@@ -57,12 +61,14 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
         "left_out": source.left_out,
         "audio_seconds": audio_seconds,
         "windows": windows,
+        "kept": len(increment.kept),
         "estimated_seconds": estimated_seconds,
         "seconds": time.monotonic() - started,
     }
     left_out = ", ".join(f"{number} {why}" for why, number in source.left_out.items())
+    stay = f"{len(increment.kept):,} stay as {request.output} has them; " if increment.bases else ""
     lines = [
-        f"{counted(len(plan.paths), 'file')} of {source.root}, {sound_text(audio_seconds)}, "
+        f"{stay}{counted(len(plan.paths), 'file')} of {source.root}, {sound_text(audio_seconds)}, "
         f"{counted(windows, 'window')}; headers that cannot be read: {len(plan.rejects):,}; other rejects: "
         f"{len(source.rejects):,}; left out: {left_out or 'nothing'}",
         *low_rates(plan, description.spec),
@@ -83,7 +89,7 @@ def _plan(source: Source, description: ArtifactDescription, windowing: Windowing
         done += len(part)
         progress.update(done)
     progress.close()
-    return deal(paths, pa.concat_tables(headers))
+    return deal(paths, pa.concat_tables([HEADERS_SCHEMA.empty_table(), *headers]))
 
 
 def _read_headers(paths: list[str], root: str, description: ArtifactDescription, windowing: Windowing) -> pa.Table:

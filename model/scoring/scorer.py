@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from features.errors import NothingUsableError, UsageError
 from features.frontend.windows import Windowing, windowing_of
-from features.io.filesystem import filesystem_of
+from features.io.atomic import remove_partial
+from features.io.filesystem import filesystem_of, is_uri
 from features.runtime.log import LOG
 from features.runtime.quantities import counted
 from features.sources.clips import Source
@@ -21,7 +22,6 @@ from model.inference.embedding_output import with_embeddings
 from model.inference.executor import choose_executor, executor_version
 from model.labels.labels import LabelRules
 from model.labels.output import LABELS
-from model.labels.output_manifest import Settings
 from model.scoring.cut_outs import CutOutsJob
 from model.scoring.further_outputs import FurtherOutputs
 from model.scoring.increment import Increment, everything, find_increment, output_settings
@@ -87,21 +87,15 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output) as lease:
         check(request, further)  # another score may have ended in between
+        for path in (*outputs.tables, *further.tables.values()):
+            if not is_uri(path):
+                remove_partial(path)
         try:
             source = list_clips(request.input, request.table_layout, labelled=False, keep=request.columns.keep)
         except NothingUsableError as error:
             write_rejects(outputs, error.rejects)
             raise UsageError(f"{error}; all are in {outputs.rejects}") from error
-        settings = JobSettings(
-            network=description.network_sha256,
-            temperature=description.calibration.temperature,
-            executor=executor_version(executor),
-            windowing=windowing,
-            embeddings=request.embeddings.dtype,
-        )
-        increment = _increment(request, source, further, output_settings(
-            settings, source.root, description.spec, request.policies, further.settings(), asdict(request.columns)
-        ))  # fmt: skip
+        settings, increment = find_work(request, source, further, description, windowing)
         new, start_times = increment.source, dict[str, int]()
         if increment.finished:
             LOG.info("nothing is new: %s as %s has them", counted(len(source.clips), "recording"), request.output)
@@ -179,12 +173,29 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     }
 
 
-def _increment(request: Request, source: Source, further: FurtherOutputs, settings: Settings) -> Increment:
-    """Returns what is scored; all, where a run that cuts clips out of the recordings was interrupted."""
+def find_work(
+    request: Request, source: Source, further: FurtherOutputs, description: ArtifactDescription, windowing: Windowing
+) -> tuple[JobSettings, Increment]:
+    """Returns what parts follow from, and which recordings are labelled: all that does not stay as the output has it.
+
+    Raises:
+        UsageError: the output that is there cannot be gone on from.
+    """
+    settings = JobSettings(
+        network=description.network_sha256,
+        temperature=description.calibration.temperature,
+        executor=executor_version(choose_executor(request.executor)),
+        windowing=windowing,
+        embeddings=request.embeddings.dtype,
+    )
+    of_outputs = output_settings(
+        settings, source.root, description.spec, request.policies, further.settings(), asdict(request.columns)
+    )
     if request.overwrite or request.clips.folder is not None:
-        return everything(source, settings)
+        return settings, everything(source, of_outputs)
     files = further.files
-    return find_increment(source, settings, {LABELS: files.labels, **further.tables}, files.manifest, files.parts)
+    tables = {LABELS: files.labels, **further.tables}
+    return settings, find_increment(source, of_outputs, tables, files.manifest, files.parts)
 
 
 def _cut_outs_job(

@@ -89,7 +89,7 @@ def test_parts_in_a_store_are_taken_up_again_and_one_score_writes_them(recording
     filesystem_of(output).delete(f"{output}.parts/thesis.txt")
     score(request, finish)
     assert filesystem_of(output).read(output) == labelled.read_bytes()
-    assert sorted(names(s3)) == ["x.csv", "x.rejects.csv", "x.warnings.csv"]
+    assert sorted(names(s3)) == ["x.csv", "x.csv.manifest.parquet", "x.rejects.csv", "x.warnings.csv"]
 
 
 def test_the_store_is_asked_once_for_a_short_recording(recordings, untrained, s3, tmp_path, monkeypatch):

@@ -198,7 +198,8 @@ def test_parquet_holds_what_the_csv_says_with_its_types(recordings, run_folder, 
     arguments = ("--model", run_folder, "--input", recordings, "--output", tmp_path / "x.parquet", *options)
     assert call("pipelines.score", *arguments) == 0
     assert sorted(os.listdir(tmp_path)) == [
-        "x.csv", "x.parquet", "x.parquet.rejects.csv", "x.parquet.warnings.csv", "x.rejects.csv", "x.warnings.csv",
+        "x.csv", "x.csv.manifest.parquet", "x.parquet", "x.parquet.manifest.parquet", "x.parquet.rejects.csv",
+        "x.parquet.warnings.csv", "x.rejects.csv", "x.warnings.csv",
     ]  # fmt: skip
     assert (tmp_path / "x.parquet.rejects.csv").read_bytes() == (tmp_path / "x.rejects.csv").read_bytes()
     content = (tmp_path / "x.parquet").read_bytes()

@@ -57,7 +57,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
     assert f"{done} of 7 batches are there" in caplog.text
     before = name.removesuffix(".csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        name,
+        *sorted([name, f"{name}.manifest.parquet"]),
         f"{before}.rejects.csv",
         f"{before}.warnings.csv",
     ]

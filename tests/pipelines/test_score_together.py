@@ -40,7 +40,8 @@ def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder,
     assert sorted(tmp_path.rglob("*")) == before
     of_another_form = ("--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.parquet")
     assert call("pipelines.score", *of_another_form) == 0
-    another = ["labels.parquet", "labels.parquet.rejects.csv", "labels.parquet.warnings.csv"]
+    another = ["labels.parquet", "labels.parquet.manifest.parquet", "labels.parquet.rejects.csv",
+               "labels.parquet.warnings.csv"]  # fmt: skip
     assert sorted(os.listdir(tmp_path)) == ["labels.csv.parts", *another]
 
     os.killpg(first.pid, signal.SIGCONT)
@@ -50,7 +51,8 @@ def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder,
     assert lines[0] == "path,start_seconds,end_seconds,label,probability"
     assert {len(line.split(",")) for line in lines} == {5}
     assert len(lines) == 1_601
-    assert sorted(os.listdir(tmp_path)) == ["labels.csv", *another, "labels.rejects.csv", "labels.warnings.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["labels.csv", "labels.csv.manifest.parquet", *another, "labels.rejects.csv",
+                                            "labels.warnings.csv"]  # fmt: skip
 
 
 def test_a_score_that_was_killed_blocks_no_other_and_its_parts_are_left_out(first, many_clips, run_folder, tmp_path):
@@ -62,4 +64,5 @@ def test_a_score_that_was_killed_blocks_no_other_and_its_parts_are_left_out(firs
     assert re.fullmatch("path,start_seconds,end_seconds,.*rank.*", lines[0])
     assert {len(line.split(",")) for line in lines} == {6}
     assert len(lines) == 3 * 1_600 + 1
-    assert sorted(os.listdir(tmp_path)) == ["labels.csv", "labels.rejects.csv", "labels.warnings.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["labels.csv", "labels.csv.manifest.parquet", "labels.rejects.csv",
+                                            "labels.warnings.csv"]  # fmt: skip

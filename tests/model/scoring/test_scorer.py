@@ -60,7 +60,7 @@ def test_an_interrupted_score_hands_over_what_is_left_and_ends_with_the_same_byt
     assert {n: v for n, v in again.items() if n not in timing} == {n: v for n, v in figures.items() if n not in timing}
     whole, stopped = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
                       for name in ("whole", "stopped"))  # fmt: skip
-    assert sorted(whole) == ["labels.csv", "labels.rejects.csv", "labels.warnings.csv"]
+    assert sorted(whole) == ["labels.csv", "labels.csv.manifest.parquet", "labels.rejects.csv", "labels.warnings.csv"]
     assert whole == stopped
 
 
