@@ -219,9 +219,7 @@ def window_waveforms(
     """
     check_room(info.frames, info, spec)
     places = _Places(info, spec, windowing)
-    hop_frames = source_frames(places.hop_samples, spec, info.rate_hz) if spec.clip_samples else info.frames
-    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, hop_frames * info.channels)))
-    reader = BlockReader(source, info, spec, per_read * places.hop_samples, places.span(first + count - 1)[1])
+    reader = block_reader(source, info, spec, windowing, places.span(first + count - 1)[1])
     for number in range(first, first + count):
         begin, end = places.span(number)
         samples, lacks = reader.read(begin, end)
@@ -241,6 +239,24 @@ def window_waveforms(
                 raise
             continue
         yield Window(waveform, begin / info.rate_hz, (begin + len(samples)) / info.rate_hz, whole, mono.cancelled)
+
+
+def block_reader(
+    source: AudioSource, info: AudioInfo, spec: FeatureSpec, windowing: Windowing, last_frame: int
+) -> BlockReader:
+    """Returns what reads any stretch of a recording with the samples that its windows have there, to the bit.
+
+    Args:
+        source: path or content of the file.
+        info: what `probe` said of it.
+        spec: the front end.
+        windowing: as in `num_windows`.
+        last_frame: behind the last frame that will be asked for.
+    """
+    hop_samples = _Places(info, spec, windowing).hop_samples
+    hop_frames = source_frames(hop_samples, spec, info.rate_hz) if spec.clip_samples else info.frames
+    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, hop_frames * info.channels)))
+    return BlockReader(source, info, spec, per_read * hop_samples, last_frame)
 
 
 def waveform_windows(

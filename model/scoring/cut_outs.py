@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, AudioSource, decode_part
+from features.audio.decode import AudioInfo, AudioSource, decode
 from features.audio.recording import open_recording
 from features.audio.remote import Listed
 from features.audio.wav_file import wav_file
 from features.errors import ClipError, Reason, RunError
 from features.frontend.spec import FeatureSpec
-from features.frontend.windows import Windowing
+from features.frontend.windows import Windowing, block_reader
 from features.io.atomic import PARTIAL_SUFFIX, atomic_folder
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
@@ -120,9 +120,12 @@ class CutOuts(Output):
             if (recording.size, recording.mtime_ns) != (size, mtime_ns):
                 raise ClipError("decode", Reason.VANISHED, _CHANGED)
             info = recording.probe()
+            reader = block_reader(recording.source, info, self._job.spec, self._job.windowing, info.frames)
             for number, window in windows.items():
                 begin, end = (round(seconds * info.rate_hz) for seconds in (window.start_seconds, window.end_seconds))
-                samples = _samples(recording.source, info, begin, end)
+                samples = _plain(recording.source, info, begin, end)
+                if samples is None:
+                    samples, _ = reader.read(begin, end)
                 if len(samples) != end - begin:
                     raise ClipError("decode", Reason.VANISHED, _CHANGED)
                 yield number, wav_file(samples, info.rate_hz)
@@ -150,5 +153,6 @@ class CutOuts(Output):
             self._folder.__exit__(type(reason), reason, trace)
 
 
-def _samples(source: AudioSource, info: AudioInfo, begin: int, end: int) -> NDArray[np.float32]:
-    return decode_part(source, info, begin, end - begin).part(0, end - begin)[0]
+def _plain(source: AudioSource, info: AudioInfo, begin: int, end: int) -> NDArray[np.float32] | None:
+    """Returns frames of a plain WAV, which are the same from wherever reading begins; None for everything else."""
+    return None if info.pcm_offset is None else decode(source, info, begin, end - begin)

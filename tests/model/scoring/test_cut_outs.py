@@ -72,6 +72,7 @@ def job_of(root: Path, folder: Path, per_class: int, **changes) -> CutOutsJob:
 def cut(job: CutOutsJob, rows: WindowRows) -> list[dict[str, str]]:
     with CutOuts(job, CLASSES) as output:
         output.write(rows)
+        output.complete()
         output.finish()
     lines = list(csv.DictReader((job.folder / "clips.csv").read_text().splitlines()))
     assert output.written == len(lines)
@@ -124,6 +125,7 @@ def test_pieces_of_the_windows_change_no_byte(recordings, tmp_path):
     with CutOuts(job_of(recordings, tmp_path / "pieces", 3), CLASSES) as output:
         for piece in rows.by_recording():
             output.write(piece)
+        output.complete()
         output.finish()
     assert content_of(tmp_path / "whole") == content_of(tmp_path / "pieces")
 
