@@ -84,14 +84,16 @@ def plain_reader(descriptor: int) -> Reader:
     return lambda place, size: os.pread(descriptor, size, place)
 
 
-def block_reader(fetch: Reader, block_bytes: int) -> Reader:
+def buffered_reader(fetch: Reader, block_bytes: int) -> Reader:
     """Returns what reads at least so many bytes at a time, and answers from the last of them where it can."""
-    begin, block = 0, b""
+    begin, block, is_last = 0, b"", False
 
     def read(place: int, size: int) -> bytes:
-        nonlocal begin, block
-        if not begin <= place <= place + size <= begin + len(block):
-            begin, block = place, fetch(place, max(size, block_bytes))
+        nonlocal begin, block, is_last
+        if place < begin or (place + size > begin + len(block) and not is_last):
+            wanted = max(size, block_bytes)
+            begin, block = place, fetch(place, wanted)
+            is_last = len(block) < wanted
         return block[place - begin : place - begin + size]
 
     return read

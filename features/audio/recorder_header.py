@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from features.audio.chunks import chunks, find_layout
-from features.audio.file_view import Reader, block_reader, plain_reader
+from features.audio.file_view import Reader, buffered_reader, plain_reader
 from features.audio.timestamp import make_time, read_timestamp
 from features.errors import SoundmillError
 from features.io.filesystem import filesystem_of, is_uri
@@ -74,11 +74,11 @@ def read_recorder_header(path: str) -> RecorderHeader:
     try:
         if is_uri(path):
             store = filesystem_of(path)
-            fetch = block_reader(lambda place, size: store.read_range(path, place, size), _OBJECT_BLOCK_BYTES)
+            fetch = buffered_reader(lambda place, size: store.read_range(path, place, size), _OBJECT_BLOCK_BYTES)
             return recorder_header(fetch, _NO_SIZE)
         descriptor, status = open_regular(path)
         try:
-            return recorder_header(block_reader(plain_reader(descriptor), _BLOCK_BYTES), status.st_size)
+            return recorder_header(buffered_reader(plain_reader(descriptor), _BLOCK_BYTES), status.st_size)
         finally:
             os.close(descriptor)
     except (OSError, SoundmillError):

@@ -12,6 +12,7 @@ _ISO = re.compile(
     r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
     r"\s*(?P<zone>Z|[+-][0-9:]+)?"
 )
+_YEARS = range(1900, 2200)  # others are of clocks that were never set, and near what a datetime can hold
 _LAST_YEAR_OF_TWO_DIGITS = 2068  # POSIX: 69 to 99 are of the twentieth century
 
 
@@ -30,7 +31,8 @@ def make_time(fields: Mapping[str, str | None]) -> datetime | None:
             and `zone`, as `read_offset` reads it.
 
     Returns:
-        The time, aware where it has a zone; None where it is none, as on the 30th of February.
+        The time, aware where it has a zone; None where it is none, as on the 30th of February, or of another year than
+        1900 to 2199.
     """
     zone = None
     if text := fields.get("zone"):
@@ -44,7 +46,7 @@ def make_time(fields: Mapping[str, str | None]) -> datetime | None:
         microsecond = int((fields.get("fraction") or "0")[:6].ljust(6, "0"))
         if len(fields["year"] or "") == 2:
             year += 1900 if year + 2000 > _LAST_YEAR_OF_TWO_DIGITS else 2000
-        return datetime(year, month, day, hour, minute, second, microsecond, zone)
+        return datetime(year, month, day, hour, minute, second, microsecond, zone) if year in _YEARS else None
     except ValueError:
         return None
 

@@ -90,6 +90,24 @@ def test_columns_of_a_table_and_of_headers_stand_before_it(season, run_folder, t
     )
 
 
+def test_every_output_has_them(season, run_folder, tmp_path):
+    options = ["--start-time", "--keep-columns", "temperature_c", "--threshold", "0", "--labels", "raven",
+               "--events", tmp_path / "events.jsonl", "--embeddings", tmp_path / "embeddings.parquet"]  # fmt: skip
+    output = tmp_path / "labels.csv"
+    assert call("pipelines.score", "--model", run_folder, "--input", season, "--output", output, *options) == 0
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert all(list(event)[-2:] == ["temperature_c", "start_time"] for event in events)
+    found = {(event["path"], event["start_seconds"]): (event["temperature_c"], event["start_time"]) for event in events}
+    assert found["a.wav", 0.0] == (7.25, "2026-10-25T02:59:59.000+02:00")
+    assert found["nothing.wav", 0.0] == (None, None)
+    table = pq.read_table(tmp_path / "embeddings.parquet")
+    assert table.column_names[-2:] == ["temperature_c", "start_time"]
+    rows = {(row["path"], row["start_seconds"]): row["start_time"] for row in table.to_pylist()}
+    assert rows == {key: time or None for key, time in times_of(output).items()}
+    lines = (tmp_path / "labels.raven" / "a.wav.txt").read_text().splitlines()
+    assert [line.split("\t")[-1] for line in lines][1:] == ["2026-10-25T02:59:59.000+02:00"] * (len(lines) - 1)
+
+
 def test_a_pattern_stands_before_header_and_name(season, run_folder, tmp_path):
     pattern = r"(?P<year>20\d\d)(?P<month>\d\d)(?P<day>\d\d)_(?P<hour>\d\d)(?P<minute>\d\d)"
     options = ["--start-time", "--time-pattern", pattern, "--timezone=-03:30"]

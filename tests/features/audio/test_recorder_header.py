@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.audio.recorder_header import RecorderHeader, read_recorder_header, recorder_header
+from features.audio.file_view import buffered_reader
+from features.audio.recorder_header import (
+    RecorderHeader,
+    read_recorder_header,
+    read_recorder_headers,
+    recorder_header,
+)
+from features.io.filesystem import filesystem_of
+from tests.object_store.upload import upload
 
 EVENING = datetime(2020, 5, 1, 19, 22)
 BY_AUDIOMOTH = "by AudioMoth 243B1F055D54CC7D at medium gain while battery was 4.0V"
@@ -196,6 +204,36 @@ def test_a_file_without_chunks(tmp_path, content):
     (tmp_path / "a.wav").write_bytes(content)
     assert read_recorder_header(str(tmp_path / "a.wav")) == RecorderHeader()
     assert read_recorder_header(str(tmp_path / "none.wav")) == read_recorder_header(str(tmp_path)) == RecorderHeader()
+
+
+def test_objects_of_a_store_are_read_as_files_are(tmp_path, s3, monkeypatch):
+    contents = {
+        "before.wav": wav(before=comment(f"Recorded at 19:22:00 01/05/2020 (UTC) {BY_AUDIOMOTH}")),
+        "behind.wav": wav(guano("GUANO|Version:1.0\nTimestamp:2020-05-01T19:22:00"), sound=bytes(200_000)),
+        "none.flac": b"fLaC" + bytes(100),
+    }
+    for name, content in contents.items():
+        (tmp_path / "files" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "files" / name).write_bytes(content)
+    names = [*contents, "gone.wav"]
+    root = upload(tmp_path / "files", f"{s3.uri}/files")
+    store, asked = filesystem_of(root), []
+    read_range = type(store).read_range
+    monkeypatch.setattr(type(store), "read_range", lambda *call: asked.append(call[1]) or read_range(*call))
+    found = list(read_recorder_headers(f"{root}/{name}" for name in names))
+    assert found == [read_recorder_header(str(tmp_path / "files" / name)) for name in names]
+    assert [header.time is not None for header in found] == [True, True, False, False]
+    assert [asked.count(f"{root}/{name}") for name in names] == [1, 2, 1, 1]
+
+
+@given(
+    content=st.binary(max_size=40),
+    block_bytes=st.integers(1, 20),
+    asked=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 15)), max_size=8),
+)
+def test_a_block_reader_reads_what_is_there(content, block_bytes, asked):
+    read = buffered_reader(lambda place, size: content[place : place + size], block_bytes)
+    assert [read(place, size) for place, size in asked] == [content[place : place + size] for place, size in asked]
 
 
 @pytest.mark.data

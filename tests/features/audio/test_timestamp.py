@@ -64,7 +64,18 @@ def test_what_is_no_offset(text):
     assert read_offset(text) is None
 
 
-@pytest.mark.parametrize("text", ["", "2020-05-01", "2020-13-01T00:00", "2020-05-01T24:00:00", "2020-05-01T19:22+99"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2020-05-01",
+        "2020-13-01T00:00",
+        "2020-05-01T24:00:00",
+        "2020-05-01T19:22+99",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+    ],
+)
 def test_what_is_no_time(text):
     assert read_timestamp(text) is None
     assert said(wav(comment(text))) == RecorderHeader()
