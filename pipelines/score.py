@@ -69,7 +69,8 @@ def label_on_beam(
         beam_options: passed on to Beam.
     """
     windows = sum(size.windows for size in batches.values())
-    processes = choose_workers(workers, len(batches), pays=windows >= _WINDOWS_THAT_PAY)
+    runs = _runs(batches)
+    processes = choose_workers(workers, len(runs), pays=windows >= _WINDOWS_THAT_PAY)
     # A batch is a few hundred windows at most: what is finished is progress enough.
     units = Units(
         folder=job.parts.folder,
@@ -84,7 +85,18 @@ def label_on_beam(
         from pipelines.beam.runners import run_units
 
         with follow(AudioProgress("score", sum(units.weights.values())), units):
-            run_units(LabelWindows(job), list(batches), beam_options, forked, job.lease)
+            run_units(LabelWindows(job), runs, beam_options, forked, job.lease)
+
+
+def _runs(batches: Mapping[int, BatchSize]) -> list[list[int]]:
+    """Returns the numbers of batches in lists: in one each goes on with the one before it, by the same process."""
+    runs: list[list[int]] = []
+    for number, size in batches.items():
+        if size.goes_on and runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
 
 
 def read_headers_on_beam(

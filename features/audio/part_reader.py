@@ -20,8 +20,9 @@ _MPEG_BEFORE = 8 * 1152
 class _PartReader:
     """A part of a file; what it reads follows from the place and the manner alone, whatever was read before.
 
-    Of MPEG audio the last digits follow also from all that was decoded since it was opened: so it is decoded either
-    from its beginning on, without a jump, or after one jump.
+    Of MPEG audio the last digits follow also from all that was decoded since it was opened, and libsndfile 1.2 gives
+    some hundred wrong samples after a jump in a Vorbis that it has decoded from: so there is one jump after each
+    opening. That of MPEG audio looks at all that is before the place: where stretches follow one another there is none.
     """
 
     def __init__(self, descriptor: int, mp3: bool, part: Part, audio: SoundFile | None = None) -> None:
@@ -55,12 +56,12 @@ class _PartReader:
         place = start
         if self._mpeg:
             place = max(0, start - _MPEG_BEFORE)
-            if self._next:
-                self._reopen()
         elif self._audio.subtype == "VORBIS" and start > 0 and self._audio.frames - start < MOST_PAGE_FRAMES:
             # Within the last page of a stream libsndfile lands some hundred frames beside the one that it is asked for.
             last_page = self._audio.frames - last_page_frames(self._descriptor, self._part.begin, self._part.end)
             place = min(start, max(0, last_page - 1))
+        if self._next and (self._mpeg or self._audio.format == "OGG"):
+            self._reopen()
         self._jumped = True
         self._seek(place)
 

@@ -30,11 +30,12 @@ HEADERS_SCHEMA = pa.schema(
         "shortened": pa.bool_(),
         "seconds": pa.float64(),
         "rate_hz": pa.int32(),
+        "in_order": pa.bool_(),
         **dict.fromkeys(_OF_REJECTS, pa.string()),
     }
 )
-"""What the headers of files say: how many windows, whether a last one is left out, how long the file is, and its rate;
-or, with zeros for these, why there are none."""
+"""What the headers of files say: how many windows, whether a last one is left out, how long the file is, its rate, and
+whether its windows are to be decoded in their order; or, with zeros for these, why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Plan:
         shortened: whether a last window of a file is left out, as it is too short.
         seconds: for each file how long it is, 0 of a reject.
         rates_hz: for each file its sample rate, 0 of a reject.
+        in_order: for each file whether its windows are to be decoded in their order, as `AudioInfo` has it.
         recorders: for each file what its recorder says, None where that was not read.
     """
 
@@ -81,6 +83,7 @@ class Plan:
     shortened: NDArray[np.bool_]
     seconds: NDArray[np.float64]
     rates_hz: NDArray[np.int32]
+    in_order: NDArray[np.bool_]
     recorders: pa.Table | None = None
 
     @property
@@ -94,6 +97,12 @@ class Plan:
         of_files = np.bincount(self.files, self.num_windows, len(self.paths))
         of_units = self.seconds[self.files] * self.num_windows / of_files[self.files]
         return np.diff(np.cumsum(of_units)[self.ends - 1], prepend=0.0)
+
+    @property
+    def batch_goes_on(self) -> NDArray[np.bool_]:
+        """Whether each batch is to be labelled behind the one before it, by the same process: a recording goes on."""
+        first = np.append(0, self.ends[:-1])[: len(self.ends)]
+        return self.in_order[self.files[first]] & (self.first_windows[first] > 0)
 
     def batches(self) -> Iterator[Batch]:
         """Yields the batches."""
@@ -156,14 +165,14 @@ def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, windowing: 
         spec: the front end.
         windowing: where windows begin, and which last one is kept.
     """
-    rows: list[tuple[int, bool, float, int, str | None, str | None, str | None]] = []
+    rows: list[tuple[int, bool, float, int, bool, str | None, str | None, str | None]] = []
     for info in probe_all(clip_file(root, path) for path in paths):
         if isinstance(info, ClipError):
-            rows.append((0, False, 0.0, 0, info.stage, str(info.reason), info.message))
+            rows.append((0, False, 0.0, 0, False, info.stage, str(info.reason), info.message))
             continue
         count = num_windows(info, spec, windowing)
         shortened = count < num_windows(info, spec, Windowing(windowing.hop_samples))
-        rows.append((count, shortened, info.frames / info.rate_hz, info.rate_hz, None, None, None))
+        rows.append((count, shortened, info.frames / info.rate_hz, info.rate_hz, info.in_order, None, None, None))
     columns = zip(*rows, strict=True) if rows else [()] * len(HEADERS_SCHEMA)
     return pa.table(list(map(list, columns)), schema=HEADERS_SCHEMA)
 
@@ -194,6 +203,7 @@ def deal(paths: pa.ChunkedArray, headers: pa.Table) -> Plan:
         shortened=np.asarray(headers["shortened"], np.bool_),
         seconds=headers["seconds"].to_numpy(),
         rates_hz=headers["rate_hz"].to_numpy(),
+        in_order=np.asarray(headers["in_order"], np.bool_),
     )
 
 

@@ -42,10 +42,12 @@ class BatchSize(NamedTuple):
     Attributes:
         windows: number of windows.
         seconds: of sound.
+        goes_on: whether it is to be labelled behind the batch before it, by the same process.
     """
 
     windows: int
     seconds: float
+    goes_on: bool
 
 
 RunBatches = Callable[[LabelJob, Mapping[int, BatchSize]], None]
@@ -128,7 +130,8 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                     embeddings=request.embeddings.dtype,
                     known=known_set.index(parts.folder, new.clips["size"]) if known_set else None,
                 )
-                sizes = map(BatchSize, plan.batch_windows[todo].tolist(), plan.batch_seconds[todo].tolist())
+                columns = (plan.batch_windows, plan.batch_seconds, plan.batch_goes_on)
+                sizes = map(BatchSize, *(column[todo].tolist() for column in columns))
                 run(job, dict(zip(todo, sizes, strict=True)))
             wanted = JoinJob(
                 outputs=outputs,

@@ -40,15 +40,16 @@ class WindowHandler(ModelHandler[int, PredictionResult, Executor]):
 
 
 class LabelWindows(beam.PTransform):
-    """Numbers of planned batches to the same numbers, when the part of each is written."""
+    """Runs of numbers of planned batches to these numbers, when the part of each is written; a run is done in order."""
 
     def __init__(self, job: LabelJob) -> None:
         """Keeps the job."""
         super().__init__()
         self._job = job
 
-    def expand(self, numbers: beam.PCollection) -> beam.PCollection:
+    def expand(self, runs: beam.PCollection) -> beam.PCollection:
         """Wires inference and writing."""
+        numbers = runs | beam.FlatMap(list)
         return numbers | RunInference(WindowHandler(self._job)) | beam.ParDo(_WritePart(self._job))
 
 

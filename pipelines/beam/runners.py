@@ -38,13 +38,13 @@ _LEFT = "the run was interrupted"
 
 
 def run_units(
-    transform: beam.PTransform, units: Sequence[int], beam_options: Sequence[str], workers: Workers | None, lease: Lease
+    transform: beam.PTransform, units: Sequence[Any], beam_options: Sequence[str], workers: Workers | None, lease: Lease
 ) -> None:
     """Applies a transform to the numbers of units and waits for the end.
 
     Args:
-        transform: from numbers to anything; what it leaves is on disk.
-        units: the numbers.
+        transform: from units to anything; what it leaves is on disk.
+        units: numbers, or lists of them.
         beam_options: options that are Beam's; `--runner` among them chooses where it runs.
         workers: processes of a local run, None for this one alone.
         lease: of the job, in which workers report what no second try mends; where the wait ends without the job's end,
@@ -76,7 +76,7 @@ def run_units(
 
 
 def _pipeline(
-    transform: beam.PTransform, units: Sequence[int], runner: PipelineRunner, options: PipelineOptions
+    transform: beam.PTransform, units: Sequence[Any], runner: PipelineRunner, options: PipelineOptions
 ) -> beam.Pipeline:
     pipeline = beam.Pipeline(runner=runner, options=options)
     _ = pipeline | beam.Create(units, reshuffle=True) | transform  # so that workers share them

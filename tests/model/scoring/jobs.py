@@ -38,6 +38,7 @@ def plan_of(batches: list[Batch]) -> Plan:
         shortened=np.zeros(len(paths), bool),
         seconds=np.ones(len(paths)),
         rates_hz=np.full(len(paths), 16_000, np.int32),
+        in_order=np.zeros(len(paths), bool),
     )
 
 

@@ -66,13 +66,14 @@ def test_columns_are_dealt_as_files_one_after_the_other(files, most):
     windows = np.random.default_rng(files + most).integers(0, most, files, endpoint=True)
     paths = pa.chunked_array([[f"{file}.wav" for file in range(first, min(first + 99, files))]
                               for first in range(0, files, 99)], pa.string())  # fmt: skip
-    rows = [{"windows": count, "shortened": count % 3 == 1, "seconds": count / 8, "reason": None if count else "empty"}
-            for count in windows.tolist()]  # fmt: skip
+    rows = [{"windows": count, "shortened": count % 3 == 1, "seconds": count / 8, "in_order": count % 2 == 0,
+             "reason": None if count else "empty"} for count in windows.tolist()]  # fmt: skip
     plan = deal(paths, pa.Table.from_pylist(rows, schema=HEADERS_SCHEMA))
     expected = dealt_one_by_one(windows.tolist())
     assert [[(int(unit.path[:-4]), unit.first_window, unit.num_windows) for unit in batch]
             for batch in plan.batches()] == expected  # fmt: skip
     assert plan.batch_windows.tolist() == [sum(unit[2] for unit in batch) for batch in expected]
+    assert plan.batch_goes_on.tolist() == [batch[0][1] > 0 and windows[batch[0][0]] % 2 == 0 for batch in expected]
     assert plan.batch_seconds == pytest.approx(plan.batch_windows / 8)
     assert plan.total_seconds(without=["1.wav"]) == pytest.approx((windows.sum() - windows[1:2].sum()) / 8)
     assert [reject.path for reject in plan.rejects] == [f"{file}.wav" for file in np.flatnonzero(windows == 0)]
