@@ -102,7 +102,8 @@ class Plan:
     def batch_goes_on(self) -> NDArray[np.bool_]:
         """Whether each batch is to be labelled behind the one before it, by the same process: a recording goes on."""
         first = np.append(0, self.ends[:-1])[: len(self.ends)]
-        return self.in_order[self.files[first]] & (self.first_windows[first] > 0)
+        goes_on: NDArray[np.bool_] = self.in_order[self.files[first]] & (self.first_windows[first] > 0)
+        return goes_on
 
     def batches(self) -> Iterator[Batch]:
         """Yields the batches."""
