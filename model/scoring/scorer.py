@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,7 +191,7 @@ def find_work(
         embeddings=request.embeddings.dtype,
     )
     of_outputs = output_settings(
-        settings, source.root, description.spec, request.policies, further.settings(), asdict(request.columns)
+        settings, source.root, description.spec, request.policies, further.settings(), request.columns.described
     )
     if request.overwrite or request.clips.folder is not None:
         return settings, everything(source, of_outputs)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -135,6 +136,27 @@ def test_what_cannot_be_written_is_refused(season, run_folder, tmp_path, options
     with pytest.raises(UsageError, match=re.escape(said)):
         call("pipelines.score", "--model", run_folder, "--input", season, "--output", output, *options)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_row_of_the_table_that_changed_is_scored_again(season, run_folder, tmp_path):
+    shutil.copytree(season, tmp_path / "season")
+    table, figures = tmp_path / "season.csv", tmp_path / "figures.json"
+    options = ["--start-time", "--timezone", "Europe/Berlin", "--keep-columns", "site", "--summary", figures]
+
+    def score(sites, output):
+        table.write_text("\n".join(["path,site", *(f"season/{name},{site}" for name, site in sites.items()), ""]))
+        assert call("pipelines.score", "--model", run_folder, "--input", table, "--output", output, *options) == 0
+        return output.read_bytes(), output.with_name(f"{output.stem}.warnings.csv").read_bytes()
+
+    names = list(FILES)
+    score({name: "north" for name in names[:5]}, tmp_path / "labels.csv")
+    sites = {name: "south" if name == names[1] else "north" for name in names}
+    again = score(sites, tmp_path / "labels.csv")
+    assert json.loads(figures.read_text())["kept"] == 4
+    assert again == score(sites, tmp_path / "anew.csv")
+    with pytest.raises(UsageError, match=r"columns.timezone was \"Europe/Berlin\" and is \"UTC\""):
+        options[2] = "UTC"
+        score(sites, tmp_path / "labels.csv")
 
 
 @pytest.mark.data
