@@ -44,6 +44,9 @@ hypothesis.settings.load_profile("soundmill")
 DATA = os.environ.get("SOUNDMILL_DATA")
 # The files that take longest, as they were measured.
 LONGEST_FIRST = (
+    "test_recipes.py",
+    "test_speech_commands.py",
+    "test_readme.py",
     "test_verify.py",
     "test_score.py",
     "test_spectrogram.py",
@@ -58,6 +61,8 @@ LONGEST_FIRST = (
     "test_parity.py",
     "test_repair_killed.py",
     "test_full_disk.py",
+    "test_store_sets.py",
+    "test_objects.py",
 )
 STARTED: list[subprocess.Popen] = []
 
