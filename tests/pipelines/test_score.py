@@ -480,7 +480,7 @@ def test_features_of_a_set_are_taken_by_content_and_change_no_byte(known, run_fo
     assert [figures[name]["known_features"] for name in ("plain", "known")] == [0, 7]
     # Rows that were lost are computed.
     (shard,) = (tmp_path / "set" / "shards").iterdir()
-    shard.write_bytes(bytes(shard.stat().st_size))
+    shard.write_bytes(b"\xff" * shard.stat().st_size)
     score(run_folder, known / "source", tmp_path / "known" / "labels.csv", "--probabilities", "--overwrite",
           "--features", tmp_path / "set", "--summary", tmp_path / "s.json")  # fmt: skip
     assert files_of(tmp_path / "plain") == files_of(tmp_path / "known")
@@ -613,6 +613,7 @@ def test_the_number_of_workers_changes_no_byte(many_windows, run_folder, tmp_pat
     one, two = (files_of(tmp_path / workers) for workers in ("1", "2"))
     assert sorted(name for name in one if "/" not in name) == [
         "labels.csv",
+        "labels.csv.manifest.parquet",
         "labels.rejects.csv",
         "labels.warnings.csv",
     ]
