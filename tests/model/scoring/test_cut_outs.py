@@ -204,3 +204,18 @@ def test_options_that_cannot_be_used_are_refused(recordings, tmp_path):
     ]:
         with pytest.raises(UsageError, match=message):
             options.check(str(recordings), overwrite=False)
+
+
+@pytest.mark.data
+def test_cut_outs_of_real_recordings_have_the_waveforms_of_their_windows(data, tmp_path):
+    """MP3 and FLAC of two minutes among them, 256 kHz of bats, and recorders' headers."""
+    root, windowing = data / "field_recordings", windowing_of(SPEC, 0.7, "overlap")
+    rows, waveforms = windows_of(root, SPEC, windowing)
+    lines = cut(job_of(root, tmp_path / "clips", 12, windowing=windowing), rows)
+    assert len({line["group"] for line in lines}) > 5
+    assert {Path(line["group"]).suffix for line in lines} == {".wav", ".flac", ".mp3"}
+    for line in lines:
+        start = float(line["start_seconds"])
+        (key,) = [key for key in waveforms if key[0] == line["group"] and abs(key[1] - start) < 1e-6]
+        waveform, _, _ = clip_waveform(str(tmp_path / "clips" / line["path"]), SPEC)
+        assert np.array_equal(waveform, waveforms[key]), line
