@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import UsageError
+from features.sources.table import list_clips
+from features.sources.table_layout import TableLayout
 from model.inference.artifact import read_description
 from model.labels.events import EventRules, find_events
 from model.labels.output import LabelsOutput
@@ -19,6 +22,8 @@ from tests.pipelines.conftest import files_of
 from tests.signals import noise, sine, write_wav
 
 FIELD = "field_recordings"
+RAVEN_LAYOUT = TableLayout(root="/", path_column="Begin Path", label_column="Annotation",
+                           start_column="Begin Time (s)", end_column="End Time (s)")  # fmt: skip
 FLAC, MP3 = "soundscape_120s.flac", "soundscape_120s.mp3"
 
 
@@ -52,10 +57,16 @@ def arrays(windows, path, classes):
     return rows["start_seconds"].to_numpy(), rows["end_seconds"].to_numpy(), np.float32(probabilities).T
 
 
+@pytest.fixture(scope="module")
+def windows(run_folder, data, tmp_path_factory):
+    """All windows of the field recordings, with the probabilities of all classes."""
+    output = tmp_path_factory.mktemp("windows") / "windows.parquet"
+    score(run_folder, data / FIELD, output, "--probabilities")
+    return pq.read_table(output)
+
+
 @pytest.mark.data
-def test_events_of_field_recordings_are_those_of_their_windows_in_every_file(run_folder, data, tmp_path):
-    score(run_folder, data / FIELD, tmp_path / "windows.parquet", "--probabilities")
-    windows = pq.read_table(tmp_path / "windows.parquet")
+def test_events_of_field_recordings_are_those_of_their_windows_in_every_file(run_folder, data, windows, tmp_path):
     keep, threshold = np.quantile(windows["probability"].to_numpy(), [0.3, 0.6]).tolist()
     score(run_folder, data / FIELD, tmp_path / "labels.parquet", "--threshold", threshold, "--keep-threshold", keep,
           "--smooth", 3, "--merge-gap", 1, "--min-duration", 1.5, "--events", tmp_path / "events.parquet",
@@ -76,18 +87,19 @@ def test_events_of_field_recordings_are_those_of_their_windows_in_every_file(run
         lines = (tmp_path / "labels.parquet.raven" / f"{path}.txt").read_text().splitlines()[1:]
         assert [[line[3], line[4], line[9]] for line in (text.split("\t") for text in lines)] == spans
         assert all(line.split("\t")[7] == str(data / FIELD / path) for line in lines)
+        if lines:  # featurize reads it as it reads those of Raven
+            clips = list_clips(
+                str(tmp_path / "labels.parquet.raven" / f"{path}.txt"), RAVEN_LAYOUT, labelled=True
+            ).clips
+            assert clips["label"].to_pylist() == [row["label"] for row in written]
         track = (tmp_path / "labels.parquet.audacity" / f"{path}.txt").read_text().splitlines()
         assert [line.split("\t") for line in track] == spans
 
 
 @pytest.mark.data
-def test_the_flac_and_the_mp3_of_a_recording_have_the_same_events_up_to_the_codec(run_folder, data, tmp_path):
+def test_the_flac_and_the_mp3_of_a_recording_have_the_same_events_up_to_the_codec(run_folder, windows):
     """Those of the MP3 lie between those of the FLAC at thresholds that differ by what the codec does to a window."""
-    for name in (FLAC, MP3):
-        (tmp_path / "source").mkdir(exist_ok=True)
-        (tmp_path / "source" / name).symlink_to(data / FIELD / name)
-    score(run_folder, tmp_path / "source", tmp_path / "labels.parquet", "--probabilities")
-    windows, classes = pq.read_table(tmp_path / "labels.parquet"), tuple(read_description(run_folder).classes)
+    classes = tuple(read_description(run_folder).classes)
     (start, end, flac), (other_start, other_end, mp3) = (arrays(windows, name, classes) for name in (FLAC, MP3))
     assert start.tolist() == other_start.tolist() and end.tolist() == other_end.tolist()
     codec = float(np.abs(flac.astype(np.float64) - mp3).max())
@@ -115,9 +127,38 @@ def test_two_workers_write_the_files_that_one_writes(run_folder, recordings, thr
               "--events", tmp_path / folder / "events.jsonl", *options)  # fmt: skip
     files = files_of(tmp_path / "one")
     assert files == files_of(tmp_path / "more")
-    assert set(files) == {"labels.csv", "labels.rejects.csv", "labels.warnings.csv", "events.jsonl",
+    assert set(files) == {"labels.csv", "labels.csv.manifest.parquet", "labels.rejects.csv", "labels.warnings.csv",
+                          "events.jsonl",
                           *(f"labels.raven/{name}.wav.txt" for name in ("a", "b/c", "b/d"))}  # fmt: skip
     assert files["events.jsonl"].count(b"\n") == sum(files[name].count(b"\n") - 1 for name in files if "raven" in name)
+
+
+def test_a_folder_that_grows_and_loses_recordings_has_the_files_of_a_run_from_nothing(
+    run_folder, recordings, threshold, tmp_path
+):
+    source = shutil.copytree(recordings, tmp_path / "source")
+    options = ["--threshold", threshold, "--labels", "raven", "--labels", "audacity"]
+    for folder in ("grown", "whole"):
+        (tmp_path / folder).mkdir()
+
+    def run(folder):
+        score(
+            run_folder, source, tmp_path / folder / "labels.csv", "--events", tmp_path / folder / "events.csv", *options
+        )
+
+    run("grown")
+    before = files_of(tmp_path / "grown")
+    (source / "a.wav").unlink()
+    write_wav(source / "b/c.wav", noise(50_000, seed=9))
+    write_wav(source / "b/new.wav", np.concatenate([sine(300, 20_000), noise(30_000, seed=3)]))
+    run("grown")
+    run("whole")
+    grown = files_of(tmp_path / "grown")
+    assert grown == files_of(tmp_path / "whole")
+    assert {name for name in grown if "raven" in name} == {
+        f"labels.raven/b/{name}.wav.txt" for name in ("c", "d", "new")
+    }
+    assert grown["labels.raven/b/d.wav.txt"] == before["labels.raven/b/d.wav.txt"]
 
 
 def test_a_run_that_ended_before_its_labels_appeared_is_done_again_to_the_same_files(
@@ -178,7 +219,7 @@ def test_events_begin_at_a_half_where_no_threshold_is_given_and_no_label_is_left
         (["--events", "e.csv", "--keep-threshold", 0.6], "at most 0.5"),
         (["--events", "e.txt"], "--events is a table whose name ends in .csv, .parquet or .jsonl"),
         (["--events", "labels.rejects.csv"], "the name of another output"),
-        (["--events", "there.csv"], "there.csv exists; give other --events, or --overwrite"),
+        (["--events", "there.csv"], "there.csv exists; give another --events, or --overwrite"),
         (["--events", "nowhere/e.csv"], "no folder for --events nowhere/e.csv"),
         (["--labels", "praat"], "--labels is one of raven, audacity"),
         (["--labels", "raven"], "labels.raven holds files already"),
