@@ -181,6 +181,20 @@ def golden_scikit_learn(pytestconfig) -> Iterator[Expected]:
 
 
 @pytest.fixture(scope="session")
+def golden_sed_scores_eval(pytestconfig) -> Iterator[Expected]:
+    """What sed_scores_eval computes, from tests/golden."""
+    with golden_values("crowsetta", "sed_scores_eval", pytestconfig.getoption("update_golden")) as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
+def live_sed_scores_eval() -> Iterator[Expected]:
+    """What sed_scores_eval computes now."""
+    with live_values("crowsetta", "sed_scores_eval") as values:
+        yield values
+
+
+@pytest.fixture(scope="session")
 def live_librosa() -> Iterator[Expected]:
     """What librosa computes now."""
     with live_values("librosa", "librosa") as values:
@@ -204,6 +218,12 @@ def librosa(request) -> Expected:
 def scikit_learn(request) -> Expected:
     """What scikit-learn computes, from tests/golden and, as a trial, now."""
     return request.getfixturevalue(f"{request.param}_scikit_learn")
+
+
+@pytest.fixture(params=[WRITTEN, pytest.param("live", marks=(pytest.mark.trial, pytest.mark.peers("crowsetta")))])
+def sed_scores_eval(request) -> Expected:
+    """What sed_scores_eval computes, from tests/golden and, as a trial, now."""
+    return request.getfixturevalue(f"{request.param}_sed_scores_eval")
 
 
 @pytest.fixture(params=[WRITTEN, pytest.param("live", marks=LIVE_RECORDERS)])

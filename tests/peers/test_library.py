@@ -29,7 +29,13 @@ def test_a_library_that_is_missing_skips_a_trial_or_fails_it_where_it_was_promis
 
 @pytest.mark.parametrize(
     ("environment", "library"),
-    [("librosa", "librosa"), ("librosa", "sklearn"), ("recorders", "guano"), ("recorders", "aru_metadata_parser")],
+    [
+        ("librosa", "librosa"),
+        ("librosa", "sklearn"),
+        ("recorders", "guano"),
+        ("recorders", "aru_metadata_parser"),
+        ("crowsetta", "sed_scores_eval"),
+    ],
 )
 def test_golden_values_are_of_the_versions_that_are_pinned(environment, library):
     pins = (ROOT / "tests" / "peers" / f"{environment}.txt").read_text(encoding="utf-8").splitlines()

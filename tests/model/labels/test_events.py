@@ -115,6 +115,25 @@ def test_random_scores_had_events_of_all_kinds():
     assert len(lengths) > 10 and max(lengths) > 5 and 1 in lengths
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_events_of_a_threshold_are_those_that_sed_scores_eval_reads(sed_scores_eval, seed):
+    generator = np.random.default_rng(seed)
+    scores = np.float32(np.convolve(generator.random(200), np.ones(3) / 3, "same")).round(2)
+    thresholds = np.float32([0.3, 0.5, 0.6, 0.7]).astype(np.float64)  # some scores are equal to them
+    start, end = windows(len(scores), hop=0.5, length=0.5)
+    expected = sed_scores_eval(
+        f"onsets and offsets, seed {seed}",
+        lambda theirs: theirs.base_modules.detection.onset_offset_curves(
+            scores.astype(np.float64), np.append(start, end[-1]), thresholds
+        )[1:],
+    )
+    for threshold, onsets, offsets in zip(thresholds.tolist(), *expected, strict=True):
+        found = events_of(scores, start, end, thresholds=(threshold,))
+        there = offsets > onsets
+        assert [event[:2] for event in found] == list(zip(onsets[there], offsets[there], strict=True))
+        assert found
+
+
 def test_an_event_begins_at_the_threshold_and_goes_on_in_both_directions_while_it_is_kept():
     scores = [0.1, 0.3, 0.4, 0.5, 0.3, 0.29, 0.4, 0.4]
     assert events_of(scores) == [(3, 4, 0.5, 0.5, 1)]
