@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -796,3 +797,21 @@ def test_a_folder_with_other_files_in_the_place_of_the_parts_is_left_alone(recor
     with pytest.raises(UsageError, match=r"labels\.csv\.parts is in the way"):
         score(run_folder, recordings / "long.wav", tmp_path / "labels.csv")
     assert (tmp_path / "labels.csv.parts" / "thesis.txt").read_text() == "all of it"
+
+
+def test_a_second_run_labels_what_is_new_and_loads_no_beam_where_nothing_is(recordings, run_folder, tmp_path):
+    source = Path(shutil.copytree(recordings / "odd", tmp_path / "source"))
+    options = ("--model", run_folder, "--input", source, "--output", tmp_path / "labels.csv")
+    score(run_folder, source, tmp_path / "labels.csv")
+    code = (
+        "import sys; from pipelines.score import main, parser\n"
+        "print(main(parser().parse_args(sys.argv[1:]), []), 'apache_beam' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, options)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False"
+    write_wav(source / "new.wav", noise(16_000, seed=99))
+    summary = tmp_path / "summary.json"
+    rows = score(run_folder, source, tmp_path / "labels.csv", "--summary", summary)
+    figures = json.loads(summary.read_text())
+    assert (figures["kept"], figures["scored"]) == (len(rows) - 1, len(rows))
+    assert rows == score(run_folder, source, tmp_path / "again.csv")
