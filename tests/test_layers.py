@@ -1,6 +1,7 @@
 """Holds imports to the rule of the folders: a file knows its own folder and those named before it, nothing after."""
 
 import ast
+import functools
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -70,7 +71,11 @@ def module_of(path: Path) -> str:
 
 
 MODULES = {module_of(path): path for path in FILES}
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@functools.cache  # not while tests are collected, which several processes do
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def room_of(module: str) -> str:
@@ -92,10 +97,16 @@ def imports(tree: ast.AST) -> set[str]:
     return found
 
 
-IMPORTS = {module: imports(TREES[path]) for module, path in MODULES.items()}
-OWN_IMPORTS = {
-    module: {name for name in found if name.partition(".")[0] in PACKAGES} for module, found in IMPORTS.items()
-}
+@functools.cache
+def all_imports() -> dict[str, set[str]]:
+    return {module: imports(trees()[path]) for module, path in MODULES.items()}
+
+
+def own_imports() -> dict[str, set[str]]:
+    return {
+        module: {name for name in found if name.partition(".")[0] in PACKAGES}
+        for module, found in all_imports().items()
+    }
 
 
 def functions(tree: ast.AST) -> list[ast.FunctionDef]:
@@ -114,13 +125,13 @@ def test_imports_point_down():
         row = len(ROWS) if own == INTERFACE else ROW.get(own, 0)  # the other packages' own __init__.py import nothing
         return room == own or (ROW[room] < row and room not in COMMANDS)
 
-    pairs = [(module, name) for module, found in OWN_IMPORTS.items() for name in found]
+    pairs = [(module, name) for module, found in own_imports().items() for name in found]
     assert len(pairs) > 500
     assert not [f"{module} imports {name}" for module, name in pairs if not is_allowed(room_of(module), room_of(name))]
 
 
 def test_what_is_heavy_is_imported_in_its_rooms_alone():
-    for module, found in IMPORTS.items():
+    for module, found in all_imports().items():
         assert not found & {"tests", "benchmarks"}, module
         assert COMPUTED not in found or module in (SCRIPT, OWN_NETWORKS), module
         for name in {name.partition(".")[0] for name in found} & set(ALLOWED):
@@ -128,7 +139,7 @@ def test_what_is_heavy_is_imported_in_its_rooms_alone():
 
 
 def test_there_is_no_circle_of_files():
-    graph = {module: found & set(MODULES) for module, found in OWN_IMPORTS.items()}
+    graph = {module: found & set(MODULES) for module, found in own_imports().items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -138,8 +149,8 @@ def test_there_is_no_circle_of_files():
 def test_a_folder_says_what_it_is_and_nothing_else():
     for path in FILES:
         if path.name == "__init__.py" and module_of(path) != INTERFACE:
-            assert ast.get_docstring(TREES[path]), path
-            assert len(TREES[path].body) == 1, f"what {path} imports is imported for --help too"
+            assert ast.get_docstring(trees()[path]), path
+            assert len(trees()[path].body) == 1, f"what {path} imports is imported for --help too"
 
 
 def test_no_file_is_longer_than_300_lines():
@@ -148,7 +159,7 @@ def test_no_file_is_longer_than_300_lines():
 
 
 def test_no_function_takes_more_than_eight_parameters():
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for function in functions(tree):
             given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
             count = len([argument for argument in given if argument.arg not in ("self", "cls")])
@@ -157,7 +168,7 @@ def test_no_function_takes_more_than_eight_parameters():
 
 def test_only_commands_print():
     """What a program has to say beside its results goes through the log, or to a stream that it names."""
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8"):
             continue
         allowed = {call for function in functions(tree) if function.name == "finish" for call in ast.walk(function)}
@@ -176,4 +187,4 @@ def test_the_script_imports_commands_and_no_other_modules():
     from soundmill.command import COMMANDS as NAMES
 
     assert {module for module, _ in NAMES.values()} == COMMANDS - {SCRIPT}
-    assert IMPORTS[SCRIPT] >= {COMPUTED}
+    assert all_imports()[SCRIPT] >= {COMPUTED}
