@@ -1,5 +1,6 @@
 """Scoring what lies in an object store gives the bytes that scoring it in folders gives."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pipelines.score import label_on_beam
 from tests.conftest import call
 from tests.object_store.faults import Faults, proxy
 from tests.object_store.upload import upload
+from tests.pipelines.conftest import files_of
 from tests.signals import noise, write_wav
 
 LONG_SECONDS = 258  # windows of a second, more than a batch
@@ -90,6 +92,25 @@ def test_parts_in_a_store_are_taken_up_again_and_one_score_writes_them(recording
     score(request, finish)
     assert filesystem_of(output).read(output) == labelled.read_bytes()
     assert sorted(names(s3)) == ["x.csv", "x.csv.manifest.parquet", "x.rejects.csv", "x.warnings.csv"]
+
+
+def test_cut_outs_and_known_features_of_objects_are_those_of_files(recordings, untrained, s3, tmp_path):
+    spec = ("--preset", "speech-commands", "--label-pattern", "(?P<label>a)/")
+    features = f"{s3.uri}/set"
+    assert call("pipelines.featurize", "--input", recordings, "--output", features, *spec) == 0
+    for name, root in (("files", recordings), ("objects", upload(recordings, f"{s3.uri}/in"))):
+        (tmp_path / name).mkdir()
+        options = ("--clips", tmp_path / name / "clips", "--per-class", 20, "--summary", tmp_path / f"{name}.json",
+                   *(("--features", features) if name == "objects" else ()))  # fmt: skip
+        output = tmp_path / name / "labels.csv"
+        assert call("pipelines.score", "--model", untrained, "--input", root, "--output", output, *options) == 0
+    files, objects = (files_of(tmp_path / name / "clips") for name in ("files", "objects"))
+    assert len(files) > 50
+    assert files == objects
+    assert (tmp_path / "files" / "labels.csv").read_bytes() == (tmp_path / "objects" / "labels.csv").read_bytes()
+    assert json.loads((tmp_path / "objects.json").read_text())["known_features"] == 1, (
+        "the others are longer than a window"
+    )
 
 
 def test_the_store_is_asked_once_for_a_short_recording(recordings, untrained, s3, tmp_path, monkeypatch):
