@@ -48,16 +48,26 @@ def beside(path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_objects_have_the_labels_of_files(recordings, labelled, untrained, s3, workers, capsys):
+def test_objects_have_the_labels_of_files(recordings, labelled, untrained, s3, tmp_path, workers, capsys):
     uri, model, output = upload(recordings, f"{s3.uri}/in"), upload(untrained, f"{s3.uri}/model"), f"{s3.uri}/out/x.csv"
     options = ("--model", model, "--input", uri, "--output", output, "--workers", workers)
     assert call("pipelines.score", *options) == 0
     said = capsys.readouterr().out
     assert f"The labels are in {output}" in said
     assert f"each with its reason in {s3.uri}/out/x.rejects.csv" in said
-    there = {f".{name.partition('.')[2]}": filesystem_of(output).read(f"{s3.uri}/out/{name}") for name in names(s3)}
+    store = filesystem_of(output)
+    there = {f".{name.partition('.')[2]}": store.read(f"{s3.uri}/out/{name}") for name in names(s3)}
+    assert there.pop(".csv.manifest.parquet")
     assert there == beside(labelled), "and no part is left"
-    with pytest.raises(UsageError, match=f"{output} exists; give another --output, or --overwrite to replace it"):
+    # A recording that is moved is another one; none of the others is read.
+    store.write(f"{uri}/a/30.wav", (recordings / "a" / "3.wav").read_bytes())
+    store.delete(f"{uri}/a/3.wav")
+    assert call("pipelines.score", *options, "--summary", tmp_path / "summary.json") == 0
+    assert store.read(output) == labelled.read_bytes().replace(b"a/3.wav,", b"a/30.wav,")
+    figures = json.loads((tmp_path / "summary.json").read_text())
+    assert (figures["kept"], figures["removed"], figures["files"]) == (24, 1, 25)
+    store.write(output, store.read(output) + b"\n")
+    with pytest.raises(UsageError, match=f"{output} is not as score has written it"):
         call("pipelines.score", *options)
 
 
