@@ -9,10 +9,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 
@@ -60,20 +61,20 @@ class SelectionForm:
                "Begin Path", "File Offset (s)", "Annotation"]  # fmt: skip
         return "\t".join([*own, *(_RAVEN_TITLES.get(name, _cell(name)) for name in columns)]) + "\n"
 
-    def lines(self, path: str, rows: pa.Table) -> Iterator[str]:
+    def lines(self, path: str, rows: Mapping[str, Sequence[Any]]) -> Iterator[str]:
         """Yields the lines of a recording; every number that is not a whole one has a decimal point.
 
         Raven's tables have all columns of the rows. Audacity's labels have no line of frequencies, all alike: readers
         mix up tracks of which some have one.
         """
-        starts, ends, labels = (rows[name].to_pylist() for name in _LINE_COLUMNS[1:])
+        starts, ends, labels = (rows[name] for name in _LINE_COLUMNS[1:])
         if self.name == AUDACITY:
             for start, end, label in zip(starts, ends, labels, strict=True):
                 yield f"{start:.6f}\t{end:.6f}\t{_cell(label)}\n"
             return
         place = _cell(_place_text(clip_file(self.root, path)))
-        columns = [rows[name].to_pylist() for name in rows.column_names if name not in _LINE_COLUMNS]
-        further = zip(*columns, strict=True) if columns else [()] * len(rows)
+        columns = [values for name, values in rows.items() if name not in _LINE_COLUMNS]
+        further = zip(*columns, strict=True) if columns else [()] * len(labels)
         lines = zip(starts, ends, labels, further, strict=True)
         for number, (start, end, label, values) in enumerate(lines, start=1):
             box = [f"{start:.6f}", f"{end:.6f}", "0.0", f"{self.high_hz:.1f}"]
@@ -152,13 +153,15 @@ class SelectionTables:
         """
         header = self._form.header([name for name in rows.column_names if name not in _LINE_COLUMNS])
         of_path = _rows_of(rows["path"])
+        columns = rows.to_pydict()
         with naming_full_disk(self.folder):
             for path in paths:
                 file = self._staged / selection_file(path)
                 if file.parent not in self._made:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     self._made.add(file.parent)
-                lines = self._form.lines(path, rows.slice(*of_path.get(path, (0, 0))))
+                some = of_path.get(path, slice(0))
+                lines = self._form.lines(path, {name: values[some] for name, values in columns.items()})
                 file.write_text(header + "".join(lines), encoding="utf-8", newline="\n")
 
     def keep(self, paths: Iterable[str]) -> None:
@@ -216,13 +219,13 @@ def _remove_empty(folder: Path, root: Path) -> None:
         folder = folder.parent
 
 
-def _rows_of(paths: pa.ChunkedArray) -> dict[str, tuple[int, int]]:
-    """Returns the first row of each path and how many it has; those of a path follow one another."""
+def _rows_of(paths: pa.ChunkedArray) -> dict[str, slice]:
+    """Returns which rows are of each path; those of a path follow one another."""
     encoded = paths.combine_chunks().dictionary_encode()
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, slice] = {}
     names, first = encoded.dictionary.to_pylist(), 0
     for run in encoded.indices.value_counts().to_pylist():
-        found[names[run["values"]]] = (first, run["counts"])
+        found[names[run["values"]]] = slice(first, first + run["counts"])
         first += run["counts"]
     return found
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,10 +106,3 @@ def in_blocks(stream: Iterable[WindowRows]) -> Iterator[WindowRows]:
             waiting = []
     if waiting:
         yield concatenate(waiting)
-
-
-def whole_recordings(stream: Iterable[WindowRows]) -> Iterator[WindowRows]:
-    """Yields the windows of one recording at a time, whole, however a stream has them in pieces."""
-    for _, pieces in groupby((piece for rows in stream for piece in rows.by_recording()), lambda piece: piece.paths[0]):
-        rows = concatenate(list(pieces))
-        yield replace(rows, paths=rows.paths[:1], counts=np.array([len(rows)], np.int64))

@@ -8,7 +8,8 @@ import pytest
 
 from model.labels.labels import LabelRules, labels_table
 from model.labels.table_output import csv_header, csv_rows
-from model.labels.window_rows import WindowRows, concatenate, no_windows, whole_recordings
+from model.labels.whole_recordings import WholeRecordings
+from model.labels.window_rows import WindowRows, concatenate, no_windows
 
 CLASSES = ("left", "-right", "a,b", "x")
 
@@ -87,11 +88,12 @@ def test_recordings_come_whole_however_a_stream_has_them(sizes):
             first, turn = first + sizes[turn % len(sizes)], turn + 1
     # Some pieces have the end of one recording and the start of the next.
     joined = [concatenate(pieces[first : first + 3]) for first in range(0, len(pieces), 3)]
-    found = list(whole_recordings(joined))
-    assert [(one.paths, one.counts.tolist()) for one in found] == [
-        (["0.wav"], [3]), (["2.wav"], [1]), (["3.wav"], [9]), (["4.wav"], [2])
+    whole = WholeRecordings()
+    found = [*map(whole.take, joined), whole.rest()]
+    assert [(path, count) for one in found for path, count in zip(one.paths, one.counts.tolist(), strict=True)] == [
+        ("0.wav", 3), ("2.wav", 1), ("3.wav", 9), ("4.wav", 2)
     ]  # fmt: skip
-    for name in ("start_seconds", "end_seconds", "probabilities", "embeddings"):
+    for name in ("start_seconds", "end_seconds", "probabilities"):
         np.testing.assert_array_equal(np.concatenate([getattr(one, name) for one in found]), getattr(rows, name))
 
 
