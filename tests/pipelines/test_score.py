@@ -28,7 +28,9 @@ from model.inference.artifact import load_artifact
 from model.labels.output import LabelsOutput
 from model.scoring import planning
 from model.scoring.request import Request
+from model.scoring.scorer import BatchSize
 from model.scoring.scorer import score as run_score
+from pipelines.score import _runs
 from tests.conftest import call, run_command
 from tests.pipelines.conftest import files_of, make_old
 from tests.signals import noise, sine, to_int16, write_wav
@@ -348,6 +350,35 @@ def test_options_of_windows_that_cannot_be_are_refused(recordings, run_folder, t
         score(run_folder, recordings, tmp_path / "labels.csv", *options)
     with pytest.raises(UsageError, match=said):
         call("model.predict", recordings / "long.wav", "--model", run_folder, *options)
+
+
+def test_recordings_that_are_decoded_in_their_order_are_the_same_for_any_workers(run_folder, tmp_path):
+    """Two of three have more windows than a batch, which go on from one batch to the next."""
+    samples = sine(300, 9 * 16_000) + noise(9 * 16_000)
+    (tmp_path / "source").mkdir()
+    for name, form in {
+        "a.mp3": ("MP3", "MPEG_LAYER_III"),
+        "b.wav": ("WAV", "GSM610"),
+        "c.flac": ("FLAC", "PCM_16"),
+    }.items():
+        soundfile.write(tmp_path / "source" / name, samples, 16_000, form[1], format=form[0])
+    outputs = []
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.csv"
+        score(run_folder, tmp_path / "source", output, "--hop-seconds", 0.03, "--tail", "drop", "--workers", workers)
+        outputs.append(output.read_bytes())
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count(b"\n") > 3 * 256
+    together = read(tmp_path / "1.csv")
+    assert score(
+        run_folder, tmp_path / "source" / "b.wav", tmp_path / "one.csv", "--hop-seconds", 0.03, "--tail", "drop"
+    ) == [row for row in together if row["path"] == "b.wav"]
+
+
+def test_batches_that_go_on_stay_together():
+    sizes = {number: BatchSize(1, 1.0, goes_on) for number, goes_on in
+             {0: False, 1: True, 2: True, 3: False, 5: True, 6: True, 8: True}.items()}  # fmt: skip
+    assert _runs(sizes) == [[0, 1, 2], [3], [5, 6], [8]]
 
 
 def test_one_file_as_input(recordings, labels, run_folder, tmp_path):
