@@ -353,7 +353,7 @@ def test_options_of_windows_that_cannot_be_are_refused(recordings, run_folder, t
 
 
 def test_recordings_that_are_decoded_in_their_order_are_the_same_for_any_workers(run_folder, tmp_path):
-    """Two of three have more windows than a batch, which go on from one batch to the next."""
+    """They have more windows than a batch, and go on from one batch to the next."""
     samples = sine(300, 9 * 16_000) + noise(9 * 16_000)
     (tmp_path / "source").mkdir()
     for name, form in {
@@ -369,10 +369,6 @@ def test_recordings_that_are_decoded_in_their_order_are_the_same_for_any_workers
         outputs.append(output.read_bytes())
     assert outputs[0] == outputs[1]
     assert outputs[0].count(b"\n") > 3 * 256
-    together = read(tmp_path / "1.csv")
-    assert score(
-        run_folder, tmp_path / "source" / "b.wav", tmp_path / "one.csv", "--hop-seconds", 0.03, "--tail", "drop"
-    ) == [row for row in together if row["path"] == "b.wav"]
 
 
 def test_batches_that_go_on_stay_together():
