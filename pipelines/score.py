@@ -16,6 +16,7 @@ from features.runtime.quantities import counted, sound_text
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
+from model.inference.precision import PRECISIONS
 from model.inference.run_store import MODEL_ALONE, local_run
 from model.scoring.dry_run import describe
 from model.scoring.job import PART_ENDING
@@ -181,6 +182,10 @@ def parser() -> argparse.ArgumentParser:
         "--executor", choices=("auto", *EXECUTORS), default="auto",
         help="what runs the network (openvino where it is installed, else litert)",
     )  # fmt: skip
+    result.add_argument(
+        "--network-precision", choices=PRECISIONS, default=PRECISIONS[0],
+        help="int8: the network that model.quantize keeps in the run beside its own (%(default)s)",
+    )  # fmt: skip
     add_work_options(result)
     add_table_options(result, "where a table says which files", FILE_FIELDS)
     return result
@@ -207,6 +212,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         policies=chosen_policies(options),
         overwrite=options.overwrite,
         executor=options.executor,
+        network_precision=options.network_precision,
         hop_seconds=options.hop_seconds,
         tail=options.tail,
         min_window_seconds=options.min_window_seconds,

@@ -41,16 +41,18 @@ def open_features(folder: str | PathLike[str]) -> "FeatureSet":
     return FeatureSet.open(folder)
 
 
-def load_model(run: str | PathLike[str], executor: str = "auto") -> "TrainedModel":
+def load_model(run: str | PathLike[str], executor: str = "auto", network_precision: str = "float32") -> "TrainedModel":
     """Loads the network of a run for labelling, without TensorFlow.
 
     Args:
         run: the `--output` of `soundmill train`.
         executor: what runs the network: `openvino`, `litert`, or `auto` for OpenVINO where it is installed.
+        network_precision: `int8` for the network that `soundmill quantize` keeps in the run beside its own.
 
     Raises:
-        UsageError: the folder is not a run, its training did not end, it is damaged, or the executor is not installed.
+        UsageError: the folder is not a run, its training did not end, it is damaged or has no such network, or the
+            executor is not installed.
     """
     from soundmill.trained_model import TrainedModel
 
-    return TrainedModel.load(run, executor)
+    return TrainedModel.load(run, executor, network_precision)

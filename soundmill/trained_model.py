@@ -36,10 +36,12 @@ class TrainedModel:
     _network: Executor = field(repr=False)
 
     @classmethod
-    def load(cls, run: str | PathLike[str], executor: str = "auto") -> "TrainedModel":
+    def load(
+        cls, run: str | PathLike[str], executor: str = "auto", network_precision: str = "float32"
+    ) -> "TrainedModel":
         """Loads a run; see `soundmill.load_model`."""
         with local_run(os.fspath(run), MODEL_ALONE) as folder:
-            return cls(place(os.fspath(run)), load_executor(Path(folder), executor))
+            return cls(place(os.fspath(run)), load_executor(Path(folder), executor, network_precision))
 
     @property
     def spec(self) -> FeatureSpec:

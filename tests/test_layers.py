@@ -30,6 +30,7 @@ ROWS = (
         "model.crossvalidate",
         "model.predict",
         "model.export",
+        "model.quantize",
     ),
     ("pipelines.beam", "pipelines.cluster", "pipelines.downloads", "pipelines.speech"),
     ("pipelines.options",),
@@ -45,6 +46,7 @@ ALLOWED = {
     "tensorflow": ("model",),
     "keras": ("model",),
     "optuna": ("model.tuning",),
+    "ai_edge_quantizer": ("model.formats",),
     "matplotlib": ("features.pictures", "model.pictures"),
 }
 FOLDERS = {room for room in ROW if (ROOT / room.replace(".", "/")).is_dir()}

@@ -18,7 +18,7 @@ OURS = {*INSTALLED, "tests", *(path.stem for path in (ROOT / "benchmarks").glob(
 # What lives in an environment of its own, named after it.
 PEERS = {path.stem for path in (ROOT / "tests" / "peers").glob("*.txt")}
 # What only those import who have installed the extra of that name.
-OF_EXTRAS = {"openvino": "openvino", "espeakng-loader": "demo", "optuna": "tune"}
+OF_EXTRAS = {"openvino": "openvino", "espeakng-loader": "demo", "optuna": "tune", "ai-edge-quantizer": "quantize"}
 # Parts of libraries that import, when they are used, what their own library does not depend on.
 IMPORTED_BY_USE = {
     "callbacks.TensorBoard": "tensorboard",

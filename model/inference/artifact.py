@@ -16,6 +16,7 @@ from features.frontend.spec import FeatureSpec
 from features.io.atomic import atomic_folder, write_file
 from features.runtime.invocation import command_line
 from model.inference.calibration import UNCALIBRATED, Calibration
+from model.inference.int8_network import Int8Network
 from model.inference.litert import convert
 from model.inference.outputs import Outputs
 from model.inference.tensorflow_setup import load_tensorflow
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     import keras
 
 FOLDER = "model"
+DESCRIPTION_FILE = "artifact.json"
 FORMAT_NAME = "soundmill-model"
 FORMAT_VERSION = 2
 _READ_VERSIONS = (1, 2)
 _NETWORK_FILE = "network.keras"
 _LITERT_FILE = "network.tflite"
-_DESCRIPTION_FILE = "artifact.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class ArtifactDescription:
         network_sha256: of the network's file for Keras, which names this very training.
         litert_sha256: of its file for LiteRT; None for an artifact from before there was one.
         calibration: of its probabilities; format version 1 had none.
+        int8: its network in int8, None without one.
     """
 
     spec: FeatureSpec
@@ -57,6 +59,7 @@ class ArtifactDescription:
     network_sha256: str
     litert_sha256: str | None
     calibration: Calibration = UNCALIBRATED
+    int8: Int8Network | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` where thresholds are not those of the classes."""
@@ -83,6 +86,7 @@ class ArtifactDescription:
             "network_sha256": self.network_sha256,
             "litert_sha256": self.litert_sha256,
             **self.calibration.to_dict(),
+            **({} if self.int8 is None else {"int8": self.int8.to_dict()}),
         }
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -104,6 +108,7 @@ class ArtifactDescription:
                 network_sha256=content["network_sha256"],
                 litert_sha256=content.get("litert_sha256"),
                 calibration=UNCALIBRATED if content["format_version"] == 1 else Calibration.from_dict(content),
+                int8=Int8Network.from_dict(content["int8"]) if "int8" in content else None,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is damaged: {error!r}; train again") from error
@@ -176,19 +181,19 @@ def save_artifact(run: Path, artifact: Artifact, calibrate: Calibrate | None = N
         )
         if calibrate:
             description = replace(description, calibration=calibrate(litert, description))
-        write_file(folder / _DESCRIPTION_FILE, description.to_json())
+        write_file(folder / DESCRIPTION_FILE, description.to_json())
     return run / FOLDER
 
 
 def has_artifact(run: Path) -> bool:
     """Returns whether a run folder has an artifact, which it has when its training has ended."""
-    return (run / FOLDER / _DESCRIPTION_FILE).is_file()
+    return (run / FOLDER / DESCRIPTION_FILE).is_file()
 
 
 def remove_artifact(run: Path) -> None:
     """Removes the artifact of a run folder; its description first, so that what is left is not taken for one."""
     if (run / FOLDER).is_dir():
-        (run / FOLDER / _DESCRIPTION_FILE).unlink(missing_ok=True)
+        (run / FOLDER / DESCRIPTION_FILE).unlink(missing_ok=True)
         shutil.rmtree(run / FOLDER)
 
 
@@ -206,9 +211,9 @@ def read_description(run: str | Path) -> ArtifactDescription:
             resume = f"{command_line('model.train')} --resume"
             raise UsageError(f"the training of {run} did not end, there is no {FOLDER} in it; resume with {resume}, "
                              "or train into a new folder")  # fmt: skip
-        raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{_DESCRIPTION_FILE}; "
+        raise UsageError(f"{run} is not a run folder: it has no {FOLDER}/{DESCRIPTION_FILE}; "
                          f"give the --output of {command_line('model.train')}")  # fmt: skip
-    description = ArtifactDescription.read(folder / FOLDER / _DESCRIPTION_FILE)
+    description = ArtifactDescription.read(folder / FOLDER / DESCRIPTION_FILE)
     if description.spec.fingerprint != description.fingerprint:
         raise UsageError(f"{run} was trained on another version of the front end; featurize and train again")
     return description
@@ -229,7 +234,7 @@ def read_litert(run: str | Path, description: ArtifactDescription) -> bytes:
     path = Path(run) / FOLDER / _LITERT_FILE
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != description.litert_sha256:
-        raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
+        raise UsageError(f"{path} is missing or not the network that {DESCRIPTION_FILE} describes; train again")
     return content
 
 
@@ -245,7 +250,7 @@ def load_artifact(run: str | Path) -> Artifact:
     description = read_description(run)
     path = Path(run) / FOLDER / _NETWORK_FILE
     if not path.is_file() or _sha256(path) != description.network_sha256:
-        raise UsageError(f"{path} is missing or not the network that {_DESCRIPTION_FILE} describes; train again")
+        raise UsageError(f"{path} is missing or not the network that {DESCRIPTION_FILE} describes; train again")
     load_tensorflow()
     try:
         network = _load_network(path)

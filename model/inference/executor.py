@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from model.inference.artifact import ArtifactDescription, read_description, read_litert
+from model.inference.artifact import ArtifactDescription, read_description
 from model.inference.embedding_output import with_embeddings
 from model.inference.litert import BATCH_CLIPS
+from model.inference.precision import PRECISIONS, read_network
 from model.inference.tensorflow_setup import load_openvino, quiet_stderr
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
@@ -43,6 +44,11 @@ def choose_executor(requested: str) -> str:
     if requested == "openvino" and not find_spec("openvino"):
         raise UsageError("--executor openvino takes a package that is not installed: pip install openvino")
     return requested
+
+
+def installed_executors() -> list[str]:
+    """Returns the names of the executors that are installed."""
+    return [name for name in EXECUTORS if name != "openvino" or find_spec(name)]
 
 
 def executor_version(name: str) -> str:
@@ -157,18 +163,19 @@ class Executor:
         return _Instance(run, sizes, np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32))
 
 
-def load_executor(run: str | Path, name: str = "auto") -> Executor:
+def load_executor(run: str | Path, name: str = "auto", precision: str = PRECISIONS[0]) -> Executor:
     """Loads the network of a run.
 
     Args:
         run: the run folder.
         name: of the executor, see `choose_executor`.
+        precision: of the network, one of `PRECISIONS`.
 
     Raises:
-        UsageError: the run has no network, it is damaged, or the executor is not installed.
+        UsageError: the run has no such network, it is damaged, or the executor is not installed.
     """
     description = read_description(run)
-    return Executor(read_litert(run, description), description, choose_executor(name))
+    return Executor(read_network(run, description, precision), description, choose_executor(name))
 
 
 def _litert(content: bytes) -> _Compiled:

@@ -104,7 +104,7 @@ def _window_seconds(request: Request, plan: Plan, root: str, windowing: Windowin
     paths = plan.paths.take(pa.array(plan.files[chosen])).to_pylist()
     counts: list[int] = np.minimum(plan.num_windows[chosen], _SAMPLED_WINDOWS).tolist()
     units = list(map(WindowUnit, paths, plan.first_windows[chosen].tolist(), counts))
-    network = load_executor(request.run, request.executor)
+    network = load_executor(request.run, request.executor, request.network_precision)
     label_windows(network, root, units[:1], windowing)  # the first time takes longer
     started = time.perf_counter()
     label_windows(network, root, units, windowing)

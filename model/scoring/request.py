@@ -12,6 +12,7 @@ from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table_layout import TableLayout
 from model.inference.artifact import ArtifactDescription
+from model.inference.precision import PRECISIONS
 from model.labels.allowed_labels import read_allowed_labels
 from model.labels.events import DEFAULT_THRESHOLD, EventOptions
 from model.labels.labels import LabelRules, check_top
@@ -48,6 +49,7 @@ class Request:
         policies: whether truncated and silent files are used.
         overwrite: whether a file of labels that exists may be replaced.
         executor: name of what runs the network, or `auto`.
+        network_precision: of the network, one of `model.inference.precision.PRECISIONS`.
         hop_seconds: from the start of a window to that of the next; a window where None.
         tail: what becomes of what remains behind the last whole window, one of `features.frontend.windows.TAILS`.
         min_window_seconds: how long the last of several windows is at least; a twentieth of a window where None.
@@ -70,6 +72,7 @@ class Request:
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     overwrite: bool = False
     executor: str = "auto"
+    network_precision: str = PRECISIONS[0]
     hop_seconds: float | None = None
     tail: str = PAD
     min_window_seconds: float | None = None

@@ -16,9 +16,10 @@ from features.sources.clips import Source
 from features.sources.table import list_clips
 from features.store.locks import claim
 from features.store.worker_proof import make_proof
-from model.inference.artifact import ArtifactDescription, read_description, read_litert
+from model.inference.artifact import ArtifactDescription, read_description
 from model.inference.embedding_output import with_embeddings
 from model.inference.executor import choose_executor, executor_version
+from model.inference.precision import network_sha256, read_network
 from model.labels.labels import LabelRules
 from model.labels.output import LABELS
 from model.scoring.cut_outs import CutOutsJob
@@ -55,7 +56,7 @@ RunBatches = Callable[[LabelJob, Mapping[int, BatchSize]], None]
 
 def _network(request: Request, description: ArtifactDescription) -> bytes:
     """Returns the network as workers load it; raises `UsageError` where it has no embeddings and these are wanted."""
-    content = read_litert(request.run, description)
+    content = read_network(request.run, description, request.network_precision)
     return content if request.embeddings.dtype is None else with_embeddings(content)
 
 
@@ -82,6 +83,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     known_set = open_known_set(request.features, request.run, description.spec)
     further = further_outputs(request, description, allowed, rules)
     check(request, further)
+    network_sha256(request.run, description, request.network_precision)
     if request.embeddings.dtype is not None:
         _network(request, description)  # one that has none is refused before hours of planning
     outputs = further.files
@@ -184,7 +186,7 @@ def find_work(
         UsageError: the output that is there cannot be gone on from.
     """
     settings = JobSettings(
-        network=description.network_sha256,
+        network=network_sha256(request.run, description, request.network_precision),
         temperature=description.calibration.temperature,
         executor=executor_version(choose_executor(request.executor)),
         windowing=windowing,
