@@ -2,7 +2,7 @@ import os
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.sources.safe_names import MOST_BYTES, safe_name, safe_names, text_of
@@ -43,6 +43,7 @@ def test_a_name_is_the_text_but_for_what_it_may_not_hold(text, name):
     assert text_of(name) == text
 
 
+@settings(max_examples=30)
 @given(st.lists(TEXT | ODD, max_size=6))
 def test_names_are_safe_and_none_is_anothers_on_any_system(texts):
     names = safe_names(texts)
