@@ -165,8 +165,16 @@ class SelectionTables:
                 file.write_text(header + "".join(lines), encoding="utf-8", newline="\n")
 
     def keep(self, paths: Iterable[str]) -> None:
-        """Has the files of recordings stay as they are in the folder, where an earlier scoring wrote them."""
-        self._kept.update(map(selection_file, paths))
+        """Has the files of recordings stay as they are in the folder, where an earlier scoring wrote them.
+
+        Raises:
+            UsageError: some are not there.
+        """
+        names = set(map(selection_file, paths))
+        if missing := names - (set(self._names()) if names else set()):
+            raise UsageError(f"{self.folder} has no {min(missing)} any more, and its recording is not labelled again; "
+                             "--overwrite scores everything anew")  # fmt: skip
+        self._kept |= names
 
     def finish(self) -> None:
         """Has the files appear in the folder."""
@@ -177,12 +185,11 @@ class SelectionTables:
 
     def _replace(self) -> None:
         filesystem = filesystem_of(self.folder)
-        for entry in list(filesystem.list(self.folder)):
-            name = str(entry.path)[len(self.folder) :].lstrip("/")
+        for name in self._names():
             if name.endswith(_ENDING) and name not in self._kept and not (self._staged / name).exists():
-                filesystem.delete(entry.path)
+                filesystem.delete(join(self.folder, name))
                 if filesystem.is_local:
-                    _remove_empty(Path(entry.path).parent, Path(self.folder))
+                    _remove_empty(Path(join(self.folder, name)).parent, Path(self.folder))
         names = [str(path.relative_to(self._staged)) for path in self._staged.rglob("*") if path.is_file()]
         if filesystem.is_local:
             for name in names:
@@ -191,6 +198,11 @@ class SelectionTables:
             return
         for _ in map_ahead(lambda name: filesystem.write(join(self.folder, name), self._staged / name), names):
             pass
+
+    def _names(self) -> list[str]:
+        """Returns the paths of the files that are in the folder, relative to it."""
+        found = filesystem_of(self.folder).list(self.folder)
+        return [str(entry.path)[len(self.folder) :].lstrip("/") for entry in found]
 
     def __enter__(self) -> "SelectionTables":
         """Makes the folder that is written into first."""

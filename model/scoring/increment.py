@@ -72,8 +72,8 @@ class Increment:
 
     @property
     def kept_paths(self) -> list[str]:
-        """The paths of the recordings that stay."""
-        paths: list[str] = self.kept["path"].to_pylist()
+        """The paths of the recordings that stay and were labelled."""
+        paths: list[str] = self.kept["path"].filter(self.kept["reason"].is_null()).to_pylist()
         return paths
 
     def all_files(self, scored: pa.Table) -> pa.Table:

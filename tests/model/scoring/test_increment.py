@@ -160,6 +160,17 @@ def test_an_output_that_was_edited_is_refused(grown, untrained, name):
         score(request, not_called)
 
 
+def test_a_file_of_a_recording_that_is_gone_is_named(grown, untrained):
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), labels=["audacity"])
+    score(request, label_here)
+    (grown / "labels.audacity" / "d" / "e.wav.txt").unlink()
+    add(grown / "source", "new.wav", 1)
+    before = (grown / "labels.csv").read_bytes()
+    with pytest.raises(UsageError, match=r"labels\.audacity has no d/e\.wav\.txt any more.*--overwrite scores"):
+        score(request, label_here)
+    assert (grown / "labels.csv").read_bytes() == before
+
+
 def test_rejects_are_tried_again_where_time_may_heal_them(grown, untrained, monkeypatch):
     from features.audio import recording
     from features.errors import ClipError, Reason
