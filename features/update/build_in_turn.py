@@ -50,7 +50,12 @@ class ShardsInTurn:
         if begun is None:
             return
         computed = begun.compute()
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            if computed is not None:
+                computed.discard()
+            raise
         if computed is not None:
             self._written = start(self._write, computed)
 
@@ -86,7 +91,7 @@ class _Begun:
     def compute(self) -> ComputedShard | None:
         """Computes it and returns what writes it, None where it is finished."""
         job, work = self._job, self._work
-        with job.lease.working(), work.ahead, work.progress:
+        with work.ahead, job.lease.working(), work.progress:
             if self._finished.result():
                 return None
             return compute_shard(work, job.layout, job.spec, job.policies, check_source=job.proof.check_source)

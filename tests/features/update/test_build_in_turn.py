@@ -1,6 +1,7 @@
 """Shards in turn: what is on its way while another is computed, and what comes of it where the run ends meanwhile."""
 
 import contextlib
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_where_the_driver_has_ended_what_was_computed_is_not_written(source, s3,
         assert not list(job.layout.files.list(job.layout.shards_folder))
         assert not job.layout.reported()
         assert set(Path(temporary_folder()).iterdir()) == before, "nothing is left of what was computed"
+
+
+def test_where_a_shard_cannot_be_written_nothing_is_left_of_the_next_one(source, s3, monkeypatch):
+    def fail(shard):
+        raise OSError(errno.EIO, "the store answers no more")
+
+    monkeypatch.setattr(build_in_turn.ComputedShard, "write", fail)
+    with job_of(source, f"{s3.uri}/set") as job:
+        shards = ShardsInTurn(job)
+        with pytest.raises(OSError, match="the store answers no more"):
+            for number in range(3):
+                shards.build(number)
+        shards.close()
+        assert list(Path(temporary_folder()).iterdir()) == []
 
 
 def test_a_folder_is_written_as_each_shard_is_asked_for(tmp_path):
