@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
-from features.io.filesystem import Location
 from features.io.store_errors import ChangedError
 from features.sources.partition import count
 from features.sources.rejects import VERSION_COLUMN, in_order
@@ -98,7 +97,7 @@ def gather(
                     sums.append(next(known))
             else:
                 report = next(reports)
-                if report.version is not None:
+                if report.version:  # a store may give none
                     versions[name] = report.version
                 sums.append(report.statistics)
                 refused += _rejects(report.rows)
@@ -145,7 +144,8 @@ def commit(
     with committing(layout):
         # What is asked at once is as it was under the lock.
         asked = layout.at_once(functools.partial(_committed, layout), layout.report_versions, layout.shard_sizes)
-        (now, version), reports, sizes = asked
+        (before, version), reports, sizes = asked
+        now = None if before is None else Manifest.from_json(before.decode(), str(layout.manifest))
         overtaken = RunError(
             f"another featurize committed into {layout.root} while this one ran; run it again, finished shards are kept"
         )
@@ -187,7 +187,7 @@ def commit(
         tables = {manifest.clips_file: clips_content, manifest.rejects_file: rejects_content}
         writes = [functools.partial(files.write, layout.path(name), table) for name, table in tables.items()]
         if base is not None:  # as it stands there: one of an earlier format version keeps it
-            writes.append(functools.partial(_copy, layout, layout.manifest, layout.state(base.state)))
+            writes.append(functools.partial(files.write, layout.state(base.state), before))
         layout.at_once(*writes)
         content = manifest.to_json().encode()
         try:
@@ -200,17 +200,13 @@ def commit(
     return manifest, True
 
 
-def _committed(layout: Layout) -> tuple[Manifest | None, str | None]:
-    """Returns the committed state and the version of its file, where there is one."""
+def _committed(layout: Layout) -> tuple[bytes | None, str | None]:
+    """Returns the file of the committed state and its version, where there is one."""
     try:
         content, there = layout.files.fetch(layout.manifest)
     except FileNotFoundError:
         return None, None
-    return Manifest.from_json(content.decode(), str(layout.manifest)), there.version
-
-
-def _copy(layout: Layout, path: Location, to: Location) -> None:
-    layout.files.write(to, layout.files.read(path))
+    return content, there.version
 
 
 def _format_version(contents: Contents) -> int:

@@ -11,6 +11,7 @@ import pytest
 from features.errors import Reject, RunError
 from features.sources.content_hash import table_hash
 from features.sources.rejects import read_csv
+from features.store import commit as commit_module
 from features.store.layout import FORMATS, Layout, rejects_name
 from features.store.manifest import existing_manifest, load_manifest
 from features.store.run_log import append_run, last_scan_ns, read_runs
@@ -130,6 +131,25 @@ def test_statistics_are_those_of_all_rows_of_a_partition(base):
         expected = Statistics.merge(map(Statistics.of, rows))
         assert manifest.statistics[partition] == expected
         assert expected.count == manifest.rows([partition]) * TINY.shape[0]
+
+
+def test_the_state_that_is_kept_is_the_one_that_was_seen_whatever_another_run_commits(base, monkeypatch):
+    """A lock may be lost, as where a process sleeps too long: then the replacement of the manifest alone decides."""
+    bring_up(base)
+    write_wav(base / "words" / "yes" / "00000001_nohash_1.wav", noise(40, seed=99))
+    update = update_of(base)
+    build_units(update)
+    seen, versions = update.layout.manifest.read_bytes(), commit_module.library_versions
+
+    def overtake() -> dict[str, str]:
+        update.layout.manifest.write_bytes(seen.replace(b'"state": 1', b'"state": 2'))
+        return versions()
+
+    monkeypatch.setattr(commit_module, "library_versions", overtake)
+    with pytest.raises(RunError, match="another featurize committed into"):
+        committed(update)
+    assert load_manifest(base / "set").state == 2
+    assert update.layout.state(1).read_bytes() == seen
 
 
 def test_table_of_rejects(base):
