@@ -211,10 +211,10 @@ def _renewed(place: Uri, content: bytes, is_only: bool = False) -> Iterator[None
     finally:
         ended.set()
         thread.join()
-        _note(place, time.monotonic(), None)
         with contextlib.suppress(OSError, RunError, UsageError):  # then it ends by its age
             if is_only or files.read(place).startswith(content):
                 files.delete(place)
+        _note(place, time.monotonic(), None)  # after it, so that a thread that has looked meanwhile is overruled
 
 
 def _is_old(root: Uri, there: Entry) -> bool:

@@ -100,7 +100,8 @@ def write_work_list(
     Args:
         names: of the units.
         ends: for each unit the number of the member after its last one, counted through all units.
-        rows: returns the members from one number up to another, as `members` gives them.
+        rows: returns the members from one number up to another, as `members` gives them of one table of
+            `with_few_values`: an Arrow file has one list of the values of a column.
         path: of the file.
         copies: whether the members say which rows are copied for them.
     """
