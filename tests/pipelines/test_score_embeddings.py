@@ -55,7 +55,9 @@ def scored(source, run_folder, tmp_path_factory) -> Path:
 
 def test_there_is_a_row_a_window_and_the_labels_stay_as_they_are(scored, source, run_folder, tmp_path):
     plain = score(run_folder, source, tmp_path)
-    assert files_of(scored, "embeddings.parquet") == plain
+    manifest = "labels.csv.manifest.parquet"  # which says that there are embeddings
+    assert plain.pop(manifest)
+    assert files_of(scored, "embeddings.parquet", manifest) == plain
     table = pq.read_table(scored / "embeddings.parquet")
     assert table.schema.types == [pa.string(), pa.float64(), pa.float64(), pa.list_(pa.float32(), 128)]
     lines = [line.split(",")[:3] for line in plain["labels.csv"].decode().splitlines()[1:]]
