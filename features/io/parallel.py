@@ -60,7 +60,7 @@ def _map_ahead(
 
 
 def start(function: Callable[..., _Result], *arguments: object) -> Future[_Result]:
-    """Has a thread of these call a function now; it waits for no other one of them."""
+    """Has a thread of these call a function, which may wait for none that they are to call: all may be at work."""
     return _pool(os.getpid()).submit(function, *arguments)
 
 
