@@ -18,7 +18,7 @@ from features.io.object_store import object_store
 from features.io.unit_file import UnitFile
 from features.maintenance.removal import prune
 from features.maintenance.verification import verify
-from features.runtime.unit_progress import units_at_work
+from features.runtime.unit_progress import UnitProgress, units_at_work
 from features.store import commit as commit_module
 from features.store import lease_objects
 from features.store import shards as shards_module
@@ -130,7 +130,8 @@ def test_faults_cost_time_and_nothing_else(tmp_path, s3, through):
     assert faults.requests.total() - faults.done["pass"] > 5
 
 
-def test_workers_of_this_machine_say_how_far_they_are(tmp_path, s3):
+def test_workers_of_this_machine_say_how_far_they_are(tmp_path, s3, monkeypatch):
+    monkeypatch.setattr(UnitProgress, "_written", threading.local())  # the test before may have said something just now
     put(tmp_path / "clips", "yes/fold-1_1.wav", 1)
     said = []
 
