@@ -17,7 +17,7 @@ from features.io.filesystem import Location, filesystem_of, place
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted
-from features.runtime.unit_progress import remove_progress, units_at_work
+from features.runtime.unit_progress import UnitAtWork, remove_progress, units_at_work
 
 _POLL_SECONDS = 0.5
 _POLL_STORE_SECONDS = 5.0  # a listing is a request for each thousand files
@@ -77,7 +77,7 @@ class _Follower:
         self._progress, self._units = progress, units
         self._finished: set[str] = set()
         self._rejects: Counter[str] = Counter()  # of the finished ones
-        self._worker: dict[str, str] = {}  # who is at each unit
+        self._said: dict[str, UnitAtWork] = {}  # of each unit that is not finished, by who is at it
         self._told = self._again = 0
         self._silent_at = time.monotonic() + _SILENT_SECONDS
         self._again_at = 0.0
@@ -90,10 +90,12 @@ class _Follower:
         rejects = Counter(self._rejects)
         for name, unit in units_at_work(self._units.job) if isinstance(self._units.job, Path) else ():
             if name in self._units.weights and name not in self._finished:
-                done += unit.done
-                rejects.update(unit.rejects)
-                self._again += self._worker.setdefault(name, unit.worker) != unit.worker
-                self._worker[name] = unit.worker
+                self._again += name in self._said and self._said[name].worker != unit.worker
+                self._said[name] = unit
+        # What is computed and not yet seen to be finished, as in a store for some seconds, counts as it was said last.
+        for unit in self._said.values():
+            done += unit.done
+            rejects.update(unit.rejects)
         self._tell(time.monotonic())
         self._progress.update(done, _note(rejects))
 
@@ -103,9 +105,10 @@ class _Follower:
             with contextlib.suppress(Exception):  # it is read again by who needs it
                 self._rejects.update(self._units.rejects(name))
             self._finished.add(name)
+            self._said.pop(name, None)
 
     def _tell(self, now: float) -> None:
-        if self._units.elsewhere and not self._worker and not self._finished and now >= self._silent_at:
+        if self._units.elsewhere and not self._said and not self._finished and now >= self._silent_at:
             # Only where workers say it is it known that none is at a unit.
             LOG.info("waiting for a worker: none has begun yet" if isinstance(self._units.job, Path) else
                      "waiting for the first unit to be finished")  # fmt: skip

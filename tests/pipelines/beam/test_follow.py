@@ -97,6 +97,20 @@ def test_a_unit_that_another_worker_begins_again_is_told_and_counted_anew(units,
     assert caplog.messages == [f"warning: 1 unit {again}"]
 
 
+def test_a_unit_whose_worker_says_no_more_and_that_is_not_seen_to_be_finished_counts_on(units, seen):
+    """As in a store, where a shard is written when the unit is computed, and looked for every five seconds."""
+    line, follower = seen
+    say(units, "a", 60, "empty")
+    follower.look()
+    progress_path(units.job, "a").unlink()
+    say(units, "b", 2)
+    follower.look()
+    assert line.told == (62, ", 1 rejected (1 empty)")
+    finish(units, "a", "empty")
+    follower.look()
+    assert line.told == (102, ", 1 rejected (1 empty)")
+
+
 def test_that_no_worker_has_begun_is_told_once_in_a_while(units, seen, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "soundmill")
     now = module.time.monotonic()
