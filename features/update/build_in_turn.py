@@ -3,6 +3,7 @@
 import contextlib
 from concurrent.futures import Future
 
+from features.audio.remote import ReadAhead
 from features.io.filesystem import is_uri
 from features.io.parallel import start
 from features.io.unit_file import UnitFile
@@ -81,21 +82,32 @@ class ShardsInTurn:
 
 
 class _Begun:
-    """A unit whose recordings are on their way."""
+    """A unit whose recordings are on their way, unless it is finished."""
 
     def __init__(self, job: BuildJob, unit: ShardUnit) -> None:
-        self._job = job
-        self._finished = start(job.is_finished, unit.name)
-        self._work = UnitWork(unit, job.root, read_ahead(unit, job.root), job.progress_of(unit.name))
+        self._job, self._unit = job, unit
+        self._ahead = start(self._begin)
+
+    def _begin(self) -> ReadAhead | None:
+        # After the loss of a worker a runner gives out again what was finished: no recording of that is asked for.
+        return None if self._job.is_finished(self._unit.name) else read_ahead(self._unit, self._job.root)
 
     def compute(self) -> ComputedShard | None:
         """Computes it and returns what writes it, None where it is finished."""
-        job, work = self._job, self._work
-        with work.ahead, job.lease.working(), work.progress:
-            if self._finished.result():
-                return None
-            return compute_shard(work, job.layout, job.spec, job.policies, check_source=job.proof.check_source)
+        job, unit = self._job, self._unit
+        try:
+            with job.lease.working(), job.progress_of(unit.name) as progress:
+                ahead = self._ahead.result()
+                if ahead is None:
+                    return None
+                work = UnitWork(unit, job.root, ahead, progress)
+                return compute_shard(work, job.layout, job.spec, job.policies, check_source=job.proof.check_source)
+        finally:
+            self.leave()
 
     def leave(self) -> None:
         """Asks for no more of it."""
-        self._work.ahead.close()
+        if not self._ahead.cancel():
+            with contextlib.suppress(Exception):  # where it was asked for, `compute` has said so
+                if (ahead := self._ahead.result()) is not None:
+                    ahead.close()
