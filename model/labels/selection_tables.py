@@ -27,6 +27,8 @@ RAVEN, AUDACITY = SELECTION_FORMS = ("raven", "audacity")
 _ENDING = ".txt"
 # Names of 255 bytes are the most that file systems take; what is written beside one first has a longer name.
 _MOST_NAME_BYTES = 200
+_RAVEN_OWN = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
+              "Begin Path", "File Offset (s)", "Annotation")  # fmt: skip
 _RAVEN_TITLES = {
     "probability": "Probability",
     "rank": "Rank",
@@ -57,9 +59,7 @@ class SelectionForm:
         """Returns the first line of a file of lines with these columns; an Audacity label track has none."""
         if self.name == AUDACITY:
             return ""
-        own = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)",
-               "Begin Path", "File Offset (s)", "Annotation"]  # fmt: skip
-        return "\t".join([*own, *(_RAVEN_TITLES.get(name, _cell(name)) for name in columns)]) + "\n"
+        return "\t".join([*_RAVEN_OWN, *map(_raven_title, columns)]) + "\n"
 
     def lines(self, path: str, rows: Mapping[str, Sequence[Any]]) -> Iterator[str]:
         """Yields the lines of a recording; every number that is not a whole one has a decimal point.
@@ -254,6 +254,13 @@ def _value(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.6f}" if isinstance(value, float) else _cell(str(value))
+
+
+def _raven_title(name: str) -> str:
+    """Returns the title of a further column, which is no second one of those that there are anyway."""
+    title = _cell(name)
+    is_taken = title in _RAVEN_OWN or title in _RAVEN_TITLES.values()
+    return _RAVEN_TITLES.get(name, f"{title} of the recording" if is_taken else title)
 
 
 def _cell(text: str) -> str:

@@ -173,6 +173,13 @@ def test_a_path_that_is_not_utf_8_is_written_as_tables_have_it(tmp_path):
     assert "/sound/a\\xff.wav" in cells(content)[1]
 
 
+def test_columns_that_are_kept_have_titles_of_their_own():
+    header = SelectionForm("raven", "/root", 8_000).header(["windows", "Channel", "Windows", "site"])
+    titles = header.rstrip("\n").split("\t")
+    assert titles[-4:] == ["Windows", "Channel of the recording", "Windows of the recording", "site"]
+    assert len(set(titles)) == len(titles)
+
+
 def test_forms_that_there_are_not_are_refused():
     check_selection_forms(["audacity", "raven"])
     with pytest.raises(UsageError, match="one of raven, audacity, not 'praat'"):
