@@ -177,7 +177,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--dry-run", action="store_true", help="say what would be done and about how long it takes, and write nothing"
     )
-    result.add_argument("--overwrite", action="store_true", help="replace the labels where they exist")
+    result.add_argument(
+        "--overwrite", action="store_true",
+        help="score everything anew where there is an output; without it what is new or changed is scored",
+    )  # fmt: skip
     result.add_argument(
         "--executor", choices=("auto", *EXECUTORS), default="auto",
         help="what runs the network (openvino where it is installed, else litert)",

@@ -134,4 +134,4 @@ def _flat(values: object, name: str = "") -> list[tuple[str, object]]:
 
 def _shown(value: object) -> str:
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"  # of paths the end tells them apart

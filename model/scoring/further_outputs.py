@@ -64,6 +64,13 @@ class FurtherOutputs:
             if not may_replace and any(True for _ in filesystem_of(folder).list(folder)):
                 raise UsageError(f"{folder} holds files already; move it, or give --overwrite to replace them")
 
+    def check_inputs(self, inputs: Iterable[str]) -> None:
+        """Raises `UsageError` where a table would be written in the place of a file that is read."""
+        read = {_real_path(path): path for path in inputs}
+        for path in (*self.files.tables, *self.tables.values()):
+            if found := read.get(_real_path(path)):
+                raise UsageError(f"{path} would be written, and {found} is read; give what is written another name")
+
     def settings(self) -> dict[str, object]:
         """Returns what is written, and by which rules."""
         labels = asdict(self.rules) | {"thresholds": _finite(self.rules.thresholds or ())}
@@ -136,6 +143,10 @@ class FurtherOutputs:
             return labels_table(rows, self.rules)
         found = find_events(rows.counts, rows.start_seconds, rows.end_seconds, rows.probabilities, self.events)
         return found.to_table(rows.paths, self.events.classes)
+
+
+def _real_path(path: str) -> str:
+    return absolute_path(path) if is_uri(path) else os.path.realpath(path)
 
 
 def _finite(thresholds: Iterable[float]) -> list[float | None]:

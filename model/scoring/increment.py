@@ -109,13 +109,13 @@ class Increment:
 
 
 def output_settings(
-    job: JobSettings, root: str, spec: FeatureSpec, policies: Policies, outputs: Settings, columns: Settings
+    job: JobSettings, source: Source, spec: FeatureSpec, policies: Policies, outputs: Settings, columns: Settings
 ) -> Settings:
     """Returns what tables follow from besides the recordings, as JSON has it.
 
     Args:
         job: what the windows and their probabilities follow from.
-        root: where the paths of the recordings begin.
+        source: of the recordings. Of another folder, table or file they are others, and none of the earlier leaves.
         spec: the front end.
         policies: whether truncated and silent files are used.
         outputs: what is written, and by which rules.
@@ -124,7 +124,8 @@ def output_settings(
     settings = {
         **asdict(job),
         "spec": spec.fingerprint,
-        "input": root,
+        "input": source.table or (source.clips["path"][0].as_py() if source.kind == "file" else ""),
+        "root": source.root,
         "versions": library_versions(),
         "policies": dict(policies),
         **outputs,

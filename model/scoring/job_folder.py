@@ -58,14 +58,6 @@ def check_folder(folder: Location) -> None:
         raise UsageError(f"{folder} is in the way: scoring keeps its parts there; move it or remove it")
 
 
-def has_jobs(folder: Location) -> bool:
-    """Returns whether a scoring was begun there, of which parts are kept."""
-    try:
-        return any(map(_OWN_NAME.match, names_in(folder)))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 def planning_folder(folder: Location, digest: str) -> Location:
     """Returns the folder of the planning that has a digest, below that of the parts."""
     return folder / f"{_PLANNING}{digest}"

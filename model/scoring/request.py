@@ -19,7 +19,7 @@ from model.labels.labels import LabelRules, check_top
 from model.labels.table_output import check_table_name
 from model.scoring.further_outputs import FurtherOutputs
 from model.scoring.increment import is_ours
-from model.scoring.job_folder import has_jobs
+from model.scoring.job_folder import manifests_in
 from model.scoring.options import ClipOptions, EmbeddingOptions
 from model.scoring.output_files import OutputFiles
 from model.scoring.recordings import ColumnOptions
@@ -157,8 +157,9 @@ def check(request: Request, further: FurtherOutputs) -> None:
         raise UsageError(f"{request.output} exists; give another --output, or --overwrite to replace it")
     if not is_uri(request.output) and not os.path.isdir(os.path.dirname(absolute_path(request.output))):
         raise UsageError(f"no folder for {request.output}; make {os.path.dirname(request.output)} first")
-    # A run that was killed may have finished some outputs: the labels are last.
-    may_replace = request.overwrite or has_jobs(files.parts)
+    further.check_inputs(path for path in (request.input, request.only_labels) if path is not None)
+    # A run that was killed may have finished some outputs, the labels last; before the first its manifest lies there.
+    may_replace = request.overwrite or bool(manifests_in(files.parts))
     if is_continued and request.clips.folder is not None and not may_replace:
         raise UsageError(f"--clips chooses among all windows, and {request.output} has some already, which are not "
                          "labelled again; give --overwrite, which scores everything anew")  # fmt: skip

@@ -193,7 +193,7 @@ def find_work(
         embeddings=request.embeddings.dtype,
     )
     of_outputs = output_settings(
-        settings, source.root, description.spec, request.policies, further.settings(), request.columns.described
+        settings, source, description.spec, request.policies, further.settings(), request.columns.described
     )
     if request.overwrite or request.clips.folder is not None:
         return settings, everything(source, of_outputs)

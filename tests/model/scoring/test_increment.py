@@ -134,6 +134,45 @@ def test_other_options_are_refused_and_named(grown, untrained, options, named):
     assert files(grown) == before
 
 
+def test_another_file_or_table_of_the_same_folder_is_no_change_of_the_first(grown, untrained):
+    """Else the labels of the one would leave for those of the other."""
+    source, output = grown / "source", grown / "labels.csv"
+    (source / "one.csv").write_text("path\nb.wav\n")
+    (source / "other.csv").write_text("path\nf.wav\n")
+    for first, other in (("b.wav", "f.wav"), ("one.csv", "other.csv")):
+        score(Request(str(untrained), str(source / first), str(output), overwrite=True), label_here)
+        before = files(grown)
+        with pytest.raises(UsageError, match=f"input was .*{first}.* and is .*{other}"):
+            score(Request(str(untrained), str(source / other), str(output)), not_called)
+        assert files(grown) == before
+
+
+def test_outputs_of_others_are_not_replaced_since_a_run_was_killed(grown, untrained):
+    def dies(job: LabelJob, windows: Mapping[int, BatchSize]) -> None:
+        raise RunError("killed")
+
+    events = EventOptions(str(grown / "labels-mine.csv"))
+    with pytest.raises(RunError, match="killed"):
+        score(Request(str(untrained), str(grown / "source"), str(grown / "labels.csv")), dies)
+    (grown / "labels-mine.csv").write_text("mine")
+    with pytest.raises(UsageError, match=r"labels-mine\.csv exists; give another --events, or --overwrite"):
+        score(Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), events=events), not_called)
+
+
+def test_no_output_takes_the_place_of_what_is_read(grown, untrained, tmp_path):
+    table, allowed = grown / "source" / "table.csv", grown / "allowed.csv"
+    table.write_text("path\nb.wav\n")
+    allowed.write_text("low\n")
+    (grown / "link.csv").symlink_to(table)
+    labels = str(grown / "labels.csv")
+    for output, events, only in ((str(table), None, None), (labels, str(grown / "link.csv"), None),
+                                 (labels, str(allowed), str(allowed))):  # fmt: skip
+        request = Request(str(untrained), str(table), output, events=EventOptions(events), only_labels=only,
+                          overwrite=True)  # fmt: skip
+        with pytest.raises(UsageError, match=r"would be written, and .* is read; give what is written another name"):
+            score(request, not_called)
+
+
 def test_another_version_is_refused_and_overwrite_scores_anew(grown, untrained, monkeypatch):
     request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
     score(request, label_here)
