@@ -71,6 +71,11 @@ class FurtherOutputs:
             if found := read.get(_real_path(path)):
                 raise UsageError(f"{path} would be written, and {found} is read; give what is written another name")
 
+    def check_kept(self, paths: Sequence[str]) -> None:
+        """Raises `UsageError` where a file of a recording whose labels stay is not there any more."""
+        for form in self.forms:
+            SelectionTables(self.files.selections(form), SelectionForm(form, "", self.high_hz)).keep(paths)
+
     def settings(self) -> dict[str, object]:
         """Returns what is written, and by which rules."""
         labels = asdict(self.rules) | {"thresholds": _finite(self.rules.thresholds or ())}

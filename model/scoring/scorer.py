@@ -199,7 +199,9 @@ def find_work(
         return settings, everything(source, of_outputs)
     files = further.files
     tables = {LABELS: files.labels, **further.tables}
-    return settings, find_increment(source, of_outputs, tables, files.manifest, files.parts)
+    increment = find_increment(source, of_outputs, tables, files.manifest, files.parts)
+    further.check_kept(increment.kept_paths)
+    return settings, increment
 
 
 def _cut_outs_job(
