@@ -3,10 +3,12 @@
 import csv
 import io
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 
 from features.errors import UsageError
 from features.io.csv_text import read_csv_label
+from features.io.filesystem import is_uri
 from features.io.local_copy import local_copy
 from features.io.text_encoding import text_encoding
 from features.sources.labels import near_labels
@@ -41,6 +43,8 @@ def read_allowed_labels(path: str, classes: Sequence[str]) -> list[int]:
 
 
 def _read(path: str) -> str:
+    if not is_uri(path) and os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise UsageError(f"--only-labels {path} is a pipe or a device, which cannot be read twice; write it to a file")
     try:
         with local_copy(path) as copied, open(copied, encoding=text_encoding(copied), newline="") as file:
             return file.read()

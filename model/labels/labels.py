@@ -43,10 +43,10 @@ class LabelRules:
         return pa.schema(columns)
 
 
-def check_top(top: int, classes: Sequence[str]) -> None:
-    """Raises `UsageError` where a network with these classes cannot give so many labels per window."""
+def check_top(top: int, classes: Sequence[str], kind: str = "classes") -> None:
+    """Raises `UsageError` where a network with these classes, named by a word, cannot give so many per window."""
     if not 1 <= top <= len(classes):
-        raise UsageError(f"--top is 1 to {len(classes)}, the number of classes, not {top}")
+        raise UsageError(f"--top is 1 to {len(classes)}, the number of {kind}, not {top}")
 
 
 def labels_table(rows: WindowRows, rules: LabelRules) -> pa.Table:

@@ -206,4 +206,5 @@ def events_sentence(events: Mapping[str, int] | None, path: str) -> str:
     if len(events) > _SHOWN_LABELS:
         shown.append(f"{len(events) - _SHOWN_LABELS:,} further labels")
     said = f" ({', '.join(shown)})" if shown else ""
-    return f" {counted(sum(events.values()), 'event')}{said} are in {path}."
+    number = sum(events.values())
+    return f" {counted(number, 'event')}{said} {'is' if number == 1 else 'are'} in {path}."

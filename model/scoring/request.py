@@ -147,7 +147,8 @@ def further_outputs(
 
 def check(request: Request, further: FurtherOutputs) -> None:
     """Raises `UsageError` where a request cannot be carried out, or what is written beside the labels cannot be."""
-    check_top(request.top, further.rules.classes)
+    kind = "classes" if request.only_labels is None else "labels that --only-labels allows"
+    check_top(request.top, further.rules.classes, kind)
     if os.path.isdir(request.output):
         raise UsageError(f"--output is a file of labels, but {request.output} is a folder")
     check_table_name("--output", request.output)

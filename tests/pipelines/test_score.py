@@ -427,7 +427,7 @@ def test_labels_that_the_model_has_not_are_named_before_any_work(recordings, run
     with pytest.raises(UsageError, match="line 1: the model has no label 'middel'; near it are middle"):
         call("pipelines.score", *options, "--only-labels", tmp_path / "here.txt")
     (tmp_path / "here.txt").write_text("middle\n")
-    with pytest.raises(UsageError, match="--top is 1 to 1"):
+    with pytest.raises(UsageError, match="--top is 1 to 1, the number of labels that --only-labels"):
         call("pipelines.score", *options, "--only-labels", tmp_path / "here.txt", "--top", 2)
     assert [path.name for path in tmp_path.iterdir()] == ["here.txt"]
 

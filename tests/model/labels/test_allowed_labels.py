@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from features.errors import UsageError
@@ -60,3 +62,6 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         read_allowed_labels(str(tmp_path / "none.txt"), CLASSES)
     with pytest.raises(UsageError, match="Is a directory"):
         read_allowed_labels(str(tmp_path), CLASSES)
+    os.mkfifo(tmp_path / "pipe")  # as a shell makes one of <(...)
+    with pytest.raises(UsageError, match="is a pipe or a device, which cannot be read twice"):
+        read_allowed_labels(str(tmp_path / "pipe"), CLASSES)
