@@ -12,7 +12,7 @@ from features.io.filesystem import place
 from features.runtime import command
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import AudioProgress, Progress
-from features.runtime.quantities import counted, sound_text
+from features.runtime.quantities import counted
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
@@ -33,6 +33,7 @@ from model.scoring.options import (
     event_options,
     events_sentence,
 )
+from model.scoring.outcome import lines_sentence, work_sentence
 from model.scoring.output_files import OutputFiles
 from model.scoring.plan import shortened_sentence
 from model.scoring.planning import PlanJob, read_here
@@ -231,24 +232,18 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     with local_run(options.model, MODEL_ALONE) as folder:
         figures = score(replace(request, run=folder), run, read)
     outputs = OutputFiles(request.output)
-    paragraph = (
-        f"{counted(figures['files'], 'file')} in = {figures['scored']:,} scored + {figures['rejected']:,} rejected; "
-        f"{sound_text(figures['audio_seconds'])}, {counted(figures['clips'], 'window')} in {figures['seconds']:.1f} s "
-        f"({figures['audio_seconds'] / figures['seconds']:,.0f} times real time)."
-    )
+    paragraph = work_sentence(figures)
     paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"], options.tail)
     paragraph += start_times_sentence(figures["start_times"])
     paragraph += warnings_sentence(figures["warnings"], place(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], place(outputs.rejects)) + left_out_sentence(figures["left_out"])
-    if figures["no_lines"]:
-        least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold or 0:g}"
-        paragraph += f" No line was written: no window has a label that reaches {least}."
-    elif figures["classes_without_threshold"]:
-        names = ", ".join(figures["classes_without_threshold"])
-        paragraph += f" No line has a class without a threshold: {names}."
+    least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold or 0:g}"
+    paragraph += lines_sentence(figures, least)
+    if figures["classes_without_threshold"] and not figures["no_lines"]:
+        paragraph += f" No line has a class without a threshold: {', '.join(figures['classes_without_threshold'])}."
     if request.features is not None:
         paragraph += f" {counted(figures['known_features'], 'file')} had features in {request.features}."
-    paragraph += events_sentence(figures["events"], options.events)
+    paragraph += events_sentence(figures["events"] if figures["new"] else None, options.events, figures["kept"])
     paragraph += f" The labels are in {request.output}"
     paragraph += f", the embeddings in {options.embeddings}." if options.embeddings else "."
     if request.clips.folder is not None:

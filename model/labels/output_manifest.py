@@ -101,13 +101,6 @@ def read_output_manifest(place: AnyPath) -> OutputManifest:
         raise ValueError(f"damaged ({error})") from error
 
 
-def differences(earlier: Settings, now: Settings) -> list[str]:
-    """Returns in what settings differ, a phrase each."""
-    before, after = dict(_flat(earlier)), dict(_flat(now))
-    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return [f"{name} was {_shown(before.get(name))} and is {_shown(after.get(name))}" for name in names]
-
-
 def unchanged(states: pa.Table, earlier: pa.Table) -> NDArray[np.bool_]:
     """Returns for each of some recordings whether an earlier run had it in the same state, as far as it shows.
 
@@ -124,14 +117,3 @@ def unchanged(states: pa.Table, earlier: pa.Table) -> NDArray[np.bool_]:
         same &= np.asarray(pc.or_(equal.fill_null(False), pc.and_(now[name].is_null(), before[name].is_null())), bool)
     known[known] = same
     return known
-
-
-def _flat(values: object, name: str = "") -> list[tuple[str, object]]:
-    if not isinstance(values, Mapping):
-        return [(name, values)]
-    return [pair for key, value in values.items() for pair in _flat(value, f"{name}.{key}" if name else str(key))]
-
-
-def _shown(value: object) -> str:
-    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"  # of paths the end tells them apart

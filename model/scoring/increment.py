@@ -7,9 +7,8 @@ Files of an output appear one after the other. Before the first one does, the ma
 parts; so a run that follows a killed one knows every table that it finds, be it the new or the old one.
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import RETRYABLE, Reject, UsageError
-from features.frontend.spec import FeatureSpec
 from features.io.filesystem import Location, exists
 from features.runtime.log import LOG
 from features.sources.clips import Source
-from features.sources.policies import Policies
-from features.store.versions import library_versions
 from model.labels.earlier_table import Merge, written_at
 from model.labels.output import LABELS
 from model.labels.output_manifest import (
@@ -30,14 +26,13 @@ from model.labels.output_manifest import (
     STATE,
     OutputManifest,
     Settings,
-    differences,
     read_output_manifest,
     unchanged,
 )
 from model.labels.table_output import TableOutput
-from model.scoring.job import JobSettings
 from model.scoring.job_folder import manifests_in
 from model.scoring.outcome import Outcome, outcome_of
+from model.scoring.output_settings import differences
 
 _SHOWN_DIFFERENCES = 4
 _BETWEEN = "\x1f"  # the values of a row
@@ -108,33 +103,6 @@ class Increment:
         return OutputManifest(self.settings, {name: table.written for name, table in tables.items()}, files, extents)
 
 
-def output_settings(
-    job: JobSettings, source: Source, spec: FeatureSpec, policies: Policies, outputs: Settings, columns: Settings
-) -> Settings:
-    """Returns what tables follow from besides the recordings, as JSON has it.
-
-    Args:
-        job: what the windows and their probabilities follow from.
-        source: of the recordings. Of another folder, table or file they are others, and none of the earlier leaves.
-        spec: the front end.
-        policies: whether truncated and silent files are used.
-        outputs: what is written, and by which rules.
-        columns: that outputs have of each recording, and from where.
-    """
-    settings = {
-        **asdict(job),
-        "spec": spec.fingerprint,
-        "input": source.table or (source.clips["path"][0].as_py() if source.kind == "file" else ""),
-        "root": source.root,
-        "versions": library_versions(),
-        "policies": dict(policies),
-        **outputs,
-        "columns": columns,
-    }
-    as_json: Settings = json.loads(json.dumps(settings, default=str))
-    return as_json
-
-
 def recording_states(source: Source) -> pa.Table:
     """Returns the columns `STATE` of what was listed; a recording that is listed as a reject too has no size."""
     clips, texts = source.clips, pa.nulls(len(source.clips), pa.string())
@@ -165,7 +133,8 @@ def find_increment(
     increment = everything(source, settings)
     if not exists(tables[LABELS]):
         return increment
-    bases = {name: _base(name, place, settings, manifest, parts) for name, place in tables.items()}
+    found = _manifests(manifest, parts)
+    bases = {name: _base(name, place, settings, found) for name, place in tables.items()}
     earlier = list({id(base): base for base in bases.values()}.values())
     states = recording_states(source)
     stays = np.ones(len(states), np.bool_)
@@ -193,8 +162,8 @@ def is_ours(manifest: str, parts: Location) -> bool:
     return exists(manifest) or bool(manifests_in(parts))
 
 
-def _base(name: str, place: str, settings: Settings, manifest: str, parts: Location) -> OutputManifest:
-    """Returns the manifest of a table as it is there."""
+def _manifests(manifest: str, parts: Location) -> list[OutputManifest]:
+    """Returns what the manifests say that may be of an output that is there."""
     found: list[OutputManifest] = []
     for candidate in (manifest, *manifests_in(parts)):
         try:
@@ -203,6 +172,11 @@ def _base(name: str, place: str, settings: Settings, manifest: str, parts: Locat
             continue
         except ValueError as error:
             LOG.warning("%s is %s, and is passed over", candidate, error)
+    return found
+
+
+def _base(name: str, place: str, settings: Settings, found: Sequence[OutputManifest]) -> OutputManifest:
+    """Returns the manifest of a table as it is there."""
     anew = "--overwrite scores everything anew; or give another --output"
     try:
         now = written_at(place)

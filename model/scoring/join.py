@@ -118,10 +118,10 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
     return replace(
         outcome,
         empty=not manifest.extents[LABELS].any(),
+        lines=tables[LABELS].rows,
         cut_outs=sum(output.written for output in outputs if isinstance(output, CutOuts)),
         known=sum(note.known for note in notes),
-        # Of an output that goes on, only those of the new recordings are known.
-        events=job.further.counts(outputs) if job.further and not increment.bases else None,
+        events=job.further.counts(outputs) if job.further else None,
     )
 
 

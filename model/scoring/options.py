@@ -198,13 +198,19 @@ def event_options(options: argparse.Namespace) -> EventOptions:
     )
 
 
-def events_sentence(events: Mapping[str, int] | None, path: str) -> str:
-    """Returns what is said at the end of events, the most frequent labels first; nothing where none were asked for."""
+def events_sentence(events: Mapping[str, int] | None, path: str, kept: int = 0) -> str:
+    """Returns what is said at the end of events, the most frequent labels first.
+
+    Args:
+        events: how many of each label are new; None where none were asked for, or nothing is new.
+        path: of their table.
+        kept: how many recordings have events that are not among them.
+    """
     if events is None:
         return ""
     shown = [f"{label} {number:,}" for label, number in list(events.items())[:_SHOWN_LABELS]]
     if len(events) > _SHOWN_LABELS:
         shown.append(f"{len(events) - _SHOWN_LABELS:,} further labels")
     said = f" ({', '.join(shown)})" if shown else ""
-    number = sum(events.values())
-    return f" {counted(number, 'event')}{said} {'is' if number == 1 else 'are'} in {path}."
+    number, new = sum(events.values()), "new " if kept else ""
+    return f" {counted(number, f'{new}event')}{said} {'is' if number == 1 else 'are'} in {path}."

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import Reason, Reject
+from features.runtime.quantities import counted, sound_text
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import in_order
 from model.labels.output_manifest import FILES_SCHEMA
@@ -30,9 +32,10 @@ class Outcome:
         rejects: files that could not be used, in the order of their paths.
         warnings: of files that were labelled all the same, in that order; a file may have several.
         empty: whether the labels have no line, as no label is probable enough.
+        lines: how many lines of labels were written, beside those that stay.
         cut_outs: how many were written.
         known: how many files had their features from a set.
-        events: how many of each label, the most frequent first; None where none were asked for, or not all are known.
+        events: how many of each label, the most frequent first, beside those that stay; None where none were asked for.
     """
 
     table: pa.Table
@@ -43,6 +46,7 @@ class Outcome:
     rejects: list[Reject]
     warnings: list[Reject]
     empty: bool = False
+    lines: int = 0
     cut_outs: int = 0
     known: int = 0
     events: Mapping[str, int] | None = None
@@ -128,6 +132,40 @@ def scored_files(
         },
         schema=FILES_SCHEMA,
     )
+
+
+def work_sentence(figures: Mapping[str, Any]) -> str:
+    """Returns what the last paragraph says first: of all recordings, and of those that were scored, how fast."""
+    seconds, audio_seconds = figures["seconds"], figures["new_audio_seconds"]
+    speed = f" in {seconds:.1f} s ({audio_seconds / seconds:,.0f} times real time)."
+    said = (f"{counted(figures['files'], 'file')} in = {figures['scored']:,} scored + {figures['rejected']:,} "
+            f"rejected; {sound_text(figures['audio_seconds'])}, {counted(figures['clips'], 'window')}")  # fmt: skip
+    if not figures["kept"] and not figures["removed"]:
+        return said + speed
+    said += f"; {figures['kept']:,} stay as they were"
+    said += f", {figures['removed']:,} of before are gone" if figures["removed"] else ""
+    if not figures["new"]:
+        return f"{said}, and none is new."
+    return (f"{said}. New or changed: {counted(figures['new'], 'file')}, {sound_text(audio_seconds)}, "
+            f"{counted(figures['new_clips'], 'window')}{speed}")  # fmt: skip
+
+
+def lines_sentence(figures: Mapping[str, Any], least: str) -> str:
+    """Returns what the last paragraph says of the lines of labels.
+
+    Args:
+        figures: of the scoring.
+        least: names the threshold.
+    """
+    if figures["no_lines"]:
+        return f" No line was written: no window has a label that reaches {least}."
+    if not figures["new_clips"]:
+        return ""
+    new = "new " if figures["kept"] else ""
+    said = f" {counted(figures['lines'], f'{new}line was', f'{new}lines were')} written"
+    if left_out := figures["lines_left_out"]:
+        said += f"; {counted(left_out, 'label')} below {least} {'was' if left_out == 1 else 'were'} left out"
+    return said + "."
 
 
 def file_warnings(found: Iterable[Reject], units: Counter[str]) -> list[Reject]:

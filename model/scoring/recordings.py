@@ -158,6 +158,6 @@ def _texts(column: pa.ChunkedArray) -> Iterator[Any]:
 
 def start_times_sentence(counts: dict[str, int]) -> str:
     """Returns what the last paragraph says of the times, by `Recordings.counts`."""
-    if not counts:
+    if not any(counts.values()):
         return ""
     return f" Start times: {', '.join(f'{count:,} {_SHOWN[source]}' for source, count in counts.items() if count)}."

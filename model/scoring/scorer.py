@@ -24,13 +24,15 @@ from model.labels.labels import LabelRules
 from model.labels.output import LABELS
 from model.scoring.cut_outs import CutOutsJob
 from model.scoring.further_outputs import FurtherOutputs
-from model.scoring.increment import Increment, everything, find_increment, output_settings
+from model.scoring.increment import Increment, everything, find_increment
 from model.scoring.job import JobSettings, open_parts
 from model.scoring.job_folder import check_folder, remove_parts
 from model.scoring.join import JoinJob, join, write_rejects, write_tables
 from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import LabelJob, scoring_versions
 from model.scoring.low_rates import low_rates
+from model.scoring.outcome import outcome_of
+from model.scoring.output_settings import output_settings
 from model.scoring.planning import ReadUnits, plan_source, read_here
 from model.scoring.recordings import describe_recordings
 from model.scoring.request import AUTO, Request, check, further_outputs, label_rules
@@ -150,30 +152,36 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
             outcome = join(parts, plan, wanted)
             start_times = recordings.counts(without=(reject.path for reject in outcome.rejects))
         remove_parts(outputs.parts)
-    seconds = time.monotonic() - started
+    seconds, stays = time.monotonic() - started, outcome_of(increment.kept, [])
+    new_windows = outcome.windows - stays.windows
     return {
         "seconds": seconds,
         "files": outcome.files + len(outcome.rejects),
         "scored": outcome.files,
+        "new": len(new.clips),
         "kept": len(increment.kept),
         "removed": increment.removed,
         "rejected": len(outcome.rejects),
         "rejects": dict(sorted(Counter(reject.reason for reject in outcome.rejects).items())),
         "warnings": dict(sorted(Counter(warning.reason for warning in outcome.warnings).items())),
         "clips": outcome.windows,
+        "new_clips": new_windows,
         "audio_seconds": outcome.audio_seconds,
+        "new_audio_seconds": outcome.audio_seconds - stays.audio_seconds,
         "short_windows": outcome.short_windows,
         "min_window_seconds": windowing.least_seconds,
         "hop_seconds": request.hop_seconds,
         "tail": request.tail,
         "start_times": start_times,
         "no_lines": outcome.empty,
+        "lines": outcome.lines,
+        "lines_left_out": new_windows * request.top - outcome.lines,
         "left_out": source.left_out,
         "classes_without_threshold": _without_threshold(request, description, rules),
         "known_features": outcome.known,
         "events": outcome.events,
         "cut_outs": outcome.cut_outs,
-        "clips_per_second": outcome.windows / seconds,
+        "clips_per_second": new_windows / seconds,
     }
 
 

@@ -21,6 +21,9 @@ from tests.model.scoring.test_scorer import label_here
 from tests.pipelines.conftest import files_of
 from tests.signals import noise, write_wav
 
+# Figures of what a run has done, and not of what is there after it.
+OF_THE_RUN = ("seconds", "clips_per_second", "start_times", "events", "removed", "kept", "new", "new_clips",
+              "new_audio_seconds", "lines", "lines_left_out")  # fmt: skip
 FORMS = ("labels.csv", "labels.parquet", "labels.jsonl")
 
 
@@ -35,6 +38,10 @@ def add(source: Path, name: str, seconds: float, seed: int = 0) -> None:
 def files(folder: Path) -> dict[str, bytes]:
     """The files of an output, which may stand beside its source."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith("labels")}
+
+
+def of_the_output(figures: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in figures.items() if name not in OF_THE_RUN}
 
 
 @pytest.fixture
@@ -90,10 +97,7 @@ def test_what_has_grown_has_the_bytes_of_a_run_from_nothing(grown, untrained, mo
         figures, fresh = scored(grown / "grown", run), scored(grown / "fresh", label_here)
         assert files_of(grown / "grown") == files_of(grown / "fresh")
         assert len(files_of(grown / "fresh")) == (5 + fresh["scored"] if "labels" in options else 5)
-        timing = ("seconds", "clips_per_second", "kept", "removed", "events")
-        assert {key: value for key, value in figures.items() if key not in timing} == {
-            key: value for key, value in fresh.items() if key not in timing
-        }
+        assert of_the_output(figures) == of_the_output(fresh)
         assert (figures["kept"], figures["removed"]) == ((0, 0), (3, 1), (6, 2), (6, 0))[step]
         shutil.rmtree(grown / "fresh")
     # All, what is new or has changed, nothing, and the silent one.
@@ -101,26 +105,28 @@ def test_what_has_grown_has_the_bytes_of_a_run_from_nothing(grown, untrained, mo
 
 
 def test_where_nothing_is_new_nothing_is_labelled_or_written(grown, untrained, caplog):
-    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
+    events = EventOptions(str(grown / "labels-events.csv"))
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), events=events, labels=["raven"])
     first = score(request, label_here)
-    before = {path: path.stat().st_ino for path in grown.glob("labels.csv*")}
+    of_tables = ("labels.csv*", "labels-events.csv", "labels.raven/**/*")
+    before = {path: path.stat().st_ino for pattern in of_tables for path in grown.glob(pattern)}
     with caplog.at_level("INFO", "soundmill"):
         again = score(request, not_called)
     assert f"nothing is new: 6 recordings as {grown / 'labels.csv'} has them" in caplog.text
-    assert {path: path.stat().st_ino for path in grown.glob("labels.csv*")} == before
-    assert {**again, "kept": 0, "seconds": 0, "clips_per_second": 0, "start_times": {}} == {
-        **first, "seconds": 0, "clips_per_second": 0, "start_times": {}
-    }  # fmt: skip
+    assert {path: path.stat().st_ino for pattern in of_tables for path in grown.glob(pattern)} == before
+    assert [first[name] for name in OF_THE_RUN[5:]] == [0, 6, 14, first["audio_seconds"], 14, 0]
+    assert [again[name] for name in OF_THE_RUN[4:]] == [0, 6, 0, 0, 0, 0, 0]
+    assert of_the_output(again) == of_the_output(first)
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"top": 2}, "labels.top was 1 and is 2"),
-        ({"threshold": 0.5}, "labels.thresholds was [0.0, 0.0, 0.0] and is [0.5, 0.5, 0.5]"),
-        ({"probabilities": True}, "labels.probabilities was false and is true"),
-        ({"min_window_seconds": 0.0}, "windowing.least_seconds was 0.05 and is 0.0"),
-        ({"policies": {"truncated": "keep", "silent": "reject"}}, 'policies.silent was "keep" and is "reject"'),
+        ({"top": 2}, "--top was 1 and is 2"),
+        ({"threshold": 0.5}, "--threshold was 0.0 and is 0.5"),
+        ({"probabilities": True}, "--probabilities was false and is true"),
+        ({"min_window_seconds": 0.0}, "--min-window-seconds was 0.05 and is 0.0"),
+        ({"policies": {"truncated": "keep", "silent": "reject"}}, '--silent was "keep" and is "reject"'),
     ],
 )
 def test_other_options_are_refused_and_named(grown, untrained, options, named):
@@ -142,7 +148,7 @@ def test_another_file_or_table_of_the_same_folder_is_no_change_of_the_first(grow
     for first, other in (("b.wav", "f.wav"), ("one.csv", "other.csv")):
         score(Request(str(untrained), str(source / first), str(output), overwrite=True), label_here)
         before = files(grown)
-        with pytest.raises(UsageError, match=f"input was .*{first}.* and is .*{other}"):
+        with pytest.raises(UsageError, match=f"--input was .*{first}.* and is .*{other}"):
             score(Request(str(untrained), str(source / other), str(output)), not_called)
         assert files(grown) == before
 
@@ -176,8 +182,8 @@ def test_no_output_takes_the_place_of_what_is_read(grown, untrained, tmp_path):
 def test_another_version_is_refused_and_overwrite_scores_anew(grown, untrained, monkeypatch):
     request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
     score(request, label_here)
-    monkeypatch.setattr("model.scoring.increment.library_versions", lambda: {"numpy": "9.9"})
-    with pytest.raises(UsageError, match=r'made otherwise.*versions\.numpy was "[\d.]+" and is "9\.9"'):
+    monkeypatch.setattr("model.scoring.output_settings.library_versions", lambda: {"numpy": "9.9"})
+    with pytest.raises(UsageError, match=r'made otherwise.*the version of numpy was "[\d.]+" and is "9\.9"'):
         score(request, not_called)
     anew = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), overwrite=True)
     assert (score(anew, label_here)["kept"], score(request, not_called)["kept"]) == (0, 6)
