@@ -11,6 +11,7 @@ from features.audio import part_reader
 from features.audio.decode import AudioInfo, decode_part, probe
 from features.audio.protocol import Decoded
 from features.audio.soundfile_codec import probe_coded, read_coded
+from features.errors import ClipError
 from tests.signals import noise, sine
 
 RATE_HZ, SECONDS = 16_000, 9
@@ -112,3 +113,46 @@ def test_one_process_is_asked_for_all_of_a_file(coded):
     together = decode_part(str(coded / "gsm.wav"), info, 0, 8_000)
     assert isinstance(first, Decoded)
     assert np.array_equal(np.concatenate([first.samples, second.samples]), together.samples)
+
+
+@pytest.mark.parametrize("name", ["gsm.wav", "a.mp3"])
+def test_stretches_that_overlap_are_decoded_once(coded, monkeypatch, name):
+    whole, decoded = read(coded / name, 0, RATE_HZ * SECONDS, True), []
+    one_by_one = part_reader.blocks
+
+    def counted(audio, frames):
+        for block in one_by_one(audio, frames):
+            decoded.append(len(block))
+            yield block
+
+    monkeypatch.setattr(part_reader, "blocks", counted)
+    monkeypatch.setattr(part_reader, "_KEPT_SAMPLES", 12_000)
+    forget()
+    for place in range(0, RATE_HZ * SECONDS - 12_000, 3_000):
+        assert np.array_equal(read(coded / name, place, 12_000, True), whole[place : place + 12_000])
+        assert sum(map(len, part_reader._kept[0].reader._last)) <= 24_000
+    assert sum(decoded) <= RATE_HZ * SECONDS
+    assert np.array_equal(read(coded / name, 0, 100, True), whole[:100])  # further back than what is kept
+
+
+@pytest.mark.parametrize("damage", [bytes(3_000), b"\xff" * 100], ids=["zeros", "ones"])
+def test_what_lies_behind_a_damage_is_read_as_by_one_who_begins_there(coded, tmp_path, damage):
+    content, path, length = (coded / "a.mp3").read_bytes(), tmp_path / "a.mp3", 16_000
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + damage + content[middle + len(damage) :])
+
+    def read_or_nothing(place: int) -> bytes:
+        try:
+            return read(path, place, length, True).tobytes()
+        except (ClipError, ValueError):
+            return b""
+
+    places, anew = range(0, RATE_HZ * SECONDS, length), {}
+    for place in places:
+        forget()
+        anew[place] = read_or_nothing(place)
+    assert sum(map(bool, anew.values())) > SECONDS // 2 + 1
+    forget()
+    for order in (places, reversed(places)):
+        assert [read_or_nothing(place) == anew[place] for place in order] == [True] * SECONDS
+    forget()
