@@ -91,6 +91,7 @@ class _Decoder:
         self.process_id = self._process.pid
         self.asked = 0
         self.last_file: FileIdentity | None = None
+        self.last_thread = 0
         try:
             self._receive(time.monotonic() + _START_SECONDS, 0)
         except ClipError as error:
@@ -101,7 +102,7 @@ class _Decoder:
     ) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
         """Sends a request and returns blocks of samples and the end of the answer."""
         self.asked += 1
-        self.last_file = file.identity
+        self.last_file, self.last_thread = file.identity, threading.get_ident()
         request = json.dumps({"size": file.size, "mp3": file.mp3, "part": part, "forward": forward}).encode()
         try:
             socket.send_fds(self._connection, [request], [file.descriptor])
@@ -173,12 +174,16 @@ os.register_at_fork(after_in_child=_start_anew)
 
 
 def _take_idle(identity: FileIdentity | None) -> _Decoder | None:
-    """Takes a process that waits: the one that was last asked for this file, which it may have open, or any."""
+    """Takes a process that waits: the one that may have this file open, else one that has none open for another thread.
+
+    A recording that is decoded from its beginning on would be decoded so again, had another thread's file taken its
+    place between two requests.
+    """
+    thread = threading.get_ident()
     with _lock:
-        if not _idle:
-            return None
-        asked = (number for number, decoder in enumerate(_idle) if identity and decoder.last_file == identity)
-        return _idle.pop(next(asked, -1))
+        ranks = [(identity is not None and decoder.last_file == identity, decoder.last_thread == thread)
+                 for decoder in _idle]  # fmt: skip
+        return _idle.pop(max(range(len(ranks)), key=ranks.__getitem__)) if ranks else None
 
 
 def _ask(

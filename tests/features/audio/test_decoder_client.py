@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,25 @@ def test_a_decoder_serves_many_files_and_threads_have_their_own(tmp_path):
     assert 1 <= len(decoder_client._idle) <= 4
     for waveforms in results.values():
         assert all(map(np.array_equal, waveforms, expected))
+    end_all()
+
+
+def test_a_file_that_another_thread_has_open_stays_so(tmp_path):
+    end_all()
+    paths = [write(tmp_path, f"{number}.wav", encoded(noise(500, number), "WAV", "PCM_24")) for number in range(3)]
+    clip_waveform(paths[0], STFT)
+    of_this_thread = decoder_client._idle.pop()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(clip_waveform, paths[1], STFT).result()
+        [of_the_other] = decoder_client._idle
+        for idle in ([of_the_other, of_this_thread], [of_this_thread, of_the_other]):
+            decoder_client._idle[:] = idle
+            asked = of_this_thread.asked, of_the_other.asked
+            other.submit(clip_waveform, paths[2], STFT).result()
+            assert (of_this_thread.asked, of_the_other.asked > asked[1]) == (asked[0], True)
+    asked_before = of_the_other.asked
+    clip_waveform(paths[2], STFT)  # which the other has open
+    assert of_the_other.asked > asked_before
     end_all()
 
 
