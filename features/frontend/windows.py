@@ -253,10 +253,12 @@ def block_reader(
         windowing: as in `num_windows`.
         last_frame: behind the last frame that will be asked for.
     """
-    hop_samples = _Places(info, spec, windowing).hop_samples
-    hop_frames = source_frames(hop_samples, spec, info.rate_hz) if spec.clip_samples else info.frames
-    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, hop_frames * info.channels)))
-    return BlockReader(source, info, spec, per_read * hop_samples, last_frame)
+    step = _Places(info, spec, windowing).hop_samples
+    if spec.clip_samples and step >= 2 * spec.clip_samples:  # what lies between the windows need not be decoded
+        return BlockReader(source, info, spec, spec.clip_samples, last_frame)
+    step_frames = source_frames(step, spec, info.rate_hz) if spec.clip_samples else info.frames
+    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, step_frames * info.channels)))
+    return BlockReader(source, info, spec, per_read * step, last_frame)
 
 
 def waveform_windows(

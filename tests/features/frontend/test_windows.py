@@ -147,6 +147,28 @@ def test_borders_of_blocks_are_not_to_be_seen(kind, subtype, monkeypatch):
         assert np.array_equal(alone.waveform, window.waveform)
 
 
+@pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16")])
+def test_what_lies_between_distant_windows_is_not_decoded(kind, subtype, monkeypatch):
+    decoded = []
+
+    def counted(*arguments, **options):
+        part = decode_part(*arguments, **options)
+        decoded.append(len(part.samples))
+        return part
+
+    monkeypatch.setattr(blocks, "decode_part", counted)
+    rate_hz, hop = 44_100, Windowing(hop_samples=round(20.3 * STFT.clip_samples))
+    samples = to_int16(noise(61 * rate_hz))
+    content = encoded(samples, kind, subtype, rate_hz)
+    found = list(window_waveforms(content, probe(content), STFT, 0, 4, hop))
+    assert len(found) == 4
+    assert sum(decoded) <= 2 * 4 * rate_hz
+    for window in found:
+        begin = round(window.start_seconds * rate_hz)
+        there = np.float32(samples[begin : begin + rate_hz, np.newaxis]) / 2**15
+        assert np.array_equal(window.waveform, fit(there, rate_hz, STFT))
+
+
 def test_what_a_damage_took_is_missing_in_the_windows_that_it_touches(monkeypatch):
     """Of blocks of 400 frames the second is lost, and of the fourth all but its first 100."""
     samples = noise(2_000)[:, None]
