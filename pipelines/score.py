@@ -237,8 +237,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += start_times_sentence(figures["start_times"])
     paragraph += warnings_sentence(figures["warnings"], place(outputs.warnings))
     paragraph += rejects_sentence(figures["rejects"], place(outputs.rejects)) + left_out_sentence(figures["left_out"])
-    least = "the threshold of its class" if options.threshold == AUTO else f"--threshold {options.threshold or 0:g}"
-    paragraph += lines_sentence(figures, least)
+    paragraph += lines_sentence(figures, options.threshold)
     if figures["classes_without_threshold"] and not figures["no_lines"]:
         paragraph += f" No line has a class without a threshold: {', '.join(figures['classes_without_threshold'])}."
     if request.features is not None:

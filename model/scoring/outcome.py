@@ -150,13 +150,14 @@ def work_sentence(figures: Mapping[str, Any]) -> str:
             f"{counted(figures['new_clips'], 'window')}{speed}")  # fmt: skip
 
 
-def lines_sentence(figures: Mapping[str, Any], least: str) -> str:
+def lines_sentence(figures: Mapping[str, Any], threshold: float | str | None) -> str:
     """Returns what the last paragraph says of the lines of labels.
 
     Args:
         figures: of the scoring.
-        least: names the threshold.
+        threshold: as it was given; a word for each class' own.
     """
+    least = "the threshold of its class" if isinstance(threshold, str) else f"--threshold {threshold or 0:g}"
     if figures["no_lines"]:
         return f" No line was written: no window has a label that reaches {least}."
     if not figures["new_clips"]:
@@ -164,7 +165,8 @@ def lines_sentence(figures: Mapping[str, Any], least: str) -> str:
     new = "new " if figures["kept"] else ""
     said = f" {counted(figures['lines'], f'{new}line was', f'{new}lines were')} written"
     if left_out := figures["lines_left_out"]:
-        said += f"; {counted(left_out, 'label')} below {least} {'was' if left_out == 1 else 'were'} left out"
+        below = "the thresholds of their classes" if isinstance(threshold, str) and left_out > 1 else least
+        said += f"; {counted(left_out, 'label')} below {below} {'was' if left_out == 1 else 'were'} left out"
     return said + "."
 
 

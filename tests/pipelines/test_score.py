@@ -563,7 +563,9 @@ def test_auto_leaves_out_what_is_less_probable_than_its_class_own_threshold(reco
     ]  # fmt: skip
     assert rows == expected
     assert 0 < sum(row["label"] == "high" for row in rows) < len(of_high)
-    assert " No line has a class without a threshold: middle." in capsys.readouterr().out
+    said = (f" {len(rows)} lines were written; {len(everything) - len(rows)} labels below the thresholds of their "
+            "classes were left out. No line has a class without a threshold: middle.")  # fmt: skip
+    assert said in capsys.readouterr().out
     figures = json.loads(summary.read_text())
     assert figures["classes_without_threshold"] == ["middle"]
     assert figures["clips"] == len(everything) // 2
@@ -581,7 +583,9 @@ def test_a_threshold_that_leaves_no_line_says_so(recordings, run_folder, tmp_pat
         rows = score(run, recordings, tmp_path / "labels.csv", *options)
         said = capsys.readouterr().out
         assert bool(rows) == (least is None)
-        assert json.loads(summary.read_text())["no_lines"] == (not rows)
+        figures = json.loads(summary.read_text())
+        assert figures["no_lines"] == (not rows)
+        assert (figures["lines"], figures["lines_left_out"]) == (len(rows), figures["clips"] - len(rows))
         assert ("No line was written" in said) == (not rows)
         assert least is None or f" No line was written: no window has a label that reaches {least}. The labels" in said
 
@@ -826,7 +830,7 @@ def test_a_folder_with_other_files_in_the_place_of_the_parts_is_left_alone(recor
     assert (tmp_path / "labels.csv.parts" / "thesis.txt").read_text() == "all of it"
 
 
-def test_a_second_run_labels_what_is_new_and_loads_no_beam_where_nothing_is(recordings, run_folder, tmp_path):
+def test_a_second_run_labels_what_is_new_and_loads_no_beam_where_nothing_is(recordings, run_folder, tmp_path, capsys):
     source = Path(shutil.copytree(recordings / "odd", tmp_path / "source"))
     options = ("--model", run_folder, "--input", source, "--output", tmp_path / "labels.csv")
     score(run_folder, source, tmp_path / "labels.csv")
@@ -836,9 +840,15 @@ def test_a_second_run_labels_what_is_new_and_loads_no_beam_where_nothing_is(reco
     )
     done = subprocess.run([sys.executable, "-c", code, *map(str, options)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 False"
+    assert "stay as they were, and none is new. No file" in done.stdout
+    capsys.readouterr()
     write_wav(source / "new.wav", noise(16_000, seed=99))
     summary = tmp_path / "summary.json"
     rows = score(run_folder, source, tmp_path / "labels.csv", "--summary", summary)
     figures = json.loads(summary.read_text())
     assert (figures["kept"], figures["scored"]) == (len(rows) - 1, len(rows))
+    assert "stay as they were. New or changed: 1 file, 0.0 min of audio, 1 window in" in (
+        said := capsys.readouterr().out
+    )
+    assert " 1 new line was written. The labels" in said
     assert rows == score(run_folder, source, tmp_path / "again.csv")
