@@ -154,7 +154,7 @@ def test_a_row_of_the_table_that_changed_is_scored_again(season, run_folder, tmp
     again = score(sites, tmp_path / "labels.csv")
     assert json.loads(figures.read_text())["kept"] == 4
     assert again == score(sites, tmp_path / "anew.csv")
-    with pytest.raises(UsageError, match=r"columns.timezone was \"Europe/Berlin\" and is \"UTC\""):
+    with pytest.raises(UsageError, match=r"--timezone was \"Europe/Berlin\" and is \"UTC\""):
         options[2] = "UTC"
         score(sites, tmp_path / "labels.csv")
 
