@@ -72,7 +72,9 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
         f"{counted(windows, 'window')}; headers that cannot be read: {len(plan.rejects):,}; other rejects: "
         f"{len(source.rejects):,}; left out: {left_out or 'nothing'}",
         *low_rates(plan, description.spec),
-        f"would write {request.output} in about {duration_text(estimated_seconds)} of "
+        f"nothing is new, and {request.output} would stay as it is"
+        if increment.finished
+        else f"would write {request.output} in about {duration_text(estimated_seconds)} of "
         f"{counted(processes, 'process', 'processes')} and some seconds for their start; nothing was written",
     ]
     return lines, figures

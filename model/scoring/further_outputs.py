@@ -71,6 +71,14 @@ class FurtherOutputs:
             if found := read.get(_real_path(path)):
                 raise UsageError(f"{path} would be written, and {found} is read; give what is written another name")
 
+    def check_apart(self, folder: str) -> None:
+        """Raises `UsageError` where something lies in the folder of the cut-outs, which is replaced as a whole."""
+        for path in (*self.files.tables, *self.tables.values(), *map(self.files.selections, self.forms)):
+            if not is_uri(path) and os.path.commonpath([_real_path(path), _real_path(folder)]) == _real_path(folder):
+                raise UsageError(
+                    f"--clips {folder} takes cut-outs alone, and {path} would lie there; give another folder"
+                )
+
     def check_kept(self, paths: Sequence[str]) -> None:
         """Raises `UsageError` where a file of a recording whose labels stay is not there any more."""
         for form in self.forms:

@@ -165,4 +165,6 @@ def check(request: Request, further: FurtherOutputs) -> None:
         raise UsageError(f"--clips chooses among all windows, and {request.output} has some already, which are not "
                          "labelled again; give --overwrite, which scores everything anew")  # fmt: skip
     request.clips.check(request.input, may_replace)
+    if request.clips.folder is not None:
+        further.check_apart(request.clips.folder)
     further.check(may_replace or is_continued)

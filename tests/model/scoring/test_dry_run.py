@@ -67,6 +67,8 @@ def test_a_dry_run_says_what_a_run_then_does_and_writes_nothing(
     assert "7 files in = 6 scored + 1 rejected; 0.8 min of audio, 47 windows in " in capsys.readouterr().out
     assert any("warning: 1 recording in telephone of 8,000 Hz" in message for message in caplog.messages)
     assert len(labels.read_text().splitlines()) == 48
+    again = describe(Request(run=str(untrained), input=str(source), output=str(labels)))[0]
+    assert (again[0][:11], again[-1]) == ("7 stay as /", f"nothing is new, and {labels} would stay as it is")
 
 
 def test_a_dry_run_refuses_what_the_run_would_refuse(untrained, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from features.errors import RunError, UsageError
 from model.labels.events import EventOptions
 from model.scoring.label_windows import LabelJob
-from model.scoring.options import EmbeddingOptions
+from model.scoring.options import ClipOptions, EmbeddingOptions
 from model.scoring.request import Request
 from model.scoring.scorer import BatchSize, RunBatches, score
 from tests.model.scoring.test_scorer import label_here
@@ -177,6 +177,19 @@ def test_no_output_takes_the_place_of_what_is_read(grown, untrained, tmp_path):
                           overwrite=True)  # fmt: skip
         with pytest.raises(UsageError, match=r"would be written, and .* is read; give what is written another name"):
             score(request, not_called)
+
+
+def test_cut_outs_have_a_folder_of_their_own(grown, untrained):
+    """It is replaced as a whole: what else is written there would be lost."""
+    (grown / "cut").mkdir()
+    for output, events, folder in (("cut/labels.csv", None, "cut"), ("labels.csv", "cut/e.csv", "cut"),
+                                   ("labels.csv", None, "labels.raven")):  # fmt: skip
+        options = EventOptions(events and str(grown / events))
+        request = Request(str(untrained), str(grown / "source"), str(grown / output), events=options, labels=["raven"],
+                          clips=ClipOptions(str(grown / folder)))  # fmt: skip
+        with pytest.raises(UsageError, match=r"takes cut-outs alone, and .* would lie there; give another folder"):
+            score(request, not_called)
+        assert not list(grown.glob("labels*")) and not list((grown / "cut").iterdir())
 
 
 def test_another_version_is_refused_and_overwrite_scores_anew(grown, untrained, monkeypatch):
