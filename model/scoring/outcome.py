@@ -143,7 +143,8 @@ def work_sentence(figures: Mapping[str, Any]) -> str:
     if not figures["kept"] and not figures["removed"]:
         return said + speed
     said += f"; {figures['kept']:,} stay as they were"
-    said += f", {figures['removed']:,} of before are gone" if figures["removed"] else ""
+    if removed := figures["removed"]:
+        said += f", {counted(removed, 'earlier one is', 'earlier ones are')} gone"
     if not figures["new"]:
         return f"{said}, and none is new."
     return (f"{said}. New or changed: {counted(figures['new'], 'file')}, {sound_text(audio_seconds)}, "
