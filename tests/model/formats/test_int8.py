@@ -64,11 +64,12 @@ def test_it_says_nearly_what_the_network_says_and_the_same_wherever_a_clip_stand
         np.testing.assert_array_equal(executor.outputs(features[5 : 5 + number]), found[5 : 5 + number])
 
 
-def test_there_are_embeddings_too(features, made, network):
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_there_are_embeddings_too(features, made, network, name):
     from model.inference.embedding_output import with_embeddings
 
     whole, found = (
-        Executor(with_embeddings(content), DESCRIPTION, "litert").probabilities_and_embeddings(features)[1]
+        Executor(with_embeddings(content), DESCRIPTION, name).probabilities_and_embeddings(features)[1]
         for content in (network, made)
     )
     assert found.shape == (300, 64)
