@@ -326,7 +326,7 @@ def test_all_that_labels_recordings_has_the_same_windows_at_any_distance(
     lines = score(run_folder, tmp_path / "source", tmp_path / "labels.csv", *options)
     windows = [(float(line["start_seconds"]), float(line["end_seconds"])) for line in lines]
     assert windows[-1][1] == pytest.approx(last, abs=0.011)
-    assert f" a second).{left} No file was rejected." in capsys.readouterr().out
+    assert f" times real time).{left} No file was rejected." in capsys.readouterr().out
     assert call("model.predict", "--model", run_folder, path, *options) == 0
     printed = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [list(row.values())[1:] for row in printed] == [list(line.values())[1:] for line in lines]
