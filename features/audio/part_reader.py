@@ -53,9 +53,12 @@ class _PartReader:
 
     def read(self, start: int, frames: int, forward: bool) -> Iterator[NDArray[np.float32]]:
         """Does what `read_part` does."""
-        if self._audio.can_seek and not (self._mpeg and forward and (self._stop is None or start < self._stop.frame)):
+        if self._audio.can_seek and not (self._mpeg and forward):
             self._go_towards(start)
             yield from self._behind(start, frames)
+            return
+        if self._stop is not None and start >= self._stop.frame:
+            yield from self._behind_stop(start, frames, self._stop)
             return
         if self._jumped or start < self._next - sum(map(len, self._last)):
             self._reopen()
@@ -89,9 +92,16 @@ class _PartReader:
         except (soundfile.SoundFileError, OSError) as stopped:
             error = stopped
         self._stop = _Stop(self._next, str(error))
-        if start < self._next or not self._audio.can_seek:
+        if start < self._next:
             raise error
-        self._go_towards(start)
+        yield from self._behind_stop(start, frames, self._stop)
+
+    def _behind_stop(self, start: int, frames: int, stop: _Stop) -> Iterator[NDArray[np.float32]]:
+        """Yields some frames behind the place where decoding in order stops, as one who begins there decodes them."""
+        if self._audio.can_seek:
+            self._go_towards(start)
+        if not self._jumped:  # there is no such place, and from its beginning on it would stop again
+            raise soundfile.SoundFileError(stop.why)
         yield from self._behind(start, frames)
 
     def _behind(self, start: int, frames: int, keep: bool = False) -> Iterator[NDArray[np.float32]]:

@@ -1,5 +1,6 @@
 """A recording that stays open from one request to the next gives what one gives that is opened anew."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -155,4 +156,26 @@ def test_what_lies_behind_a_damage_is_read_as_by_one_who_begins_there(coded, tmp
     forget()
     for order in (places, reversed(places)):
         assert [read_or_nothing(place) == anew[place] for place in order] == [True] * SECONDS
+    forget()
+
+
+def test_what_lies_behind_the_end_of_one_that_was_cut_off_is_not_searched_from_its_beginning_on(
+    coded, tmp_path, monkeypatch
+):
+    content, path, decoded = (coded / "a.mp3").read_bytes(), tmp_path / "a.mp3", []
+    path.write_bytes(content[: len(content) // 2])
+    one_by_one = part_reader.blocks
+
+    def counted(audio, frames):
+        for block in one_by_one(audio, frames):
+            decoded.append(len(block))
+            yield block
+
+    monkeypatch.setattr(part_reader, "blocks", counted)
+    forget()
+    found = 0
+    for place in range(0, RATE_HZ * SECONDS, 8_000):
+        with contextlib.suppress(ClipError, ValueError):
+            found += len(read(path, place, 8_000, True))
+    assert RATE_HZ * SECONDS * 0.4 < found <= sum(decoded) < RATE_HZ * SECONDS * 0.6
     forget()
