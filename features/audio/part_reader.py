@@ -157,8 +157,8 @@ class _PartReader:
 
     @property
     def stops(self) -> bool:
-        """Whether it is known where decoding in order stops for a damage."""
-        return self._stop is not None
+        """Whether it is open, and known where decoding in order stops for a damage."""
+        return self._stop is not None and not self._audio.closed
 
     def close(self) -> None:
         """Closes the part, and not the file."""
