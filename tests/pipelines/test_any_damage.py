@@ -315,7 +315,7 @@ def test_a_worker_that_is_killed_ends_a_scoring_with_one_line(many_clips, run_fo
     wait_until(lambda: len(workers_of(process.pid)) == 2)
     workers = workers_of(process.pid)
     if moment == "as it works":
-        wait_until(lambda: list(parts.rglob("0*.json")))
+        wait_until(lambda: list(parts.rglob("0*.part")))
         assert process.poll() is None, "the run was over before a worker could be killed"
     os.kill(workers[0], signal.SIGKILL)
     killed = time.monotonic()
@@ -335,7 +335,7 @@ def test_a_worker_that_is_killed_ends_a_scoring_with_one_line(many_clips, run_fo
     if moment == "as it starts":
         return
 
-    finished = list(parts.rglob("0*.json"))
+    finished = list(parts.rglob("0*.part"))
     assert finished
     with caplog.at_level("INFO", logger="soundmill"):
         assert call("pipelines.score", *arguments, "--output", output) == 0

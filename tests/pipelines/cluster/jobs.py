@@ -40,7 +40,7 @@ class Job:
     def _units(self) -> tuple[Path, str]:
         if self.module == "pipelines.featurize":
             return self.output / "reports", "*.parquet"
-        return self.output.with_name(f"{self.output.name}.parts"), "0*.json"
+        return self.output.with_name(f"{self.output.name}.parts"), "0*.part"
 
     def content(self) -> dict[str, bytes]:
         """All that it has made, by name."""
