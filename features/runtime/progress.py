@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Optional
 
 from features.runtime.log import LOG
-from features.runtime.quantities import sound_text
+from features.runtime.quantities import sound_text, sound_unit
 
 if TYPE_CHECKING:
     from features.runtime.bar import Bar
@@ -90,7 +90,7 @@ class AudioProgress(Progress):
             total_seconds: how long all of the sound is.
         """
         super().__init__(name, total_seconds, sound_text(total_seconds))
-        self._unit_seconds = 3600.0 if total_seconds >= 3600 else 60.0
+        self._unit_seconds = sound_unit(total_seconds)[0]
 
     def _amounts(self, done: float, rate: float) -> str:
         return f"{done / self._unit_seconds:,.1f} of {self._unit}, {rate:,.0f} times real time"

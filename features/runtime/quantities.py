@@ -1,5 +1,7 @@
 """Quantities as people read them."""
 
+_SOUND_UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
 
 def size_text(count: int) -> str:
     """Returns a number of bytes in the unit that suits its size."""
@@ -19,8 +21,14 @@ def duration_text(seconds: float) -> str:
 
 
 def sound_text(seconds: float) -> str:
-    """Returns how long sound is: in hours, and less than one in minutes."""
-    return f"{seconds / 3600:,.1f} h of audio" if seconds >= 3600 else f"{seconds / 60:,.1f} min of audio"
+    """Returns how long sound is, in the largest unit of which there is one at least."""
+    number, unit = sound_unit(seconds)
+    return f"{seconds / number:,.1f} {unit} of audio"
+
+
+def sound_unit(seconds: float) -> tuple[float, str]:
+    """Returns the seconds and the name of the unit that suits the length of sound."""
+    return next((number, unit) for number, unit in _SOUND_UNITS if seconds >= number or number == 1)
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:

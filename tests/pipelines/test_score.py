@@ -847,8 +847,6 @@ def test_a_second_run_labels_what_is_new_and_loads_no_beam_where_nothing_is(reco
     rows = score(run_folder, source, tmp_path / "labels.csv", "--summary", summary)
     figures = json.loads(summary.read_text())
     assert (figures["kept"], figures["scored"]) == (len(rows) - 1, len(rows))
-    assert "stay as they were. New or changed: 1 file, 0.0 min of audio, 1 window in" in (
-        said := capsys.readouterr().out
-    )
+    assert "stay as they were. New or changed: 1 file, 1.0 s of audio, 1 window in" in (said := capsys.readouterr().out)
     assert " 1 new line was written. The labels" in said
     assert rows == score(run_folder, source, tmp_path / "again.csv")

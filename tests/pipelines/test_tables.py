@@ -356,7 +356,7 @@ def test_files_left_out_by_name_are_said_in_the_last_line(run_folder, tmp_path, 
             (tmp_path / "source" / name).write_text("text")
         assert call("pipelines.score", *arguments, "--overwrite") == 0
         line = capsys.readouterr().out
-        assert "1 file in = 1 scored + 0 rejected; 1 window in " in line
+        assert "1 file in = 1 scored + 0 rejected; 1.0 s of audio, 1 window in " in line
         assert line.count(" left out by name, as no audio ends so.") == bool(names)
         assert f" {said} left out by name" in line or not names
 
@@ -376,6 +376,7 @@ def test_links_that_lead_nowhere_are_rejects_of_a_folder_too(run_folder, tmp_pat
     assert [row["path"] for row in read(tmp_path / "labels.csv")] == ["b.wav"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "labels.csv",
+        "labels.csv.manifest.parquet",
         "labels.rejects.csv",
         "labels.warnings.csv",
         "run.json",

@@ -114,7 +114,8 @@ def test_lines_in_a_log(own_log, capsys, monkeypatch):
         (3_599, r"score: 30\.0 of 60\.0 min of audio, [\d,]+ times real time, \d s left"),
         (3_600, r"score: 0\.5 of 1\.0 h of audio, [\d,]+ times real time, \d s left"),
         (12_345_678.9, r"score: 0\.5 of 3,429\.4 h of audio, [\d,]+ times real time, .* left"),
-        (0, r"score: 30\.0 of 0\.0 min of audio, .*"),
+        (59.9, r"score: 1,800\.0 of 59\.9 s of audio, .*"),
+        (0, r"score: 1,800\.0 of 0\.0 s of audio, .*"),
     ],
 )
 def test_sound_is_counted_in_hours_and_times_real_time(own_log, capsys, monkeypatch, total_seconds, said):

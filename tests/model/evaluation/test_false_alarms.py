@@ -85,21 +85,30 @@ def recordings(tmp_path_factory):
     return root
 
 
+def best_labels(run, paths):
+    """Path, start, end, number of the best class and its probability of each window."""
+    rows = label_files(load_executor(run), paths, Windowing(least_seconds=0.05)).rows
+    best = rows.probabilities.argmax(axis=1)
+    names = [rows.paths[number] for number in rows.recordings.tolist()]
+    columns = (rows.start_seconds, rows.end_seconds, best, rows.probabilities.max(axis=1))
+    return list(zip(names, *(column.tolist() for column in columns), strict=True))
+
+
 def test_alarms_are_those_of_the_labels_of_the_same_recordings(run, recordings, monkeypatch):
     paths = [str(recordings / name) for name in ("=night.wav", "day.wav")]
-    scores = label_files(load_executor(run), paths, 1, Windowing(least_seconds=0.05)).scores
-    threshold = float(np.median([score.probability for score in scores]))
+    scores = best_labels(run, paths)
+    threshold = float(np.median([probability for *_, probability in scores]))
     monkeypatch.setattr(false_alarms, "DEFAULT_THRESHOLD", threshold)
     metrics = count_false_alarms(str(run), str(recordings))
     expected = []
-    ids = {"high": 0, "low": 1, "_unknown_": 2}
+    classes = ["high", "low", "_unknown_"]
     for path in paths:
-        of_file = [(s.start_seconds, s.end_seconds, ids[s.label], s.probability) for s in scores if s.path == path]
+        of_file = [place for name, *place in scores if name == path]
         for first, last, label, peak in plain_alarms(of_file, [threshold, threshold, np.inf]):
             name = path.rpartition("/")[2]
             seconds = [f"{of_file[first][0]:.6f}", f"{of_file[last][1]:.6f}"]
             shown = f"./{name}" if name[0] == "=" else name
-            expected.append([shown, *seconds, list(ids)[label], f"{peak:.6f}", str(last - first + 1)])
+            expected.append([shown, *seconds, classes[label], f"{peak:.6f}", str(last - first + 1)])
     folder = run / "evaluation" / metrics["folder"]
     with open(folder / "alarms.csv", newline="") as file:
         header, *rows = csv.reader(file)
@@ -128,13 +137,11 @@ def test_thresholds_of_the_run_decide_and_a_class_without_one_raises_no_alarm(ru
     path = fitted / "model" / "artifact.json"
     thresholds = {"high": 0.0, "low": None, "_unknown_": 0.0}
     path.write_text(json.dumps({**json.loads(path.read_text()), "thresholds": thresholds, "target_precision": 0.9}))
-    best = Counter(
-        s.label
-        for s in label_files(load_executor(run), [str(recordings / "day.wav")], 1, Windowing(least_seconds=0.05)).scores
-    )
-    assert min(best["high"], best["low"]) > 0, "this network names one class alone: this test shows nothing"
+    best = Counter(number for _, _, _, number, _ in best_labels(run, [str(recordings / "day.wav")]))
+    high, low = 0, 1
+    assert min(best[high], best[low]) > 0, "this network names one class alone: this test shows nothing"
     metrics = count_false_alarms(str(fitted), str(recordings / "day.wav"))
-    assert metrics["alarm_windows"] == best["high"]
+    assert metrics["alarm_windows"] == best[high]
     assert {label: counted["threshold"] for label, counted in metrics["classes"].items()} == {"high": 0, "low": None}
     assert metrics["classes"]["low"]["alarms"] == 0 < metrics["classes"]["high"]["alarms"]
 

@@ -8,7 +8,7 @@ import threading
 
 from model.inference.tensorflow_setup import quiet_stderr
 from tests.network import NetworkWatch
-from tests.test_layers import TREES, imports
+from tests.test_layers import imports, trees
 
 
 def test_quiet_blocks_in_two_threads_leave_standard_error_as_it_was(capfd):
@@ -88,5 +88,5 @@ assert "openvino" not in sys.modules
 
 
 def test_openvino_is_imported_in_one_place():
-    found = [path.name for path, tree in TREES.items() if "openvino" in imports(tree)]
+    found = [path.name for path, tree in trees().items() if "openvino" in imports(tree)]
     assert found == ["tensorflow_setup.py"]

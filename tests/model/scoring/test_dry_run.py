@@ -55,16 +55,14 @@ def test_a_dry_run_says_what_a_run_then_does_and_writes_nothing(
     assert call("pipelines.score", *options, "--dry-run") == 0
     said = capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
-    assert (
-        f"7 files of {source}, 0.8 min of audio, 47 windows; headers that cannot be read: 1; other rejects: 0" in said
-    )
+    assert f"7 files of {source}, 45.8 s of audio, 47 windows; headers that cannot be read: 1; other rejects: 0" in said
     assert "1 recording in telephone of 8,000 Hz, below the 16,000 Hz of the model" in said
     assert "nothing was written" in said
     planned = describe(Request(run=str(untrained), input=str(source), output=str(labels)))[1]
     assert 0 < planned["estimated_seconds"] < 60
     assert planned["audio_seconds"] == pytest.approx(lengths_seconds.sum() + 1)
     assert call("pipelines.score", *options) == 0
-    assert "7 files in = 6 scored + 1 rejected; 0.8 min of audio, 47 windows in " in capsys.readouterr().out
+    assert "7 files in = 6 scored + 1 rejected; 45.8 s of audio, 47 windows in " in capsys.readouterr().out
     assert any("warning: 1 recording in telephone of 8,000 Hz" in message for message in caplog.messages)
     assert len(labels.read_text().splitlines()) == 48
     again = describe(Request(run=str(untrained), input=str(source), output=str(labels)))[0]
