@@ -10,7 +10,7 @@ S3_SERVER := .s3-server
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial check endurance smoke peers golden cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
+.PHONY: demo test lint trial endurance smoke peers golden cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -22,11 +22,6 @@ test: $(VENV)/.installed
 # Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder, librosa where `make peers` ran.
 trial: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'trial and not timed and not cluster'
-	$(BIN)/python -m pytest -n 0 -m 'trial and timed'
-
-# What `test` and `trial` run, collected once: to collect them takes a minute, and what they share is trained once.
-check: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'not endurance and not timed and not cluster'
 	$(BIN)/python -m pytest -n 0 -m 'trial and timed'
 
 # The cache under many kills, many histories and runs at once: more of what `make test` and `make trial` do in short, some ten minutes.
