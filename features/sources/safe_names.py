@@ -23,21 +23,17 @@ MOST_BYTES = 120
 """Of a name in UTF-8: systems allow 255, and a path has other parts."""
 
 
-def safe_name(text: str, keep_end: bool = False) -> str:
-    """Returns a name of at most `MOST_BYTES` that no other text has.
+def safe_names(texts: Iterable[str], keep_end: bool = False) -> dict[str, str]:
+    """Returns a name of at most `MOST_BYTES` for each text, of which no system takes one for another.
 
     What a name may not hold, or not there, stands as in a URL: `%2F` is `/`. Nothing else is changed, so most texts are
-    their own names, and `text_of` returns the text. Of a longer one a part is left, and a hash stands for the rest.
+    their own names, and `text_of` returns the text; of texts that differ in case or in forms of Unicode alone more is
+    written so. Of a longer one a part is left, and a hash stands for the rest.
 
     Args:
-        text: any that is UTF-8.
+        texts: any that are UTF-8.
         keep_end: whether of a long text the end stays, else its beginning.
     """
-    return _fitted(_quoted(text), text, keep_end)
-
-
-def safe_names(texts: Iterable[str], keep_end: bool = False) -> dict[str, str]:
-    """Returns a name for each text, of which a system that ignores case or forms of Unicode takes none for another."""
     listed = list(dict.fromkeys(texts))
     alike = Counter(map(_seen, listed))
     return {text: _fitted(_quoted(text, exactly=alike[_seen(text)] > 1), text, keep_end) for text in listed}

@@ -243,8 +243,11 @@ class TableOutput:
     def extents(self, paths: pa.ChunkedArray) -> NDArray[np.int64]:
         """Returns how much of what was written is of each recording: bytes, or rows of Parquet."""
         found = np.zeros(len(paths), np.int64)
-        for of_piece, sizes in self._extents:
-            found[pc.index_in(of_piece, value_set=paths).to_numpy()] += sizes.astype(np.int64)
+        if self._extents:
+            # All at once: each call puts all paths into a table of their hashes.
+            written = pa.chunked_array([of_piece for of_piece, _ in self._extents])
+            sizes = np.concatenate([of_piece for _, of_piece in self._extents]).astype(np.int64)
+            np.add.at(found, pc.index_in(written, value_set=paths).to_numpy(), sizes)
         return found
 
     def complete(self) -> Written:

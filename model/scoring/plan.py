@@ -139,10 +139,6 @@ class Plan:
             counts[path] += count
         return counts
 
-    def are_of(self, paths: Iterable[str]) -> NDArray[np.bool_]:
-        """Returns for each unit whether its file is one of some."""
-        return self._named(paths)[self.files]
-
     def _named(self, paths: Iterable[str]) -> NDArray[np.bool_]:
         """Returns for each file whether its path is one of some."""
         return np.asarray(pc.is_in(self.paths, value_set=_strings(paths)), np.bool_)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.sources.safe_names import MOST_BYTES, safe_name, safe_names, text_of
+from features.sources.safe_names import MOST_BYTES, safe_names, text_of
 from features.sources.walk import is_hidden, is_litter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -13,6 +13,10 @@ ODD = st.sampled_from(
     ["", ".", "..", "a/b", "CON", "con.txt", "nul ", "-x", "~", "a.", " a", "%2F", "_background_noise_"]
 )
 FORBIDDEN = set('<>:"/\\|?*') | {chr(code) for code in range(32)}
+
+
+def safe_name(text: str, keep_end: bool = False) -> str:
+    return safe_names([text], keep_end)[text]
 
 
 @pytest.mark.parametrize(

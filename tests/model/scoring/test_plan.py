@@ -80,7 +80,6 @@ def test_columns_are_dealt_as_files_one_after_the_other(files, most):
     some = {"0.wav", "1.wav", "other.wav"}
     units = [unit[0] for batch in expected for unit in batch]
     assert plan.units_of(some) == {f"{file}.wav": units.count(file) for file in range(min(2, files))}
-    assert plan.are_of(some).tolist() == [file < 2 for file in units]
     assert plan.num_shortened(some) == sum(count % 3 == 1 for count in windows.tolist()[2:])
 
 
