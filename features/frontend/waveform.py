@@ -123,8 +123,22 @@ def fit(samples: NDArray[np.float32], rate_hz: int, spec: FeatureSpec) -> NDArra
 
 def fit_mono(mono: Mono, rate_hz: int, spec: FeatureSpec) -> NDArray[np.float32]:
     """Does what `fit` does with what `to_mono` has made of the samples."""
-    waveform = resample(mono.waveform, rate_hz, spec.sample_rate_hz, spec.resample_quality)
-    return _of_length(waveform, len(mono.waveform), rate_hz, mono.mixed, spec)
+    [fitted] = fit_monos([mono], rate_hz, spec)
+    if isinstance(fitted, ClipError):
+        raise fitted
+    return fitted
+
+
+def fit_monos(monos: Sequence[Mono], rate_hz: int, spec: FeatureSpec) -> list[NDArray[np.float32] | ClipError]:
+    """Does what `fit_mono` does with several of one rate, each by itself; for each also what that would raise."""
+    fitted: list[NDArray[np.float32] | ClipError] = []
+    resampled = _resampled([mono.waveform for mono in monos], [rate_hz] * len(monos), spec)
+    for mono, waveform in zip(monos, resampled, strict=True):
+        try:
+            fitted.append(_of_length(waveform, len(mono.waveform), rate_hz, mono.mixed, spec))
+        except ClipError as error:
+            fitted.append(error)
+    return fitted
 
 
 def _of_length(
@@ -172,9 +186,10 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
         `wrong_size`, `joined`, `channels_cancel`, with `;` between them.
     """
     results: list[tuple[NDArray[np.float32] | ClipError, str]] = []
-    for clip, resampled in zip(clips, _resampled(clips, spec), strict=True):
+    resampled = _resampled([clip.mono for clip in clips], [clip.rate_hz for clip in clips], spec)
+    for clip, waveform in zip(clips, resampled, strict=True):
         try:
-            waveform = _of_length(resampled, clip.mono.size, clip.rate_hz, clip.mixed, spec)
+            waveform = _of_length(waveform, clip.mono.size, clip.rate_hz, clip.mixed, spec)
         except ClipError as error:
             results.append((error, ""))
             continue
@@ -186,23 +201,25 @@ def fit_clips(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[tuple[NDA
     return results
 
 
-def _resampled(clips: Sequence[DecodedClip], spec: FeatureSpec) -> list[NDArray[np.float32]]:
-    """Resamples clips, those of one length and rate in pairs.
+def _resampled(
+    waveforms: Sequence[NDArray[np.float32]], rates_hz: Sequence[int], spec: FeatureSpec
+) -> list[NDArray[np.float32]]:
+    """Resamples (samples,) each, those of one length and rate in pairs.
 
     A second of sound takes soxr up to two thirds of its time to design a filter, which the channels of a signal share;
     else each is resampled by itself. More than two together are slower again at some rates.
     """
-    results = [clip.mono for clip in clips]
-    single: dict[tuple[int, int], int] = {}  # by length and rate the number of a clip that waits for another
-    for number, clip in enumerate(clips):
-        if clip.rate_hz == spec.sample_rate_hz:
+    results = list(waveforms)
+    single: dict[tuple[int, int], int] = {}  # by length and rate the number of one that waits for another
+    for number, (waveform, rate_hz) in enumerate(zip(waveforms, rates_hz, strict=True)):
+        if rate_hz == spec.sample_rate_hz:
             continue
-        other = single.pop((clip.mono.size, clip.rate_hz), None)
+        other = single.pop((waveform.size, rate_hz), None)
         if other is None:
-            single[clip.mono.size, clip.rate_hz] = number
+            single[waveform.size, rate_hz] = number
             continue
-        pair = np.stack([results[other], clip.mono])
-        results[other], results[number] = resample(pair.T, clip.rate_hz, spec.sample_rate_hz, spec.resample_quality).T
+        pair = np.stack([results[other], waveform])
+        results[other], results[number] = resample(pair.T, rate_hz, spec.sample_rate_hz, spec.resample_quality).T
     for number in single.values():
-        results[number] = resample(results[number], clips[number].rate_hz, spec.sample_rate_hz, spec.resample_quality)
+        results[number] = resample(results[number], rates_hz[number], spec.sample_rate_hz, spec.resample_quality)
     return results

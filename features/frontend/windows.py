@@ -19,7 +19,8 @@ from features.errors import ClipError, Reason, UsageError
 from features.frontend.blocks import BlockReader
 from features.frontend.clip import NO_SAMPLES, check_room
 from features.frontend.spec import FeatureSpec
-from features.frontend.waveform import fit_mono, source_frames, to_mono
+from features.frontend.waveform import Mono, fit_mono, fit_monos, source_frames, to_mono
+from features.io.filesystem import is_uri
 
 PAD, DROP, OVERLAP = TAILS = ("pad", "drop", "overlap")
 """What becomes of the remainder: it is padded or left out, or a last window ends where the recording does."""
@@ -27,6 +28,10 @@ PAD, DROP, OVERLAP = TAILS = ("pad", "drop", "overlap")
 # Of a long recording, so many samples of all channels are read at a time, and so many windows at most.
 _READ_SAMPLES = 2**22
 _READ_WINDOWS = 64
+# Of a file whose samples lie there as they are, so few that they stay in the cache of a core until they are used.
+_PLAIN_SAMPLES = 2**17
+# By two, soxr designs one filter for both.
+_FITTED_TOGETHER = 2
 # Where nothing else is said, a last window is this part of a whole one at least.
 _SHORTEST_PART = 20
 
@@ -220,6 +225,7 @@ def window_waveforms(
     check_room(info.frames, info, spec)
     places = _Places(info, spec, windowing)
     reader = block_reader(source, info, spec, windowing, places.span(first + count - 1)[1])
+    waiting: list[_Unfitted] = []
     for number in range(first, first + count):
         begin, end = places.span(number)
         samples, lacks = reader.read(begin, end)
@@ -231,14 +237,23 @@ def window_waveforms(
         if number and places.is_short(len(samples), end - begin):
             continue
         whole = begin + len(samples) == min(end, info.frames) and not lacks
-        try:
-            mono = to_mono(samples, spec.channels)
-            waveform = fit_mono(mono, info.rate_hz, spec)
-        except ClipError as error:  # what a damage left of a window may be too short for one
-            if whole or number == 0 or error.reason != Reason.TOO_SHORT:
-                raise
-            continue
-        yield Window(waveform, begin / info.rate_hz, (begin + len(samples)) / info.rate_hz, whole, mono.cancelled)
+        waiting.append((begin, begin + len(samples), whole, to_mono(samples, spec.channels)))
+        if len(waiting) == _FITTED_TOGETHER:
+            yield from _fitted(waiting, info.rate_hz, spec)
+            waiting.clear()
+    yield from _fitted(waiting, info.rate_hz, spec)
+
+
+_Unfitted = tuple[int, int, bool, Mono]  # first frame of a window, the one behind its last, whether it is whole
+
+
+def _fitted(windows: list[_Unfitted], rate_hz: int, spec: FeatureSpec) -> Iterator[Window]:
+    fitted = fit_monos([mono for *_, mono in windows], rate_hz, spec)
+    for (begin, end, whole, mono), waveform in zip(windows, fitted, strict=True):
+        if not isinstance(waveform, ClipError):
+            yield Window(waveform, begin / rate_hz, end / rate_hz, whole, mono.cancelled)
+        elif whole or begin == 0 or waveform.reason != Reason.TOO_SHORT:  # what a damage left may be too short for one
+            raise waveform
 
 
 def block_reader(
@@ -257,7 +272,9 @@ def block_reader(
     if spec.clip_samples and step >= 2 * spec.clip_samples:  # what lies between the windows need not be decoded
         return BlockReader(source, info, spec, spec.clip_samples, last_frame)
     step_frames = source_frames(step, spec, info.rate_hz) if spec.clip_samples else info.frames
-    per_read = max(1, min(_READ_WINDOWS, _READ_SAMPLES // max(1, step_frames * info.channels)))
+    at_hand = info.pcm_offset is not None and not (isinstance(source, str) and is_uri(source))
+    most = _PLAIN_SAMPLES if at_hand else _READ_SAMPLES
+    per_read = max(1, min(_READ_WINDOWS, most // max(1, step_frames * info.channels)))
     return BlockReader(source, info, spec, per_read * step, last_frame)
 
 
