@@ -33,6 +33,11 @@ class Output(ABC):
         """The tables among what it writes, by what they hold: those that a later run goes on from."""
         return {}
 
+    @property
+    def checksums(self) -> Mapping[str, Mapping[str, int]]:
+        """CRC-32C of the files that it writes for recordings, by their form and the path of the recording."""
+        return {}
+
     def keep(self, paths: Sequence[str]) -> None:  # noqa: B027 - tables know by themselves
         """Leaves what is there of recordings as it is, where it is not in a table."""
 

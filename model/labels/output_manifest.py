@@ -22,6 +22,7 @@ from model.labels.earlier_table import Merge, Written
 _FORMAT_VERSION = 1
 _METADATA = b"soundmill.output"
 _EXTENT = "extent_"
+_CHECKSUM = "checksum_"
 _REMARK = pa.struct({"stage": pa.string(), "reason": pa.string(), "message": pa.string()})
 FILES_SCHEMA = pa.schema({
     "path": pa.string(),
@@ -53,12 +54,14 @@ class OutputManifest:
         tables: what each was when it was written, by its name.
         files: of `FILES_SCHEMA`, in the order of the tables.
         extents: how much of each table is of each recording, see `model.labels.earlier_table`.
+        checksums: CRC-32C of the file of each recording, by the form of the files; -1 where it has none.
     """
 
     settings: Settings
     tables: Mapping[str, Written]
     files: pa.Table
     extents: Mapping[str, NDArray[np.int64]]
+    checksums: Mapping[str, NDArray[np.int64]]
 
     def merge(self, table: str, place: AnyPath, recordings: pa.ChunkedArray, kept: NDArray[np.bool_]) -> Merge:
         """Returns how a table goes on from this one's; see `Merge`."""
@@ -71,6 +74,8 @@ class OutputManifest:
         table = self.files
         for name, extents in self.extents.items():
             table = table.append_column(f"{_EXTENT}{name}", pa.array(extents, pa.int64()))
+        for name, checksums in self.checksums.items():
+            table = table.append_column(f"{_CHECKSUM}{name}", pa.array(checksums, pa.int64()))
         sink = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata({_METADATA: text}).combine_chunks(), sink)
         content: bytes = sink.getvalue().to_pybytes()
@@ -96,6 +101,11 @@ def read_output_manifest(place: AnyPath) -> OutputManifest:
             tables=tables,
             files=table.select(FILES_SCHEMA.names).cast(FILES_SCHEMA),
             extents={name: table[f"{_EXTENT}{name}"].to_numpy() for name in tables},
+            checksums={
+                name.removeprefix(_CHECKSUM): table[name].to_numpy()
+                for name in table.column_names
+                if name.startswith(_CHECKSUM)
+            },
         )
     except (KeyError, TypeError, pa.ArrowException) as error:
         raise ValueError(f"damaged ({error})") from error

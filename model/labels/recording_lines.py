@@ -67,6 +67,11 @@ class RecordingLines(Output):
         """See `Output`."""
         return {} if self._table is None else {EVENTS: self._table}
 
+    @property
+    def checksums(self) -> Mapping[str, Mapping[str, int]]:
+        """See `Output`."""
+        return {folder.form: folder.checksums for folder in self._folders}
+
     def keep(self, paths: Sequence[str]) -> None:
         """See `Output`."""
         for folder in self._folders:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import google_crc32c
 import pyarrow as pa
 
 from features.errors import UsageError
@@ -130,6 +131,7 @@ class SelectionTables:
 
     Attributes:
         folder: of the files, a path or a URI.
+        checksums: CRC-32C of each file that was written, by the path of its recording.
     """
 
     def __init__(self, folder: str, form: SelectionForm) -> None:
@@ -140,9 +142,15 @@ class SelectionTables:
             form: how they are written.
         """
         self.folder = folder
+        self.checksums: dict[str, int] = {}
         self._form = form
         self._kept: set[str] = set()
         self._made: set[Path] = set()
+
+    @property
+    def form(self) -> str:
+        """Which of `SELECTION_FORMS` its files have."""
+        return self._form.name
 
     def append(self, paths: Sequence[str], rows: pa.Table) -> None:
         """Writes the files of recordings.
@@ -162,7 +170,9 @@ class SelectionTables:
                     self._made.add(file.parent)
                 some = of_path.get(path, slice(0))
                 lines = self._form.lines(path, {name: values[some] for name, values in columns.items()})
-                file.write_text(header + "".join(lines), encoding="utf-8", newline="\n")
+                content = (header + "".join(lines)).encode()
+                file.write_bytes(content)
+                self.checksums[path] = google_crc32c.value(content)
 
     def keep(self, paths: Iterable[str]) -> None:
         """Has the files of recordings stay as they are in the folder, where an earlier scoring wrote them.
@@ -175,6 +185,21 @@ class SelectionTables:
             raise UsageError(f"{self.folder} has no {min(missing)} any more, and its recording is not labelled again; "
                              "--overwrite scores everything anew")  # fmt: skip
         self._kept |= names
+
+    def check_unchanged(self, checksums: Mapping[str, int]) -> None:
+        """Raises `UsageError` where a file that an earlier scoring wrote is not there, or has another content now.
+
+        Args:
+            checksums: of the files, as `checksums` has them.
+        """
+        self.keep(checksums)
+        filesystem = filesystem_of(self.folder)
+        files = [join(self.folder, selection_file(path)) for path in checksums]
+        read = map(filesystem.read, files) if filesystem.is_local else map_ahead(filesystem.read, files)
+        for file, content, checksum in zip(files, read, checksums.values(), strict=True):
+            if google_crc32c.value(content) != checksum:
+                raise UsageError(f"{file} is not as score has written it: somebody has changed it since, and its "
+                                 "recording is not labelled again; --overwrite scores everything anew")  # fmt: skip
 
     def finish(self) -> None:
         """Has the files appear in the folder."""

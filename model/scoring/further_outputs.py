@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -79,10 +79,15 @@ class FurtherOutputs:
                     f"--clips {folder} takes cut-outs alone, and {path} would lie there; give another folder"
                 )
 
-    def check_kept(self, paths: Sequence[str]) -> None:
-        """Raises `UsageError` where a file of a recording whose labels stay is not there any more."""
+    def check_kept(self, checksums: Callable[[str], Mapping[str, int]]) -> None:
+        """Raises `UsageError` where a file of a recording whose labels stay is not there as it was written.
+
+        Args:
+            checksums: returns those of the files of a form, by the paths of the recordings.
+        """
         for form in self.forms:
-            SelectionTables(self.files.selections(form), SelectionForm(form, "", self.high_hz)).keep(paths)
+            folder = SelectionTables(self.files.selections(form), SelectionForm(form, "", self.high_hz))
+            folder.check_unchanged(checksums(form))
 
     def settings(self) -> dict[str, object]:
         """Returns what is written, and by which rules."""

@@ -90,8 +90,24 @@ class Increment:
         kept = np.asarray(pc.is_in(self.recordings, value_set=self.kept["path"]), np.bool_)
         return self.bases[table].merge(table, place, self.recordings, kept)
 
-    def manifest(self, files: pa.Table, tables: Mapping[str, TableOutput]) -> OutputManifest:
-        """Returns the manifest of complete tables."""
+    def checksums(self, form: str) -> dict[str, int]:
+        """Returns the CRC-32C of the files of a form, by path, of the recordings that stay and were labelled."""
+        if not (paths := self.kept_paths):
+            return {}
+        base = self.bases[LABELS]
+        places = pc.index_in(pa.array(paths, pa.string()), value_set=base.files["path"]).to_numpy()
+        return dict(zip(paths, base.checksums[form][places].tolist(), strict=True))
+
+    def manifest(
+        self, files: pa.Table, tables: Mapping[str, TableOutput], written: Mapping[str, Mapping[str, int]]
+    ) -> OutputManifest:
+        """Returns the manifest of complete tables.
+
+        Args:
+            files: of `FILES_SCHEMA`, all recordings in their order.
+            tables: by their names.
+            written: CRC-32C of the files of recordings that were written, by their form and the recording's path.
+        """
         extents = {}
         for name, table in tables.items():
             extents[name] = table.extents(files["path"])
@@ -100,7 +116,12 @@ class Increment:
                 numbers = pc.index_in(self.kept["path"], value_set=base.files["path"]).to_numpy()
                 places = pc.index_in(self.kept["path"], value_set=files["path"]).to_numpy()
                 extents[name][places] = base.extents[name][numbers]
-        return OutputManifest(self.settings, {name: table.written for name, table in tables.items()}, files, extents)
+        paths, checksums = files["path"].to_pylist() if written else [], {}
+        for form, found in written.items():
+            known = {**self.checksums(form), **found}
+            checksums[form] = np.array([known.get(path, -1) for path in paths], np.int64)
+        made = {name: table.written for name, table in tables.items()}
+        return OutputManifest(self.settings, made, files, extents, checksums)
 
 
 def recording_states(source: Source) -> pa.Table:

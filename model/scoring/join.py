@@ -107,7 +107,8 @@ def join(parts: Parts, plan: Plan, job: JoinJob) -> Outcome:
             output.keep(increment.kept_paths)
             output.complete()
         tables = {name: table for output in outputs for name, table in output.tables.items()}
-        manifest = increment.manifest(outcome.table, tables)
+        written = {form: found for output in outputs for form, found in output.checksums.items()}
+        manifest = increment.manifest(outcome.table, tables, written)
         content = manifest.content()
         # A run that is killed from here on leaves tables of which some are the new ones: the next sees by it which.
         draft = manifest_place(job.outputs.parts, google_crc32c.value(content))

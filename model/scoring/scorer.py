@@ -208,7 +208,7 @@ def find_work(
     files = further.files
     tables = {LABELS: files.labels, **further.tables}
     increment = find_increment(source, of_outputs, tables, files.manifest, files.parts)
-    further.check_kept(increment.kept_paths)
+    further.check_kept(increment.checksums)
     return settings, increment
 
 

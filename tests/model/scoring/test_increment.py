@@ -230,6 +230,22 @@ def test_a_file_of_a_recording_that_is_gone_is_named(grown, untrained):
         add(grown / "source", "new.wav", 1)
 
 
+def test_a_file_of_a_recording_that_was_edited_is_named(grown, untrained):
+    request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), labels=["raven", "audacity"])
+    score(request, label_here)
+    add(grown / "source", "new.wav", 1)
+    assert score(request, label_here)["kept"] == 6  # one file was written now, the others are of the run before
+    for name in ("new.wav", "d/e.wav"):
+        for form in ("raven", "audacity"):
+            file = grown / f"labels.{form}" / f"{name}.txt"
+            content = file.read_bytes()
+            file.write_bytes(content + b"a line of somebody's own\n")
+            with pytest.raises(UsageError, match=rf"labels\.{form}/{name}\.txt is not as score has written it.*--over"):
+                score(request, not_called)
+            file.write_bytes(content)
+    assert score(request, not_called)["kept"] == 7
+
+
 def test_rejects_are_tried_again_where_time_may_heal_them(grown, untrained, monkeypatch):
     from features.audio import recording
     from features.errors import ClipError, Reason
