@@ -12,6 +12,7 @@ ROWS = (
     ("features.errors",),
     ("features.io",),
     ("features.runtime",),
+    ("features.networks",),
     ("features.audio",),
     ("features.frontend", "features.sources"),
     ("features.store",),
@@ -43,7 +44,7 @@ ROW = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Who may import what is heavy or another's.
 ALLOWED = {
     "apache_beam": ("pipelines.beam",),
-    "tensorflow": ("model",),
+    "tensorflow": ("model", "features.networks.saved_model_process"),
     "keras": ("model",),
     "optuna": ("model.tuning",),
     "ai_edge_quantizer": ("model.formats",),

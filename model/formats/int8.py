@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.runtime.native_messages import quiet_stderr
 from model.inference.litert import BATCH_CLIPS
-from model.inference.tensorflow_setup import quiet_stderr
 
 PACKAGE = "ai-edge-quantizer"
 _WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")

@@ -1,21 +1,17 @@
 """The layer before the last as a second output of a network for LiteRT, so that one pass gives both."""
 
-import struct
 from typing import Any
 
 from features.errors import UsageError
+from features.networks.tflite_output import with_outputs
 from model.inference.litert import BATCH_CLIPS
 
 # What may follow the last dense layer: it changes how the outputs are written, and weighs nothing.
 _AFTER_IT = ("SOFTMAX", "LOGISTIC", "QUANTIZE", "DEQUANTIZE", "RESHAPE")
-_OUTPUTS_FIELD = 8  # place of SubGraph.outputs in its table, by the schema of LiteRT
 
 
 def with_embeddings(content: bytes) -> bytes:
     """Returns a network with the input of its last dense layer as a second output.
-
-    The network is not written anew: the longer list of outputs is put behind it, and the graph refers to that one. All
-    else, the alignment of its weights too, stays as the converter wrote it.
 
     Args:
         content: a flat buffer with one output, as `model.inference.litert.convert` gives it.
@@ -25,14 +21,9 @@ def with_embeddings(content: bytes) -> bytes:
     """
     from ai_edge_litert.schema_py_generated import Model
 
-    graph = Model.GetRootAs(content).Subgraphs(0)
-    given = graph.Outputs(0)
-    outputs = struct.pack("<I2i", 2, given, _input_of_last_dense(Model.GetRootAs(content), given))
-    # Offsets count from the field itself to what lies behind it, and vectors of numbers begin at a multiple of four.
-    field = graph._tab.Pos + graph._tab.Offset(_OUTPUTS_FIELD)
-    longer = bytearray(content) + bytes(-len(content) % 4)
-    struct.pack_into("<I", longer, field, len(longer) - field)
-    return bytes(longer) + outputs
+    model = Model.GetRootAs(content)
+    given = model.Subgraphs(0).Outputs(0)
+    return with_outputs(content, [given, _input_of_last_dense(model, given)])
 
 
 def _input_of_last_dense(model: Any, tensor: int) -> int:

@@ -6,9 +6,7 @@ what it is given, and a clip's probabilities must not depend on how many others 
 
 import functools
 import math
-import re
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.networks.litert import LiteRt
+from features.networks.pool import RunnerPool
 from model.inference.artifact import ArtifactDescription, read_description
 from model.inference.embedding_output import with_embeddings
 from model.inference.litert import BATCH_CLIPS
 from model.inference.precision import PRECISIONS, read_network
-from model.inference.tensorflow_setup import load_openvino, quiet_stderr
+from model.inference.tensorflow_setup import load_openvino
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 """Names of the executors, and the packages that they are."""
 
-# What LiteRT writes when all is well.
-_ROUTINE_MESSAGES = re.compile(r"^(INFO|VERBOSE): ")
 _Run = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 _Compiled = tuple[_Run, tuple[int, ...]]
 
@@ -76,10 +74,9 @@ class _Instance:
 class Executor:
     """A network ready for use, by any number of threads.
 
-    Each thread that computes has an instance of the network for itself, and gives it back: there are as many as threads
-    have ever computed at a time. An instance takes as much memory as the network's layers make of a batch, and a third
-    of a second to make. A lock around a single one would save that memory, but most of scoring's time is spent there,
-    and so would requests to one model that OpenVINO has compiled for one thread: it computes them one after another.
+    Each thread that computes has an instance of the network for itself, of a `RunnerPool`. An instance takes as much
+    memory as the network's layers make of a batch, and a third of a second to make. Requests to one model that OpenVINO
+    has compiled for one thread would save that memory, but it computes them one after another.
 
     Attributes:
         spec: the front end whose features it takes.
@@ -102,10 +99,9 @@ class Executor:
         self.calibration = description.calibration
         self.output_form = description.outputs
         self._make_run = _openvino(content) if name == "openvino" else functools.partial(_litert, content)
-        self._making = threading.Lock()
-        first = self._make_instance()
-        self._sizes = first.sizes
-        self._idle = [first]
+        self._instances = RunnerPool(self._make_instance)
+        with self._instances.taken() as first:
+            self._sizes = first.sizes
 
     def probabilities(self, batch: NDArray[np.floating]) -> NDArray[np.float32]:
         """Returns the probability of each class: (clips, *spec.shape) to (clips, classes)."""
@@ -140,26 +136,21 @@ class Executor:
     def _compute(self, batch: NDArray[np.floating]) -> list[NDArray[np.float32]]:
         """Returns each output of the network for any number of clips: (clips, values)."""
         results = [np.empty((len(batch), size), dtype=np.float32) for size in self._sizes]
-        try:
-            instance = self._idle.pop()  # in one step, whatever other threads do
-        except IndexError:
-            instance = self._make_instance()
-        for first in range(0, len(batch), BATCH_CLIPS):
-            rows = batch[first : first + BATCH_CLIPS]
-            if len(rows) == BATCH_CLIPS and rows.dtype == np.float32 and rows.flags.c_contiguous:
-                outputs = instance.run(rows[..., np.newaxis])
-            else:
-                instance.filled[: len(rows), ..., 0] = rows
-                instance.filled[len(rows) :] = 0
-                outputs = instance.run(instance.filled)
-            for result, output in zip(results, outputs, strict=True):
-                result[first : first + len(rows)] = output.reshape(BATCH_CLIPS, -1)[: len(rows)]
-        self._idle.append(instance)  # one that failed is not used again
+        with self._instances.taken() as instance:
+            for first in range(0, len(batch), BATCH_CLIPS):
+                rows = batch[first : first + BATCH_CLIPS]
+                if len(rows) == BATCH_CLIPS and rows.dtype == np.float32 and rows.flags.c_contiguous:
+                    outputs = instance.run(rows[..., np.newaxis])
+                else:
+                    instance.filled[: len(rows), ..., 0] = rows
+                    instance.filled[len(rows) :] = 0
+                    outputs = instance.run(instance.filled)
+                for result, output in zip(results, outputs, strict=True):
+                    result[first : first + len(rows)] = output.reshape(BATCH_CLIPS, -1)[: len(rows)]
         return results
 
     def _make_instance(self) -> _Instance:
-        with self._making:
-            run, sizes = self._make_run()
+        run, sizes = self._make_run()
         return _Instance(run, sizes, np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32))
 
 
@@ -179,22 +170,8 @@ def load_executor(run: str | Path, name: str = "auto", precision: str = PRECISIO
 
 
 def _litert(content: bytes) -> _Compiled:
-    from ai_edge_litert.interpreter import Interpreter
-
-    with quiet_stderr(_ROUTINE_MESSAGES):
-        interpreter = Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
-    [taken], given = (
-        [details["index"] for details in all_details]
-        for all_details in (interpreter.get_input_details(), interpreter.get_output_details())
-    )
-
-    def run(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        interpreter.set_tensor(taken, batch)
-        interpreter.invoke()
-        return [interpreter.get_tensor(index) for index in given]
-
-    return run, tuple(math.prod(details["shape"][1:]) for details in interpreter.get_output_details())
+    network = LiteRt(content)
+    return network.run, network.sizes
 
 
 def _openvino(content: bytes) -> Callable[[], _Compiled]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import SoundmillError, UsageError
 from features.io.atomic import naming_full_disk
-from model.inference.tensorflow_setup import quiet_stderr
+from features.runtime.native_messages import quiet_stderr
 
 if TYPE_CHECKING:
     import keras

@@ -6,21 +6,20 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from types import ModuleType
 
-from features.runtime.log import LOG, is_verbose
-from features.runtime.visible import visible
+from features.runtime.log import is_verbose
+from features.runtime.native_messages import quiet_stderr
 
 # What TensorFlow writes about processors and drivers before its own log level counts.
 _ROUTINE_MESSAGES = re.compile(r"^([IWE]\d{4} |WARNING: All log messages before absl)")
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 """The variable in which TensorFlow looks, once, while it is loaded."""
 _TELEMETRY = "openvino_telemetry"
-# Standard error and the table of modules belong to the whole process: one thread at a time changes them.
-_process_lock = threading.RLock()
+# The table of modules belongs to the whole process: one thread at a time changes it.
+_modules_lock = threading.RLock()
 
 
 def load_tensorflow() -> None:
@@ -49,7 +48,7 @@ def load_openvino() -> ModuleType:
     file there or the variables of a CI service say otherwise. OpenVINO brings its own stand-in for where that package
     is not installed, and takes it where the import system says that it is not.
     """
-    with _process_lock:
+    with _modules_lock:
         if "openvino" not in sys.modules:
             loaded = sys.modules.get(_TELEMETRY)
             sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so Python knows a module that is not there
@@ -64,28 +63,6 @@ def load_openvino() -> ModuleType:
 
         module: ModuleType = openvino
     return module
-
-
-@contextlib.contextmanager
-def quiet_stderr(pattern: re.Pattern[str]) -> Iterator[None]:
-    """Holds back the lines of native code on standard error in which `pattern` is found, and lets others through."""
-    # Two that overlapped would leave standard error in a deleted file: the second would take the first's for it.
-    with _process_lock, tempfile.TemporaryFile() as file:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            for line in file.read().decode(errors="replace").splitlines():
-                if pattern.search(line):
-                    LOG.debug("%s", line)
-                else:
-                    print(visible(line), file=sys.stderr)
 
 
 @contextlib.contextmanager

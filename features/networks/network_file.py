@@ -1,0 +1,115 @@
+"""Reads the file of a network, or the folder of a SavedModel as one file, and says what it is by its content."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from features.errors import UsageError
+from features.io.entry import AnyPath
+from features.io.filesystem import absolute, filesystem_of
+from features.networks.wire import is_onnx
+
+FORMATS = {"tflite": ".tflite", "onnx": ".onnx", "saved_model": ".zip"}
+"""Formats of networks, and the endings of the files in which a feature set and a run keep them."""
+_MOST_BYTES = 2**31  # no flat buffer and no protobuf is longer
+_TFLITE_MARK = slice(4, 8), b"TFL3"
+_ZIP_MARK = b"PK\x03\x04"
+_SAVED_MODEL = "saved_model.pb"
+# What TensorFlow computes with; beside them lie notes and hashes, which differ between copies of one network.
+_SAVED_MODEL_FOLDERS = ("variables/", "assets/")
+_EARLIEST_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class NetworkContent:
+    """A network as it is kept.
+
+    Attributes:
+        content: the bytes of its file.
+        format: one of `FORMATS`.
+        sha256: of the content, 64 hexadecimal digits.
+    """
+
+    content: bytes
+    format: str
+    sha256: str
+
+
+def read_network_file(path: AnyPath) -> NetworkContent:
+    """Reads a network.
+
+    Args:
+        path: of a `.tflite` or `.onnx` file, or of the folder of a SavedModel, which becomes a zip archive: its files
+            in the order of their names, not compressed, without their times. Such an archive is read too.
+
+    Raises:
+        UsageError: there is no such file, or it is no network; its content counts and not its ending.
+    """
+    path = absolute(path)
+    files = filesystem_of(path)
+    try:
+        if files.status(path).size > _MOST_BYTES:
+            raise UsageError(f"{path}: a file of a network has at most 2 GiB")
+        content = files.read(path)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        content = _folder(path)
+    except PermissionError as error:
+        raise UsageError(f"{path}: the network cannot be read: permission denied") from error
+    if content.startswith(_ZIP_MARK):
+        content = _archive(path, content)
+    place, mark = _TFLITE_MARK
+    if content[place] == mark:
+        network_format = "tflite"
+    elif content.startswith(_ZIP_MARK):
+        network_format = "saved_model"
+    elif is_onnx(content):
+        network_format = "onnx"
+    else:
+        raise UsageError(
+            f"{path}: this is no network that can be run; take a .tflite or .onnx file, or the folder of a SavedModel"
+        )
+    return NetworkContent(content, network_format, hashlib.sha256(content).hexdigest())
+
+
+def _folder(path: str) -> bytes:
+    """Returns the files of a SavedModel's folder as one archive."""
+    files = filesystem_of(path)
+    found = {entry.path.removeprefix(path).lstrip("/"): entry for entry in files.list(path)}
+    names = [name for name in found if _is_part(name)]
+    if not found:
+        raise UsageError(f"{path}: there is no such network")
+    if _SAVED_MODEL not in names:
+        raise UsageError(f"{path}: the folder is no SavedModel: it has no {_SAVED_MODEL}")
+    if sum(found[name].size for name in names) > _MOST_BYTES:
+        raise UsageError(f"{path}: a SavedModel that is taken has at most 2 GiB")
+    return _packed((name, files.read(found[name].path)) for name in sorted(names))
+
+
+def _archive(path: str, content: bytes) -> bytes:
+    """Returns the archive of a SavedModel as `_folder` would have made it."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            infos = {info.filename: info for info in archive.infolist() if _is_part(info.filename)}
+            if _SAVED_MODEL not in infos:
+                raise UsageError(f"{path}: the archive is no SavedModel: it has no {_SAVED_MODEL} at its top")
+            if sum(info.file_size for info in infos.values()) > _MOST_BYTES:
+                raise UsageError(f"{path}: a SavedModel that is taken has at most 2 GiB")
+            return _packed((name, archive.read(name)) for name in sorted(infos))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise UsageError(f"{path}: the archive is damaged or not one that can be read: {error}") from error
+
+
+def _is_part(name: str) -> bool:
+    return name == _SAVED_MODEL or (name.startswith(_SAVED_MODEL_FOLDERS) and not name.endswith("/"))
+
+
+def _packed(members: Iterable[tuple[str, bytes]]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members:
+            info = zipfile.ZipInfo(name, _EARLIEST_TIME)
+            info.create_system = 3  # as on Unix, wherever it is made
+            archive.writestr(info, content)
+    return packed.getvalue()

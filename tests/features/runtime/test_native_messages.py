@@ -1,0 +1,35 @@
+import os
+import re
+import threading
+
+from features.runtime.native_messages import quiet_stderr
+
+
+def test_quiet_blocks_in_two_threads_leave_standard_error_as_it_was(capfd):
+    second_entered, first_left = threading.Event(), threading.Event()
+
+    def second():
+        with quiet_stderr(re.compile("routine")):
+            os.write(2, b"routine of the second\n")
+            second_entered.set()
+            first_left.wait(10)
+
+    before = os.fstat(2)
+    thread = threading.Thread(target=second)
+    with quiet_stderr(re.compile("routine")):
+        os.write(2, b"routine of the first\n")
+        thread.start()
+        second_entered.wait(0.5)  # where the second does not wait for the first
+    first_left.set()
+    thread.join()
+    assert os.path.samestat(os.fstat(2), before)
+    os.write(2, b"said afterwards\n")
+    assert capfd.readouterr().err == "said afterwards\n"
+
+
+def test_a_quiet_block_may_stand_in_another(capfd):
+    with quiet_stderr(re.compile("outer")):
+        with quiet_stderr(re.compile("inner")):
+            os.write(2, b"inner\nsaid inside\n")
+        os.write(2, b"outer\nsaid outside\n")
+    assert capfd.readouterr().err == "said inside\nsaid outside\n"
