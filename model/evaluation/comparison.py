@@ -14,7 +14,7 @@ from features.sources.paths import csv_path
 from model.evaluation.predictions import Predictions, measure, predict_rows
 from model.evaluation.significance import paired_test
 from model.evaluation.tested_rows import TestedRows, tested_rows
-from model.inference.artifact import load_artifact
+from model.inference.artifact import count_parameters
 from model.inference.executor import load_executor
 from model.training.division import divide
 from model.training.partitions import warn_of_test
@@ -130,7 +130,7 @@ def _figures(one: _Tested, predictions: Predictions) -> dict[str, Any]:
     return {
         "run": one.run,
         "network": one.opened.description.network_name,
-        "parameters": load_artifact(one.run).network.count_params(),
+        "parameters": count_parameters(one.run),
         "trained_on_clips": _trained_on(one),
         **{name: metrics[name] for name in ("accuracy", "interval_95", "correct", "loss", "macro_recall")},
         "network_sha256": one.opened.description.network_sha256,

@@ -6,7 +6,8 @@ from pathlib import Path
 from features.errors import UsageError
 from features.io.filesystem import place
 from features.sources.partition import PARTITIONS, TESTING
-from model.inference.artifact import ArtifactDescription, read_description
+from model.inference.artifact import read_description
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.fitting_features import load_fitting
 from model.training.holdout import Selection
 from model.training.label_plan import Draw

@@ -1,7 +1,6 @@
 """The one thing that scoring needs: network, front end and class names, in a folder that is whole or not there."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,8 +14,9 @@ from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import atomic_folder, write_file
 from features.runtime.invocation import command_line
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import UNCALIBRATED, Calibration
-from model.inference.int8_network import Int8Network
+from model.inference.linear_network import LINEAR, LinearNetwork
 from model.inference.litert import convert
 from model.inference.outputs import Outputs
 from model.inference.tensorflow_setup import load_tensorflow
@@ -26,92 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = "model"
 DESCRIPTION_FILE = "artifact.json"
-FORMAT_NAME = "soundmill-model"
-FORMAT_VERSION = 2
-_READ_VERSIONS = (1, 2)
-_NETWORK_FILE = "network.keras"
 _LITERT_FILE = "network.tflite"
-
-
-@dataclass(frozen=True)
-class ArtifactDescription:
-    """What artifact.json says of an artifact.
-
-    Attributes:
-        spec: the front end whose features the network takes.
-        fingerprint: of the spec, as the front end of the training computed it.
-        classes: labels in the order of the network's outputs.
-        network_name: its name among the networks.
-        returns_logits: whether a softmax turns its outputs into probabilities.
-        trained_on: partitions that it was trained on.
-        network_sha256: of the network's file for Keras, which names this very training.
-        litert_sha256: of its file for LiteRT; None for an artifact from before there was one.
-        calibration: of its probabilities; format version 1 had none.
-        int8: its network in int8, None without one.
-    """
-
-    spec: FeatureSpec
-    fingerprint: str
-    classes: list[str]
-    network_name: str
-    returns_logits: bool
-    trained_on: tuple[str, ...]
-    network_sha256: str
-    litert_sha256: str | None
-    calibration: Calibration = UNCALIBRATED
-    int8: Int8Network | None = None
-
-    def __post_init__(self) -> None:
-        """Raises `ValueError` where thresholds are not those of the classes."""
-        thresholds = self.calibration.thresholds
-        if thresholds is not None and list(thresholds) != self.classes:
-            raise ValueError(f"thresholds are of the classes in their order, {self.classes}, not of {list(thresholds)}")
-
-    @property
-    def outputs(self) -> Outputs:
-        """How probabilities follow from the network's outputs."""
-        return Outputs(self.returns_logits, self.calibration.temperature)
-
-    def to_json(self) -> str:
-        """Returns the content of artifact.json."""
-        content = {
-            "format": FORMAT_NAME,
-            "format_version": FORMAT_VERSION,
-            "spec": self.spec.to_dict(),
-            "fingerprint": self.fingerprint,
-            "classes": self.classes,
-            "network": self.network_name,
-            "returns_logits": self.returns_logits,
-            "trained_on": list(self.trained_on),
-            "network_sha256": self.network_sha256,
-            "litert_sha256": self.litert_sha256,
-            **self.calibration.to_dict(),
-            **({} if self.int8 is None else {"int8": self.int8.to_dict()}),
-        }
-        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def read(cls, path: Path) -> "ArtifactDescription":
-        """Reads an artifact.json; raises `UsageError` where it is damaged or has another format."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT_NAME or content["format_version"] not in _READ_VERSIONS:
-                versions = " and ".join(map(str, _READ_VERSIONS))
-                raise UsageError(f"{path} has a format that this soundmill does not read; it reads versions {versions}")
-            return cls(
-                spec=FeatureSpec.from_dict(content["spec"], where=str(path)),
-                fingerprint=content["fingerprint"],
-                classes=content["classes"],
-                network_name=content["network"],
-                returns_logits=content["returns_logits"],
-                trained_on=tuple(content["trained_on"]),
-                network_sha256=content["network_sha256"],
-                litert_sha256=content.get("litert_sha256"),
-                calibration=UNCALIBRATED if content["format_version"] == 1 else Calibration.from_dict(content),
-                int8=Int8Network.from_dict(content["int8"]) if "int8" in content else None,
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path} is damaged: {error!r}; train again") from error
 
 
 @dataclass(frozen=True)
@@ -153,7 +68,7 @@ Calibrate = Callable[[bytes, ArtifactDescription], Calibration]
 
 
 def save_artifact(run: Path, artifact: Artifact, calibrate: Calibrate | None = None) -> Path:
-    """Writes the artifact into a run folder and returns where it lies.
+    """Writes the artifact of a network of Keras into a run folder and returns where it lies.
 
     Args:
         run: the run folder.
@@ -163,22 +78,43 @@ def save_artifact(run: Path, artifact: Artifact, calibrate: Calibrate | None = N
     # A copy that was never compiled: the optimizer's state, twice the size of the weights, stays in the checkpoint.
     network = type(artifact.network).from_config(artifact.network.get_config())
     network.set_weights(artifact.network.get_weights())
-    with atomic_folder(run / FOLDER) as folder:
-        network.save(folder / _NETWORK_FILE)
+
+    def write(path: Path) -> bytes:
+        network.save(path)
         # As it is read: what a layer keeps beside its weights is made anew then.
-        litert = convert(_load_network(folder / _NETWORK_FILE), artifact.spec.shape)
+        return convert(_load_network(path), artifact.spec.shape)
+
+    description = ArtifactDescription(
+        spec=artifact.spec,
+        fingerprint=artifact.spec.fingerprint,
+        classes=artifact.classes,
+        network_name=artifact.network_name,
+        returns_logits=artifact.returns_logits,
+        trained_on=artifact.trained_on,
+        network_sha256="",
+        litert_sha256=None,
+        calibration=artifact.calibration,
+    )
+    return save_network(run, description, write, calibrate)
+
+
+def save_network(
+    run: Path, description: ArtifactDescription, write: Callable[[Path], bytes], calibrate: Calibrate | None = None
+) -> Path:
+    """Writes an artifact into a run folder, which is whole or not there, and returns where it lies.
+
+    Args:
+        run: the run folder.
+        description: of the network, without the digests of its files.
+        write: writes the network into the file of a path, and returns it for LiteRT.
+        calibrate: gives it another calibration than it has.
+    """
+    with atomic_folder(run / FOLDER) as folder:
+        path = folder / description.network_file
+        litert = write(path)
         write_file(folder / _LITERT_FILE, litert)
-        description = ArtifactDescription(
-            spec=artifact.spec,
-            fingerprint=artifact.spec.fingerprint,
-            classes=artifact.classes,
-            network_name=artifact.network_name,
-            returns_logits=artifact.returns_logits,
-            trained_on=artifact.trained_on,
-            network_sha256=_sha256(folder / _NETWORK_FILE),
-            litert_sha256=hashlib.sha256(litert).hexdigest(),
-            calibration=artifact.calibration,
-        )
+        sha256 = hashlib.sha256(litert).hexdigest()
+        description = replace(description, network_sha256=_sha256(path), litert_sha256=sha256)
         if calibrate:
             description = replace(description, calibration=calibrate(litert, description))
         write_file(folder / DESCRIPTION_FILE, description.to_json())
@@ -248,12 +184,14 @@ def load_artifact(run: str | Path) -> Artifact:
         UsageError: the run has no artifact, or one that is damaged or holds code.
     """
     description = read_description(run)
-    path = Path(run) / FOLDER / _NETWORK_FILE
-    if not path.is_file() or _sha256(path) != description.network_sha256:
-        raise UsageError(f"{path} is missing or not the network that {DESCRIPTION_FILE} describes; train again")
+    path = _network_path(run, description)
     load_tensorflow()
     try:
-        network = _load_network(path)
+        network = (
+            LinearNetwork.read(path).to_keras(description.spec.shape)
+            if description.network_name == LINEAR
+            else _load_network(path)
+        )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
         raise UsageError(f"{path} cannot be loaded: {' '.join(str(error).split())}; train again") from error
     return Artifact(
@@ -266,6 +204,26 @@ def load_artifact(run: str | Path) -> Artifact:
         digest=description.network_sha256,
         calibration=description.calibration,
     )
+
+
+def count_parameters(run: str | Path) -> int:
+    """Returns the number of parameters of a run's network, a linear one's without loading TensorFlow.
+
+    Raises:
+        UsageError: the run has no artifact, or one that is damaged or holds code.
+    """
+    description = read_description(run)
+    if description.network_name == LINEAR:
+        return LinearNetwork.read(_network_path(run, description)).parameters
+    return int(load_artifact(run).network.count_params())
+
+
+def _network_path(run: str | Path, description: ArtifactDescription) -> Path:
+    """Returns the file of a run's network; raises `UsageError` where it is not the one that is described."""
+    path = Path(run) / FOLDER / description.network_file
+    if not path.is_file() or _sha256(path) != description.network_sha256:
+        raise UsageError(f"{path} is missing or not the network that {DESCRIPTION_FILE} describes; train again")
+    return path
 
 
 def _load_network(path: Path) -> "keras.Model":

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.networks.litert import LiteRt
 from features.networks.pool import RunnerPool
-from model.inference.artifact import ArtifactDescription, read_description
+from model.inference.artifact import read_description
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.embedding_output import with_embeddings
 from model.inference.litert import BATCH_CLIPS
 from model.inference.precision import PRECISIONS, read_network

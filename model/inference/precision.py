@@ -9,7 +9,8 @@ from typing import Any
 from features.errors import UsageError
 from features.io.atomic import write_file
 from features.runtime.invocation import command_line
-from model.inference.artifact import DESCRIPTION_FILE, FOLDER, ArtifactDescription, read_description, read_litert
+from model.inference.artifact import DESCRIPTION_FILE, FOLDER, read_description, read_litert
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.int8_network import Int8Network
 
 PRECISIONS = ("float32", "int8")

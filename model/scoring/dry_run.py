@@ -13,7 +13,8 @@ from features.runtime.progress import Progress
 from features.runtime.quantities import counted, duration_text, sound_text
 from features.sources.clips import Source
 from features.sources.table import list_clips
-from model.inference.artifact import ArtifactDescription, read_description
+from model.inference.artifact import read_description
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.executor import load_executor
 from model.scoring.known_set import open_known_set
 from model.scoring.label_windows import label_windows

@@ -21,7 +21,7 @@ from features.store.known_features import KnownClip, KnownFeatures, KnownRows
 from features.store.lease import Lease
 from features.store.versions import library_versions
 from features.store.worker_proof import WorkerProof
-from model.inference.artifact import ArtifactDescription
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.executor import Executor, executor_version
 from model.inference.litert import BATCH_CLIPS
 from model.scoring.job import Parts

@@ -11,7 +11,7 @@ from features.io.filesystem import exists, is_uri
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.table_layout import TableLayout
-from model.inference.artifact import ArtifactDescription
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.precision import PRECISIONS
 from model.labels.allowed_labels import read_allowed_labels
 from model.labels.events import DEFAULT_THRESHOLD, EventOptions

@@ -16,7 +16,8 @@ from features.sources.clips import Source
 from features.sources.table import list_clips
 from features.store.locks import claim
 from features.store.worker_proof import make_proof
-from model.inference.artifact import ArtifactDescription, read_description
+from model.inference.artifact import read_description
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.embedding_output import with_embeddings
 from model.inference.executor import choose_executor, executor_version
 from model.inference.precision import network_sha256, read_network

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from model.inference.artifact import ArtifactDescription
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import UNCALIBRATED, Calibration, fit_temperature, fit_thresholds
 from model.inference.executor import Executor
 from model.inference.outputs import Outputs

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.io.atomic import atomic_folder, write_file
 from model.networks.layers import use_given_normalization
-from model.training.history import Recorder, Row, best_epoch, should_stop
+from model.training.history import Row, best_epoch, should_stop
 from model.training.optimization import averaged_weights
+from model.training.recorder import Recorder
 from model.training.settings import Schedule
 
 FOLDER = "checkpoints"

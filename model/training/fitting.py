@@ -24,13 +24,14 @@ from model.training.checkpoint import Keeper, last_checkpoint, restore, restore_
 from model.training.dataset import ordered_dataset, own_errors, training_dataset
 from model.training.division import divide
 from model.training.fused_normalization import fused_normalization
-from model.training.history import Recorder, Row, Watch, Watcher, best_epoch, should_stop, write_history
+from model.training.history import Row, Watch, best_epoch, should_stop, write_history
 from model.training.initial import InitialRun
 from model.training.labelled_set import LabelledSet
 from model.training.noise import Noise
 from model.training.optimization import AverageInTests, compile_model
 from model.training.partitions import validation_partitions
 from model.training.precision import FLOAT32, building_in, with_float32_outputs
+from model.training.recorder import Recorder, Watcher
 from model.training.rows import Rows, steps
 from model.training.run_folder import DivergedError, training_statistics
 from model.training.settings import Settings

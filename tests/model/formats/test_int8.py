@@ -6,7 +6,7 @@ from keras import layers
 from features.errors import UsageError
 from model.formats import int8
 from model.formats.int8 import quantize
-from model.inference.artifact import ArtifactDescription
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.executor import EXECUTORS, Executor
 from model.inference.litert import BATCH_CLIPS, convert
 from tests.model.inference.test_executor import CLASSES, SPEC

@@ -16,14 +16,8 @@ from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
 from features.store.statistics import Statistics
 from model.inference import executor
-from model.inference.artifact import (
-    Artifact,
-    ArtifactDescription,
-    load_artifact,
-    read_description,
-    read_litert,
-    save_artifact,
-)
+from model.inference.artifact import Artifact, load_artifact, read_description, read_litert, save_artifact
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import Calibration
 from model.inference.embedding_output import with_embeddings
 from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version
