@@ -8,6 +8,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.frontend.presets import preset_name
+from features.io.filesystem import Location
 from features.pictures.comparison import compare, comparison_figures, comparison_lines
 from features.pictures.drawing import check_picture, save
 from features.runtime import command
@@ -61,12 +62,13 @@ def _paragraph(description: Description, output: str | None) -> str:
     return f"{paragraph} For a picture of it: {show}"
 
 
-def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], str, dict[str, Any]]:
+def show_file(path: str, manifest: Manifest, networks: Location, output: str) -> tuple[list[str], str, dict[str, Any]]:
     """Compares a file with what the front end of a set uses of it, and draws both.
 
     Args:
         path: of the file.
         manifest: whose spec is the front end.
+        networks: where the set has its network.
         output: the picture.
 
     Returns:
@@ -75,7 +77,7 @@ def show_file(path: str, manifest: Manifest, output: str) -> tuple[list[str], st
     Raises:
         UsageError: the file cannot be used.
     """
-    comparison = compare(path, manifest.spec)
+    comparison = compare(path, manifest.spec, networks)
     # It loads matplotlib's parts: after what can be refused was refused.
     from features.pictures.comparison_picture import draw_comparison
 
@@ -111,7 +113,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         check_picture("--output", options.output)
     manifest = load_manifest(options.features)
     if options.compare is not None:
-        lines, paragraph, figures = show_file(options.compare, manifest, options.output)
+        lines, paragraph, figures = show_file(
+            options.compare, manifest, manifest.layout(options.features).networks_folder, options.output
+        )
     else:
         lines, paragraph, figures = show_set(options.features, manifest, options.output)
     print_lines(lines, end="\n\n")

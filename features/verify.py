@@ -7,6 +7,7 @@ import argparse
 import time
 from typing import Any
 
+from features.errors import UsageError
 from features.io.filesystem import Location, place
 from features.maintenance.shard_check import (
     Damage,
@@ -22,6 +23,7 @@ from features.runtime.visible import print_lines
 from features.store.manifest import Manifest, load_manifest, ways_back
 
 EXAMPLE = "python -m features.verify speech-features/"
+NETWORK_OPTION = "--network-file"
 REPAIR_EXAMPLE = "python -m features.verify speech-features/ --repair"
 
 
@@ -54,7 +56,7 @@ def _paragraph(
     )
     if repaired:
         text += f" Made {_counted(repaired)} again."
-    damaged = {damage.name for damage in damages if damage.part is not Part.STATE}
+    damaged = {damage.name for damage in damages if damage.part not in (Part.STATE, Part.NETWORK)}
     if damaged and repaired is None:
         text += (
             f" Damaged: {_counted(len(damaged))}. {command_line('features.verify', folder, '--repair')} makes just "
@@ -65,6 +67,10 @@ def _paragraph(
             f" Still damaged: {_counted(len(damaged))}. Where a recording has changed or is gone, another featurize "
             "brings the set up to date, with --verify-content where size and time of the file are as before."
         )
+    if any(damage.part is Part.NETWORK for damage in damages):
+        name = (manifest.network or {}).get("name") or "its file"
+        repair = command_line("features.verify", folder, "--repair", NETWORK_OPTION, "FILE")
+        text += f" The network, {name}, is not in the set as it was: {repair} copies it there again."
     if any(damage.part is Part.STATE for damage in damages):
         text += f" The manifest and its tables are not as they were committed: {ways_back(folder)}."
     return text if damages else f"{text} All is whole."
@@ -85,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--repair", action="store_true", help="make just the damaged shards again, from what is whole and the source"
     )
+    result.add_argument(
+        NETWORK_OPTION, metavar="FILE", help="with --repair: the front end's network, where the set's copy is damaged"
+    )
     result.add_argument("--workers", default="auto", metavar="N", help="worker processes (auto)")
     return result
 
@@ -93,6 +102,8 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     """Verifies a set, and repairs it where that is requested; returns 1 where something is damaged in the end."""
     started = time.monotonic()
     folder, workers = place(options.features), parse_workers(options.workers)
+    if options.network_file is not None and not options.repair:
+        raise UsageError(f"{NETWORK_OPTION} goes with --repair")
     manifest = load_committed(folder)
     layout = manifest.layout(folder)
     damages = verify(layout, manifest, workers)
@@ -102,10 +113,10 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     if options.repair and damages:
         from features.maintenance.repair import repair  # it loads what decodes and computes
 
-        repaired, failed = repair(layout, manifest, damages, workers)
+        repaired, failed = repair(layout, manifest, damages, workers, options.network_file)
         for name, why in failed.items():
             LOG.error("error: %s cannot be made again: %s", name, why)
-        if repaired:
+        if repaired or options.network_file:
             manifest, found = load_manifest(folder), damages
             damages = verify(layout, manifest, workers)
             _print([damage for damage in damages if damage not in found])

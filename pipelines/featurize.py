@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from features.errors import NothingUsableError, UsageError
-from features.frontend.presets import DEFAULT_PRESET, PRESETS, load_spec, preset
 from features.io.atomic import writer_name
 from features.io.filesystem import place
 from features.io.temporary import temporary_folder
@@ -39,6 +38,7 @@ from features.store.unit_report import reject_reasons
 from features.store.versions import library_versions
 from features.store.worker_proof import make_proof
 from features.update.dry_run import describe
+from features.update.front_end_network import network_sentence
 from features.update.request import Request
 from features.update.update import CacheRules, Update, check_space
 from pipelines.beam.follow import Units, follow
@@ -46,9 +46,11 @@ from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers, names_runner
 from pipelines.options import (
     ALL_FIELDS,
+    add_front_end,
     add_policies,
     add_table_options,
     add_work_options,
+    chosen_front_end,
     chosen_policies,
     table_layout,
 )
@@ -58,9 +60,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
-# takes a third.
-_CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000}
-_COPIES_OF_A_CLIP = 3
+# takes a third, and nothing beside a network.
+_CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000, "embedding": 100}
+_COPIES_OF_A_CLIP = {"stft": 3, "log_mel": 3, "mfcc": 3, "embedding": 1_000}
 RunUnits = Callable[["BuildJob", Sequence[int], bool], None]
 """Builds the shards of these numbers; the last says whether several processes are sooner done than one."""
 
@@ -93,6 +95,8 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
         update.layout.make_folders()
         lease = lease or stack.enter_context(running(update.layout))
         check_space(update)
+        if update.network is not None:
+            update.network.put(is_used=update.computed > 0)
         if update.todo:
             _compute(update, lease, run, elsewhere)
         figures: dict[str, Any] = update.figures
@@ -116,6 +120,7 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
         "left_out": update.source.left_out,
         "clips_per_second": figures["computed"] / seconds,
         "hit_rate": 1 - figures["decoded"] / clips,
+        "network": manifest.network,
         "state": manifest.state,
         "committed": committed,
     }
@@ -126,7 +131,7 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
 def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> None:
     weights = {name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
-    work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP
+    work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP[update.spec.front_end]
     work_list = update.layout.work_list(writer_name())  # its folder is there: the lease lies in it
     update.write_work_list(work_list)
     pa.default_memory_pool().release_unused()  # what the plan took on its way
@@ -142,7 +147,7 @@ def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> No
         policies=update.provenance.policies,
         changed_decoder=update.rules.changed_decoder,
         lease=lease,
-        proof=make_proof(update.source.root, update.changes.clips, library_versions()),
+        proof=make_proof(update.source.root, update.changes.clips, library_versions(update.spec)),
         progress=progress,
     )
     try:
@@ -194,9 +199,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--output", required=True, metavar="FEATURES", help="folder of the feature set, or s3://BUCKET/NAME"
     )
-    front_end = result.add_mutually_exclusive_group()
-    front_end.add_argument("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="(%(default)s)")
-    front_end.add_argument("--spec", metavar="FILE.toml", help="a front end of your own")
+    add_front_end(result)
     result.add_argument("--format", choices=FORMATS, default="tfrecord", help="of the shards (%(default)s)")
     result.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
     result.add_argument("--limit", type=int, metavar="N", help="take N clips only, chosen by the hash of their path")
@@ -241,10 +244,11 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     """Featurizes and prints what came of it."""
     if options.limit is not None and options.limit < 1:
         raise UsageError(f"--limit is above 0, not {options.limit}")
+    choice = chosen_front_end(options)
     request = Request(
         input=options.input,
         output=options.output,
-        spec=load_spec(options.spec).spec if options.spec else preset(options.preset),
+        spec=choice.spec,
         storage_format=options.format,
         group=options.group,
         split=partition.parse_split(options.split) if options.split else None,
@@ -255,6 +259,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         source_moved=options.source_moved,
         rules=CacheRules(options.verify_content, options.changed_decoder),
         policies=chosen_policies(options),
+        network=choice.network,
     )
     workers = parse_workers(options.workers)
     check_beam_options(beam_options)
@@ -271,6 +276,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['removed']:,} removed in {figures['seconds']:.1f} s"
     )
     paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
+    paragraph += network_sentence(manifest.network)
     if figures["outdated"]:
         paragraph += f" {figures['outdated']:,} were computed anew as another decoder had read them."
     paragraph += decoders.kept_sentence(figures["decoders"], options.changed_decoder)

@@ -1,9 +1,10 @@
-"""Options that featurize and score share, and what becomes of their values."""
+"""Options of featurize and score, and what becomes of their values."""
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 
+from features.frontend.presets import DEFAULT_PRESET, PRESETS, SpecChoice, load_preset, load_spec
 from features.sources.policies import CHOICES, DEFAULTS, MESSAGES, Policies
 from features.sources.table_layout import TableLayout, option_name
 
@@ -22,6 +23,25 @@ _TABLE_OPTIONS = {
 }
 FILE_FIELDS = ("root", "path_column", "path_template")
 ALL_FIELDS = tuple(_TABLE_OPTIONS)
+
+
+def add_front_end(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose a front end."""
+    named = parser.add_mutually_exclusive_group()
+    named.add_argument("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="(%(default)s)")
+    named.add_argument("--spec", metavar="FILE.toml", help="a front end of your own")
+    parser.add_argument(
+        "--network-file", metavar="FILE",
+        help="the network of a front end that is one: a .tflite or .onnx file, or the folder of a SavedModel; it is "
+        "copied into FEATURES and need not be given again",
+    )  # fmt: skip
+
+
+def chosen_front_end(options: argparse.Namespace) -> SpecChoice:
+    """Returns the front end that is chosen; raises `UsageError` where it cannot be read or contradicts itself."""
+    if options.spec:
+        return load_spec(options.spec, options.network_file)
+    return load_preset(options.preset, options.network_file)
 
 
 def add_table_options(parser: argparse.ArgumentParser, title: str, names: Sequence[str]) -> None:

@@ -163,15 +163,16 @@ def _remove(layout: Layout, files: list[SetFile]) -> None:
 
 
 def remove_partials(layout: Layout) -> None:
-    """Removes the halves of shards and reports that killed workers left; not where a run is at work, as one may be its.
+    """Removes the halves of files that killed processes left; not where a run is at work, as one may be its.
 
     In an object store there are none: what is there is whole.
     """
     if isinstance(layout.root, Uri) or is_running(layout):
         return
     with contextlib.suppress(RunError), alone(layout):
-        for folder in (layout.shards_folder, layout.reports_folder):
-            for name in os.listdir(folder):
-                if kind_of(os.path.basename(folder), name) == LEFTOVERS:
+        for folder in (layout.shards_folder, layout.reports_folder, layout.networks_folder):
+            with contextlib.suppress(FileNotFoundError):  # a set without a network has no folder for one
+                names = [name for name in os.listdir(folder) if kind_of(folder.name, name) == LEFTOVERS]
+                for name in names:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(folder, name))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.audio.remote import version_of
-from features.errors import RunError
+from features.errors import RunError, UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.io.file_time import mtime_ns
@@ -32,6 +32,7 @@ from features.store.commit import commit, gather
 from features.store.layout import Layout
 from features.store.locks import committing
 from features.store.manifest import Manifest, load_manifest
+from features.store.network_copy import read_fitting, write_copy
 from features.store.run_log import append_run, last_scan_ns
 from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
@@ -67,9 +68,13 @@ class RepairJob:
 
 
 def repair(
-    layout: Layout, manifest: Manifest, damages: list[Damage], workers: int | None = None
+    layout: Layout,
+    manifest: Manifest,
+    damages: list[Damage],
+    workers: int | None = None,
+    network_file: str | None = None,
 ) -> tuple[list[str], dict[str, str]]:
-    """Makes the damaged shards and reports of a set again.
+    """Makes the damaged shards and reports of a set again, and puts the file of its network back.
 
     One that comes out as the state says takes its place. Where other versions of libraries give other bytes, a new
     state is committed with them, if the set is whole otherwise. One that needs a file that has changed or is gone stays
@@ -80,11 +85,13 @@ def repair(
         manifest: its committed state.
         damages: what is wrong with it.
         workers: number of processes, None to choose.
+        network_file: where the network is taken from, if the set's copy is damaged.
 
     Returns:
         Names of the shards that were made again, and why others could not be, by their names.
 
     Raises:
+        UsageError: `network_file` is not the network of the set.
         RunError: another state was committed meanwhile, or a worker died.
     """
     if isinstance(layout.root, Path):
@@ -98,9 +105,15 @@ def repair(
     repaired: list[str] = []
     others: dict[str, Shard] = {}  # that came out with other bytes
     failed = dict.fromkeys(doubtful & shards.keys(), "what the clips table says of it is not to be relied on")
+    networks = [damage.name for damage in damages if damage.part is Part.NETWORK]
+    network = read_fitting(network_file, manifest.spec) if networks and network_file else None
+    if network is None:
+        failed |= dict.fromkeys(networks, "its file is not in the set; give it with --network-file")
     with committing(layout):
         if load_manifest(layout.root) != manifest:
             raise RunError(f"another state was committed into {layout.root} while this one was verified; run it again")
+        if network is not None:  # before the shards, which may have to be computed with it
+            write_copy(layout, manifest.spec, network)
         with _scratch(layout):
             files = {name: Part.FILE in damaged for name, damaged in parts.items()}
             for name, made in _make(layout, manifest, files, workers):
@@ -134,7 +147,7 @@ def remake(job: RepairJob) -> tuple[str, Shard | str]:
     if not job.file:
         features = read_shard(job.layout, job.shard, job.spec).features
         members = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
-        write_report(scratch, name, job.spec.fingerprint, job.shard, Statistics.of(features), members)
+        write_report(scratch, name, job.spec, job.shard, Statistics.of(features), members)
         return name, job.shard
     clips, cached = [], {}
     for number, row in enumerate(rows):
@@ -143,7 +156,10 @@ def remake(job: RepairJob) -> tuple[str, Shard | str]:
             # What is whole of the damaged shard is copied out of it.
             cached[number] = CachedRow(**{column: {**row, "proven": True}[column] for column in CACHED_COLUMNS})
     unit = ShardUnit(name, tuple(clips), cached)
-    build_shard(unit, scratch, job.root, job.spec, job.policies, cached_in=job.layout)
+    try:
+        build_shard(unit, scratch, job.root, job.spec, job.policies, cached_in=job.layout)
+    except UsageError as error:  # the network of the front end is not there, or its runtime
+        return name, str(error)
     report = read_report(scratch, name)
     for row in report.rows.filter(pc.is_null(report.rows["row"])).to_pylist():
         return name, f"{row['path']}: {row['reason']}, {row['message']}"

@@ -33,10 +33,11 @@ Rows = tuple[list[NDArray[np.uint8]], dict[str, list[Any]]]
 
 
 class Part(enum.StrEnum):
-    """What is damaged; file and report of a shard can be made again, the state cannot."""
+    """What is damaged; file and report of a shard can be made again, a network can be given again, the state cannot."""
 
     FILE = "file"
     REPORT = "report"
+    NETWORK = "network"
     STATE = "state"
 
 
@@ -45,8 +46,8 @@ class Damage:
     """Something that is not what the committed state says.
 
     Attributes:
-        name: of the shard, or of the file of the state.
-        partition: of the shard, empty for a file of the state.
+        name: of the shard, or of the file of the state or of the network.
+        partition: of the shard, empty for another file.
         part: what of it is damaged.
         message: what is wrong, for people.
     """

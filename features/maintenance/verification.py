@@ -27,6 +27,7 @@ from features.store.clips_table import read_clips
 from features.store.decoders import count_decoders
 from features.store.layout import MANIFEST, Layout, manifest_path
 from features.store.manifest import Manifest, load_manifest, ways_back
+from features.store.network_copy import what_is_wrong
 from features.store.statistics import Statistics
 
 # From so many bytes on, two processes are sooner done than one, their start included.
@@ -44,13 +45,13 @@ def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> li
         workers: number of processes, None to choose.
 
     Returns:
-        What is not as the state says: of the state itself first, then shard after shard.
+        What is not as the state says: of the state itself and the network first, then shard after shard.
 
     Raises:
         RunError: the clips table cannot be relied on, so that nothing can be checked against it.
     """
     clips = read_clips(layout, manifest, LINE_COLUMNS)
-    damages = [*_wrong_counts(manifest, clips), *_wrong_rejects(layout, manifest)]
+    damages = [*_wrong_counts(manifest, clips), *_wrong_rejects(layout, manifest), *_wrong_network(layout, manifest)]
     shards = [(partition, shard) for partition, held in manifest.partitions.items() for shard in held]
     lines = lines_by_shard(clips, [shard.name for _, shard in shards])
     total, done = sum(shard.bytes for _, shard in shards), 0
@@ -113,6 +114,12 @@ def _wrong_rejects(layout: Layout, manifest: Manifest) -> Iterator[Damage]:
     except (OSError, ValueError) as error:
         message = f"it cannot be read: {error}"
     yield Damage(path.name, "", Part.STATE, message)
+
+
+def _wrong_network(layout: Layout, manifest: Manifest) -> Iterator[Damage]:
+    """Yields what is wrong with the network of the front end, where it has one."""
+    if manifest.network is not None and (why := what_is_wrong(layout, manifest.spec)):
+        yield Damage(manifest.network["file"], "", Part.NETWORK, why)
 
 
 def load_committed(folder: Location) -> Manifest:

@@ -14,6 +14,7 @@ from features.frontend.clip import clip_waveform
 from features.frontend.spec import LOUDEST, FeatureSpec
 from features.frontend.spectrogram import compute_features
 from features.frontend.waveform import loudest_channel, used_part
+from features.io.filesystem import Location
 from features.pictures.signal_summary import Trace, trace_file, trace_waveform
 
 # Of half the sample rate: a part of the spectrum that is narrower, as the lowest 20 Hz, is not worth a word.
@@ -78,8 +79,17 @@ class Comparison:
         return padded if padded > 1 / min(self.original.rate_hz, self.fitted.rate_hz) else 0.0
 
 
-def compare(path: str, spec: FeatureSpec) -> Comparison:
-    """Decodes a file twice: as it is, and as featurize does; raises `UsageError` where it cannot be used."""
+def compare(path: str, spec: FeatureSpec, networks: Location | None = None) -> Comparison:
+    """Decodes a file twice: as it is, and as featurize does.
+
+    Args:
+        path: of the file.
+        spec: the front end.
+        networks: the folder of its network, where it has one.
+
+    Raises:
+        UsageError: the file cannot be used, or the network is not there.
+    """
     try:
         info = probe(path)
         waveform, _, warning = clip_waveform(path, spec)
@@ -92,7 +102,7 @@ def compare(path: str, spec: FeatureSpec) -> Comparison:
         raise UsageError(f"--compare takes a file that can be used, but {path} is rejected: {error.reason}, "
                          f"{error.message}; give another") from error  # fmt: skip
     fitted = trace_waveform(waveform, spec.sample_rate_hz)
-    features = compute_features([waveform], spec)[0]
+    features = compute_features([waveform], spec, networks)[0]
     return Comparison(path, spec, original, fitted, features, start, start + taken, warning, channel)
 
 

@@ -87,7 +87,7 @@ def draw_comparison(comparison: Comparison) -> "Figure":
     draw_features(axes, comparison.features, spec)
     if spec.front_end == "log_mel" and not spec.pool:
         _show_unused(axes, spec)
-    how = "the mean over time" if spec.pool else "brighter is larger"
+    how = {"mean": "the mean over time", "max": "the largest over time", None: "brighter is larger"}[spec.pool]
     _head(axes, f"features: {preset_name(spec) or 'own spec'}, {spec.front_end} of shape {spec.shape}, {how}")
     return sheet.figure
 

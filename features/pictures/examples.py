@@ -74,6 +74,8 @@ def shown_classes(description: Description) -> list[str]:
 def load_examples(description: Description) -> list[Example]:
     """Chooses a few clips of each shown class, and decodes them from the source, or reads them from the shards.
 
+    Features of a network are read from the shards: to compute one anew takes longer than to read a shard.
+
     Raises:
         RunError: the clips table or a shard cannot be read.
     """
@@ -81,13 +83,16 @@ def load_examples(description: Description) -> list[Example]:
     number = next(clips for classes, clips in _CLIPS_A_CLASS if len(labels) <= classes)
     rows = choose(read_clips(description.layout, manifest, _CLIP_COLUMNS), labels, number)
     waveforms = [_waveform(row, manifest) for row in rows]
-    stored = _stored([row for row, waveform in zip(rows, waveforms, strict=True) if waveform is None], description)
+    has_network = manifest.spec.network_name is not None
+    read = [row for row, waveform in zip(rows, waveforms, strict=True) if waveform is None or has_network]
+    stored = _stored(read, description)
     examples = []
     for row, waveform in zip(rows, waveforms, strict=True):
         trace = None if waveform is None else trace_waveform(waveform, manifest.spec.sample_rate_hz)
-        features = (
-            stored[row["shard"], row["row"]] if waveform is None else compute_features([waveform], manifest.spec)[0]
-        )
+        if waveform is None or has_network:
+            features = stored[row["shard"], row["row"]]
+        else:
+            features = compute_features([waveform], manifest.spec)[0]
         examples.append(Example(row["path"], row["label"], row["partition"], row["seconds"], trace, features))
     return examples
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from features.frontend.embedding_spec import EMBEDDING
 from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
 from features.pictures.drawing import (
@@ -52,7 +53,7 @@ def draw_overview(description: Description, examples: Sequence[Example]) -> "Fig
     manifest, labels = description.manifest, shown_classes(description)
     spec = manifest.spec
     sounds = any(example.trace for example in examples)
-    parts = _parts(sounds, pooled=len(spec.shape) == 1)
+    parts = _parts(sounds, _is_spectrogram(spec), pooled=len(spec.shape) == 1)
     cell_height = _HEAD + sum(height + gap for _, height, gap in parts) + _ROW_GAP
     grid_height = -(-len(examples) // _COLUMNS) * cell_height + _AXIS_LABEL
     names = [plain(label, _LONGEST_NAME) for label in labels]
@@ -102,10 +103,15 @@ def _common_reach(examples: Sequence[Example], spec: FeatureSpec) -> tuple[float
     return low - room, high + room
 
 
-def _parts(sounds: bool, pooled: bool) -> list[tuple[str, float, float]]:
+def _is_spectrogram(spec: FeatureSpec) -> bool:
+    """Returns whether features show a sound over time, so that no other spectrogram of it is needed."""
+    return len(spec.shape) > 1 and spec.front_end != EMBEDDING
+
+
+def _parts(sounds: bool, is_spectrogram: bool, pooled: bool) -> list[tuple[str, float, float]]:
     """Returns the panels of a clip from top to bottom: name, height, and the gap below it."""
     waveform = [("waveform", _WAVEFORM, 0.06)] if sounds else []
-    spectrogram = [("spectrogram", _IMAGE, _TICKS + _LABEL)] if sounds and pooled else []
+    spectrogram = [("spectrogram", _IMAGE, _TICKS + _LABEL)] if sounds and not is_spectrogram else []
     return [*waveform, *spectrogram, ("features", _BARS if pooled else _IMAGE, _TICKS)]
 
 
@@ -198,7 +204,7 @@ def _draw_durations(axes: Any, description: Description) -> None:
 
 def _note(description: Description, examples: Sequence[Example]) -> str:
     gone = sum(example.trace is None for example in examples)
-    pooled = len(description.manifest.spec.shape) == 1
+    spec = description.manifest.spec
     note = "Spectrograms are logarithms, brighter is louder"
     if gone == len(examples):
         note = "No waveforms: the sources are gone or have changed, what is shown comes from the shards"
@@ -206,9 +212,9 @@ def _note(description: Description, examples: Sequence[Example]) -> str:
         note += f"; the sources of {gone} of {len(examples)} clips are gone or have changed, these come from the shards"
     if gone < len(examples):
         note += "; each waveform is drawn to its own peak"
-        if pooled:
-            front_end = description.manifest.spec.front_end
-            note += f"; spectrograms are of the waveform, below them is the mean of its {front_end}"
+        if not _is_spectrogram(spec):
+            pool = {"mean": "mean of its ", "max": "largest of its "}.get(spec.pool or "", "")
+            note += f"; spectrograms are of the waveform, below them is the {pool}{spec.front_end}"
     return f"{note}{_largest(description).replace(': ', '; clips of ')}."
 
 

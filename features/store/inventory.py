@@ -152,13 +152,14 @@ def unreferenced(layout: Layout, manifest: Manifest) -> Unreferenced:
 
 
 def names_of(manifest: Manifest) -> set[str]:
-    """Returns the files that a state names, relative to its set: its tables, its shards and their reports."""
+    """Returns the files that a state names, relative to its set: tables, shards with their reports, and a network."""
     # Paths are made once: of a hundred thousand shards they would take seconds.
     layout = manifest.layout("")
     patterns = [str(layout.shard("{}")), str(layout.report("{}"))]
     shards = manifest.all_shards
     named = {pattern.format(shard.name) for shard in shards for pattern in patterns}
-    return named | {manifest.clips_file, manifest.rejects_file}
+    networks = set() if manifest.network is None else {str(layout.network(manifest.network["file"]))}
+    return named | networks | {manifest.clips_file, manifest.rejects_file}
 
 
 def read_state(layout: Layout, file: SetFile) -> Manifest:

@@ -12,6 +12,7 @@ from features.io.atomic import PARTIAL_SUFFIX, fsync_folder
 from features.io.entry import AnyPath
 from features.io.filesystem import Filesystem, Location, filesystem_of, place
 from features.io.parallel import map_ahead
+from features.networks.network_file import FORMATS as NETWORK_FORMATS
 from features.sources.content_hash import table_hash
 
 _Item = TypeVar("_Item")
@@ -21,7 +22,9 @@ MANIFEST = "manifest.json"
 RUN_LOG = "runs.jsonl"
 COMMIT_LOCK, RUNNING_LOCK = LOCKS = (".lock", ".running")
 # Kinds of files that do not stay forever.
-STATES, SHARDS, REPORTS, TABLES, LEFTOVERS = KINDS = ("states", "shards", "reports", "tables", "leftovers")
+STATES, SHARDS, REPORTS, TABLES, NETWORKS, LEFTOVERS = KINDS = (
+    "states", "shards", "reports", "tables", "networks", "leftovers"
+)  # fmt: skip
 WORK, _REPAIR = "work", "work/repair"
 # What stays as long as the set does.
 STAYING = (MANIFEST, RUN_LOG, *LOCKS)
@@ -41,6 +44,7 @@ _NAMES = {
     "states": (STATES, _STATE.pattern),
     "shards": (SHARDS, _SHARD),
     "reports": (REPORTS, _REPORT),
+    "networks": (NETWORKS, f"[0-9a-f]{{64}}(?:{'|'.join(map(re.escape, NETWORK_FORMATS.values()))})"),
     WORK: (
         LEFTOVERS,
         f"units-{_WRITER}(?:\\.(?:arrow|parquet)|-{_UNIT}\\.progress)|{_LEASE}-{_WRITER}"
@@ -127,6 +131,15 @@ class Layout:
     def states_folder(self) -> Location:
         """Where earlier states lie."""
         return self.root / "states"
+
+    @property
+    def networks_folder(self) -> Location:
+        """Where the files of networks lie, by their sha256."""
+        return self.root / "networks"
+
+    def network(self, name: str) -> Location:
+        """Returns where the file of a network lies, by the name that a spec has for it."""
+        return self.networks_folder / name
 
     def shard(self, name: str) -> Location:
         """Returns where a shard lies."""

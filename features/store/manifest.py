@@ -23,24 +23,27 @@ FORMAT_NAME = "soundmill-features"
 # Version 1: offsets in the clips table are those of records, and rejects say nothing of the files.
 # Versions 1 and 2: the clips table does not say which decoder read a clip.
 # Versions 1 to 3: the tables know no versions of objects. What has none is still written as version 3.
-FORMAT_VERSION = 4
-FILES_FORMAT_VERSION = 3
-_READABLE = (1, 2, 3, 4)
+# Versions 1 to 4: the front end has no network. What has none is still written as version 3 or 4.
+FORMAT_VERSION = 5
+FILES_FORMAT_VERSION, OBJECTS_FORMAT_VERSION = 3, 4
+_READABLE = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the clips of a state come from, and what chose them.
+    """Where the clips of a state come from, what chose them, and whose network is their front end.
 
     Attributes:
         policies: what was done with clips that have a warning.
         source: kind and root of the source.
         options: what chose and divided the clips: group, split, limit.
+        network: see `Manifest`.
     """
 
     policies: dict[str, str]
     source: dict[str, str]
     options: dict[str, Any]
+    network: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Manifest:
         rejects_file: name of the table of rejects.
         versions: of the libraries that made it.
         format_version: of the manifest and its tables.
+        network: of a spec with a network: `file` in the folder of networks, the `name` that the file had, its
+            `bytes`, and its `licence` and `source` as they were given, null where they were not. None without one.
     """
 
     state: int
@@ -78,6 +83,7 @@ class Manifest:
     rejects_file: str
     versions: dict[str, str]
     format_version: int = FORMAT_VERSION
+    network: dict[str, Any] | None = None
 
     def layout(self, folder: AnyPath) -> Layout:
         """Returns where the files of the set lie that has this state."""
@@ -85,8 +91,8 @@ class Manifest:
 
     @property
     def provenance(self) -> Provenance:
-        """Where the clips come from, and what chose them."""
-        return Provenance(self.policies, self.source, self.options)
+        """Where the clips come from, what chose them, and whose network is their front end."""
+        return Provenance(self.policies, self.source, self.options, self.network)
 
     def rows(self, partitions: Iterable[str]) -> int:
         """Returns the number of rows of a union of partitions."""
@@ -123,6 +129,8 @@ class Manifest:
             "partitions": {name: [asdict(shard) for shard in shards] for name, shards in self.partitions.items()},
             "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
         }
+        if self.network is None:
+            del content["network"]
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -27,7 +27,7 @@ from features.sources.clips import Clip
 from features.store.layout import Layout
 from features.store.parquet_rows import ParquetRows, Place
 
-MAX_ROWS = 1024
+MAX_ROWS, MAX_WINDOWS = 1024, 64
 MAX_BYTES = 64 * 2**20
 
 _MAX_OPEN_FILES = 256
@@ -84,8 +84,15 @@ class ShardRows:
 
 
 def rows_per_shard(spec: FeatureSpec) -> int:
-    """Returns how many rows a shard holds at most; it follows from the spec alone."""
-    return max(1, min(MAX_ROWS, MAX_BYTES // spec.row_bytes))
+    """Returns how many rows a shard holds at most; it follows from the spec alone.
+
+    A window of a network takes a hundred times as long as a spectrogram: shards are smaller, so that a few hundred
+    clips are work for several workers.
+    """
+    most = MAX_ROWS
+    if spec.network_name is not None:
+        most = MAX_WINDOWS if spec.clip_samples is None else MAX_WINDOWS // spec.count_frames(spec.clip_samples)
+    return max(1, min(most, MAX_BYTES // spec.row_bytes))
 
 
 class ShardWriter:

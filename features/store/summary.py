@@ -94,6 +94,7 @@ def figures_of(description: Description) -> dict[str, Any]:
         "preset": preset_name(manifest.spec),
         "spec": manifest.spec.to_dict(),
         "fingerprint": manifest.spec.fingerprint,
+        "network": manifest.network,
         "shape": list(manifest.spec.shape),
         "format": manifest.storage_format,
         "shards": {name: len(shards) for name, shards in manifest.partitions.items()},
@@ -139,6 +140,7 @@ def lines_of(description: Description) -> list[str]:
         *(f"            {name}: {value}" for name, value in manifest.source.items() if name != "root"),
         f"chosen by   {_pairs(manifest.options)}",
         f"policies    {_pairs(manifest.policies)}",
+        *_network_lines(manifest),
         f"state       {manifest.state}, format {manifest.storage_format}; {_earlier(description.unreferenced.states)}",
         f"shards      {len(shards):,} ({counts}), {size_text(sum(shard.bytes for shard in shards))}; "
         f"the whole folder {size_text(description.disk_bytes)}",
@@ -159,6 +161,18 @@ def lines_of(description: Description) -> list[str]:
     for place, (name, mean, deviation) in enumerate(_moments(manifest)):
         lines.append(f"{'' if place else 'values':12}{name}: mean {mean:.6g}, standard deviation {deviation:.6g}")
     return [*lines, "", *history_lines(description.runs)]
+
+
+def _network_lines(manifest: Manifest) -> list[str]:
+    """Returns what is known of the network of the front end, nothing where it has none."""
+    network = manifest.network
+    if network is None:
+        return []
+    return [
+        f"network     {network['name'] or 'of a name that is not known'}, {size_text(network['bytes'])}, kept as "
+        f"networks/{network['file']}",
+        f"            licence: {network['licence'] or 'not given'}; source: {network['source'] or 'not given'}",
+    ]
 
 
 def _earlier(states: list[int]) -> str:

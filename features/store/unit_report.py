@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import DECODER_DEPENDENT, RETRYABLE
+from features.frontend.spec import FeatureSpec
 from features.io.parquet import read_schema, read_table
 from features.store.decoders import outdated
 from features.store.layout import Layout
@@ -201,7 +202,7 @@ def read_statistics(layout: Layout, name: str) -> Statistics:
 def write_report(
     layout: Layout,
     name: str,
-    fingerprint: str,
+    spec: FeatureSpec,
     shard: Shard | None,
     statistics: Statistics,
     rows: pa.Table,
@@ -211,20 +212,20 @@ def write_report(
     Args:
         layout: of the feature set.
         name: of the unit.
-        fingerprint: of the spec.
+        spec: the front end.
         shard: the shard, already written.
         statistics: sums over its rows.
         rows: a row per member, of `ROW_SCHEMA`.
     """
     reasons = set(rows.filter(pc.is_null(rows["row"]))["reason"].to_pylist())
     metadata = {
-        "fingerprint": fingerprint,
+        "fingerprint": spec.fingerprint,
         "final": RETRYABLE.isdisjoint(reasons),
         "codec": not DECODER_DEPENDENT.isdisjoint(reasons),
         "decoders": sorted(rows.filter(rows["row"].is_valid())["decoder"].unique().to_pylist(), key=str),
         "shard": asdict(shard) if shard else None,
         "statistics": statistics.to_dict(),
-        "versions": library_versions(),
+        "versions": library_versions(spec),
     }
     described = without_versions(rows).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     with layout.files.begin(layout.report(name)) as file:

@@ -46,7 +46,7 @@ class BuildJob:
     def open(self) -> UnitFile:
         """Opens the work list; raises `RunError` where the run has ended, or this process is not like its driver."""
         with self.lease.working():
-            self.proof.check(self.lease, library_versions())
+            self.proof.check(self.lease, library_versions(self.spec))
             return UnitFile(self.work_list)
 
     def build(self, work_list: UnitFile, number: int) -> bool:

@@ -13,6 +13,7 @@ from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
 from features.sources import partition
 from features.sources.paths import clip_file
+from features.update.front_end_network import network_sentence
 from features.update.request import Request
 
 _FILES_OF_A_JOB = 1_000
@@ -54,6 +55,8 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
         f"of {spec.front_end} features {spec.shape}, about {size_text(update.bytes)}, to {request.output}; nothing was "
         "written",
     ]
+    if sentence := network_sentence(update.provenance.network):
+        lines.append(sentence.strip())
     return lines, figures
 
 

@@ -1,5 +1,7 @@
 """The members of a unit on their way into its shard, and what its report shall say of them."""
 
+import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
+from features.frontend.embedding import EMBEDDING_BATCH_WINDOWS
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import FrontEnd
 from features.frontend.waveform import DecodedClip, fit_clips
+from features.io.filesystem import Location
 from features.sources.clips import Clip
 from features.sources.policies import Policies, refusal
 from features.store.parquet_rows import Place
@@ -20,6 +24,19 @@ from features.update.work_list import CLIP_COLUMNS
 
 # So many clips are fitted, computed and written together, fewer where they have more samples than that.
 _WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
+
+
+def _most_together(spec: FeatureSpec) -> tuple[int, float]:
+    """Returns how many clips, and how many samples, are computed together.
+
+    Of a network it is so many clips that their windows fill its batches, however long they are: to pad a batch costs
+    as much as to compute it.
+    """
+    if spec.network_name is None or spec.clip_samples is None:
+        return _WAITING_CLIPS, _WAITING_SAMPLES
+    windows = spec.count_frames(spec.clip_samples)
+    least = EMBEDDING_BATCH_WINDOWS // math.gcd(windows, EMBEDDING_BATCH_WINDOWS)
+    return least * max(1, min(_WAITING_CLIPS, _WAITING_SAMPLES // spec.clip_samples) // least), math.inf
 
 
 @dataclass(slots=True)
@@ -68,10 +85,11 @@ def report_rows(members: list[Member], places: list[Place]) -> pa.Table:
 class MemberRows:
     """Rows on their way into a shard: a few at a time, so that what is in work stays in the cache of a core."""
 
-    def __init__(self, shard: ShardWriter, spec: FeatureSpec, policies: Policies) -> None:
-        """Takes a shard that has no rows yet, and what its rows are made by."""
-        self._shard, self._spec, self._policies, self._front_end = shard, spec, policies, FrontEnd(spec)
-        self._features = np.empty((_WAITING_CLIPS, *spec.shape), dtype=spec.storage_dtype)
+    def __init__(self, shard: ShardWriter, spec: FeatureSpec, policies: Policies, networks: Location) -> None:
+        """Takes a shard that has no rows yet, and what its rows are made by; `networks` is where the network lies."""
+        self._shard, self._spec, self._policies, self._networks = shard, spec, policies, networks
+        self._most, self._most_samples = _most_together(spec)
+        self._features = np.empty((self._most, *spec.shape), dtype=spec.storage_dtype)
         self._sums = Sums(spec.shape)
         self._waiting: list[tuple[Member, NDArray[np.floating] | DecodedClip]] = []
         self._samples = 0
@@ -83,7 +101,7 @@ class MemberRows:
         """
         self._waiting.append((member, content))
         self._samples += content.mono.size if isinstance(content, DecodedClip) else 0
-        if len(self._waiting) == _WAITING_CLIPS or self._samples > _WAITING_SAMPLES:
+        if len(self._waiting) == self._most or self._samples > self._most_samples:
             self.flush()
 
     def flush(self) -> None:
@@ -112,9 +130,10 @@ class MemberRows:
         features = self._features[: len(taken)]
         if len(waveforms) == len(features):
             self._front_end.compute(list(waveforms.values()), features)
-        else:
-            for row, waveform in waveforms.items():
-                self._front_end.compute([waveform], features[row : row + 1])
+        elif waveforms:  # others are copied
+            computed = np.empty_like(features[: len(waveforms)])
+            self._front_end.compute(list(waveforms.values()), computed)
+            features[list(waveforms)] = computed
         finite = self._sums.add(features)
         row = self._shard.rows
         for member, good in zip(taken, finite, strict=True):
@@ -125,6 +144,10 @@ class MemberRows:
                 member.refuse(ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES))
         clips = [member.clip for member in taken if member.row is not None]
         self._shard.write(features if all(finite) else features[finite], clips)
+
+    @functools.cached_property
+    def _front_end(self) -> FrontEnd:
+        return FrontEnd(self._spec, self._networks)  # of a network it is loaded: not where all rows are copied
 
     @property
     def statistics(self) -> Statistics:

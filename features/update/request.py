@@ -1,12 +1,12 @@
 """The request of a featurize run, and what it would do."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from features.errors import UsageError
-from features.frontend.presets import preset_name
+from features.frontend.presets import NetworkChoice, preset_name
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import place
 from features.runtime.log import LOG
@@ -21,6 +21,7 @@ from features.sources.table_layout import TableLayout
 from features.store.layout import Layout
 from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, Provenance, check_text, existing_manifest
+from features.update.front_end_network import FrontEndNetwork, find_network, named_differences
 from features.update.update import CacheRules, Update, check_removal, prepare
 
 
@@ -42,6 +43,7 @@ class Request:
         source_moved: whether the source may lie elsewhere than it did.
         rules: what of the cache is not believed.
         policies: whether clips that have a warning are used; the clips table says which were.
+        network: where the file of the front end's network is, and what was said of it; None where nothing was.
     """
 
     input: str
@@ -57,27 +59,31 @@ class Request:
     source_moved: bool = False
     rules: CacheRules = field(default_factory=CacheRules)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
+    network: NetworkChoice | None = None
 
     @property
     def layout(self) -> Layout:
         """Where the files of the feature set lie, by its absolute path."""
         return Layout(place(absolute_path(self.output)), self.storage_format)
 
-    def _provenance(self, source: Source) -> Provenance:
+    def _provenance(self, source: Source, network: FrontEndNetwork | None) -> Provenance:
         chosen = {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}
         columns = {"columns": source.columns} if source.columns else {}
-        return Provenance(dict(self.policies), source.described, {**chosen, **columns})
+        record = None if network is None else network.record
+        return Provenance(dict(self.policies), source.described, {**chosen, **columns}, record)
 
     def read(self) -> Update:
         """Lists the clips, logs what is unusual about them, and compares them with the committed state.
 
         Raises:
-            UsageError: the input cannot be used, or the output holds something else.
+            UsageError: the input cannot be used, the output holds something else, or the network of the front end is
+                not there or not what the spec says.
             RunError: a table of the committed state cannot be read.
         """
         scan_started_ns = time.time_ns()
         base = existing_manifest(self.output)
         self._check_spec(base)
+        network = find_network(self.layout, self.spec, self.network, base)
         source, clips = self.find_clips()
         self._check_source(base, source)
         update = prepare(
@@ -86,12 +92,15 @@ class Request:
             source,
             clips,
             self.spec,
-            self._provenance(source),
+            self._provenance(source, network),
             scan_started_ns,
             self.rules,
         )
+        update = replace(update, network=network)
         if not self.allow_removal:
             check_removal(update, self.limit)
+        if network is not None and update.computed:
+            network.check()
         if update.todo and self.group is None and not self._overruling(source):
             for hint in spread_stems(update.changes.clips):
                 LOG.warning("hint: %s", hint)
@@ -147,7 +156,7 @@ class Request:
                 f"add --preset {name} to keep to it, or give another --output" if name else "give another --output"
             )
             raise UsageError(
-                f"{self.output} holds features of another spec: {base.spec.differences(self.spec)} "
+                f"{self.output} holds features of another spec: {named_differences(base, self.spec, self.network)} "
                 f"(there against requested); {way_out}"
             )
         if base.storage_format != self.storage_format:

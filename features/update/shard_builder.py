@@ -142,7 +142,7 @@ def compute_shard(
     digests: dict[_FileState, str] = {}
     with contextlib.ExitStack() as unnamed, RowReader(cached_in or layout, spec) as reader:
         shard = unnamed.enter_context(ShardWriter(layout, unit.name, spec))
-        rows = MemberRows(shard, spec, policies)
+        rows = MemberRows(shard, spec, policies, (cached_in or layout).networks_folder)
         for number, clip in enumerate(unit.clips):
             work.progress.say(number, (member.reason for member in members))
             cached = unit.cached.get(number)
@@ -169,7 +169,7 @@ def compute_shard(
         made, places = shard.finish()
         table = report_rows(members, places)
         naming = unnamed.pop_all()
-        report = functools.partial(write_report, layout, unit.name, spec.fingerprint, made if made.rows else None,
+        report = functools.partial(write_report, layout, unit.name, spec, made if made.rows else None,
                                    rows.statistics, table)  # fmt: skip
     return ComputedShard(layout, unit.name, shard, naming, report)
 

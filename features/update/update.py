@@ -30,6 +30,7 @@ from features.store.run_log import last_scan_ns
 from features.store.shards import Shard
 from features.store.unit_report import finished_units, lost_shards, other_decoder
 from features.update.changes import KEY_COLUMNS, NOTHING, Changes, Evidence, compare, num_found, spare_lines
+from features.update.front_end_network import FrontEndNetwork
 from features.update.plan import Plan, make_plan, unit_members
 from features.update.work_list import with_few_values, write_work_list
 
@@ -68,6 +69,7 @@ class Update:
         spare: rows that an interrupted run has finished in other units.
         spare_of: for each clip its line of `spare`.
         rules: what of the cache is not believed.
+        network: that of the front end, None where it has none.
     """
 
     layout: Layout
@@ -82,6 +84,7 @@ class Update:
     spare: pa.Table
     spare_of: NDArray[np.int64]
     rules: CacheRules = CacheRules()
+    network: FrontEndNetwork | None = None
 
     @property
     def computed(self) -> int:
@@ -293,6 +296,5 @@ def _outdated(cache: pa.Table, rules: CacheRules) -> list[str | None]:
 
 
 def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:
-    if base is None or DECODER_DEPENDENT.isdisjoint(cache["reason"].unique().to_pylist()):
-        return False
-    return other_decoder(base.versions)
+    tried = base is not None and not DECODER_DEPENDENT.isdisjoint(cache["reason"].unique().to_pylist())
+    return base is not None and tried and other_decoder(base.versions)

@@ -1,11 +1,14 @@
 """What the tests of the pipelines share: sources that were not written a moment ago, and a look at other processes."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from features.io.object_store import object_store
+from tests.object_store.faults import proxy
 from tests.signals import WORDS, noise, sine, write_wav
 
 LONG_AGO = 1_600_000_000
@@ -84,3 +87,18 @@ def small_spec(tmp_path_factory) -> Path:
 def run_folder(untrained) -> Path:
     """The run folder that recordings are scored with."""
     return untrained
+
+
+@pytest.fixture
+def through(s3, monkeypatch):
+    """Puts a proxy before the server; the stores of this process ask it from then on."""
+
+    @contextlib.contextmanager
+    def begun(faults):
+        with proxy(s3.endpoint, faults) as endpoint, monkeypatch.context() as changed:
+            changed.setenv("AWS_ENDPOINT_URL", endpoint)
+            changed.delitem(vars(object_store(s3.uri)), "_store", raising=False)
+            yield
+        vars(object_store(s3.uri)).pop("_store", None)
+
+    return begun

@@ -14,7 +14,6 @@ import pytest
 import soundmill
 from features.errors import RunError, UsageError
 from features.io.filesystem import Uri, filesystem_of, place
-from features.io.object_store import object_store
 from features.io.unit_file import UnitFile
 from features.maintenance.removal import prune
 from features.maintenance.verification import verify
@@ -42,21 +41,6 @@ from tests.signals import noise, write_wav
 
 def request(root, output, storage_format="tfrecord"):
     return Request(str(root), str(output), TINY, storage_format, label_pattern=PATTERN)
-
-
-@pytest.fixture
-def through(s3, monkeypatch):
-    """Puts a proxy before the server; the stores of this process ask it from then on."""
-
-    @contextlib.contextmanager
-    def begun(faults):
-        with proxy(s3.endpoint, faults) as endpoint, monkeypatch.context() as changed:
-            changed.setenv("AWS_ENDPOINT_URL", endpoint)
-            changed.delitem(vars(object_store(s3.uri)), "_store", raising=False)
-            yield
-        vars(object_store(s3.uri)).pop("_store", None)
-
-    return begun
 
 
 @pytest.mark.parametrize("storage_format", ["tfrecord", "parquet"])
@@ -179,7 +163,7 @@ def test_of_two_commits_at_once_one_wins(is_new, tmp_path, s3, monkeypatch):
     # No lease, and both have looked at the committed state before either replaces it: the store alone decides.
     both, versions = threading.Barrier(2), commit_module.library_versions
     monkeypatch.setattr(commit_module, "committing", lambda layout: contextlib.nullcontext())
-    monkeypatch.setattr(commit_module, "library_versions", lambda: (both.wait(30), versions())[1])
+    monkeypatch.setattr(commit_module, "library_versions", lambda spec: (both.wait(30), versions(spec))[1])
     came = []
 
     def run(update):

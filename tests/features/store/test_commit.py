@@ -141,9 +141,9 @@ def test_the_state_that_is_kept_is_the_one_that_was_seen_whatever_another_run_co
     build_units(update)
     seen, versions = update.layout.manifest.read_bytes(), commit_module.library_versions
 
-    def overtake() -> dict[str, str]:
+    def overtake(spec: object) -> dict[str, str]:
         update.layout.manifest.write_bytes(seen.replace(b'"state": 1', b'"state": 2'))
-        return versions()
+        return versions(spec)
 
     monkeypatch.setattr(commit_module, "library_versions", overtake)
     with pytest.raises(RunError, match="another featurize committed into"):
@@ -241,7 +241,7 @@ def test_equal_content_commits_nothing(base, monkeypatch):
     assert again == (manifest, False)
     assert tree(base / "set") == before
     # Other versions of libraries are not other content either.
-    monkeypatch.setattr("features.store.commit.library_versions", lambda: {"numpy": "0.0"})
+    monkeypatch.setattr("features.store.commit.library_versions", lambda _: {"numpy": "0.0"})
     assert bring_up(base) == (manifest, False)
     assert tree(base / "set") == before
 

@@ -7,12 +7,25 @@ from pathlib import Path
 import pytest
 
 from features.errors import UsageError
-from features.store.manifest import FORMAT_VERSION, Manifest, existing_manifest, load_manifest
+from features.frontend.spec import FeatureSpec
+from features.store.manifest import FORMAT_VERSION, OBJECTS_FORMAT_VERSION, Manifest, existing_manifest, load_manifest
 from features.store.shards import Shard
 from features.store.statistics import Statistics
 from tests.features.examples import MFCC, changed
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+NETWORK_SPEC = FeatureSpec(
+    front_end="embedding", sample_rate_hz=48_000, clip_seconds=5.0, window_samples=144_000, hop_samples=48_000,
+    pool="max", network_sha256="0123456789abcdef" * 4, network_format="onnx", network_output="pool/Mean",
+    embedding_size=40, input_scale=32_768.0,
+)  # fmt: skip
+NETWORK = {
+    "file": f"{'0123456789abcdef' * 4}.onnx",
+    "name": "Vögel 2.4.onnx",
+    "bytes": 51_726_412,
+    "licence": "CC BY-NC-SA 4.0",
+    "source": None,
+}
 
 
 def golden_manifest() -> Manifest:
@@ -33,27 +46,35 @@ def golden_manifest() -> Manifest:
         clips_file="clips-000007-0123456789abcdef.parquet",
         rejects_file="rejects-000007-0123456789abcdef.csv",
         versions={"soundmill": "0.1.0", "numpy": "2.4.0"},
+        format_version=OBJECTS_FORMAT_VERSION,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def golden_manifest_of(version: int) -> Manifest:
+    changes = {"spec": NETWORK_SPEC, "network": NETWORK} if version == 5 else {}
+    return replace(golden_manifest(), format_version=version, **changes)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
     # SOUNDMILL_UPDATE_GOLDEN=1 writes that of the present version: only before a release of it.
     golden = GOLDEN / f"manifest-v{version}.json"
     if os.environ.get("SOUNDMILL_UPDATE_GOLDEN") and version == FORMAT_VERSION:
-        golden.write_text(golden_manifest().to_json(), encoding="utf-8")
+        golden.write_text(golden_manifest_of(version).to_json(), encoding="utf-8")
     shutil.copy(golden, tmp_path / "manifest.json")
     assert json.loads(golden.read_text(encoding="utf-8"))["format_version"] == version
-    assert load_manifest(tmp_path) == replace(golden_manifest(), format_version=version)
+    assert load_manifest(tmp_path) == golden_manifest_of(version)
 
 
-def test_round_trip():
-    manifest = golden_manifest()
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_round_trip(version):
+    manifest = golden_manifest_of(version)
     assert Manifest.from_json(manifest.to_json(), "there") == manifest
     content = json.loads(manifest.to_json())
-    assert content["format_version"] == FORMAT_VERSION
-    assert content["fingerprint"] == MFCC.fingerprint
-    assert content["shape"] == list(MFCC.shape)
+    assert content["format_version"] == version
+    assert content["fingerprint"] == manifest.spec.fingerprint
+    assert content["shape"] == list(manifest.spec.shape)
+    assert ("network" in content) == (version == 5), "a set without a network is written as before there were any"
 
 
 def edited(**changes):
@@ -71,8 +92,8 @@ def edited(**changes):
         ("{}", "is not the manifest of a feature set"),
         (golden_manifest().to_json()[:-9], "is not the manifest of a feature set"),
         (edited(format="other"), "is not the manifest of a feature set"),
-        (edited(format_version=5), "has format version 5; this soundmill reads versions 1 to 4"),
-        (edited(format_version=5, spec={"new": 1}), "has format version 5; this soundmill reads versions 1 to 4"),
+        (edited(format_version=6), "has format version 6; this soundmill reads versions 1 to 5"),
+        (edited(format_version=6, spec={"new": 1}), "has format version 6; this soundmill reads versions 1 to 5"),
         (edited(classes=None), "is not the manifest of a feature set"),
         (edited(extra=1), "is not the manifest of a feature set"),
         (edited(partitions={"training": [{"name": "a"}]}), "is not the manifest of a feature set"),

@@ -18,6 +18,7 @@ from features.store.shards import (
     rows_per_shard,
 )
 from tests.features.examples import LOG_MEL, MFCC, STFT, TINY, changed
+from tests.features.networks.small import small_spec
 
 LABELS = ("yes", "jä", "日本\U0001f600", "with space", '"quoted",\n', "")
 
@@ -239,6 +240,10 @@ def test_a_missing_shard_is_named(tmp_path, storage_format):
         (changed(STFT, clip_seconds=60.0), 17),
         (changed(STFT, clip_seconds=60.0, storage_dtype="float16"), 34),
         (changed(STFT, clip_seconds=3600.0), 1),
+        (small_spec(clip_seconds=0.1), 64),  # a window a clip
+        (small_spec(), 16),  # four
+        (small_spec(clip_seconds=60.0), 1),
+        (small_spec(clip_seconds=None), 64),
     ],
 )
 def test_rows_of_a_shard_follow_from_the_spec(spec, number):

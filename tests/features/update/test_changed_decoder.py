@@ -188,7 +188,7 @@ def version_2(tmp_path, no_ffmpeg, monkeypatch) -> tuple[Path, Path]:
     manifest.write_text(manifest.read_text().replace('"/recordings"', f'"{root}"'))
     made_by = load_manifest(folder).versions
     for module in ("features.store.commit", "features.store.unit_report", "features.store.decoders"):
-        monkeypatch.setattr(f"{module}.library_versions", lambda: made_by)
+        monkeypatch.setattr(f"{module}.library_versions", lambda *_: made_by)
     return root, folder
 
 

@@ -386,7 +386,7 @@ def test_another_decoder_may_read_another_codec(words, tmp_path, monkeypatch, li
     with monkeypatch.context() as patch:
         refusing(patch, Reason.UNSUPPORTED_CODEC, "no/00000001_nohash_0.wav")
         featurized(words, tmp_path / "set")
-    monkeypatch.setattr(unit_report, "library_versions", lambda: {**library_versions(), library: "99.0"})
+    monkeypatch.setattr(unit_report, "library_versions", lambda *_: {**library_versions(), library: "99.0"})
     assert featurized(words, tmp_path / "set")[0].figures["computed"] == tried
 
 
@@ -395,7 +395,7 @@ def test_another_decoder_goes_on_with_an_interrupted_run(words, tmp_path, monkey
     with monkeypatch.context() as patch:
         refusing(patch, Reason.UNSUPPORTED_CODEC, "no/00000001_nohash_0.wav")
         build_units(prepared(words, tmp_path / "set"))
-    monkeypatch.setattr(unit_report, "library_versions", lambda: {**library_versions(), library: "99.0"})
+    monkeypatch.setattr(unit_report, "library_versions", lambda *_: {**library_versions(), library: "99.0"})
     assert featurized(words, tmp_path / "set")[1].counts["rejected"] == rejected
 
 
