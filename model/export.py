@@ -8,7 +8,7 @@ from pathlib import Path
 
 from features.io.local_copy import check_local
 from features.runtime import command
-from model.formats.exporter import export
+from model.formats.exporter import BEFORE_FILE, export
 from model.inference.run_store import MODEL_ALONE, local_run
 
 EXAMPLE = "python -m model.export --model RUN --output DIR"
@@ -28,22 +28,28 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     check_local("--output", options.output)
     with local_run(options.model, MODEL_ALONE) as run:
         figures = export(run, options.output, options.overwrite)
-    length = figures["clip_samples"] or "samples"
+    takes = (
+        f"waveforms, float32 [n, {figures['clip_samples'] or 'samples'}] at {figures['sample_rate_hz']:,} Hz; "
+        "from_path takes the path of a 16-bit PCM WAV file of that rate"
+    )
+    if figures["takes"] == "features":
+        takes = (f"features, float32 [n, {', '.join(map(str, figures['shape']))}]; what goes before it stands in "
+                 f"{Path(options.output) / BEFORE_FILE}")  # fmt: skip
     checked = f"{figures['signals']} made signals"
     if figures["real_clips"]:
         checked += f" and {figures['real_clips']} clips of its source"
     paragraph = (
         f"Wrote {options.output}, {figures['bytes'] / 1e6:.1f} MB, in {figures['seconds']:.1f} s. Its signature "
-        f"serving_default takes waveforms, float32 [n, {length}] at {figures['sample_rate_hz']:,} Hz; from_path takes "
-        f"the path of a 16-bit PCM WAV file of that rate. Loaded again, it differs from the live network by "
+        f"serving_default takes {takes}. Loaded again, it differs from the live network by "
         f"{figures['largest_difference']:.1e} at most in any probability, on {checked}."
     )
     if figures["no_real_clips"]:
         paragraph += f" It was not compared on real clips: {figures['no_real_clips']}."
     paragraph += f" Rate, length and classes stand in {Path(options.output) / figures['description']}. Try it:"
+    call = 'tf.constant("clip.wav")' if figures["takes"] == "waveforms" else "features"
     code = [
         f"  model = tf.saved_model.load({options.output!r})",
-        '  print(model(tf.constant("clip.wav"))["class_names"])',
+        f'  print(model({call})["class_names"])',
     ]
     command.finish(options, [paragraph, *code], figures)
     return 0

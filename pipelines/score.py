@@ -55,6 +55,8 @@ from pipelines.options import (
 EXAMPLE = "python -m pipelines.score --model RUN --input recordings/ --output labels.csv"
 # From so many windows on, two processes are sooner done than one, their start included.
 _WINDOWS_THAT_PAY = 8_000
+# And so many that the front end's network takes.
+_NETWORK_WINDOWS_THAT_PAY = 300
 # And so many headers, of plain WAV.
 _FILES_THAT_PAY = 50_000
 
@@ -71,8 +73,10 @@ def label_on_beam(
         beam_options: passed on to Beam.
     """
     windows = sum(size.windows for size in batches.values())
+    network_windows = sum(size.network_windows for size in batches.values())
+    pays = windows >= _WINDOWS_THAT_PAY or network_windows >= _NETWORK_WINDOWS_THAT_PAY
     runs = _runs(batches)
-    processes = choose_workers(workers, len(runs), pays=windows >= _WINDOWS_THAT_PAY)
+    processes = choose_workers(workers, len(runs), pays=pays)
     # A batch is a few hundred windows at most: what is finished is progress enough.
     units = Units(
         folder=job.parts.folder,

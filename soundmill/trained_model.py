@@ -41,7 +41,9 @@ class TrainedModel:
     ) -> "TrainedModel":
         """Loads a run; see `soundmill.load_model`."""
         with local_run(os.fspath(run), MODEL_ALONE) as folder:
-            return cls(place(os.fspath(run)), load_executor(Path(folder), executor, network_precision))
+            network = load_executor(Path(folder), executor, network_precision)
+            network.front_end()  # reads what it needs: the copy of a run in a store goes now
+            return cls(place(os.fspath(run)), network)
 
     @property
     def spec(self) -> FeatureSpec:

@@ -3,24 +3,29 @@
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
 from features.errors import RunError, UsageError
-from features.io.atomic import atomic_folder
+from features.io.atomic import atomic_folder, write_file
 from features.sources.paths import escape_path
-from model.formats.parity import TOLERANCE, compare, made_signals, real_signals
-from model.inference.artifact import load_artifact, read_description
+from model.formats.parity import TOLERANCE, Exported, compare, made_signals, real_signals
+from model.inference.artifact import Artifact, load_artifact, networks_folder, read_description
 from model.inference.tensorflow_setup import quiet_tensorflow
 
 _SAVED_MODEL = "saved_model.pb"
+BEFORE_FILE = "README.md"
+"""What an export has that takes features: what goes before it."""
 _PATTERN = frozenset("*?[\\")
 
 
 def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
     """Writes a SavedModel, loads it again and compares it with the live network; a folder that is whole or not there.
+
+    Where the front end runs a network of its own it is the head alone, with a text on what goes before it.
 
     Args:
         run: a run folder.
@@ -43,18 +48,27 @@ def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
 
     from model.formats.saved_model import DESCRIPTION_ASSET, LoadedModel, WaveformModel, reads_file
 
+    networks, is_head = networks_folder(run), artifact.spec.network_name is not None
     try:
         with tempfile.TemporaryDirectory() as scratch, atomic_folder(final) as folder, quiet_tensorflow():
-            WaveformModel(artifact).save(folder)
+            loaded: Exported
+            if is_head:
+                loaded = _write_head(folder, artifact, networks)
+            else:
+                WaveformModel(artifact).save(folder)
+                loaded = LoadedModel(folder)
             signals = made_signals(artifact.spec, Path(scratch))
             real, no_real = real_signals(Path(run), artifact.spec, reads_file)
-            differences = compare(artifact, LoadedModel(folder), signals + real)
+            both = [replace(signal, path=None) if is_head else signal for signal in signals + real]
+            differences = compare(artifact, loaded, both, networks)
             num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     except (OSError, tf.errors.OpError, soundfile.SoundFileError) as error:
         raise RunError(f"cannot write {output}: {_cause(error)}; nothing was kept of it") from error
     return {
         "seconds": time.monotonic() - started,
         "bytes": num_bytes,
+        "takes": "features" if is_head else "waveforms",
+        "shape": artifact.spec.shape if is_head else (artifact.spec.clip_samples,),
         "description": DESCRIPTION_ASSET,
         "clip_samples": artifact.spec.clip_samples,
         "sample_rate_hz": artifact.spec.sample_rate_hz,
@@ -65,6 +79,19 @@ def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
         "largest_difference": max(differences.values()),
         "tolerance": TOLERANCE,
     }
+
+
+def _write_head(folder: Path, artifact: Artifact, networks: Path) -> Exported:
+    """Writes the head alone with a text on what goes before it, and returns it loaded again behind its front end."""
+    from model.formats.saved_model import HeadModel, LoadedHead, before_head
+
+    HeadModel(artifact).save(folder)
+    shape = ", ".join(map(str, ("n", *artifact.spec.shape)))
+    steps = [f"{number}. {step}" for number, step in enumerate(before_head(artifact.spec), 1)]
+    write_file(folder / BEFORE_FILE, "\n".join([
+        f"This SavedModel takes features, float32 [{shape}], not sound. What goes before it:", "", *steps, "",
+    ]))  # fmt: skip
+    return LoadedHead(folder, artifact.spec, networks)
 
 
 def _cause(error: Exception) -> str:

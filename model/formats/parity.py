@@ -16,7 +16,7 @@ from features.errors import ClipError, RunError, UsageError
 from features.frontend.clip import clip_waveform
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features
-from features.io.filesystem import is_uri, place
+from features.io.filesystem import Location, is_uri, place
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.sources.paths import clip_file
@@ -60,13 +60,16 @@ class Exported(Protocol):
         ...
 
 
-def compare(artifact: Artifact, exported: Exported, signals: Sequence[Signal]) -> dict[str, float]:
+def compare(
+    artifact: Artifact, exported: Exported, signals: Sequence[Signal], networks: Location | None = None
+) -> dict[str, float]:
     """Compares an export with the live network, as waveforms and, where a signal has one, by path.
 
     Args:
         artifact: the live network.
         exported: the export.
         signals: what to compare them on.
+        networks: folder with the network that the live front end runs, where it runs one.
 
     Returns:
         The largest difference of a probability, by signal.
@@ -77,7 +80,7 @@ def compare(artifact: Artifact, exported: Exported, signals: Sequence[Signal]) -
     differences: dict[str, float] = {}
     for together in _of_one_length(signals):
         waveforms = np.stack([signal.waveform for signal in together])
-        live = artifact.probabilities(compute_features(waveforms, artifact.spec))
+        live = artifact.probabilities(compute_features(waveforms, artifact.spec, networks))
         for signal, expected, row in zip(together, live, exported.probabilities(waveforms), strict=True):
             outputs = [row] if signal.path is None else [row, exported.file_probabilities(signal.path)]
             difference = float(np.max(np.abs(np.stack(outputs) - expected)))

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import atomic_folder, write_file
+from features.io.filesystem import Location
 from features.runtime.invocation import command_line
 from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import UNCALIBRATED, Calibration
+from model.inference.front_end_network import NETWORKS, keep_network
 from model.inference.linear_network import LINEAR, LinearNetwork
 from model.inference.litert import convert
 from model.inference.outputs import Outputs
@@ -67,13 +69,19 @@ Calibrate = Callable[[bytes, ArtifactDescription], Calibration]
 """Calibrates a network before it is saved; takes it for LiteRT, as scoring runs it, and its description so far."""
 
 
-def save_artifact(run: Path, artifact: Artifact, calibrate: Calibrate | None = None) -> Path:
+def save_artifact(
+    run: Path, artifact: Artifact, calibrate: Calibrate | None = None, networks: Location | None = None
+) -> Path:
     """Writes the artifact of a network of Keras into a run folder and returns where it lies.
 
     Args:
         run: the run folder.
         artifact: what to save.
         calibrate: gives it another calibration than it has.
+        networks: folder with the network that the front end runs, which the run keeps too.
+
+    Raises:
+        UsageError: that network is missing or damaged.
     """
     # A copy that was never compiled: the optimizer's state, twice the size of the weights, stays in the checkpoint.
     network = type(artifact.network).from_config(artifact.network.get_config())
@@ -95,11 +103,15 @@ def save_artifact(run: Path, artifact: Artifact, calibrate: Calibrate | None = N
         litert_sha256=None,
         calibration=artifact.calibration,
     )
-    return save_network(run, description, write, calibrate)
+    return save_network(run, description, write, calibrate, networks)
 
 
 def save_network(
-    run: Path, description: ArtifactDescription, write: Callable[[Path], bytes], calibrate: Calibrate | None = None
+    run: Path,
+    description: ArtifactDescription,
+    write: Callable[[Path], bytes],
+    calibrate: Calibrate | None = None,
+    networks: Location | None = None,
 ) -> Path:
     """Writes an artifact into a run folder, which is whole or not there, and returns where it lies.
 
@@ -108,8 +120,13 @@ def save_network(
         description: of the network, without the digests of its files.
         write: writes the network into the file of a path, and returns it for LiteRT.
         calibrate: gives it another calibration than it has.
+        networks: folder with the network that the front end runs, which the run keeps too.
+
+    Raises:
+        UsageError: that network is missing or damaged.
     """
     with atomic_folder(run / FOLDER) as folder:
+        keep_network(description.spec, networks, folder)
         path = folder / description.network_file
         litert = write(path)
         write_file(folder / _LITERT_FILE, litert)
@@ -119,6 +136,11 @@ def save_network(
             description = replace(description, calibration=calibrate(litert, description))
         write_file(folder / DESCRIPTION_FILE, description.to_json())
     return run / FOLDER
+
+
+def networks_folder(run: str | Path) -> Path:
+    """Returns the folder of a run with the network that its front end runs, which is there where it runs one."""
+    return Path(run) / FOLDER / NETWORKS
 
 
 def has_artifact(run: Path) -> bool:

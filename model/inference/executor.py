@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
+from features.frontend.spectrogram import FrontEnd
+from features.io.filesystem import Location
 from features.networks.litert import LiteRt
 from features.networks.pool import RunnerPool
-from model.inference.artifact import read_description
+from model.inference.artifact import networks_folder, read_description
 from model.inference.artifact_description import ArtifactDescription
 from model.inference.embedding_output import with_embeddings
 from model.inference.litert import BATCH_CLIPS
@@ -84,17 +86,22 @@ class Executor:
         classes: labels in the order of its outputs.
         calibration: of its probabilities.
         output_form: how they follow from its outputs.
+        networks: folder with the network that its front end runs, None where no features are computed.
     """
 
-    def __init__(self, content: bytes, description: ArtifactDescription, name: str) -> None:
+    def __init__(
+        self, content: bytes, description: ArtifactDescription, name: str, networks: Location | None = None
+    ) -> None:
         """Loads a network.
 
         Args:
             content: as `model.inference.litert.convert` gives it, or `with_embeddings` makes it of that.
             description: of its artifact.
             name: of the executor.
+            networks: see `Executor`.
         """
         self._loaded = content, description, name
+        self.networks = networks
         self.spec = description.spec
         self.classes = description.classes
         self.calibration = description.calibration
@@ -112,6 +119,14 @@ class Executor:
         """Returns what the network gives, before a softmax: (clips, *spec.shape) to (clips, classes)."""
         return self._compute(batch)[0]
 
+    def front_end(self) -> FrontEnd:
+        """Returns what computes its features, for one thread.
+
+        Raises:
+            UsageError: the network that it runs is missing or damaged.
+        """
+        return FrontEnd(self.spec, self.networks)
+
     def with_embeddings(self) -> "Executor":
         """Returns one of the same network with an output for embeddings.
 
@@ -119,7 +134,7 @@ class Executor:
             UsageError: the network does not end with a dense layer.
         """
         content, description, name = self._loaded
-        return Executor(with_embeddings(content), description, name)
+        return Executor(with_embeddings(content), description, name, self.networks)
 
     @property
     def embedding_size(self) -> int:
@@ -167,7 +182,8 @@ def load_executor(run: str | Path, name: str = "auto", precision: str = PRECISIO
         UsageError: the run has no such network, it is damaged, or the executor is not installed.
     """
     description = read_description(run)
-    return Executor(read_network(run, description, precision), description, choose_executor(name))
+    content = read_network(run, description, precision)
+    return Executor(content, description, choose_executor(name), networks_folder(run))
 
 
 def _litert(content: bytes) -> _Compiled:

@@ -28,6 +28,7 @@ _FILES_OF_A_JOB = 1_000
 _FILES_THAT_PAY = 20_000
 # The time is estimated from windows of units from all over the recordings.
 _SAMPLED_UNITS, _SAMPLED_WINDOWS = 8, 32
+_SAMPLED_NETWORK_WINDOWS = 8  # a quarter of a second, of each unit
 
 
 def describe(request: Request, workers: int | None = None) -> tuple[list[str], dict[str, Any]]:
@@ -92,7 +93,7 @@ def _plan(source: Source, description: ArtifactDescription, windowing: Windowing
         done += len(part)
         progress.update(done)
     progress.close()
-    return deal(paths, pa.concat_tables([HEADERS_SCHEMA.empty_table(), *headers]))
+    return deal(paths, pa.concat_tables([HEADERS_SCHEMA.empty_table(), *headers]), description.spec)
 
 
 def _read_headers(paths: list[str], root: str, description: ArtifactDescription, windowing: Windowing) -> pa.Table:
@@ -105,7 +106,10 @@ def _window_seconds(request: Request, plan: Plan, root: str, windowing: Windowin
         return 0.0
     chosen = np.unique(np.linspace(0, len(plan.files) - 1, _SAMPLED_UNITS).astype(np.int64))
     paths = plan.paths.take(pa.array(plan.files[chosen])).to_pylist()
-    counts: list[int] = np.minimum(plan.num_windows[chosen], _SAMPLED_WINDOWS).tolist()
+    of_network = plan.network_windows[plan.files[chosen]]
+    of_these = np.maximum(_SAMPLED_NETWORK_WINDOWS // np.maximum(of_network, 1), 1)
+    most = np.where(of_network > 0, of_these, _SAMPLED_WINDOWS)
+    counts: list[int] = np.minimum(plan.num_windows[chosen], most).tolist()
     units = list(map(WindowUnit, paths, plan.first_windows[chosen].tolist(), counts))
     network = load_executor(request.run, request.executor, request.network_precision)
     label_windows(network, root, units[:1], windowing)  # the first time takes longer

@@ -9,8 +9,8 @@ what its labels follow from: no part of another job is ever joined.
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from features.io.parallel import map_ahead
 from features.io.unit_file import UnitFile
 from features.sources.clips import Source, file_states
 from features.store.versions import library_versions
+from model.inference.front_end_network import NETWORKS
 from model.scoring.digest import digest_of
 from model.scoring.job_folder import begin_folder, names_in, remove_parts
 from model.scoring.part import NOTE_BYTES, Labels, PartNote, note_length, part_content, read_note
@@ -42,6 +43,7 @@ class JobSettings:
         executor: name and version of what runs the network.
         windowing: where windows begin, and which last one is kept.
         embeddings: type of the embeddings of windows, None where parts have none.
+        versions: of what decodes and computes features.
     """
 
     network: str
@@ -49,6 +51,7 @@ class JobSettings:
     executor: str
     windowing: Windowing
     embeddings: str | None = None
+    versions: Mapping[str, str] = field(default_factory=library_versions)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Parts:
     def network(self) -> Location:
         """The file that holds the network for `model.inference.executor`."""
         return self.folder / "network.tflite"
+
+    @property
+    def networks(self) -> Location:
+        """The folder with the network that the front end runs, where it runs one."""
+        return self.folder / NETWORKS
 
     def unit_name(self, number: int) -> str:
         """Returns the name of the file of a batch but for its ending."""
@@ -175,6 +183,6 @@ def open_parts(
 
 
 def _job_name(source: Source, plan: Plan, settings: JobSettings) -> str:
-    described = {**asdict(settings), "root": source.root, "versions": library_versions()}
+    described = {**asdict(settings), "root": source.root}
     states = file_states(source.clips)
     return digest_of(described, [*states, plan.files, plan.first_windows, plan.num_windows, plan.ends])

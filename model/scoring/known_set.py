@@ -47,7 +47,7 @@ def open_known_set(features: str | None, run: str, spec: FeatureSpec) -> KnownSe
     if features is None:
         return None
     root = place(absolute_path(features))
-    manifest, here = load_fitting(root, run, spec), library_versions()
+    manifest, here = load_fitting(root, run, spec), library_versions(spec)
     others = [f"{name} {version}" for name, version in manifest.versions.items() if here.get(name, version) != version]
     if others:
         LOG.warning("warning: the features of %s were computed with other versions (%s): probabilities may differ in "

@@ -11,7 +11,8 @@ from features.audio.decode import is_cut_off
 from features.audio.recording import Recording, open_recording
 from features.audio.remote import Listed, ReadAhead
 from features.errors import CHANNELS_CANCEL, NOT_FINITE_FEATURES, RETRYABLE, ClipError, Reason, Reject
-from features.frontend.spectrogram import FrontEnd, block_clips
+from features.frontend.spec import FeatureSpec
+from features.frontend.spectrogram import block_clips
 from features.frontend.windows import Window, Windowing, num_windows, window_waveforms
 from features.io.filesystem import filesystem_of, is_uri
 from features.sources.content_hash import content_hash, file_hash
@@ -62,9 +63,10 @@ class LabelJob:
             RunError: the run has ended, or this process is not like its driver.
         """
         with self.lease.working():
-            self.proof.check(self.lease, scoring_versions(self.executor))
+            self.proof.check(self.lease, scoring_versions(self.executor, self.description.spec))
             network = self.parts.network
-            return Executor(filesystem_of(network).read(network), self.description, self.executor)
+            content = filesystem_of(network).read(network)
+            return Executor(content, self.description, self.executor, self.parts.networks)
 
     def label(self, network: Executor, number: int) -> Labels | None:
         """Labels the batch of this number; returns None where its part is there, as where a runner tries it again.
@@ -88,9 +90,9 @@ class LabelJob:
                 self.parts.write(number, labels)
 
 
-def scoring_versions(executor: str) -> dict[str, str]:
+def scoring_versions(executor: str, spec: FeatureSpec) -> dict[str, str]:
     """Returns the versions of what decodes, computes features and runs the network, as they are here."""
-    return {**library_versions(), "executor": executor_version(executor)}
+    return {**library_versions(spec), "executor": executor_version(executor)}
 
 
 def label_windows(
@@ -151,7 +153,7 @@ class WindowLabeller:
             embeddings: type of the embeddings that windows get, which the network has an output for; None for none.
         """
         spec = network.spec
-        self.spec, self._network, self._front_end = spec, network, FrontEnd(spec)
+        self.spec, self._network, self._front_end = spec, network, network.front_end()
         self._features = np.empty((min(most, BATCH_CLIPS), *spec.shape), spec.storage_dtype)
         # A few at a time: what is in work stays in the cache of a core, and one without a clip length may be long.
         self._block = block_clips(spec)

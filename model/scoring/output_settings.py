@@ -7,7 +7,6 @@ from dataclasses import asdict
 from features.frontend.spec import FeatureSpec
 from features.sources.clips import Source
 from features.sources.policies import Policies
-from features.store.versions import library_versions
 from model.labels.output_manifest import Settings
 from model.scoring.job import JobSettings
 
@@ -64,7 +63,6 @@ def output_settings(
         "spec": spec.fingerprint,
         "input": source.table or one_file or source.root,
         "root": source.root if source.table else None,
-        "versions": library_versions(),
         "policies": dict(policies),
         **outputs,
         "columns": columns,

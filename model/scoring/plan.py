@@ -60,6 +60,8 @@ Batch = list[WindowUnit]
 class Plan:
     """What is to be done: units in the order of the CSV, dealt into batches of `BATCH_CLIPS` windows at most.
 
+    Where the front end runs a network, that costs a hundred times what all else does: its windows count then.
+
     Attributes:
         paths: of all files, escaped, in the order of the CSV.
         files: for each unit the number of its file.
@@ -71,6 +73,8 @@ class Plan:
         seconds: for each file how long it is, 0 of a reject.
         rates_hz: for each file its sample rate, 0 of a reject.
         in_order: for each file whether its windows are to be decoded in their order, as `AudioInfo` has it.
+        network_windows: for each file how many windows the front end's network takes of one of its windows, 0 of a
+            front end without one.
         recorders: for each file what its recorder says, None where that was not read.
     """
 
@@ -84,12 +88,19 @@ class Plan:
     seconds: NDArray[np.float64]
     rates_hz: NDArray[np.int32]
     in_order: NDArray[np.bool_]
+    network_windows: NDArray[np.int64]
     recorders: pa.Table | None = None
 
     @property
     def batch_windows(self) -> NDArray[np.int64]:
         """Number of windows of each batch."""
         return np.diff(np.cumsum(self.num_windows)[self.ends - 1], prepend=0)
+
+    @property
+    def batch_network_windows(self) -> NDArray[np.int64]:
+        """Number of windows that the front end's network takes of each batch."""
+        of_units = self.num_windows * self.network_windows[self.files]
+        return np.diff(np.cumsum(of_units)[self.ends - 1], prepend=0)
 
     @property
     def batch_seconds(self) -> NDArray[np.float64]:
@@ -150,7 +161,7 @@ class Plan:
 
 def plan_batches(root: str, paths: Sequence[str], spec: FeatureSpec, windowing: Windowing) -> Plan:
     """Deals the windows of files into batches, in the order of the files; see `read_headers` and `deal`."""
-    return deal(pa.chunked_array([_strings(paths)]), read_headers(root, paths, spec, windowing))
+    return deal(pa.chunked_array([_strings(paths)]), read_headers(root, paths, spec, windowing), spec)
 
 
 def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, windowing: Windowing) -> pa.Table:
@@ -174,7 +185,7 @@ def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, windowing: 
     return pa.table(list(map(list, columns)), schema=HEADERS_SCHEMA)
 
 
-def deal(paths: pa.ChunkedArray, headers: pa.Table) -> Plan:
+def deal(paths: pa.ChunkedArray, headers: pa.Table, spec: FeatureSpec) -> Plan:
     """Deals the windows of files into batches, in the order of the files.
 
     A file is split only where its windows alone are more than a batch.
@@ -182,12 +193,15 @@ def deal(paths: pa.ChunkedArray, headers: pa.Table) -> Plan:
     Args:
         paths: of the files, escaped.
         headers: what `read_headers` returns of them.
+        spec: the front end.
     """
-    windows = headers["windows"].to_numpy()
-    pieces = -(-windows // BATCH_CLIPS)
+    windows, network_windows = headers["windows"].to_numpy(), _network_windows(spec, headers)
+    costs = np.maximum(network_windows, 1)
+    most = np.maximum(BATCH_CLIPS // costs, 1)  # of each file, in one unit
+    pieces = -(-windows // most)
     files = np.repeat(np.arange(len(windows)), pieces)
-    first_windows = BATCH_CLIPS * (np.arange(len(files)) - np.repeat(np.cumsum(pieces) - pieces, pieces))
-    of_units = np.minimum(BATCH_CLIPS, windows[files] - first_windows)
+    first_windows = most[files] * (np.arange(len(files)) - np.repeat(np.cumsum(pieces) - pieces, pieces))
+    of_units = np.minimum(most[files], windows[files] - first_windows)
     refused = pa.array(np.flatnonzero(headers["reason"].is_valid()))
     reasons = (column.take(refused).to_pylist() for column in (paths, *headers.select(_OF_REJECTS).columns))
     return Plan(
@@ -195,23 +209,35 @@ def deal(paths: pa.ChunkedArray, headers: pa.Table) -> Plan:
         files=files,
         first_windows=first_windows,
         num_windows=of_units,
-        ends=_batch_ends(of_units),
+        ends=_batch_ends(of_units * costs[files]),
         rejects=[Reject(*of_file) for of_file in zip(*reasons, strict=True)],
         shortened=np.asarray(headers["shortened"], np.bool_),
         seconds=headers["seconds"].to_numpy(),
         rates_hz=headers["rate_hz"].to_numpy(),
         in_order=np.asarray(headers["in_order"], np.bool_),
+        network_windows=network_windows,
     )
 
 
-def _batch_ends(num_windows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _network_windows(spec: FeatureSpec, headers: pa.Table) -> NDArray[np.int64]:
+    """Returns for each file how many windows the front end's network takes of one of its windows."""
+    if spec.network_sha256 is None:
+        return np.zeros(len(headers), np.int64)
+    if spec.clip_samples is not None:
+        return np.full(len(headers), spec.count_frames(spec.clip_samples))
+    samples = np.ceil(headers["seconds"].to_numpy() * spec.sample_rate_hz).astype(np.int64)
+    return np.array([spec.count_frames(length) for length in samples.tolist()], np.int64)
+
+
+def _batch_ends(costs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns for each batch the number of the unit after its last one: it takes what follows as long as that fits."""
-    until = np.cumsum(num_windows).tolist()
+    until = np.cumsum(costs).tolist()
     ends: list[int] = []
-    end = windows = 0
+    end = cost = 0
     while end < len(until):
-        end = bisect_right(until, windows + BATCH_CLIPS, lo=end)
-        windows = until[end - 1]
+        # A recording that is one window, however long it is, may be more than a batch by itself.
+        end = max(end + 1, bisect_right(until, cost + BATCH_CLIPS, lo=end))
+        cost = until[end - 1]
         ends.append(end)
     return np.array(ends, np.int64)
 

@@ -204,7 +204,7 @@ def plan_source(
         read(job, todo)
     headers = job.headers()
     said = headers.select(RECORDERS_SCHEMA.names) if recorders else None
-    return replace(deal(paths, headers), recorders=said), job.folder
+    return replace(deal(paths, headers, spec), recorders=said), job.folder
 
 
 def _rows(paths: pa.ChunkedArray, first: int, last: int) -> pa.Table:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from features.audio.recording import open_recording
 from features.errors import Reject, RunError
-from features.frontend.spec import FeatureSpec
 from features.frontend.windows import PAD, Windowing, num_windows, window_waveforms, windowing_of
 from features.runtime.log import LOG
 from features.runtime.quantities import counted
 from features.runtime.visible import visible
 from features.sources.paths import clip_file, csv_path, escape_path
-from model.inference.artifact import read_description
+from model.inference.artifact import networks_folder, read_description
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.executor import load_executor
 from model.labels.labels import LabelRules, check_top, labels_table
 from model.labels.table_output import csv_header, csv_rows
@@ -113,7 +113,7 @@ def predict(request: Request, output: TextIO) -> dict[str, Any]:
     if not scored:
         raise RunError(f"no file can be used, of {len(rejects):,}; the reasons stand above")
     if request.plot:
-        _draw(first, windows, classes, spec, windowing, request.plot)
+        _draw(first, windows, description, windowing, request)
     return {
         "seconds": time.monotonic() - started,
         "files": len(request.paths),
@@ -142,12 +142,13 @@ def true_label(path: str, classes: list[str]) -> str | None:
 
 
 def _draw(
-    first: list[_Labelled], windows: int, classes: list[str], spec: FeatureSpec, windowing: Windowing, plot: str
+    first: list[_Labelled], windows: int, description: ArtifactDescription, windowing: Windowing, request: Request
 ) -> None:
     from features.frontend.spectrogram import compute_features
     from features.pictures.drawing import save
     from model.pictures.run_pictures import LabelledWindow, windows_figure
 
+    classes, spec, networks = description.classes, description.spec, networks_folder(request.run)
     wanted = Counter(path for path, *_ in first)
     waveforms = {}
     for path, count in wanted.items():
@@ -164,11 +165,11 @@ def _draw(
             start_seconds=start,
             end_seconds=end,
             waveform=waveforms[path, start, end],
-            features=compute_features([waveforms[path, start, end]], spec)[0],
+            features=compute_features([waveforms[path, start, end]], spec, networks)[0],
             probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
             true=true_label(path, classes),
         )
         for path, start, end, probabilities in first
     ]
     title = f"The first {len(drawn)} of {windows:,} windows" if len(drawn) < windows else counted(windows, "window")
-    save(windows_figure(drawn, spec, title), plot)
+    save(windows_figure(drawn, spec, title), request.plot or "")

@@ -15,11 +15,13 @@ from features.runtime.quantities import counted
 from features.sources.clips import Source
 from features.sources.table import list_clips
 from features.store.locks import claim
+from features.store.versions import library_versions
 from features.store.worker_proof import make_proof
-from model.inference.artifact import read_description
+from model.inference.artifact import networks_folder, read_description
 from model.inference.artifact_description import ArtifactDescription
 from model.inference.embedding_output import with_embeddings
 from model.inference.executor import choose_executor, executor_version
+from model.inference.front_end_network import keep_network, read_front_end_network
 from model.inference.precision import network_sha256, read_network
 from model.labels.labels import LabelRules
 from model.labels.output import LABELS
@@ -46,11 +48,13 @@ class BatchSize(NamedTuple):
         windows: number of windows.
         seconds: of sound.
         goes_on: whether it is to be labelled behind the batch before it, by the same process.
+        network_windows: number of windows that the front end's network takes of them, 0 where it has none.
     """
 
     windows: int
     seconds: float
     goes_on: bool
+    network_windows: int = 0
 
 
 RunBatches = Callable[[LabelJob, Mapping[int, BatchSize]], None]
@@ -87,8 +91,11 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
     further = further_outputs(request, description, allowed, rules)
     check(request, further)
     network_sha256(request.run, description, request.network_precision)
+    # What is not there is refused before hours of planning.
     if request.embeddings.dtype is not None:
-        _network(request, description)  # one that has none is refused before hours of planning
+        _network(request, description)
+    if description.spec.network_name is not None:
+        read_front_end_network(description.spec, networks_folder(request.run))
     outputs = further.files
     check_folder(outputs.parts)
     with claim(outputs.parts, "score", request.output) as lease:
@@ -123,6 +130,7 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                     LOG.info("resuming where an interrupted run stopped: %d of %d batches are there",
                              count - len(todo), count)  # fmt: skip
                 filesystem_of(parts.network).write(parts.network, _network(request, description))
+                keep_network(description.spec, networks_folder(request.run), parts.folder)
                 job = LabelJob(
                     parts=parts,
                     description=description,
@@ -130,11 +138,11 @@ def score(request: Request, run: RunBatches, read: ReadUnits = read_here) -> dic
                     executor=executor,
                     windowing=windowing,
                     lease=lease,
-                    proof=make_proof(source.root, new.clips, scoring_versions(executor)),
+                    proof=make_proof(source.root, new.clips, scoring_versions(executor, description.spec)),
                     embeddings=request.embeddings.dtype,
                     known=known_set.index(parts.folder, new.clips["size"]) if known_set else None,
                 )
-                columns = (plan.batch_windows, plan.batch_seconds, plan.batch_goes_on)
+                columns = (plan.batch_windows, plan.batch_seconds, plan.batch_goes_on, plan.batch_network_windows)
                 sizes = map(BatchSize, *(column[todo].tolist() for column in columns))
                 run(job, dict(zip(todo, sizes, strict=True)))
             wanted = JoinJob(
@@ -200,6 +208,7 @@ def find_work(
         executor=executor_version(choose_executor(request.executor)),
         windowing=windowing,
         embeddings=request.embeddings.dtype,
+        versions=library_versions(description.spec),
     )
     of_outputs = output_settings(
         settings, source, description.spec, request.policies, further.settings(), request.columns.described

@@ -65,7 +65,7 @@ class Augmenter:
         """
         classes = len(self.class_weights)
         targets = np.eye(classes, dtype=np.float32)[ids]
-        if len(self.spec.shape) > 1:
+        if len(self.spec.shape) > 1 and self.spec.front_end != "embedding":
             clips = self._warped(features[..., 0], generator)
             clips = self._with_gain_and_noise(clips, generator)
             features = self._masked(clips, generator)[..., None]
@@ -182,7 +182,9 @@ def impossible(settings: Settings, spec: FeatureSpec, has_noise: bool) -> dict[s
         reasons |= dict.fromkeys(_ON_SPECTRA, "MFCCs are no spectrum, which could be added to or moved")
         if spec.dynamic_range_db is not None:
             reasons |= dict.fromkeys(_MOVES, "what silence is depends on each clip's loudest sound, which MFCCs lost")
-    if len(spec.shape) == 1:
+    if spec.front_end == "embedding":
+        reasons |= dict.fromkeys(_ON_FRAMES, "embeddings are no spectrogram: they take --mixup-alpha alone")
+    elif len(spec.shape) == 1:
         reasons |= dict.fromkeys(_ON_FRAMES, "features without frames take --mixup-alpha alone")
     chosen = settings.flat()
     return {name: reason for name, reason in reasons.items() if chosen[name]}

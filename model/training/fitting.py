@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from features.errors import UsageError
+from features.io.filesystem import place
 from features.runtime.log import LOG
 from features.sources.partition import TESTING, TRAINING, VALIDATION
 from features.store.manifest import Manifest
@@ -71,7 +72,7 @@ class Training:
             UsageError: nothing can be held out to validate on, a network of the user's own cannot be used, or more
                 epochs have ended in the run folder than are requested.
         """
-        self._run, self._manifest, self._settings = run, manifest, settings
+        self._run, self._features, self._manifest, self._settings = run, features, manifest, settings
         self._network = network(settings.network)
         division = divide(features, manifest, settings)
         kept, held_out = division.training, division.held_out
@@ -228,6 +229,7 @@ class Training:
             self._run,
             artifact,
             lambda litert, description: calibrate(litert, description, rows, target_precision),
+            manifest.layout(place(self._features)).networks_folder,
         )
 
     @property

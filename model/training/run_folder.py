@@ -82,7 +82,7 @@ def write_config(
         "classes": manifest.classes,
         "normalization": {"mean": mean, "variance": variance},
         **taken,
-        "versions": library_versions() | versions,
+        "versions": library_versions(manifest.spec) | versions,
     }
     write_file(run / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 

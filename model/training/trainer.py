@@ -7,11 +7,12 @@ from typing import Any
 
 from features.errors import UsageError
 from features.io.atomic import naming_full_disk
-from features.io.filesystem import absolute
+from features.io.filesystem import absolute, place
 from features.runtime.log import LOG
 from features.store.locks import claim, is_claimed
 from features.store.manifest import Manifest, load_manifest
 from model.inference.artifact import remove_artifact
+from model.inference.front_end_network import read_front_end_network
 from model.inference.tensorflow_setup import load_tensorflow
 from model.training.initial import InitialRun, initial_run
 from model.training.partitions import check, warn_of_classes, warn_of_test
@@ -64,6 +65,8 @@ def train(
         # Another may have trained in between.
         record, plan, initial = _begin(run, features, manifest, given, resume, noise, init)
         settings = plan.settings
+        if manifest.spec.network_name is not None:  # the run keeps it: what is missing is missed now
+            read_front_end_network(manifest.spec, manifest.layout(place(features)).networks_folder)
         warn_of_test(manifest, settings, settings.rows.test_on)
         warn_of_classes(manifest, settings, features)
         if resume and not record:

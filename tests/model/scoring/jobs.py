@@ -39,6 +39,7 @@ def plan_of(batches: list[Batch]) -> Plan:
         seconds=np.ones(len(paths)),
         rates_hz=np.full(len(paths), 16_000, np.int32),
         in_order=np.zeros(len(paths), bool),
+        network_windows=np.zeros(len(paths), np.int64),
     )
 
 

@@ -195,7 +195,7 @@ def test_cut_outs_have_a_folder_of_their_own(grown, untrained):
 def test_another_version_is_refused_and_overwrite_scores_anew(grown, untrained, monkeypatch):
     request = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"))
     score(request, label_here)
-    monkeypatch.setattr("model.scoring.output_settings.library_versions", lambda: {"numpy": "9.9"})
+    monkeypatch.setattr("model.scoring.scorer.library_versions", lambda *_: {"numpy": "9.9"})
     with pytest.raises(UsageError, match=r'made otherwise.*the version of numpy was "[\d.]+" and is "9\.9"'):
         score(request, not_called)
     anew = Request(str(untrained), str(grown / "source"), str(grown / "labels.csv"), overwrite=True)

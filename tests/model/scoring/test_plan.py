@@ -68,7 +68,7 @@ def test_columns_are_dealt_as_files_one_after_the_other(files, most):
                               for first in range(0, files, 99)], pa.string())  # fmt: skip
     rows = [{"windows": count, "shortened": count % 3 == 1, "seconds": count / 8, "in_order": count % 2 == 0,
              "reason": None if count else "empty"} for count in windows.tolist()]  # fmt: skip
-    plan = deal(paths, pa.Table.from_pylist(rows, schema=HEADERS_SCHEMA))
+    plan = deal(paths, pa.Table.from_pylist(rows, schema=HEADERS_SCHEMA), SPEC)
     expected = dealt_one_by_one(windows.tolist())
     assert [[(int(unit.path[:-4]), unit.first_window, unit.num_windows) for unit in batch]
             for batch in plan.batches()] == expected  # fmt: skip

@@ -60,7 +60,7 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> Iterator
     with claim(folder, "score", "labels.csv") as lease:
         parts = open_parts(folder, source, plan_of(BATCHES), settings)
         parts.network.write_bytes(read_litert(run, description))
-        proof = make_proof(source.root, source.clips, scoring_versions(executor))
+        proof = make_proof(source.root, source.clips, scoring_versions(executor, description.spec))
         yield LabelJob(parts, description, source.root, executor, WINDOWING, lease, proof)
 
 
