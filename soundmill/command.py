@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": ("model.predict", "label a few files and draw why"),
     "export": ("model.export", "write a trained network and its front end as a TensorFlow SavedModel"),
     "quantize": ("model.quantize", "keep a trained network in int8 beside itself, and measure both"),
+    "search": ("model.search", "list the clips of a feature set that are most like one"),
     "score": ("pipelines.score", "label a folder, a file or a table of recordings into a CSV or Parquet"),
     "download": ("pipelines.download", "fetch a public data set"),
     "demo": ("pipelines.demo", "run the whole flow on spoken words that it makes itself"),

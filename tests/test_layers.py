@@ -21,7 +21,7 @@ ROWS = (
     ("features.show", "features.verify", "features.prune"),
     ("model.networks", "model.inference", "model.pictures"),
     ("model.labels",),
-    ("model.training", "model.scoring", "model.formats"),
+    ("model.training", "model.scoring", "model.formats", "model.neighbours"),
     ("model.evaluation", "model.tuning"),
     (
         "model.train",
@@ -32,6 +32,7 @@ ROWS = (
         "model.predict",
         "model.export",
         "model.quantize",
+        "model.search",
     ),
     ("pipelines.beam", "pipelines.cluster", "pipelines.downloads", "pipelines.speech"),
     ("pipelines.options",),

@@ -82,7 +82,7 @@ def load_examples(description: Description) -> list[Example]:
     manifest, labels = description.manifest, shown_classes(description)
     number = next(clips for classes, clips in _CLIPS_A_CLASS if len(labels) <= classes)
     rows = choose(read_clips(description.layout, manifest, _CLIP_COLUMNS), labels, number)
-    waveforms = [_waveform(row, manifest) for row in rows]
+    waveforms = [source_waveform(row, manifest) for row in rows]
     has_network = manifest.spec.network_name is not None
     read = [row for row, waveform in zip(rows, waveforms, strict=True) if waveform is None or has_network]
     stored = _stored(read, description)
@@ -114,8 +114,16 @@ def choose(clips: Any, labels: Sequence[str], number: int) -> list[dict[str, Any
     return list(clips.take(rows).to_pylist())
 
 
-def _waveform(row: dict[str, Any], manifest: Manifest) -> NDArray[np.float32] | None:
-    """Returns the waveform of a clip, None where its file is gone or another than the one that was featurized."""
+def source_waveform(row: dict[str, Any], manifest: Manifest) -> NDArray[np.float32] | None:
+    """Decodes a clip anew from the source of a set, as the front end takes it.
+
+    Args:
+        row: path, start, duration, size, mtime_ns and version of the clip, as the clips table has them.
+        manifest: of the set.
+
+    Returns:
+        The waveform, (samples,), or None where the file is gone or another than the one that was featurized.
+    """
     path = clip_file(manifest.source["root"], row["path"])
     try:
         if is_uri(path):
