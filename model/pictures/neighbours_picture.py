@@ -16,6 +16,7 @@ _COLUMNS = 7
 _LONGEST_NAME = 24
 _LONGEST_PATH = 36
 _LONGEST_TITLE = 110
+_NOTE = "\n* its file is gone or has changed: the features are drawn"
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,16 @@ def neighbours_figure(query: Panel, hits: Sequence[Panel], spec: FeatureSpec, ti
             axes.set_ylabel("")
         if place + _COLUMNS < len(panels):
             axes.set_xlabel("")
-    figure.suptitle(plain(title, _LONGEST_TITLE), fontsize=11)
+    note = "" if all(panel.waveform is not None for panel in panels) else _NOTE
+    figure.suptitle(f"{plain(title, _LONGEST_TITLE)}{note}", fontsize=11)
     return figure
 
 
 def _write_head(axes: Any, panel: Panel, place: int) -> None:
     name = "" if panel.label is None else plain(panel.label, _LONGEST_NAME)
     head = f"{place}. {name}" if place else f"like: {name}" if name else "like"
-    gone = "" if panel.waveform is not None else "; the features, as the file is gone"
-    axes.set_title(f"{head}\n{plain(panel.path, _LONGEST_PATH)}\n{panel.facts}{gone}", fontsize=TICK_POINTS, loc="left")
+    mark = "" if panel.waveform is not None else " *"
+    axes.set_title(f"{head}{mark}\n{plain(panel.path, _LONGEST_PATH)}\n{panel.facts}", fontsize=TICK_POINTS, loc="left")
     if place == 0:
         axes.title.set_color(ORANGE)
         for spine in axes.spines.values():
