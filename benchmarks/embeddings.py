@@ -1,0 +1,248 @@
+"""Measures heads on the embeddings of BirdNET, and networks from nothing: python benchmarks/embeddings.py.
+
+ESC-10 by its five folds, with several windows a clip, where the front end of a fold is also chosen by the four others;
+and few clips a class of spoken words and digits, drawn several times, tested on speakers that no clip was learnt from.
+Every step is a command as a user gives it. What is finished is taken as it is, so that the command may be given again.
+"""
+
+import argparse
+import csv
+import functools
+import math
+import random
+import statistics
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accuracy import RECORDINGS, command, once, with_places
+from birdnet import PRESET, Fields, add_network_file, write_spec
+from clips import WORDS, benchmark_parser
+from measure import machine
+
+from features.errors import UsageError
+from features.sources.partition import TESTING, TRAINING, VALIDATION
+
+PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "ai-edge-litert")
+FOLDS = tuple(f"fold-{number}" for number in range(1, 6))
+HEADS = ("linear", "mlp")
+# Specs of ESC-10, whose clips are of five seconds; a window has three.
+SPECS: dict[str, Fields] = {
+    "the preset: one window": {},
+    "two windows, mean": {"clip_seconds": 5.0, "hop_samples": 144_000},
+    "three windows, mean": {"clip_seconds": 5.0, "hop_samples": 48_000},
+    "three windows, max": {"clip_seconds": 5.0, "hop_samples": 48_000, "pool": "max"},
+}
+SIZES = (10, 20, 50)
+# Front ends and settings of what learns from few clips; a network from nothing keeps its last weights.
+LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "linear": (PRESET, ()),
+    "mlp": (PRESET, ("--epochs", "100", "--batch-size", "32", "--patience", "0")),
+    "residual": ("log-mel-40", ("--batch-size", "32")),
+}
+# Two-sided 95 % of Student's distribution, by degrees of freedom.
+T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def esc10(options: argparse.Namespace) -> str:
+    """Returns the tables of ESC-10: each front end and head on the five folds, and what the other folds choose."""
+    lines, by_spec = [], {}
+    for number, (name, fields) in enumerate(SPECS.items()):
+        folder = options.output / "esc10" / str(number)
+        features = folder / "features"
+        spec = write_spec(folder / "spec.toml", fields, options.network_file)
+        source = with_places(RECORDINGS["esc10"].source, options.data)
+        made = once(folder / "featurize.json", "pipelines.featurize", *source, "--spec", spec, "--output", features)
+        for head in HEADS:
+            settings = ("--features", features, "--network", head, *LEARNERS[head][1], "--validate-on", "none")
+            figures = once(folder / f"{head}.json", "model.crossvalidate", *settings, "--output", folder / head)
+            cells = [name, head, f"**{figures['mean_accuracy']:.4f}** (folds ± {figures['standard_deviation']:.4f})",
+                     f"{figures['correct']} of {figures['clips']}", interval(figures["interval_95"]),
+                     interval(figures["interval_95_by_group"]), f"{made['seconds']:.0f}",
+                     f"{figures['seconds'] / len(FOLDS):.1f}"]  # fmt: skip
+            lines.append(cells)
+        by_spec[name] = folder
+    chosen = [choose(fold, by_spec) for fold in FOLDS]
+    header = ["windows", "head", "mean of five folds", "correct", "95 % interval by clip", "by group",
+              "seconds of featurize", "seconds a fold"]  # fmt: skip
+    accuracies = [accuracy for _, accuracy in chosen]
+    names = ", ".join(f"{fold}: {name}" for fold, (name, _) in zip(FOLDS, chosen, strict=True))
+    return (f"{markdown(header, lines)}\n\nThe windows chosen for each fold by the accuracy of `{HEADS[0]}` on the "
+            f"four others: **{statistics.mean(accuracies):.4f}** (folds ± {statistics.stdev(accuracies):.4f}; "
+            f"{names}).")  # fmt: skip
+
+
+def choose(tested: str, by_spec: dict[str, Path]) -> tuple[str, float]:
+    """Returns the spec that is best on the other folds, the first of equals, and its accuracy on the fold tested."""
+    others = ",".join(fold for fold in FOLDS if fold != tested)
+    inner = {}
+    for name, folder in by_spec.items():
+        settings = ("--features", folder / "features", "--network", HEADS[0], "--validate-on", "none")
+        figures = once(folder / f"without-{tested}.json", "model.crossvalidate", *settings, "--folds", others,
+                       "--output", folder / f"without-{tested}")  # fmt: skip
+        inner[name] = figures["mean_accuracy"]
+    best = max(inner, key=inner.__getitem__)
+    figures = once(by_spec[best] / f"{HEADS[0]}.json", "model.crossvalidate")
+    return best, next(fold["accuracy"] for fold in figures["folds"] if fold["fold"] == tested)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Few clips to learn from, and others to test on.
+
+    Attributes:
+        name: of the recordings.
+        size: clips a class.
+        number: of the draw, from 0.
+    """
+
+    name: str
+    size: int
+    number: int
+
+    def rows(self, data: Path) -> list[tuple[str, str, str]]:
+        """Returns path, label and partition of all clips; those neither drawn nor tested are in validation, unused."""
+        drawn, pools = set(), defaultdict(list)
+        clips = CLIPS[self.name](data)
+        voices = sorted({clip.speaker for clip in clips})
+        for clip in clips:
+            if not self._is_tested(clip, voices):
+                pools[clip.label].append(clip.path)
+        for label, paths in sorted(pools.items()):
+            drawn |= set(random.Random(f"{label} {self.number}").sample(sorted(paths), max(SIZES))[: self.size])
+        return [
+            (clip.path, clip.label, TESTING if self._is_tested(clip, voices) else
+             TRAINING if clip.path in drawn else VALIDATION)
+            for clip in clips
+        ]  # fmt: skip
+
+    def _is_tested(self, clip: "Spoken", voices: list[str]) -> bool:
+        """The testing list of Speech Commands; of the digits all clips of one speaker, another one in each draw."""
+        if clip.partition is not None:
+            return clip.partition == TESTING
+        return clip.speaker == voices[self.number % len(voices)]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A clip of speech; `partition` where speakers are divided already, `path` below the recordings' folder."""
+
+    path: str
+    label: str
+    speaker: str
+    partition: str | None = None
+
+
+@functools.cache
+def words(data: Path) -> list[Spoken]:
+    """Returns the clips of eight words; those of the validation list are left to it."""
+    lists = {
+        line: partition
+        for partition in (VALIDATION, TESTING)
+        for line in (data / WORDS / f"{partition}_list.txt").read_text(encoding="utf-8").split()
+    }
+    paths = sorted(path.relative_to(data / WORDS).as_posix() for path in (data / WORDS).glob("[!_]*/*.wav"))
+    found = [(path, lists.get(path, TRAINING)) for path in paths]
+    return [
+        Spoken(path, path.split("/")[0], path.split("/")[1].split("_")[0], partition)
+        for path, partition in found
+        if partition != VALIDATION
+    ]
+
+
+@functools.cache
+def digits(data: Path) -> list[Spoken]:
+    """Returns the clips of spoken digits."""
+    with open(data / "fsdd" / "fsdd.csv", encoding="utf-8", newline="") as file:
+        return [Spoken(row["path"], row["digit"], row["speaker"]) for row in csv.DictReader(file)]
+
+
+CLIPS = {WORDS: words, "fsdd": digits}
+
+
+def few_clips(options: argparse.Namespace) -> str:
+    """Returns the table of few clips a class: the mean of the draws, with the interval that they give."""
+    found: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
+    for name in CLIPS:
+        for front_end in sorted({LEARNERS[learner][0] for learner in options.learners}):
+            for number in range(options.draws):
+                for size in SIZES:
+                    _few(options, Draw(name, size, number), front_end, found)
+    lines = []
+    for (name, learner, size), figures in sorted(found.items()):
+        accuracies = [one["accuracy"] for one in figures]
+        lines.append([name, learner, LEARNERS[learner][0], str(size), mean_of(accuracies),
+                      f"{min(accuracies):.4f} to {max(accuracies):.4f}", str(len(accuracies)),
+                      f"{statistics.median(one['trained_seconds'] for one in figures):.1f}"])  # fmt: skip
+    header = ["recordings", "network", "front end", "clips a class", "accuracy, mean and 95 % interval",
+              "least to most", "draws", "seconds of training"]  # fmt: skip
+    return markdown(header, lines)
+
+
+def _few(options: argparse.Namespace, draw: Draw, front_end: str, found: dict[Any, list[dict[str, Any]]]) -> None:
+    """Learns and tests one draw; of the features only partitions change from one draw to the next."""
+    folder = options.output / "few" / f"{draw.name}-{front_end}"
+    learners = [one for one in options.learners if LEARNERS[one][0] == front_end]
+    runs = {one: folder / f"{draw.size}-{draw.number}-{one}" for one in learners}
+    folder.mkdir(parents=True, exist_ok=True)
+    if not all(run.with_suffix(".json").exists() for run in runs.values()):
+        table = folder / "clips.csv"
+        with open(table, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("path", "label", "partition"), *draw.rows(options.data)])
+        chosen = ("--preset", front_end)
+        if front_end == PRESET:
+            chosen = ("--spec", write_spec(folder / "spec.toml", {}, options.network_file))
+        command("pipelines.featurize", "--input", table, "--root", options.data / draw.name, *chosen,
+                "--output", folder / "features")  # fmt: skip
+    for learner, run in runs.items():
+        settings = ("--network", learner, *LEARNERS[learner][1], "--validate-on", "none")
+        trained = once(run.with_suffix(".trained.json"), "model.train", "--features", folder / "features", *settings,
+                       "--output", run)  # fmt: skip
+        tested = once(run.with_suffix(".json"), "model.evaluate", "--model", run, "--features", folder / "features")
+        found[draw.name, learner, draw.size].append({**tested, "trained_seconds": trained["seconds"]})
+
+
+def mean_of(values: list[float]) -> str:
+    """Returns the mean of draws with its interval by Student's distribution."""
+    if len(values) < 2:
+        return f"**{values[0]:.4f}**"
+    half = T_95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    middle = statistics.mean(values)
+    return f"**{middle:.4f}** ({middle - half:.4f} to {middle + half:.4f})"
+
+
+def interval(bounds: list[float]) -> str:
+    """Returns an interval as text."""
+    return f"{bounds[0]:.4f} to {bounds[1]:.4f}"
+
+
+def markdown(header: list[str], lines: list[list[str]]) -> str:
+    """Returns a table."""
+    rows = [f"| {' | '.join(cells)} |" for cells in (header, *lines)]
+    return "\n".join([rows[0], f"{'|---' * len(header)}|", *rows[1:]])
+
+
+def main() -> None:
+    """Trains and prints."""
+    parser = benchmark_parser(__doc__)
+    add_network_file(parser)
+    parser.add_argument("--steps", default="esc10,few", help="some of %(default)s")
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS), help="of few clips (all)")
+    parser.add_argument("--draws", type=int, default=5, choices=range(1, len(T_95) + 1), help="of few clips (5)")
+    options = parser.parse_args()
+    steps = {"esc10": esc10, "few": few_clips}
+    unknown = [step for step in options.steps.split(",") if step not in steps]
+    if unknown:
+        raise UsageError(f"--steps is a comma list of {', '.join(steps)}, not {unknown[0]}")
+    where = machine(*PACKAGES)
+    print(f"{where}.\n")
+    for step in options.steps.split(","):
+        print(steps[step](options), end="\n\n", flush=True)
+    print("Draws of one size share what they are tested on, of Speech Commands; of the digits each leaves out another "
+          "speaker.", file=sys.stderr)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
