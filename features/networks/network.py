@@ -132,10 +132,14 @@ def open_network(
         from features.networks.litert import LiteRtNetwork
 
         network = LiteRtNetwork(content, output)
-    else:
+    elif format == "onnx":
         from features.networks.onnx_runtime import OnnxNetwork
 
         network = OnnxNetwork(content, output)
+    else:
+        from features.networks.saved_model import SavedModelNetwork
+
+        network = SavedModelNetwork(content, output)
     try:
         return NetworkRunner(network, batch_windows, input_samples)
     except BaseException:
