@@ -217,7 +217,7 @@ class FeatureSpec:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the features of one clip: (frames, bands), or (bands,) with `pool`; a network has windows, values."""
+        """Shape of a clip's features: (frames, bands), or (windows, values) of a network; (bands,) with `pool`."""
         if self.pool is not None or self.clip_samples is None:
             return (self.num_bands,)
         return self.count_frames(self.clip_samples), self.num_bands
