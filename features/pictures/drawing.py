@@ -163,10 +163,14 @@ def _draw_frames(axes: Any, values: NDArray[np.floating], spec: FeatureSpec) -> 
     bottom = 0.0 if spec.front_end == "stft" else -0.5
     # The first MFCC would take all the colours for itself.
     coloured = image[1:] if spec.front_end == "mfcc" and len(image) > 1 else image
+    is_embedding = spec.front_end == EMBEDDING
+    # Of a network each window is drawn from its start to that of the next, and not smeared into it.
+    end = len(values) * spec.hop_samples / spec.sample_rate_hz if is_embedding else spec.clip_seconds
     axes.imshow(
         image, origin="lower", aspect="auto", cmap=MAP, vmin=coloured.min(), vmax=coloured.max(),
-        extent=(0, spec.clip_seconds, bottom, top),
+        extent=(0, end, bottom, top), interpolation="nearest" if is_embedding else None,
     )  # fmt: skip
+    axes.set_xlim(0, spec.clip_seconds)
     axes.set_xlabel("time (s)", fontsize=LABEL_POINTS)
     axes.set_ylabel(_bands_label(spec), fontsize=LABEL_POINTS)
     if spec.front_end == "log_mel":

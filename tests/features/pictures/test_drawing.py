@@ -19,6 +19,7 @@ from features.pictures.drawing import (
 )
 from features.pictures.signal_summary import trace_file, trace_waveform
 from tests.features.examples import LOG_MEL, MFCC, STFT, changed
+from tests.features.networks.small import SAMPLES, SIZE, small_spec
 from tests.signals import noise, sine, write_wav
 
 
@@ -142,6 +143,29 @@ def test_a_spectrogram_of_magnitudes_is_drawn_as_logarithms():
     assert image.get_cmap().name == "cividis"
     draw_features(axes, np.zeros(STFT.shape, np.float32), STFT)
     assert np.isfinite(axes.images[-1].get_array()).all()
+
+
+def test_windows_of_a_network_are_drawn_where_they_begin():
+    spec = small_spec(clip_seconds=0.25, hop_samples=SAMPLES, pool=None)
+    axes = axes_of()
+    values = np.arange(3 * SIZE, dtype=np.float32).reshape(3, SIZE)
+    draw_features(axes, values, spec)
+    [image] = axes.images
+    np.testing.assert_array_equal(image.get_array(), values.T)
+    assert tuple(image.get_extent()) == pytest.approx((0, 0.3, -0.5, SIZE - 0.5))
+    assert axes.get_xlim() == (0, 0.25)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("time (s)", "number of the value")
+
+
+@pytest.mark.parametrize(("pool", "label"), [("mean", "mean value"), ("max", "largest value")])
+def test_a_pooled_embedding_is_a_curve_of_its_values(pool, label):
+    axes = axes_of()
+    values = np.array([0.5, -3, 2, 0, 1, 4], np.float32)
+    draw_features(axes, values, small_spec(pool=pool))
+    [curve] = axes.lines
+    np.testing.assert_array_equal(curve.get_ydata(), values)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("number of the value", label)
+    assert not misplaced(axes.figure)
 
 
 def test_ticks_of_mel_bands_lie_at_their_frequencies():
