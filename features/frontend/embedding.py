@@ -107,7 +107,7 @@ def check_network(content: bytes, spec: FeatureSpec) -> None:
 def _pooled(values: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
     """Returns the features of a clip from its windows: (windows, values) to spec.shape."""
     if spec.pool == "mean":
-        return values.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return np.asarray(values.mean(axis=0, dtype=np.float64), dtype=np.float32)
     return values if spec.pool is None else np.asarray(values.max(axis=0))
 
 
@@ -149,7 +149,7 @@ def _read(spec: FeatureSpec, networks: Location | None) -> bytes:
     path = networks / name
     try:
         content = filesystem_of(path).read(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path} is missing, which is the network of the front end; put a copy of it there") from error
     found = hashlib.sha256(content).hexdigest()
     if found != spec.network_sha256:

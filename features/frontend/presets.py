@@ -213,9 +213,9 @@ def load_spec(path: str, network_file: str | None = None) -> SpecChoice:
         if named != NetworkChoice(None):
             raise UsageError(f"{path}: a network is for the front end {EMBEDDING}, not {spec.front_end}")
         return SpecChoice(spec)
-    origin = next((NETWORKS[name] for name in NETWORKS if PRESETS[name]["network_sha256"] == spec.network_sha256), None)
-    licence, source = named.licence or (origin and origin.licence), named.source or (origin and origin.source)
-    return SpecChoice(spec, NetworkChoice(network_file, licence, source))
+    known = [NETWORKS[name] for name in NETWORKS if PRESETS[name]["network_sha256"] == spec.network_sha256]
+    licence, source = (known[0].licence, known[0].source) if known else (None, None)
+    return SpecChoice(spec, NetworkChoice(network_file, named.licence or licence, named.source or source))
 
 
 def _named_network(fields: dict[str, Any], path: str) -> NetworkChoice:
