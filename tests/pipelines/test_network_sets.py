@@ -31,12 +31,13 @@ from features.update.update import CacheRules
 from features.verify import main as verify_command
 from features.verify import parser as verify_parser
 from tests.features.examples import TINY
-from tests.features.networks.small import RATE_HZ, small_features, small_network, small_spec, write_small_network
+from tests.features.networks.small import RATE_HZ, small_features, small_spec, write_small_network
 from tests.object_store.faults import Faults
 from tests.pipelines.sets import LONG_AGO_SECONDS, differences, featurize, named
 from tests.signals import noise, write_wav
 
 SAMPLES = RATE_HZ // 4
+SPEC = small_spec()
 LICENCE = "CC BY-NC-SA 4.0"
 GOLDEN = Path(__file__).parents[1] / "golden" / "features-v5"
 
@@ -59,13 +60,13 @@ def network(tmp_path) -> str:
     return str(write_small_network(tmp_path / "Vögel 2.tflite"))
 
 
-def asked(root: Path, output: object, file: str | None, spec=small_spec(), **fields) -> Request:
+def asked(root: Path, output: object, file: str | None, spec=SPEC, **fields) -> Request:
     choice = NetworkChoice(file, LICENCE if file else None, None)
     return Request(str(root), str(output), spec, network=choice, split=(100, 0, 0), **fields)
 
 
 def copy_in(folder: Path) -> Path:
-    return folder / "networks" / (small_spec().network_name or "")
+    return folder / "networks" / (SPEC.network_name or "")
 
 
 def test_the_network_is_copied_and_need_not_be_given_again(clips, network, tmp_path):
@@ -74,7 +75,7 @@ def test_the_network_is_copied_and_need_not_be_given_again(clips, network, tmp_p
     assert copy_in(folder).read_bytes() == Path(network).read_bytes()
     assert manifest.format_version == 5
     assert manifest.network == figures["network"] == {
-        "file": small_spec().network_name, "name": "Vögel 2.tflite", "bytes": os.path.getsize(network),
+        "file": SPEC.network_name, "name": "Vögel 2.tflite", "bytes": os.path.getsize(network),
         "licence": LICENCE, "source": None,
     }  # fmt: skip
     assert manifest.versions["ai-edge-litert"]
@@ -155,7 +156,7 @@ def test_another_network_tensor_or_hop_is_another_set_and_is_named(clips, networ
     folder, other = tmp_path / "set", str(write_small_network(tmp_path / "other.tflite", seed=1))
     featurize(asked(clips, folder, network))
     before = named(folder)
-    sha256, of_other = small_spec().network_sha256, small_spec(1).network_sha256
+    sha256, of_other = SPEC.network_sha256, small_spec(1).network_sha256
     for file, spec, named_as in (
         (
             other,
@@ -169,7 +170,7 @@ def test_another_network_tensor_or_hop_is_another_set_and_is_named(clips, networ
         with pytest.raises(UsageError, match=named_as):
             featurize(asked(clips, folder, file, spec))
     assert differences(before, named(folder)) == []
-    assert [path.name for path in (folder / "networks").iterdir()] == [small_spec().network_name]
+    assert [path.name for path in (folder / "networks").iterdir()] == [SPEC.network_name]
 
 
 def test_a_damaged_copy_is_found_and_put_back(clips, network, tmp_path, capsys):
@@ -184,9 +185,9 @@ def test_a_damaged_copy_is_found_and_put_back(clips, network, tmp_path, capsys):
     for damage in damages:
         damage()
         found = verify(layout, manifest)
-        assert [(one.name, one.part) for one in found] == [(small_spec().network_name, Part.NETWORK)]
+        assert [(one.name, one.part) for one in found] == [(SPEC.network_name, Part.NETWORK)]
         assert repair(layout, manifest, found) == (
-            [], {small_spec().network_name: "its file is not in the set; give it with --network-file"}
+            [], {SPEC.network_name: "its file is not in the set; give it with --network-file"}
         )  # fmt: skip
         with pytest.raises(UsageError, match="is another network than the spec names"):
             repair(layout, manifest, found, network_file=str(other))
@@ -215,7 +216,7 @@ def test_a_damaged_shard_is_made_again_with_the_network_and_named_without_it(cli
     found = verify(layout, manifest)
     made, failed = repair(layout, manifest, found)
     assert made == []
-    assert failed.keys() == {small_spec().network_name, manifest.all_shards[0].name}
+    assert failed.keys() == {SPEC.network_name, manifest.all_shards[0].name}
     assert repair(layout, manifest, found, network_file=network) == ([manifest.all_shards[0].name], {})
     assert differences(before, named(folder)) == []
 
@@ -227,7 +228,7 @@ def test_a_run_that_computes_puts_a_damaged_copy_back_and_one_without_the_file_s
     copy_in(folder).write_bytes(b"\0" * len(content))
     add(clips, 20)
     with pytest.raises(
-        RunError, match="is damaged: its .* bytes have the sha256 .*give the network with --network-file"
+        RunError, match=r"is damaged: its .* bytes have the sha256 .*give the network with --network-file"
     ):
         featurize(asked(clips, folder, None))
     _, figures = featurize(asked(clips, folder, network))
@@ -244,7 +245,7 @@ def test_prune_knows_the_network_of_the_states_that_stay(clips, network, tmp_pat
     manifest, _ = featurize(asked(clips, folder, network))
     layout = manifest.layout(folder)
     of_another = folder / "networks" / f"{'0' * 64}.onnx"  # a run that was begun with it and given up
-    partial = folder / "networks" / f"{small_spec().network_name}.12-0123abcd.partial"
+    partial = folder / "networks" / f"{SPEC.network_name}.12-0123abcd.partial"
     for path in (of_another, partial):
         path.write_bytes(b"1234")
     (folder / "networks" / "notes.txt").write_text("mine")
@@ -324,7 +325,7 @@ def test_a_shard_that_is_rewritten_by_copying_takes_no_network(clips, network, t
 def test_another_version_of_the_runtime_is_seen_as_one_of_other_libraries_is(clips, network, tmp_path, monkeypatch):
     folder = tmp_path / "set"
     manifest, _ = featurize(asked(clips, folder, network))
-    here = versions.library_versions(small_spec())
+    here = versions.library_versions(SPEC)
     assert here.keys() - versions.library_versions().keys() == {"ai-edge-litert"}
     other = {**here, "ai-edge-litert": "99.0"}
     monkeypatch.setattr("features.store.commit.library_versions", lambda _: other)
