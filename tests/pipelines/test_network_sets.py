@@ -21,10 +21,14 @@ from features.maintenance.removal import prune
 from features.maintenance.repair import repair
 from features.maintenance.shard_check import Part
 from features.maintenance.verification import verify
+from features.pictures.comparison import compare
+from features.pictures.examples import load_examples
 from features.store import versions
 from features.store.inventory import take_inventory, unreferenced
 from features.store.layout import NETWORKS
 from features.store.manifest import load_manifest
+from features.store.summary import describe as describe_set
+from features.store.summary import figures_of, lines_of
 from features.update.dry_run import describe
 from features.update.request import Request
 from features.update.update import CacheRules
@@ -383,3 +387,31 @@ def test_a_set_of_format_version_5_stays_readable(tmp_path):
     assert differences(before, named(folder)) == []
     add(root, 20)
     assert featurize(asked(root, folder, None, spec))[1]["computed"] == 1
+
+
+def test_show_says_whose_network_it_is_and_runs_it_for_one_file(clips, network, tmp_path, monkeypatch):
+    manifest, _ = featurize(asked(clips, tmp_path / "set", network))
+    layout, opened = manifest.layout(tmp_path / "set"), soundmill.open_features(tmp_path / "set")
+    description = describe_set(layout, manifest)
+    [line] = [line for line in lines_of(description) if line.startswith("network ")]
+    assert line.split() == [
+        "network",
+        "Vögel",
+        "2.tflite,",
+        "52.2",
+        "kB,",
+        "kept",
+        "as",
+        f"networks/{SPEC.network_name}",
+    ]
+    assert f"            licence: {LICENCE}; source: not given" in lines_of(description)
+    assert figures_of(description)["network"] == manifest.network
+    path = "no/00_nohash_0.wav"
+    comparison = compare(str(clips / path), manifest.spec, layout.networks_folder)
+    np.testing.assert_array_equal(comparison.features, opened.array(path))
+    monkeypatch.setattr(FrontEnd, "compute", None)
+    examples = load_examples(description)
+    assert len(examples) == 6
+    for example in examples:
+        np.testing.assert_array_equal(example.features, opened.array(example.path))
+        assert example.trace is not None
