@@ -84,6 +84,7 @@ RECORDINGS = {
 BC_RESNETS = ("bc-resnet-1", "bc-resnet-1.5", "bc-resnet-2", "bc-resnet-3", "bc-resnet-6", "bc-resnet-8")
 ON_LOG_MEL = (*BC_RESNETS, "ds-tc-resnet", "residual")
 PRESETS = {
+    "linear": "urbansound-mfcc",
     "mlp": "urbansound-mfcc",
     "tutorial-cnn": "speech-commands",
     "raw-cnn": "speech-commands",
@@ -91,6 +92,7 @@ PRESETS = {
 }
 # What differs from the recipe of the network.
 SETTINGS: Mapping[str, Given] = {
+    "linear": {},
     "mlp": {"epochs": 100, "batch_size": 32, "patience": 0},
     "tutorial-cnn": {},
     "raw-cnn": {"batch_size": 16},
@@ -101,6 +103,7 @@ _SMALL: Given = {
     "epochs": 120, "batch_size": 32, "time_shift_seconds": 1.0, "time_mask_seconds": 0.5, "validate_on": ()
 }  # fmt: skip
 SMALL_SETTINGS: Mapping[str, Given] = {
+    "linear": {},
     "mlp": SETTINGS["mlp"],
     "tutorial-cnn": {"epochs": 60, "batch_size": 16, "patience": 10},
     "raw-cnn": {"epochs": 20, "batch_size": 16, "patience": 5},

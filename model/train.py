@@ -4,6 +4,7 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 
 # isort: split
 import argparse
+from typing import Any
 
 from features.errors import UsageError
 from features.runtime import command
@@ -72,6 +73,26 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             watch=send,
             init=options.init,
         )
+    paragraph = _of_linear(figures) if "l2" in figures else _of_epochs(figures)
+    if figures["classes_without_threshold"]:
+        names = ", ".join(figures["classes_without_threshold"])
+        paragraph += f" No threshold reaches a precision of {figures['target_precision']:g} for: {names}."
+    if "testing_accuracy" in figures:
+        after = f"{figures['testing_accuracy']:.4f}"
+        if "testing_accuracy_before" in figures:
+            after = f"{figures['testing_accuracy_before']:.4f} before training, {after} after it"
+        paragraph += (
+            f" Accuracy on {figures['testing_clips']:,} testing clips: {after}, and "
+            f"{figures['training_accuracy']:.4f} on the clips trained on."
+        )
+    tested = ("--test-on", ",".join(figures["test_on"])) if figures["test_on"] else ()
+    following = command_line("model.evaluate", "--model", options.output, "--features", options.features, *tested)
+    paragraph += f" The run is in {options.output}: curves.png shows it. Next: {following}"
+    command.finish(options, paragraph, figures)
+    return 0
+
+
+def _of_epochs(figures: dict[str, Any]) -> str:
     paragraph = (
         f"Trained {figures['network']} for {figures['epochs']} epochs on {figures['clips']:,} clips in "
         f"{figures['training_seconds']:.1f} s ({figures['clips_per_second']:,.0f} clips a second)."
@@ -83,20 +104,22 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             f" Best was epoch {figures['best_epoch']}: accuracy {figures['accuracy']:.4f} on "
             f"{figures['validation_clips']:,} validation clips; temperature {figures['temperature']:.3f}."
         )
-    if figures["classes_without_threshold"]:
-        names = ", ".join(figures["classes_without_threshold"])
-        paragraph += f" No threshold reaches a precision of {figures['target_precision']:g} for: {names}."
-    if "testing_accuracy" in figures:
-        paragraph += (
-            f" Accuracy on {figures['testing_clips']:,} testing clips: {figures['testing_accuracy_before']:.4f} before "
-            f"training, {figures['testing_accuracy']:.4f} after it, and {figures['training_accuracy']:.4f} on the "
-            "clips trained on."
-        )
-    tested = ("--test-on", ",".join(figures["test_on"])) if figures["test_on"] else ()
-    following = command_line("model.evaluate", "--model", options.output, "--features", options.features, *tested)
-    paragraph += f" The run is in {options.output}: curves.png shows it. Next: {following}"
-    command.finish(options, paragraph, figures)
-    return 0
+    return paragraph
+
+
+def _of_linear(figures: dict[str, Any]) -> str:
+    paragraph = (
+        f"Trained {figures['network']} on {figures['clips']:,} clips in {figures['training_seconds']:.1f} s. The L2 "
+        f"penalty is {figures['l2']:.3g}"
+    )
+    if figures["accuracy"] is None:
+        return f"{paragraph}; there was no validation."
+    chosen = f", the best of {figures['epochs']} that were tried" if figures["epochs"] > 1 else ""
+    on = "clips of inner folds" if figures["inner_folds"] else "validation clips"
+    return (
+        f"{paragraph}{chosen}: accuracy {figures['accuracy']:.4f} on {figures['validation_clips']:,} {on}; temperature "
+        f"{figures['temperature']:.3f}."
+    )
 
 
 if __name__ == "__main__":

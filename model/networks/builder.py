@@ -1,4 +1,4 @@
-"""Builds the networks of the registry."""
+"""Builds the networks of the registry, but for the linear one, which is solved for without Keras."""
 
 from collections.abc import Callable
 from dataclasses import replace

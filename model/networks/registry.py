@@ -22,6 +22,7 @@ class Network:
             is known when it is built (`model.networks.builder.as_built`).
         needs_frames: whether features have to be (frames, bands).
         least_size: frames and bands that they have at least.
+        is_linear: whether it is one linear layer, whose weights are solved for, without Keras.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Network:
     returns_logits: bool = False
     needs_frames: bool = True
     least_size: int = 1
+    is_linear: bool = False
 
     @property
     def is_own(self) -> bool:
@@ -50,6 +52,13 @@ _ALL = (
         )
     ),
     Network("ds-tc-resnet", "separable convolutions over time, 73,000 parameters", returns_logits=True),
+    Network(
+        "linear",
+        "logistic regression, for embeddings above all: trained in seconds",
+        returns_logits=True,
+        needs_frames=False,
+        is_linear=True,
+    ),
     Network("mlp", "two dense layers, takes features without frames too", needs_frames=False),
     Network("raw-cnn", "two convolutions and a wide dense layer", loss="binary", least_size=5),
     Network("residual", "convolutions with shortcuts, accurate and fast", returns_logits=True, least_size=4),

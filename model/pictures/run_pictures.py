@@ -100,25 +100,37 @@ def curves_figure(history: list[dict[str, float]]) -> Figure:
 
     Args:
         history: a row per epoch with `epoch`, `loss`, `accuracy`; `recall` and the `val_` columns where they are there.
+            Of a linear network a row has an `l2` penalty, which takes the place of the epoch.
     """
     columns = set().union(*history)
     names = [name for name in _CURVES if name in columns]
     validated = any(f"val_{name}" in columns for name in names)
     figure = new_figure(5 * len(names), 4, layout="constrained")
-    epochs = [row["epoch"] for row in history]
+    is_linear = "l2" in columns
+    places = [row["l2" if is_linear else "epoch"] for row in history]
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         series = {"training": (name, BLUE, "o", "-"), "validation": (f"val_{name}", ORANGE, "s", "--")}
         for label, (column, colour, marker, line) in series.items():
             if column in columns:
                 values = [row.get(column, np.nan) for row in history]
-                axes.plot(epochs, values, color=colour, marker=marker, ls=line, label=label)
-        axes.set_xlabel("epoch")
+                axes.plot(places, values, color=colour, marker=marker, ls=line, label=label)
         axes.set_ylabel(_CURVES[name])
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        if is_linear:
+            axes.set_xlabel("L2 penalty")
+            axes.set_xscale("log")
+            axes.xaxis.set_inverted(True)  # as they are tried: from the strongest on
+        else:
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
-    also = "validation after each epoch" if validated else "there was no validation"
-    figure.suptitle(f"Training is measured while the network learns, with dropout and augmentation; {also}", fontsize=9)
+    if is_linear:
+        title = "For each L2 penalty, weights are solved for; "
+        title += "validation is on clips that were not learnt from" if validated else "there was no validation"
+    else:
+        title = "Training is measured while the network learns, with dropout and augmentation; "
+        title += "validation after each epoch" if validated else "there was no validation"
+    figure.suptitle(title, fontsize=9)
     return figure
 
 

@@ -1,6 +1,7 @@
 """Calibrates a network on the clips that it was validated on, as scoring runs it."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import UNCALIBRATED, Calibration, fit_temperature, fit_thresholds
@@ -28,11 +29,27 @@ def calibrate(litert: bytes, description: ArtifactDescription, rows: Rows, targe
     for content in rows.contents():
         outputs.append(network.outputs(content.features))
         true.append(rows.class_ids(content))
-    table, ids = np.concatenate(outputs), np.concatenate(true)
-    temperature = fit_temperature(table, ids, description.outputs)
-    probabilities = Outputs(description.returns_logits, temperature).probabilities(table)
+    return fit_calibration(np.concatenate(outputs), np.concatenate(true), description, target_precision)
+
+
+def fit_calibration(
+    outputs: NDArray[np.float32],
+    true: NDArray[np.integer],
+    description: ArtifactDescription,
+    target_precision: float,
+) -> Calibration:
+    """Fits temperature and thresholds to what a network gives for clips that it did not learn from.
+
+    Args:
+        outputs: of the network, (clips, classes).
+        true: class id of each clip, (clips,).
+        description: of its artifact.
+        target_precision: of the thresholds.
+    """
+    temperature = fit_temperature(outputs, true, description.outputs)
+    probabilities = Outputs(description.returns_logits, temperature).probabilities(outputs)
     return Calibration(
         temperature=temperature,
-        thresholds=fit_thresholds(probabilities, ids, description.classes, target_precision),
+        thresholds=fit_thresholds(probabilities, true, description.classes, target_precision),
         target_precision=target_precision,
     )

@@ -14,8 +14,8 @@ from model.training.settings import Settings
 _SHOWN_FOLDERS = 5
 
 
-def holds_out(manifest: Manifest, settings: Settings) -> bool:
-    """Returns whether validation takes a tenth of the training groups, since nothing else is there to validate on."""
+def lacks_validation(manifest: Manifest, settings: Settings) -> bool:
+    """Returns whether nothing but the clips trained on is there to validate on, where validation is wanted."""
     if settings.rows.validate_on is not None:
         return False
     return VALIDATION in settings.rows.train_on or not (
@@ -23,11 +23,19 @@ def holds_out(manifest: Manifest, settings: Settings) -> bool:
     )
 
 
+def holds_out(manifest: Manifest, settings: Settings) -> bool:
+    """Returns whether validation takes a tenth of the training groups.
+
+    A linear network learns from all of them: inner folds say what its penalty is to be.
+    """
+    return lacks_validation(manifest, settings) and not network(settings.network).is_linear
+
+
 def validation_partitions(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
-    """Returns the partitions validated on; none where validation is held out of training, or is not wanted."""
+    """Returns the partitions validated on; none where validation is of the clips trained on, or is not wanted."""
     if settings.rows.validate_on is not None:
         return settings.rows.validate_on
-    return () if holds_out(manifest, settings) else (VALIDATION,)
+    return () if lacks_validation(manifest, settings) else (VALIDATION,)
 
 
 def check(manifest: Manifest, settings: Settings, features: str) -> None:

@@ -6,6 +6,7 @@ from features.errors import UsageError
 from features.runtime.log import LOG
 from features.sources.paths import BACKGROUND_FOLDER
 from features.store.manifest import Manifest
+from model.training.applicable import check_given
 from model.training.partitions import check
 from model.training.recipes import choose_settings
 from model.training.section import option, shown
@@ -66,6 +67,7 @@ def plan_training(features: str, manifest: Manifest, given: Given, noise: str | 
     from model.training.noise import find_noise
 
     settings = choose_settings(manifest.spec.shape, given)
+    check_given(settings, given)
     check(manifest, settings, features)
     folder = find_noise(manifest.source["root"], noise)
     if settings.labels.silence_share and folder is None:

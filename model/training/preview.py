@@ -8,6 +8,7 @@ from features.errors import UsageError
 from features.pictures.drawing import save
 from features.store.manifest import load_manifest
 from model.pictures.augmentation_picture import AugmentedClip, augmentation_figure
+from model.training.applicable import is_linear
 from model.training.augment import batch_generator, changes_batches, make_augmenter
 from model.training.division import divide
 from model.training.labelled_set import LabelledSet
@@ -42,6 +43,8 @@ def preview(features: str, picture: str, given: Given, noise: str | None = None)
     plan = plan_training(features, manifest, given, noise)
     plan.log_left_out()
     settings = plan.settings
+    if is_linear(settings.network):
+        raise UsageError(f"--preview has nothing to show: {settings.network} is trained on clips as they are")
     if not changes_batches(settings):
         raise UsageError(
             f"--preview has nothing to show: {settings.network} is trained without augmentation by default; give "

@@ -9,6 +9,7 @@ from typing import Any
 from features.errors import UsageError
 from features.io.atomic import write_file
 from model.networks.registry import NETWORKS, Shape
+from model.training.applicable import applies
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings, check_value
 
 _AUGMENTED: Given = {
@@ -33,7 +34,7 @@ _AUGMENTED: Given = {
     "noise_probability": 0.5,
 }
 # Trained as their write-ups train them.
-_PLAIN = ("mlp", "raw-cnn", "tutorial-cnn")
+_PLAIN = ("linear", "mlp", "raw-cnn", "tutorial-cnn")
 RECIPES: dict[str, Given] = {name: _AUGMENTED for name in NETWORKS if name not in _PLAIN}
 """By network, the settings in which it differs from the plain ones of `Settings`."""
 
@@ -101,11 +102,12 @@ def read_recipe(path: str) -> Given:
 
 
 def write_recipe(path: Path, settings: Settings) -> None:
-    """Writes the network and all its settings but rows and seed as a TOML file that `read_recipe` reads."""
+    """Writes the network and its settings but rows and seed as a TOML file that `read_recipe` reads."""
     lines = ["# A recipe of soundmill: train --config takes it.", f"network = {_toml(settings.network)}"]
     for section in _RECIPE_SECTIONS:
         lines += ["", f"[{section}]"]
-        lines += [f"{name} = {_toml(value)}" for name, value in asdict(getattr(settings, section)).items()]
+        values = asdict(getattr(settings, section))
+        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if applies(name, settings)]
     write_file(path, "\n".join(lines) + "\n")
 
 

@@ -88,6 +88,10 @@ class Schedule(Section):
         0.0, "a step, of the running average of the weights that is kept as the network, over a seventh of the "
         "training at most; 0 for none", least=0.0, below=1.0,
     )  # fmt: skip
+    l2: float = setting(
+        0.0, "of linear: half of what the sum of its squared weights costs; 0 for that which is the best on validation",
+        least=0.0,
+    )  # fmt: skip
     precision: str = setting(
         "float32", "of the computation; mixed_bfloat16 where the processor has it",
         choices=("float32", "mixed_bfloat16"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
+from model.training.applicable import is_linear
 from model.training.recipes import recipe
 from model.training.settings import SECTIONS, SETTING_NAMES
 
@@ -69,7 +70,9 @@ _NOT_SEARCHED = ("seed", *(one.name for section in ("rows", "labels") for one in
 
 
 def default_ranges(network: str) -> Ranges:
-    """Returns what is searched where no file says it: more of a network whose recipe augments clips."""
+    """Returns what is searched where no file says it: more of a network whose recipe augments clips, none of linear."""
+    if is_linear(network):
+        return {}
     return _AUGMENTED if recipe(network).augmentation != SECTIONS["augmentation"]() else _PLAIN
 
 

@@ -148,7 +148,11 @@ def _ranges_here(settings: Settings, spec: FeatureSpec, given: Given) -> Ranges:
     """Returns what is searched by default of what is not given and can be with these features."""
     from model.training.augment import impossible  # which loads the front end
 
-    ranges = {name: one for name, one in default_ranges(settings.network).items() if name not in given}
+    by_default = default_ranges(settings.network)
+    if not by_default:
+        raise UsageError(f"{settings.network} chooses its L2 penalty by itself in each training, and nothing else is "
+                         "searched by default; name settings with --search")  # fmt: skip
+    ranges = {name: one for name, one in by_default.items() if name not in given}
     cannot_be = impossible(settings.with_given({name: one.ends[1] for name, one in ranges.items()}), spec, True)
     ranges = {name: one for name, one in ranges.items() if name not in cannot_be}
     if not ranges:

@@ -1,5 +1,9 @@
-"""The networks that tests of all of them train, convert or export: the widths of BC-ResNet have the same layers."""
+"""The networks of Keras that tests of all of them train or convert: the widths of BC-ResNet have the same layers."""
 
 from model.networks.registry import NETWORKS
 
-KINDS = [name for name in NETWORKS if not name.startswith("bc-resnet-") or name == "bc-resnet-1"]
+KINDS = [
+    name
+    for name, one in NETWORKS.items()
+    if not one.is_linear and (not name.startswith("bc-resnet-") or name == "bc-resnet-1")
+]

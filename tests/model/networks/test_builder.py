@@ -11,7 +11,7 @@ from tests.model.networks.kinds import KINDS
 
 
 def test_every_network_of_the_registry_can_be_built_and_no_other():
-    assert list(BUILDERS) == list(NETWORKS)
+    assert list(BUILDERS) == [name for name, one in NETWORKS.items() if not one.is_linear]
 
 
 @pytest.mark.parametrize("name", KINDS)

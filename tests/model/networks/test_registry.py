@@ -37,9 +37,9 @@ def test_what_is_not_a_module_and_a_function_is_refused(name):
         network(name)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "mlp"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("linear", "mlp")])
 def test_a_mean_over_frames_is_refused_where_frames_are_needed(name):
-    with pytest.raises(UsageError, match=r"\(frames, bands\), not \(40,\).*train mlp"):
+    with pytest.raises(UsageError, match=r"\(frames, bands\), not \(40,\).*train linear, mlp"):
         check_shape(network(name), (40,))
 
 

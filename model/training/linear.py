@@ -1,0 +1,274 @@
+"""Trains a linear network, without Keras: from a feature set that can be trained on to a run folder with a model.
+
+What an epoch is to other networks, a row of the history, is an L2 penalty here.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.errors import UsageError
+from features.io.atomic import write_file
+from features.runtime.log import LOG
+from features.runtime.progress import Progress
+from features.sources.partition import TESTING, TRAINING, VALIDATION
+from features.store.manifest import Manifest
+from model.inference.artifact import has_artifact, read_description, read_litert, save_network
+from model.inference.artifact_description import ArtifactDescription
+from model.inference.calibration import Calibration
+from model.inference.executor import Executor
+from model.inference.linear_network import LINEAR, LinearNetwork
+from model.training.augment import class_weights
+from model.training.calibrator import calibrate, fit_calibration
+from model.training.division import divide
+from model.training.history import Row, Watch, best_epoch, read_history, should_stop, write_history
+from model.training.l2_choice import GRID, L2Choice, LabelledClips, Tried
+from model.training.labelled_set import LabelledSet
+from model.training.logistic_regression import Array
+from model.training.noise import Noise
+from model.training.partitions import lacks_validation, validation_partitions
+from model.training.rows import Rows
+from model.training.run_folder import training_statistics
+from model.training.settings import Settings
+from model.training.still_bands import warn_of_still_bands
+
+_HISTORY = "history.csv"
+# Of the features in memory: as they are, along the directions in which they differ, and what is made of them meanwhile.
+_COPIES = 3
+
+
+class LinearTraining:
+    """The rows that a linear network learns from, and the run folder in which that happens."""
+
+    def __init__(self, run: Path, features: str, manifest: Manifest, settings: Settings, noise: Noise | None) -> None:
+        """Opens the rows.
+
+        Args:
+            run: the run folder.
+            features: a feature set.
+            manifest: its state.
+            settings: of the training.
+            noise: background noise, None where none is used.
+
+        Raises:
+            UsageError: the rows do not fit in memory.
+        """
+        self._run, self._manifest, self._settings = run, manifest, settings
+        labelled = LabelledSet.of(features, manifest, settings, noise)
+        train_on = settings.rows.train_on
+        self._training, _ = labelled.to_test_on(train_on, TRAINING, divide(features, manifest, settings).training)
+        self._validation, _ = labelled.to_test_on(validation_partitions(manifest, settings), VALIDATION)
+        self._testing, _ = labelled.to_test_on(settings.rows.test_on, TESTING)
+        self._has_inner_folds = lacks_validation(manifest, settings)
+        self.statistics = training_statistics(features, manifest, settings)
+        values = int(np.prod(manifest.spec.shape))
+        num_bytes = _COPIES * (len(self._training) + len(self._validation)) * values * np.float64().itemsize
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if num_bytes > there:
+            raise UsageError(
+                f"{LINEAR} keeps its clips in memory, about {num_bytes / 2**30:,.1f} GiB for {len(self._training):,} "
+                f"clips of {values:,} values, and this machine has {there / 2**30:,.1f}; train another network, or on "
+                "fewer clips"
+            )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the network is there: it is solved for at once or not at all."""
+        return has_artifact(self._run)
+
+    def train(self, watch: Watch | None = None) -> dict[str, Any]:
+        """Trains, saves, and returns the figures of the run.
+
+        Args:
+            watch: is shown each row of the history, and ends the training by raising.
+
+        Raises:
+            UsageError: there are no groups to choose the L2 penalty by.
+            RunError: a shard is missing or damaged.
+        """
+        import scipy.linalg  # noqa: F401 - its BLAS is to be there when the number of threads is set
+        from threadpoolctl import threadpool_limits
+
+        started = time.monotonic()
+        if self.has_ended:
+            LOG.info("the training has ended already: no penalty is left")
+        else:
+            with threadpool_limits(limits=1):  # sums of several threads have other last digits
+                self._fit(watch)
+        return self._figures(started)
+
+    def _fit(self, watch: Watch | None) -> None:
+        settings = self._settings
+        counts = np.zeros(len(self._training.classes), np.int64)
+        learnt = self._read(self._training)
+        np.add.at(counts, learnt.ids, 1)
+        validated = None if self._has_inner_folds else self._read(self._validation)
+        weights = class_weights(counts, settings.schedule.balance)
+        choice = L2Choice(learnt, weights, validated, settings.seed)
+        self._describe(choice)
+        best = self._choose(choice, watch)
+        solution = choice.fitted(best.row["l2"], best.solution)
+        network = _folded(choice.directions.weights(solution), solution.bias, *self._scale())
+        self._save(network, self._calibration(choice, best.logits))
+
+    def _choose(self, choice: L2Choice, watch: Watch | None) -> Tried:
+        """Tries penalties until none is better any more, and returns the best."""
+        schedule = self._settings.schedule
+        penalties = (schedule.l2,) if schedule.l2 else GRID
+        history: list[Row] = []
+        best: Tried | None = None
+        progress = Progress("L2 penalties", len(penalties), "penalties")
+        for tried in choice.tried(penalties):
+            history.append(tried.row)
+            write_history(self._run / _HISTORY, history)
+            progress.update(len(history))
+            LOG.info("L2 %g: %s", tried.row["l2"], _described(tried.row))
+            if watch:
+                watch(tried.row)
+            if best_epoch(history, schedule.best_by) == len(history):
+                best = tried
+            if should_stop(history, schedule):
+                break
+        progress.close()
+        if best is None:
+            raise AssertionError("the loss of logistic regression is finite")
+        return best
+
+    def _describe(self, choice: L2Choice) -> None:
+        values, classes = int(np.prod(self._manifest.spec.shape)), choice.classes
+        parameters = (values + 1) * classes
+        lines = (
+            f"{LINEAR}: logits of {classes:,} classes from {values:,} values",
+            f"{parameters:,} parameters, {values * classes:,} multiply-adds a clip",
+        )
+        write_file(self._run / "layers.txt", "".join(f"{line}\n" for line in lines))
+        LOG.info("%s", "; ".join(lines))
+        if choice.folds:
+            validation = f"choosing the L2 penalty by {choice.folds} inner folds, of whole groups"
+        else:
+            validation = f"validating on {len(self._validation):,}" if self._validation else "not validating"
+        LOG.info("training on %s clips, %s", f"{len(self._training):,}", validation)
+        warn_of_still_bands(self.statistics, self._manifest.spec)
+
+    def _scale(self) -> tuple[Array, Array]:
+        """Returns what is taken from each value, and what it is divided by then: (values,) each."""
+        mean, variance = self.statistics.by_band()
+        shape = self._manifest.spec.shape
+        return np.broadcast_to(mean, shape).ravel(), np.broadcast_to(np.sqrt(variance), shape).ravel()
+
+    def _read(self, rows: Rows) -> LabelledClips:
+        mean, deviation = self._scale()
+        features = np.empty((len(rows), len(mean)))
+        ids = [np.empty(0, np.int32)]
+        groups: list[str] = []
+        for content in rows.contents():
+            last = len(groups) + len(content.paths)
+            part = features[len(groups) : last]
+            part[...] = content.features.reshape(len(part), -1)
+            part -= mean
+            part /= deviation
+            ids.append(rows.class_ids(content))
+            groups += [group or path for group, path in zip(content.groups, content.paths, strict=True)]
+        return LabelledClips(features, np.concatenate(ids).astype(np.int64), groups)
+
+    def _calibration(self, choice: L2Choice, logits: Array | None) -> Calibration | None:
+        """Returns what inner folds say of the network; None where validation has clips of its own, or there is none."""
+        if not choice.folds or logits is None:
+            return None
+        measured = choice.is_measured
+        return fit_calibration(
+            logits[measured].astype(np.float32), choice.measured_ids[measured], self._description(),
+            self._settings.labels.target_precision,
+        )  # fmt: skip
+
+    def _description(self) -> ArtifactDescription:
+        spec = self._manifest.spec
+        return ArtifactDescription(
+            spec=spec,
+            fingerprint=spec.fingerprint,
+            classes=self._training.classes,
+            network_name=self._settings.network,
+            returns_logits=True,
+            trained_on=self._settings.rows.train_on,
+            network_sha256="",
+            litert_sha256=None,
+        )
+
+    def _save(self, network: LinearNetwork, calibration: Calibration | None) -> None:
+        """Draws the curves, calibrates the network, and saves the artifact, last."""
+        from model.pictures.run_pictures import draw_curves  # which loads what draws
+
+        draw_curves(read_history(self._run / _HISTORY), self._run / "curves.png")
+
+        def write(path: Path) -> bytes:
+            network.write(path, self._training.classes)
+            return network.to_litert(self._manifest.spec.shape)
+
+        def calibrated(litert: bytes, description: ArtifactDescription) -> Calibration:
+            if calibration is not None:
+                return calibration
+            return calibrate(litert, description, self._validation, self._settings.labels.target_precision)
+
+        save_network(self._run, self._description(), write, calibrated)
+
+    def _figures(self, started: float) -> dict[str, Any]:
+        history, schedule = read_history(self._run / _HISTORY), self._settings.schedule
+        description = read_description(self._run)
+        calibration = description.calibration
+        best = best_epoch(history, schedule.best_by) or 0
+        row = history[best - 1]
+        seconds = sum(one["seconds"] for one in history)
+        figures: dict[str, Any] = {
+            "training_seconds": seconds,
+            "clips": len(self._training),
+            "validation_clips": len(self._training if self._has_inner_folds else self._validation),
+            "inner_folds": self._has_inner_folds,
+            "clips_per_second": len(self._training) * len(history) / max(seconds, 1e-3),
+            "epochs": len(history),
+            "best_epoch": best,
+            "l2": row["l2"],
+            "accuracy": row.get("val_accuracy"),
+            "loss": row.get("val_loss"),
+            "training_accuracy": row["accuracy"],
+            "parameters": (int(np.prod(description.spec.shape)) + 1) * len(description.classes),
+            "test_on": list(self._settings.rows.test_on),
+            "seed": self._settings.seed,
+            "temperature": calibration.temperature,
+            "target_precision": calibration.target_precision,
+            "classes_without_threshold": calibration.without_threshold,
+        }
+        if self._testing:
+            network = Executor(read_litert(self._run, description), description, "litert")
+            figures |= {
+                "testing_clips": len(self._testing),
+                "testing_accuracy": _accuracy(network, self._testing),
+                "training_accuracy": _accuracy(network, self._training),
+            }
+        figures["seconds"] = time.monotonic() - started
+        return figures
+
+
+def _folded(weights: Array, bias: Array, mean: Array, deviation: Array) -> LinearNetwork:
+    """Returns the network of features as they are in the cache: (values, classes), (classes,), (values,), (values,)."""
+    of_values = weights / deviation[:, np.newaxis]
+    return LinearNetwork(
+        np.ascontiguousarray(of_values.T, dtype=np.float32), (bias - mean @ of_values).astype(np.float32)
+    )
+
+
+def _accuracy(network: Executor, rows: Rows) -> float:
+    right = 0
+    for content in rows.contents():
+        right += int(np.sum(network.outputs(content.features).argmax(axis=1) == rows.class_ids(content)))
+    return right / len(rows)
+
+
+def _described(row: Row) -> str:
+    training, validation = (
+        f"loss {row[f'{prefix}loss']:z.4f}, accuracy {row[f'{prefix}accuracy']:z.4f}" if f"{prefix}loss" in row else ""
+        for prefix in ("", "val_")
+    )
+    return f"{training}{validation and f'; validation {validation}'}; {row['seconds']:.1f} s"
