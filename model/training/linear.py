@@ -12,6 +12,7 @@ import numpy as np
 
 from features.errors import UsageError
 from features.io.atomic import write_file
+from features.io.filesystem import place
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.sources.partition import TESTING, TRAINING, VALIDATION
@@ -57,6 +58,7 @@ class LinearTraining:
             UsageError: the rows do not fit in memory.
         """
         self._run, self._manifest, self._settings = run, manifest, settings
+        self._networks = manifest.layout(place(features)).networks_folder
         labelled = LabelledSet.of(features, manifest, settings, noise)
         train_on = settings.rows.train_on
         self._training, _ = labelled.to_test_on(train_on, TRAINING, divide(features, manifest, settings).training)
@@ -212,7 +214,7 @@ class LinearTraining:
                 return calibration
             return calibrate(litert, description, self._validation, self._settings.labels.target_precision)
 
-        save_network(self._run, self._description(), write, calibrated)
+        save_network(self._run, self._description(), write, calibrated, self._networks)
 
     def _figures(self, started: float) -> dict[str, Any]:
         history, schedule = read_history(self._run / _HISTORY), self._settings.schedule
