@@ -21,5 +21,6 @@ def save_untrained(
     chosen = network(name)
     statistics = Statistics.merge(manifest.statistics.values())
     model = build(chosen, manifest.spec.shape, len(classes), statistics)
-    save_artifact(run, Artifact(model, manifest.spec, classes, name, chosen.returns_logits, ("training",)))
+    artifact = Artifact(model, manifest.spec, classes, name, chosen.returns_logits, ("training",))
+    save_artifact(run, artifact, networks=manifest.layout(features).networks_folder)
     return run

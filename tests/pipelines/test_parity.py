@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import soundmill
 from features.audio.decode import probe
 from features.frontend.clip import clip_waveform
 from features.frontend.spectrogram import compute_features
@@ -18,6 +19,7 @@ from model.inference.artifact import load_artifact
 from model.training.dataset import ordered_dataset
 from model.training.rows import Rows
 from tests.conftest import call
+from tests.features.networks.small import HIDDEN, HIDDEN_OUTPUT, RATE_HZ, SAMPLES, write_small_network
 from tests.model.untrained import save_untrained
 from tests.pipelines.conftest import make_old
 from tests.signals import noise, sine, write_wav
@@ -29,8 +31,18 @@ SPECS = {
     "float16": 'preset = "log-mel"\nstorage_dtype = "float16"\n',
     "pooled": 'preset = "urbansound-mfcc"\n',
     "raw": 'preset = "log-mel"\n',
+    "embedding": f'''front_end = "embedding"
+network_file = "network.tflite"
+network_output = "{HIDDEN_OUTPUT}"
+sample_rate_hz = {RATE_HZ}
+clip_seconds = 1.0
+window_samples = {SAMPLES}
+hop_samples = {SAMPLES // 2}
+embedding_size = {HIDDEN}
+pool = "mean"
+''',
 }
-NETWORKS = {"log_mel": "residual", "pooled": "mlp", "raw": "raw-cnn"}
+NETWORKS = {"log_mel": "residual", "pooled": "mlp", "raw": "raw-cnn", "embedding": "mlp"}
 
 
 @dataclass
@@ -62,6 +74,7 @@ def source(tmp_path_factory) -> Path:
 def flow(request, source, tmp_path_factory) -> Flow:
     root = tmp_path_factory.mktemp(request.param)
     (root / "spec.toml").write_text(SPECS[request.param])
+    write_small_network(root / "network.tflite")
     found = Flow(source, root / "features", root / "run", root / "labels.csv")
     arguments = ("--input", source, "--output", found.features, "--spec", root / "spec.toml")
     storage_format = "parquet" if request.param == "mfcc" else "tfrecord"
@@ -76,13 +89,13 @@ def flow(request, source, tmp_path_factory) -> Flow:
 
 
 def test_the_shard_holds_what_the_front_end_gives_for_the_file(flow):
-    manifest = load_manifest(flow.features)
+    manifest, networks = load_manifest(flow.features), flow.features / "networks"
     checked = 0
     for shard in manifest.shards(PARTITIONS):
         rows = read_shard(manifest.layout(flow.features), shard, manifest.spec)
         for name, features in zip(rows.paths, rows.features, strict=True):
             waveform = clip_waveform(str(flow.source / name), manifest.spec)[0]
-            np.testing.assert_array_equal(features, compute_features([waveform], manifest.spec)[0])
+            np.testing.assert_array_equal(features, compute_features([waveform], manifest.spec, networks)[0])
             checked += 1
     assert checked == 48
 
@@ -112,18 +125,35 @@ def test_the_network_says_the_same_of_data_set_evaluate_and_score(flow):
         assert scored[path]["probability"] == evaluated[path]["probability"]
 
 
+def test_python_says_the_same(flow):
+    with open(flow.labels, newline="") as file:
+        scored = [tuple(row.values()) for row in csv.DictReader(file)]
+    paths = sorted({flow.source / row[0] for row in scored}, key=lambda path: str(path).encode())
+    table = soundmill.load_model(flow.run).predict(paths)
+    names = [str(Path(path).relative_to(flow.source)) for path in table["path"].to_pylist()]
+    places = ([f"{number:.6f}" for number in table[name].to_pylist()] for name in ("start_seconds", "end_seconds"))
+    probabilities = [f"{number:.6f}" for number in table["probability"].to_pylist()]
+    assert list(zip(names, *places, table["label"].to_pylist(), probabilities, strict=True)) == scored
+
+
 def test_the_export_says_the_same(flow, tmp_path):
     assert call("model.export", "--model", flow.run, "--output", tmp_path / "export") == 0
     exported = tf.saved_model.load(str(tmp_path / "export"))
     spec = load_manifest(flow.features).spec
+    takes_features = spec.network_name is not None
+    if takes_features:
+        assert spec.network_name in (tmp_path / "export" / "README.md").read_text()
     with open(flow.labels, newline="") as file:
         scored = [row for row in csv.DictReader(file) if float(row["start_seconds"]) == 0]
     by_path = 0
     for row in scored:
         path = str(flow.source / row["path"])
         waveform = clip_waveform(path, spec)[0]
-        answers = [exported(tf.constant(waveform[None]))]
-        if probe(path).rate_hz == spec.sample_rate_hz:
+        taken = (
+            compute_features([waveform], spec, flow.run / "model" / "networks") if takes_features else waveform[None]
+        )
+        answers = [exported(tf.constant(taken))]
+        if probe(path).rate_hz == spec.sample_rate_hz and not takes_features:
             answers.append(exported(tf.constant(path)))
             by_path += 1
         for answer in answers:

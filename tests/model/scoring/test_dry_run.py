@@ -9,6 +9,7 @@ from model.scoring.low_rates import low_rates
 from model.scoring.plan import plan_batches
 from model.scoring.request import Request
 from tests.conftest import call
+from tests.features.networks.small import small_spec
 from tests.signals import noise, write_wav
 
 SPEC = FeatureSpec(
@@ -28,6 +29,13 @@ def test_recordings_below_the_rate_of_the_model_are_told_folder_by_folder(tmp_pa
         "empty there",
         "1 recording in one/two of 8,000 Hz, below the 16,000 Hz of the model: its bands above 4,000 Hz are empty "
         "there",
+    ]
+
+
+def test_of_a_front_end_that_runs_a_network_it_is_what_this_hears(tmp_path):
+    write_wav(tmp_path / "a.wav", noise(4_000), 4_000)
+    assert low_rates(plan_batches(str(tmp_path), ["a.wav"], small_spec(), Windowing()), small_spec()) == [
+        "1 recording of 4,000 Hz, below the 8,000 Hz of the model: what its network hears above 2,000 Hz is empty there"
     ]
 
 

@@ -7,6 +7,7 @@ from features.frontend.windows import Windowing
 from features.io.unit_file import UnitFile
 from model.inference.litert import BATCH_CLIPS
 from model.scoring.plan import HEADERS_SCHEMA, WindowUnit, deal, plan_batches, read_batch
+from tests.features.networks.small import small_spec
 from tests.model.scoring.jobs import plan_of
 from tests.signals import noise, write_wav
 
@@ -81,6 +82,35 @@ def test_columns_are_dealt_as_files_one_after_the_other(files, most):
     units = [unit[0] for batch in expected for unit in batch]
     assert plan.units_of(some) == {f"{file}.wav": units.count(file) for file in range(min(2, files))}
     assert plan.num_shortened(some) == sum(count % 3 == 1 for count in windows.tolist()[2:])
+
+
+def headers_of(windows: list[int], seconds: list[float]) -> tuple[pa.ChunkedArray, pa.Table]:
+    rows = [{"windows": count, "shortened": False, "seconds": length, "in_order": False}
+            for count, length in zip(windows, seconds, strict=True)]  # fmt: skip
+    names = [f"{file}.wav" for file in range(len(rows))]
+    return pa.chunked_array([names]), pa.Table.from_pylist(rows, schema=HEADERS_SCHEMA)
+
+
+def test_where_the_front_end_runs_a_network_its_windows_count():
+    spec = small_spec()
+    assert spec.count_frames(spec.clip_samples) == 4
+    plan = deal(*headers_of([10, 53, 1, 0, 65, 129], [1.0] * 6), spec)
+    assert [[(int(unit.path[:-4]), unit.first_window, unit.num_windows) for unit in batch]
+            for batch in plan.batches()] == [
+        [(0, 0, 10), (1, 0, 53), (2, 0, 1)], [(4, 0, 64)], [(4, 64, 1)], [(5, 0, 64)], [(5, 64, 64)], [(5, 128, 1)],
+    ]  # fmt: skip
+    assert plan.batch_network_windows.tolist() == [256, 256, 4, 256, 256, 4]
+    of_spectra = deal(*headers_of([10, 53], [1.0] * 2), SPEC)
+    assert of_spectra.batch_network_windows.tolist() == [0]
+
+
+def test_recordings_that_are_one_window_each_count_by_their_length():
+    spec = small_spec(clip_seconds=None)  # 800 samples of 8,000 Hz, half a window apart
+    seconds = [0.05, 6.45, 6.40, 100.0, 0.1, 0.101]
+    plan = deal(*headers_of([1] * 6, seconds), spec)
+    assert plan.network_windows.tolist() == [1, 128, 127, 1999, 1, 2]
+    assert [[int(unit.path[:-4]) for unit in batch] for batch in plan.batches()] == [[0, 1, 2], [3], [4, 5]]
+    assert plan.batch_network_windows.tolist() == [256, 1999, 3]
 
 
 def test_nothing_to_label_is_no_batch(tmp_path):

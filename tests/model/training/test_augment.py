@@ -10,6 +10,7 @@ from model.training.dataset import training_dataset
 from model.training.recipes import recipe
 from model.training.rows import Rows, batches
 from model.training.settings import Settings
+from tests.features.networks.small import small_spec
 from tests.model.conftest import SMALL_SPEC
 
 BANDS = SMALL_SPEC.num_bands
@@ -39,6 +40,16 @@ def test_without_augmentation_clips_stay_what_they_are():
     np.testing.assert_array_equal(changed, features)
     np.testing.assert_array_equal(targets, np.eye(3)[ids])
     np.testing.assert_array_equal(weights, 1)
+
+
+@pytest.mark.parametrize("pool", ["mean", None])
+def test_embeddings_are_mixed_alone(pool):
+    spec = small_spec(pool=pool)
+    features, ids = batch(spec=spec)
+    changed, _, _ = augmenter(spec, noise=False).change(features.copy(), ids, generator())
+    np.testing.assert_array_equal(changed, features)
+    mixed, targets, _ = augmenter(spec, noise=False, mixup_alpha=0.4).change(features.copy(), ids, generator())
+    assert (mixed != features).mean() > 0.5 < (targets.max(axis=1) >= 0.5).mean()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 20])

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +8,7 @@ from features.errors import UsageError
 from features.store.manifest import load_manifest
 from model.training.plan import plan_training
 from model.training.recipes import read_recipe
+from tests.features.networks.small import small_spec
 from tests.signals import noise, write_wav
 
 LEFT_OUT = "training without --noise-probability: there is no background noise, neither a folder _background_noise_"
@@ -67,3 +69,32 @@ def test_what_is_asked_for_and_cannot_be_is_refused(feature_set, with_noise, tmp
     assert plan(feature_set, {"time_mask_seconds": 0.1, "time_masks": 0}).left_out == {}
     with pytest.raises(UsageError, match="there is no folder"):
         plan(with_noise[0], {"noise_probability": 0.3}, noise=str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("pool", ["mean", None])
+def test_what_changes_spectra_is_not_for_embeddings(feature_set, with_noise, pool):
+    manifest = replace(load_manifest(with_noise[0]), spec=small_spec(pool=pool))
+
+    def plan_for_embeddings(given):
+        return plan_training(str(with_noise[0]), manifest, {"network": "mlp", **given})
+
+    for name, value in (
+        ("time_shift_seconds", 0.01),
+        ("time_stretch", 0.1),
+        ("frequency_warp", 0.1),
+        ("gain_db", 4.0),
+        ("time_masks", 1),
+        ("frequency_masks", 1),
+        ("noise_probability", 0.5),
+    ):
+        said = rf"--{name.replace('_', '-')} .* cannot be done: embeddings are no spectrogram: they take --mixup-alpha"
+        with pytest.raises(UsageError, match=said):
+            plan_for_embeddings({name: value})
+    with pytest.raises(UsageError, match=r"--silence-share 0.1 makes spectra louder and softer, which embeddings are"):
+        plan_for_embeddings({"silence_share": 0.1})
+    assert plan_for_embeddings({"mixup_alpha": 0.2}).left_out == {}
+    # The recipe of a network switches them on, and they are off all the same.
+    if pool is None:
+        chosen = plan_training(str(with_noise[0]), manifest, {"network": "residual"})
+        left = {name for name, value in vars(chosen.settings.augmentation).items() if value and "mask_" not in name}
+        assert (left, chosen.noise_folder) == ({"mixup_alpha", "noise_snr_db"}, None)

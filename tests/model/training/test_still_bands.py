@@ -8,6 +8,7 @@ from features.frontend.presets import preset
 from features.frontend.spectrogram import compute_features
 from features.store.statistics import Statistics
 from model.training.still_bands import warn_of_still_bands
+from tests.features.networks.small import small_spec
 
 
 def features(rate_hz: int, name: str, bits: int | None = None) -> np.ndarray:
@@ -47,3 +48,12 @@ def test_clips_that_are_all_silent_are_said_to_be(caplog):
         warn_of_still_bands(Statistics.of(compute_features(np.zeros((3, 16_000), np.float32), spec)), spec)
     assert "bands 0 to 63 of 64 stand still in training: the clips may be silent" in caplog.messages[0]
     assert "coefficients 0 to 39 of 40 stand still in training: all clips may be alike or silent" in caplog.messages[1]
+
+
+def test_of_embeddings_some_values_may_stand_still(caplog):
+    values = np.random.default_rng(0).random((20, small_spec().embedding_size)).astype(np.float32)
+    values[:, 2] = 0
+    warn_of_still_bands(Statistics.of(values), small_spec())
+    assert caplog.messages == []
+    warn_of_still_bands(Statistics.of(np.ones_like(values)), small_spec())
+    assert "values 0 to 5 of 6 stand still in training: all clips may be alike or silent" in caplog.messages[0]
