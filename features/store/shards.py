@@ -4,6 +4,7 @@ A row is the tensor as raw little-endian bytes (`features`) with `path`, `start`
 written whole or not at all, uncompressed.
 """
 
+import math
 import os
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -244,6 +245,47 @@ def read_shard(
     Raises:
         RunError: the file is missing, or is not what the manifest says, with its name and the way out.
     """
+    content = _checked_content(layout, expected, memory)
+    dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
+    if layout.storage_format == "tfrecord":
+        rows = list(records(content.data))
+        tensors = [np.frombuffer(example["features"], dtype=dtype).reshape(spec.shape) for example in rows]
+        paths, labels, groups = (
+            [str(example[name], "utf-8") for example in rows] for name in ("path", "label", "group")
+        )
+    else:
+        table = read_table(pa.BufferReader(pa.py_buffer(content)), columns=["features", "path", "label", "group"])
+        tensors = [row for chunk in table["features"].chunks for row in _tensor(chunk, dtype, spec)]
+        paths, labels, groups = (table[name].to_pylist() for name in ("path", "label", "group"))
+    return ShardRows(tensors, paths, labels, groups)
+
+
+def read_tensors(
+    layout: Layout,
+    expected: Shard,
+    spec: FeatureSpec,
+    offsets: Sequence[int],
+    memory: NDArray[np.uint8] | None = None,
+) -> list[NDArray[np.floating]]:
+    """Reads the tensors of some rows of a shard, by where they lie: what else stands in it is not parsed.
+
+    Args:
+        layout: of the feature set.
+        expected: what the manifest knows of the shard.
+        spec: the front end of its rows.
+        offsets: of the first byte of each, as the clips table has it.
+        memory: as in `read_shard`.
+
+    Raises:
+        RunError: as in `read_shard`; the checksum is that of the whole file here too.
+    """
+    content = _checked_content(layout, expected, memory)
+    dtype, count = np.dtype(spec.storage_dtype).newbyteorder("<"), math.prod(spec.shape)
+    return [np.frombuffer(content, dtype, count, offset).reshape(spec.shape) for offset in offsets]
+
+
+def _checked_content(layout: Layout, expected: Shard, memory: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Returns the bytes of a shard, read-only, or raises `RunError` where they are not those that were written."""
     path = layout.shard(expected.name)
     way_out = f"{command_line('features.verify', layout.root, '--repair')} computes it again from the source"
     try:
@@ -257,18 +299,7 @@ def read_shard(
             f"({expected.bytes} bytes); {way_out}"
         )
     content.flags.writeable = False
-    dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
-    if layout.storage_format == "tfrecord":
-        rows = list(records(content.data))
-        tensors = [np.frombuffer(example["features"], dtype=dtype).reshape(spec.shape) for example in rows]
-        paths, labels, groups = (
-            [str(example[name], "utf-8") for example in rows] for name in ("path", "label", "group")
-        )
-    else:
-        table = read_table(pa.BufferReader(pa.py_buffer(content)), columns=["features", "path", "label", "group"])
-        tensors = [row for chunk in table["features"].chunks for row in _tensor(chunk, dtype, spec)]
-        paths, labels, groups = (table[name].to_pylist() for name in ("path", "label", "group"))
-    return ShardRows(tensors, paths, labels, groups)
+    return content
 
 
 def _read_into(memory: NDArray[np.uint8], path: Location, expected: Shard) -> tuple[NDArray[np.uint8], int]:

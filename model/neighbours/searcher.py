@@ -89,7 +89,7 @@ def search(request: Request) -> Found:
     query = find_query(layout, manifest, clips, request.like, request.start_seconds)
     if query.row is not None:
         wanted[query.row] = False
-    similarity = similarities(layout, manifest, wanted, query.features)
+    similarity = similarities(layout, manifest, clips, wanted, query.features)
     rows = most_alike(similarity, clips, request.top)
     seconds = time.monotonic() - started
     hits = clips.take(pa.array(rows, pa.int64()))

@@ -13,7 +13,7 @@ from features.runtime.progress import Progress
 from features.sources.paths import unescape_path
 from features.store.layout import Layout
 from features.store.manifest import Manifest
-from features.store.shards import Shard, read_shard
+from features.store.shards import Shard, read_shard, read_tensors
 
 _READER_THREADS = 2
 # Two blocks of rows, in float64, that stay in the cache of a core.
@@ -55,14 +55,15 @@ def cosines(rows: Sequence[NDArray[np.floating]], query: NDArray[np.floating]) -
 
 
 def similarities(
-    layout: Layout, manifest: Manifest, wanted: NDArray[np.bool_], query: NDArray[np.floating]
+    layout: Layout, manifest: Manifest, clips: pa.Table, wanted: NDArray[np.bool_], query: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Reads a set once, and compares its rows with a query; two shards are in memory at a time.
 
     Args:
         layout: of the set.
         manifest: its state.
-        wanted: of each row of the clips table, whether it is compared; a shard without one that is, is not read.
+        clips: its clips table, with the column offset.
+        wanted: of each row of it, whether it is compared; a shard without one that is, is not read.
         query: features of shape spec.shape.
 
     Returns:
@@ -78,6 +79,8 @@ def similarities(
     result = np.full(len(wanted), NOT_COMPARED)
     if not parts:
         return result
+    # Format version 1 does not know where in its shard a tensor lies.
+    offsets = None if clips["offset"].null_count else clips["offset"].to_numpy()
     largest = max(shard.bytes for shard, _ in parts)
     memory: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
     for _ in range(_READER_THREADS):
@@ -88,8 +91,12 @@ def similarities(
         held = memory.get()
         try:
             rows = np.flatnonzero(wanted[place])
-            tensors = read_shard(layout, shard, manifest.spec, held).tensors
-            result[place.start + rows] = cosines([tensors[row] for row in rows.tolist()], query)
+            if offsets is None:
+                tensors = read_shard(layout, shard, manifest.spec, held).tensors
+                tensors = [tensors[row] for row in rows.tolist()]
+            else:
+                tensors = read_tensors(layout, shard, manifest.spec, offsets[place][rows].tolist(), held)
+            result[place.start + rows] = cosines(tensors, query)
         finally:
             memory.put(held)
 

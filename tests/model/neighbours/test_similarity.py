@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -66,35 +68,37 @@ def test_equal_rows_are_equally_alike_to_the_bit_wherever_they_stand():
 def test_a_set_is_compared_row_by_row(small_shards, storage_format):
     folder = small_shards[storage_format]
     opened, manifest = soundmill.open_features(folder), load_manifest(folder)
-    paths = opened.clips()["path"].to_pylist()
+    layout = manifest.layout(folder)
+    clips = read_clips(layout, manifest)
+    paths = clips["path"].to_pylist()
     rows = [opened.array(path) for path in paths]
     query = rows[17]
-    found = similarities(manifest.layout(folder), manifest, np.ones(len(paths), bool), query)
+    found = similarities(layout, manifest, clips, np.ones(len(paths), bool), query)
     assert found.tolist() == cosines(rows, query).tolist()
     wanted = np.arange(len(paths)) % 3 == 1
-    some = similarities(manifest.layout(folder), manifest, wanted, query)
+    some = similarities(layout, manifest, clips, wanted, query)
     assert some.tolist() == np.where(wanted, found, NOT_COMPARED).tolist()
+    unknown = clips.set_column(clips.column_names.index("offset"), "offset", pa.nulls(len(clips), pa.int64()))
+    assert similarities(layout, manifest, unknown, wanted, query).tolist() == some.tolist(), "as of format version 1"
 
 
 def test_a_shard_is_read_where_a_row_of_it_is_wanted_and_a_damaged_one_is_an_error(small_shards, tmp_path):
-    import shutil
-
     folder = shutil.copytree(small_shards["tfrecord"], tmp_path / "set")
     manifest = load_manifest(folder)
     layout = manifest.layout(folder)
-    clips = read_clips(layout, manifest, ["shard", "path"])
+    clips = read_clips(layout, manifest)
     shard = manifest.all_shards[4]
     others = np.array(clips["shard"].to_pylist()) != shard.name
     query = soundmill.open_features(folder).array(clips["path"][0].as_py())
     content = layout.shard(shard.name).read_bytes()
     layout.shard(shard.name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(RunError, match=rf"the shard .*{shard.name}\.tfrecord is damaged: .*--repair computes it again"):
-        similarities(layout, manifest, np.ones(len(clips), bool), query)
+        similarities(layout, manifest, clips, np.ones(len(clips), bool), query)
     layout.shard(shard.name).unlink()
     with pytest.raises(RunError, match=rf"cannot read the shard .*{shard.name}\.tfrecord: No such file"):
-        similarities(layout, manifest, np.ones(len(clips), bool), query)
-    assert (similarities(layout, manifest, others, query)[others] > NOT_COMPARED).all()
-    nothing = similarities(layout, manifest, np.zeros(len(clips), bool), query)
+        similarities(layout, manifest, clips, np.ones(len(clips), bool), query)
+    assert (similarities(layout, manifest, clips, others, query)[others] > NOT_COMPARED).all()
+    nothing = similarities(layout, manifest, clips, np.zeros(len(clips), bool), query)
     assert (nothing == NOT_COMPARED).all()
 
 
