@@ -36,6 +36,9 @@ SPECS: dict[str, Fields] = {
     "three windows, max": {"clip_seconds": 5.0, "hop_samples": 48_000, "pool": "max"},
 }
 SIZES = (10, 20, 50)
+# Of the digits: the speakers, each tested in one draw, and how many clips of each and of a digit are used.
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+DIGIT_CLIPS = 20
 # Front ends and settings of what learns from few clips; a network from nothing keeps its last weights.
 LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "linear": (PRESET, ()),
@@ -43,7 +46,7 @@ LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "residual": ("log-mel-40", ("--batch-size", "32")),
 }
 # Two-sided 95 % of Student's distribution, by degrees of freedom.
-T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
 
 
 def esc10(options: argparse.Namespace) -> str:
@@ -102,61 +105,70 @@ class Draw:
     size: int
     number: int
 
-    def rows(self, data: Path) -> list[tuple[str, str, str]]:
-        """Returns path, label and partition of all clips; those neither drawn nor tested are in validation, unused."""
-        drawn, pools = set(), defaultdict(list)
-        clips = CLIPS[self.name](data)
-        voices = sorted({clip.speaker for clip in clips})
-        for clip in clips:
-            if not self._is_tested(clip, voices):
-                pools[clip.label].append(clip.path)
-        for label, paths in sorted(pools.items()):
-            drawn |= set(random.Random(f"{label} {self.number}").sample(sorted(paths), max(SIZES))[: self.size])
-        return [
-            (clip.path, clip.label, TESTING if self._is_tested(clip, voices) else
-             TRAINING if clip.path in drawn else VALIDATION)
-            for clip in clips
-        ]  # fmt: skip
+    def rows(self, data: Path, draws: int) -> list[tuple[str, str, str]]:
+        """Returns path, label and partition of what is drawn, of what is tested, and of what other draws take.
 
-    def _is_tested(self, clip: "Spoken", voices: list[str]) -> bool:
-        """The testing list of Speech Commands; of the digits all clips of one speaker, another one in each draw."""
-        if clip.partition is not None:
-            return clip.partition == TESTING
-        return clip.speaker == voices[self.number % len(voices)]
+        The last are in validation, which is not used: so that features are computed once for all draws.
+        """
+        clips = CLIPS[self.name](data)
+        here, others = self._drawn(clips), set()
+        for draw in (Draw(self.name, max(SIZES), number) for number in range(draws)):
+            others |= draw._drawn(clips) | {clip.path for clip in clips if draw._is_tested(clip)}
+        found = []
+        for clip in clips:
+            if self._is_tested(clip):
+                found.append((clip.path, clip.label, TESTING))
+            elif clip.path in here:
+                found.append((clip.path, clip.label, TRAINING))
+            elif clip.path in others:
+                found.append((clip.path, clip.label, VALIDATION))
+        return found
+
+    def _drawn(self, clips: list["Spoken"]) -> set[str]:
+        """Returns the paths of the clips to learn from; a smaller size takes some of those of a larger."""
+        pools = defaultdict(list)
+        for clip in clips:
+            if not self._is_tested(clip):
+                pools[clip.label].append(clip.path)
+        most = {label: random.Random(f"{label} {self.number}").sample(sorted(paths), max(SIZES))
+                for label, paths in pools.items()}  # fmt: skip
+        return {path for paths in most.values() for path in paths[: self.size]}
+
+    def _is_tested(self, clip: "Spoken") -> bool:
+        """The testing list of Speech Commands; of the digits the clips of one speaker, another one in each draw."""
+        return clip.is_testing if clip.is_testing is not None else clip.speaker == SPEAKERS[self.number]
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A clip of speech; `partition` where speakers are divided already, `path` below the recordings' folder."""
+    """A clip of speech; `is_testing` where it is known beforehand, and `path` below the recordings' folder."""
 
     path: str
     label: str
     speaker: str
-    partition: str | None = None
+    is_testing: bool | None = None
 
 
 @functools.cache
 def words(data: Path) -> list[Spoken]:
-    """Returns the clips of eight words; those of the validation list are left to it."""
-    lists = {
-        line: partition
-        for partition in (VALIDATION, TESTING)
-        for line in (data / WORDS / f"{partition}_list.txt").read_text(encoding="utf-8").split()
-    }
+    """Returns the clips of eight words but those of the validation list: no speaker is in two of its lists."""
+    testing, validation = (
+        {*(data / WORDS / f"{name}_list.txt").read_text(encoding="utf-8").split()} for name in (TESTING, VALIDATION)
+    )
     paths = sorted(path.relative_to(data / WORDS).as_posix() for path in (data / WORDS).glob("[!_]*/*.wav"))
-    found = [(path, lists.get(path, TRAINING)) for path in paths]
     return [
-        Spoken(path, path.split("/")[0], path.split("/")[1].split("_")[0], partition)
-        for path, partition in found
-        if partition != VALIDATION
+        Spoken(path, *path.replace("_", "/").split("/")[:2], path in testing)
+        for path in paths
+        if path not in validation
     ]
 
 
 @functools.cache
 def digits(data: Path) -> list[Spoken]:
-    """Returns the clips of spoken digits."""
+    """Returns the first clips of each speaker and digit."""
     with open(data / "fsdd" / "fsdd.csv", encoding="utf-8", newline="") as file:
-        return [Spoken(row["path"], row["digit"], row["speaker"]) for row in csv.DictReader(file)]
+        rows = [row for row in csv.DictReader(file) if int(row["index"]) < DIGIT_CLIPS]
+    return [Spoken(row["path"], row["digit"], row["speaker"]) for row in rows]
 
 
 CLIPS = {WORDS: words, "fsdd": digits}
@@ -190,7 +202,7 @@ def _few(options: argparse.Namespace, draw: Draw, front_end: str, found: dict[An
     if not all(run.with_suffix(".json").exists() for run in runs.values()):
         table = folder / "clips.csv"
         with open(table, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("path", "label", "partition"), *draw.rows(options.data)])
+            csv.writer(file).writerows([("path", "label", "partition"), *draw.rows(options.data, options.draws)])
         chosen = ("--preset", front_end)
         if front_end == PRESET:
             chosen = ("--spec", write_spec(folder / "spec.toml", {}, options.network_file))
@@ -230,7 +242,7 @@ def main() -> None:
     add_network_file(parser)
     parser.add_argument("--steps", default="esc10,few", help="some of %(default)s")
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS), help="of few clips (all)")
-    parser.add_argument("--draws", type=int, default=5, choices=range(1, len(T_95) + 1), help="of few clips (5)")
+    parser.add_argument("--draws", type=int, default=5, choices=range(1, len(SPEAKERS) + 1), help="of few clips (5)")
     options = parser.parse_args()
     steps = {"esc10": esc10, "few": few_clips}
     unknown = [step for step in options.steps.split(",") if step not in steps]
