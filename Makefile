@@ -1,4 +1,5 @@
 # Two commands: `make demo` shows the whole flow, `make test` runs the tests. Both set up .venv in this folder first.
+# CLIPS=600 makes the demo shorter.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
-	$(BIN)/python -m pipelines.demo --output $(DEMO)
+	$(BIN)/python -m pipelines.demo --output $(DEMO) $(if $(CLIPS),--clips $(CLIPS))
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
@@ -61,7 +62,7 @@ golden: $(VENV)/.installed peers
 smoke: $(VENV)/.installed peers
 	rm -rf $(SMOKE)
 	$(BIN)/python benchmarks/featurize.py --clips 300 --turns 1 --output $(SMOKE)
-	$(BIN)/python benchmarks/score.py --clips 300 --turns 1 --output $(SMOKE)
+	$(BIN)/python benchmarks/score.py --clips 300 --turns 1 --network tutorial-cnn --output $(SMOKE)
 	$(BIN)/python benchmarks/train_input.py --clips 300 --turns 1 --output $(SMOKE)
 	$(BIN)/python benchmarks/training.py --clips 300 --turns 1 --output $(SMOKE)
 	$(BIN)/python benchmarks/memory.py --clips 3000 --output $(SMOKE)

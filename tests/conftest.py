@@ -83,6 +83,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Tests start hundreds of processes: each would compile anew what it imports, be it half of what it takes to start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if not hasattr(config, "workerinput"):  # xdist's processes, and all that tests start, inherit it
         folder = tempfile.TemporaryDirectory(prefix="soundmill-programs-")
         config.add_cleanup(folder.cleanup)
@@ -273,6 +276,11 @@ def call(module: str, *arguments: object) -> int:
     return command.main(*command.parser().parse_known_args(list(map(str, arguments))))
 
 
+def succeed(module: str, *arguments: object) -> None:
+    """Runs a command in this process, which ends well."""
+    assert call(module, *arguments) == 0
+
+
 def start_command(module: str, *arguments: object) -> subprocess.Popen:
     """Starts a command as the leader of a group of processes, which a terminal's Ctrl-C reaches as a whole."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
@@ -287,7 +295,7 @@ def clips_table(folder: Path, manifest: Manifest) -> pa.Table:
     return pq.read_table(folder / manifest.clips_file)
 
 
-def wait_until(holds: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_until(holds: Callable[[], object], seconds: float = 180.0) -> None:
     """Waits for something that another process does."""
     end = time.monotonic() + seconds
     while not holds():
@@ -345,21 +353,21 @@ def words(made_once) -> Path:
 def feature_set(words, made_once) -> Path:
     """The features of `words`, as TFRecord."""
     command = ("pipelines.featurize", "--input", words, "--preset", "speech-commands")
-    return made_once("set", lambda output: run_command(*command, "--output", output))
+    return made_once("set", lambda output: succeed(*command, "--output", output))
 
 
 @pytest.fixture(scope="session")
 def parquet_set(words, made_once) -> Path:
     """The features of `words`, as Parquet."""
     command = ("pipelines.featurize", "--input", words, "--preset", "speech-commands", "--format", "parquet")
-    return made_once("parquet-set", lambda output: run_command(*command, "--output", output))
+    return made_once("parquet-set", lambda output: succeed(*command, "--output", output))
 
 
 @pytest.fixture(scope="session")
 def trained(feature_set, made_once) -> Path:
     """A run folder: the tutorial's network after three epochs on `words`."""
     command = ("model.train", "--features", feature_set, "--network", "tutorial-cnn", "--epochs", 3, "--batch-size", 16)
-    return made_once("trained", lambda output: run_command(*command, "--output", output))
+    return made_once("trained", lambda output: succeed(*command, "--output", output))
 
 
 @pytest.fixture(scope="session")

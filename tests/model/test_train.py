@@ -16,7 +16,7 @@ from model.evaluation.evaluator import evaluate
 from model.inference.artifact import load_artifact
 from model.training.history import read_history
 from model.training.trainer import train
-from tests.conftest import run_command, start_command, wait_until
+from tests.conftest import call, start_command, wait_until
 
 
 def without_times(run) -> list[dict]:
@@ -48,14 +48,14 @@ def test_the_same_seed_gives_the_same_network_from_either_format(short_run, parq
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_another_seed_gives_another_network(short_run, feature_set, tmp_path):
-    train(
-        str(feature_set),
-        str(tmp_path / "run"),
-        dict(network="tutorial-cnn", epochs=1, batch_size=16, seed=4, patience=0),
-    )
-    assert without_times(tmp_path / "run")[0] != without_times(short_run)[0]
-    assert not np.array_equal(weights(tmp_path / "run")[-2], weights(short_run)[-2])
+def test_another_seed_gives_another_network(short_run, trained):
+    schedules = [json.loads((run / "config.json").read_text())["settings"] for run in (short_run, trained)]
+    for settings in schedules:
+        for name in ("seed", "epochs", "patience"):
+            (settings if name == "seed" else settings["schedule"]).pop(name)
+    assert schedules[0] == schedules[1]
+    assert without_times(trained)[0] != without_times(short_run)[0]
+    assert not np.array_equal(weights(trained)[-2], weights(short_run)[-2])
 
 
 # So high a rate that the validation loss does not keep falling.
@@ -90,6 +90,8 @@ def test_training_stops_after_so_many_epochs_without_a_smaller_loss(patient_run,
     figures = train(str(feature_set), str(tmp_path / "run"), dict(**UNSTEADY, epochs=6, patience=1))
     assert figures["epochs"] == stop_after(losses, 1)
     assert without_times(tmp_path / "run") == without_times(patient_run[0])[: figures["epochs"]]
+    # Nor does it go on.
+    assert train(str(feature_set), str(tmp_path / "run"), {}, resume=True)["epochs"] == figures["epochs"]
 
 
 def test_the_weights_kept_are_those_of_the_smallest_validation_loss(patient_run, feature_set):
@@ -150,8 +152,8 @@ def test_tensorboard_reads_the_logs(trained):
             assert values == pytest.approx([row[prefix + name] for row in history], rel=1e-5)
 
 
-@pytest.mark.parametrize("validate_on", [(), ("validation",)])
-def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_path, validate_on):
+@pytest.mark.parametrize(("validate_on", "runs"), [((), (False, True)), (("validation",), (False,))])
+def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_path, validate_on, runs):
     settings = {
         "network": "mlp",
         "learning_rate": 1e30,
@@ -160,7 +162,7 @@ def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_
         "validate_on": validate_on,
         "patience": 0,
     }
-    for resume in (False, True):
+    for resume in runs:
         with pytest.raises(RunError, match="diverged"):
             train(str(feature_set), str(tmp_path / "run"), settings, resume=resume)
     assert len(read_history(tmp_path / "run" / "history.csv")) < 9
@@ -209,47 +211,33 @@ def test_what_cannot_be_trained_leaves_no_folder(feature_set, tmp_path, settings
 
 
 @pytest.fixture(scope="module")
-def stopped(feature_set, tmp_path_factory):
-    """Two trainings stopped in the middle, one by SIGKILL and one by Ctrl-C: run folder, exit code, standard error."""
-    root = tmp_path_factory.mktemp("stopped")
-    started = {
-        signal_: start_command("model.train", "--features", feature_set, "--output", root / signal_.name,
-                               "--network", "tutorial-cnn", "--epochs", 10_000, "--patience", 0, "--batch-size", 16)
-        for signal_ in (signal.SIGKILL, signal.SIGINT)
-    }  # fmt: skip
-    ended = {}
-    for signal_, process in started.items():
-        wait_until(lambda signal_=signal_: (root / signal_.name / "history.csv").exists())
-        process.send_signal(signal_)
-        ended[signal_] = root / signal_.name, process, process.communicate(timeout=30)[1]
-    return ended
+def interrupted(feature_set, tmp_path_factory):
+    """A training stopped in the middle by Ctrl-C (test_resume.py kills one): run folder, exit code, standard error."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    process = start_command("model.train", "--features", feature_set, "--output", run, "--network", "tutorial-cnn",
+                            "--epochs", 10_000, "--patience", 0, "--batch-size", 16)  # fmt: skip
+    wait_until((run / "history.csv").exists)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=30)[1]
+    return run, process.returncode, errors
 
 
 @pytest.mark.parametrize("command", ["model.evaluate", "pipelines.score", "model.train"])
-def test_a_training_that_was_killed_is_no_model(stopped, feature_set, words, tmp_path, command):
-    run = stopped[signal.SIGKILL][0]
+def test_a_training_that_was_interrupted_is_no_model(interrupted, feature_set, words, tmp_path, command):
+    run = interrupted[0]
     arguments = {
         "model.evaluate": ("--model", run, "--features", feature_set),
         "pipelines.score": ("--model", run, "--input", words, "--output", tmp_path / "labels.csv"),
         "model.train": ("--features", feature_set, "--output", run),
     }[command]
-    result = run_command(command, *arguments, check=False)
-    assert result.returncode == 2
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1
-    assert str(run) in lines[0]
-    assert "did not end" in lines[0]
+    with pytest.raises(UsageError, match=f"{run}.* did not end"):
+        call(command, *arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_that_was_interrupted_is_no_model(stopped):
-    with pytest.raises(UsageError, match="did not end"):
-        load_artifact(stopped[signal.SIGINT][0])
-
-
-def test_ctrl_c_ends_a_training_with_one_line(stopped):
-    _, process, errors = stopped[signal.SIGINT]
-    assert process.returncode == 130
+def test_ctrl_c_ends_a_training_with_one_line(interrupted):
+    _, code, errors = interrupted
+    assert code == 130
     assert "Traceback" not in errors
     epoch_lines = [line.startswith(("epoch ", "interrupted")) for line in errors.splitlines()]
     after_the_first_epoch = list(itertools.dropwhile(lambda epoch: not epoch, epoch_lines))

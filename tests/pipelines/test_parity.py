@@ -27,10 +27,8 @@ from tests.signals import noise, sine, write_wav
 SPECS = {
     "stft": 'preset = "speech-commands"\n',
     "log_mel": 'preset = "log-mel"\n',
-    "mfcc": 'preset = "log-mel"\nfront_end = "mfcc"\ncoefficients = 20\n',
-    "float16": 'preset = "log-mel"\nstorage_dtype = "float16"\n',
+    "mfcc": 'preset = "log-mel"\nfront_end = "mfcc"\ncoefficients = 20\nstorage_dtype = "float16"\n',
     "pooled": 'preset = "urbansound-mfcc"\n',
-    "raw": 'preset = "log-mel"\n',
     "embedding": f'''front_end = "embedding"
 network_file = "network.tflite"
 network_output = "{HIDDEN_OUTPUT}"
@@ -42,7 +40,7 @@ embedding_size = {HIDDEN}
 pool = "mean"
 ''',
 }
-NETWORKS = {"log_mel": "residual", "pooled": "mlp", "raw": "raw-cnn", "embedding": "mlp"}
+NETWORKS = {"log_mel": "raw-cnn", "mfcc": "residual", "pooled": "mlp", "embedding": "mlp"}
 
 
 @dataclass

@@ -61,9 +61,7 @@ def test_a_command_loads_its_own_module_alone(name):
 @pytest.mark.timed
 @pytest.mark.parametrize("arguments", [(), *((name,) for name in COMMANDS)])
 def test_help_takes_less_than_half_a_second(script, theirs, arguments):
-    # What Python has compiled it keeps, as it does for a user.
-    environment = {"PYTHONDONTWRITEBYTECODE": ""}
-    check_help_is_quick(lambda: run_script(script, *arguments, "--help", cwd=theirs, env=environment))
+    check_help_is_quick(lambda: run_script(script, *arguments, "--help", cwd=theirs))
 
 
 def test_version(script, tmp_path):
@@ -125,7 +123,7 @@ def mixed_words(words, tmp_path) -> Path:
 
 
 def test_modules_of_the_user_are_left_alone(script, theirs, mixed_words, run_folder):
-    """From start to end, with workers, in a folder that holds a `model.py`, a `features/` and a `pipelines.py`."""
+    """In a folder that holds a `model.py`, a `features/` and a `pipelines.py`; `.ci/package` has the other commands."""
 
     def step(*arguments: object) -> str:
         result = run_script(script, *arguments, cwd=theirs)
@@ -139,11 +137,6 @@ def test_modules_of_the_user_are_left_alone(script, theirs, mixed_words, run_fol
     shard.write_bytes(shard.read_bytes()[:-1])
     repaired = step("verify", "../set", "--repair", "--workers", 2)
     assert "1 shard" in repaired
-    step("show", "../set")
-    step("prune", "../set")
-    scored = step("score", "--model", run_folder, "--input", mixed_words, "--output", "../labels.csv", "--workers", 2)
-    assert "122 scored" in scored
-    assert len((theirs.parent / "labels.csv").read_text().splitlines()) == 123
     assert step("predict", "--model", run_folder, mixed_words / "low" / "abcdef00_nohash_0.flac").count("\n") > 2
     assert not (theirs.parent / "imported").exists()
 
