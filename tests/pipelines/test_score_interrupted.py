@@ -33,7 +33,11 @@ def unbroken(many_clips, run_folder, tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("signal_", "name"),
-    [(signal.SIGINT, "labels.csv"), (signal.SIGKILL, "labels.csv"), (signal.SIGKILL, "labels.parquet")],
+    [
+        (signal.SIGINT, "labels.csv"),
+        pytest.param(signal.SIGKILL, "labels.csv", marks=pytest.mark.trial),
+        (signal.SIGKILL, "labels.parquet"),
+    ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
     many_clips, run_folder, unbroken, tmp_path, caplog, signal_, name

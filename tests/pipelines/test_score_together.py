@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from tests.conftest import call, run_command, start_command, wait_until
+from features.errors import UsageError
+from tests.conftest import call, start_command, wait_until
 
 
 @pytest.fixture
@@ -22,21 +23,15 @@ def first(many_clips, run_folder, tmp_path):
     return process
 
 
-def second(many_clips, run_folder, tmp_path):
-    return run_command(
-        "pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.csv",
-        "--top", 3, check=False,
-    )  # fmt: skip
-
-
 def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    result = second(many_clips, run_folder, tmp_path)  # the first is stopped: this does not wait for its end
-    assert result.returncode == 2
-    assert result.stderr.splitlines() == [
-        f"error: one score at a time may write {tmp_path / 'labels.csv'}, and another (process {first.pid} on host "
+    with pytest.raises(UsageError) as raised:  # the first is stopped: this does not wait for its end
+        call("pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output",
+             tmp_path / "labels.csv", "--top", 3)  # fmt: skip
+    assert str(raised.value) == (
+        f"one score at a time may write {tmp_path / 'labels.csv'}, and another (process {first.pid} on host "
         f"{socket.gethostname()}) is at it; wait for its end, or give another --output"
-    ]
+    )
     assert sorted(tmp_path.rglob("*")) == before
     of_another_form = ("--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.parquet")
     assert call("pipelines.score", *of_another_form) == 0

@@ -257,7 +257,7 @@ def test_the_lease_of_a_dead_process_holds_nothing(tmp_path, s3, monkeypatch):
     with running(layout), committing(layout):
         # The living ones are renewed, so they do not grow old.
         assert time.monotonic() - started > 1
-        time.sleep(4)
+        time.sleep(3)
         assert is_running(layout)
     assert not is_running(layout)
     prune(there)

@@ -47,15 +47,14 @@ def spread_noise(clips: int, samples: int) -> np.ndarray:
     return noise(clips * samples, amplitude=0.3).reshape(clips, samples) * loudness
 
 
-@pytest.mark.parametrize("storage_dtype", ["float32", "float16"])
 @pytest.mark.parametrize("padding", [centred, not_centred])
 @pytest.mark.parametrize("front_end", SPECS)
-def test_values_are_the_same_to_the_bit_in_every_batch(front_end, padding, storage_dtype):
+def test_values_are_the_same_to_the_bit_in_every_batch(front_end, padding):
+    """Those of float16 are these, rounded, as a test below has it."""
     # 0.3 s give frames and bands whose product is not a multiple of a vector register.
-    spec = changed(padding(SPECS[front_end]), clip_seconds=0.3, storage_dtype=storage_dtype)
+    spec = changed(padding(SPECS[front_end]), clip_seconds=0.3)
     waveforms = spread_noise(256, spec.clip_samples)
     alone = np.concatenate([compute_features(waveforms[[row]], spec) for row in range(256)])
-    assert alone.dtype == storage_dtype
     assert np.isfinite(alone).all()
     for size in BATCHES[1:]:
         together = np.concatenate([compute_features(waveforms[at : at + size], spec) for at in range(0, 256, size)])

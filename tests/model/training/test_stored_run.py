@@ -107,12 +107,13 @@ def test_a_training_that_is_killed_has_sent_its_epochs_and_goes_on(feature_set, 
 
 def test_one_training_at_a_time(s3, monkeypatch):
     uri = f"{s3.uri}/run"
-    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 4.0)
-    monkeypatch.setattr(lease_objects, "RENEWAL_SECONDS", 0.5)
+    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 2.5)
+    monkeypatch.setattr(lease_objects, "RENEWAL_SECONDS", 0.2)
+    monkeypatch.setattr(lease_objects, "_SEEN_SECONDS", 0.1)
     with run_to_train(uri, resume=False) as (folder, send):
         with pytest.raises(UsageError, match="one training at a time"), run_to_train(uri, resume=True):
             pass
-        threading.Event().wait(5)  # it renews its claim
+        threading.Event().wait(3)  # it renews its claim
         with pytest.raises(UsageError, match="one training at a time"), run_to_train(uri, resume=True):
             pass
         (Path(folder) / "history.csv").write_text("1")
@@ -124,7 +125,7 @@ def test_one_training_at_a_time(s3, monkeypatch):
         run_to_train(uri, resume=True) as (folder, send),
     ):
         filesystem_of(uri).write(f"{uri}/work/.writer", b"another\nx\n")
-        threading.Event().wait(2.5)  # what was seen of it is believed for two seconds
+        threading.Event().wait(0.3)  # what was seen of it is believed for a tenth of a second
         (Path(folder) / "history.csv").write_text("2")
         send({})
     assert filesystem_of(uri).read(f"{uri}/history.csv") == b"1"
