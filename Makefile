@@ -85,7 +85,7 @@ cluster-jar: $(VENV)/.installed
 cluster-test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m 'cluster and not trial' tests/pipelines/cluster
 
-# All real recordings on Flink, and Spark, whose jar takes minutes more.
+# All real recordings on Flink, every process killed under each command, and Spark, whose jar takes minutes more.
 cluster-trial: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 0 -m 'cluster and trial' tests/pipelines/cluster
 

@@ -1,4 +1,4 @@
-"""The decode step under damage of all kinds, in short and for two minutes; `fuzz` beside it has the long form."""
+"""The decode step under damage of all kinds, in short and for a minute; `fuzz` beside it has the long form."""
 
 import io
 import re
@@ -41,13 +41,13 @@ def test_mutants_of_all_formats_are_decoded_or_refused(bases, folder, tmp_path):
 
 
 @pytest.mark.trial
-def test_two_minutes_of_mutants(tmp_path):
+def test_a_minute_of_mutants(tmp_path):
     seed = secrets.randbelow(2**32)
-    done = run_command("tests.features.audio.fuzz", "--seconds", 120, "--seed", seed, "--output", tmp_path, check=False)
+    done = run_command("tests.features.audio.fuzz", "--seconds", 60, "--seed", seed, "--output", tmp_path, check=False)
     print(done.stdout, done.stderr)
     assert done.returncode == 0, f"seed {seed}"
     files, share = re.search(r"([\d,]+) mutants; samples were decoded of [\d,]+ \(([\d.]+)%\)", done.stdout).groups()
-    assert int(files.replace(",", "")) >= 1_000
+    assert int(files.replace(",", "")) >= 500
     assert float(share) >= 100 * LEAST_SHARE
     assert "\n0 failures\n" in done.stdout
 

@@ -87,7 +87,7 @@ def test_a_runner_with_a_jar_makes_what_a_local_run_does_and_leaves_no_process(
     assert not list(temporary.glob("soundmill-*"))
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("runner", [RUNNERS[0], pytest.param(RUNNERS[1], marks=pytest.mark.trial), RUNNERS[2]])
 def test_ctrl_c_ends_the_job_and_all_writing(flink, master, make_job, tmp_path, temporary, runner):
     job = make_job("featurize", tmp_path)
     name = f"interrupted-{time.monotonic_ns()}"

@@ -47,7 +47,7 @@ def check_score(engine: Engine, model: Path, source: Path, folder: Path) -> None
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("storage_format", ["tfrecord", "parquet"])
+@pytest.mark.parametrize("storage_format", ["tfrecord", pytest.param("parquet", marks=pytest.mark.trial)])
 def test_featurize_gives_the_bytes_of_a_local_run(flink, few_words, tmp_path, storage_format):
     check_featurize(flink, few_words, storage_format, tmp_path)
     summary = tmp_path / "summary.json"
@@ -82,8 +82,15 @@ def four_slots(engine) -> Engine:
     return engine("flink", 1, 4)
 
 
-@pytest.mark.parametrize("processes", [1, 4])
-@pytest.mark.parametrize("command", ["featurize", "score"])
+@pytest.mark.parametrize(
+    ("command", "processes"),
+    [
+        ("featurize", 1),
+        ("score", 4),
+        pytest.param("featurize", 4, marks=pytest.mark.trial),
+        pytest.param("score", 1, marks=pytest.mark.trial),
+    ],
+)
 def test_four_slots_of_one_taskmanager_give_the_bytes_of_a_local_run(
     four_slots, make_job, unbroken, tmp_path, command, processes
 ):

@@ -75,8 +75,18 @@ def worker_of(engine: Engine) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("victim", ["worker", "taskmanager-1", "jobserver", "jobmanager"])
+# Each victim and each command once; the rest of all combinations with `make cluster-trial`.
+KILLS = {("worker", "featurize"), ("taskmanager-1", "score"), ("jobserver", "score"), ("jobmanager", "featurize")}
+
+
+@pytest.mark.parametrize(
+    ("victim", "command"),
+    [
+        pytest.param(victim, command, marks=() if (victim, command) in KILLS else pytest.mark.trial)
+        for victim in ("worker", "taskmanager-1", "jobserver", "jobmanager")
+        for command in COMMANDS
+    ],
+)
 def test_a_process_that_is_killed_costs_nothing_that_was_finished(flink, make_job, unbroken, tmp_path, victim, command):
     job = make_job(command, tmp_path)
     process = flink.start_job(job)
@@ -95,7 +105,7 @@ def test_a_process_that_is_killed_costs_nothing_that_was_finished(flink, make_jo
     check_whole(job, unbroken[command])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["featurize", pytest.param("score", marks=pytest.mark.trial)])
 def test_a_full_disk_costs_nothing_that_was_finished(flink, make_job, unbroken, tmp_path, command):
     disk = Disk(tmp_path / "disk", 96)
     job = make_job(command, disk.seen.parent)  # the path by which every process sees it
