@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from birdnet import add_network_file, write_spec
 from clips import benchmark_parser
-from features.frontend.embedding import EMBEDDING_BATCH_WINDOWS
 from measure import PYTHON, Contender, alternate, machine, peer, run, spread, table
 from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.frontend.clip import clip_waveform
+from features.frontend.embedding import EMBEDDING_BATCH_WINDOWS
 from features.frontend.presets import load_spec
 from features.frontend.spectrogram import FrontEnd
 
