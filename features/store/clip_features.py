@@ -10,7 +10,8 @@ from features.runtime.invocation import command_line
 from features.store.layout import Layout
 from features.store.manifest import Manifest
 from features.store.parquet_rows import Place
-from features.store.shards import RowReader, read_shard
+from features.store.row_reader import RowReader
+from features.store.shards import read_shard
 
 _MOST_NAMED = 3
 

@@ -21,7 +21,7 @@ from features.store.decoders import is_here, rows_of
 from features.store.layout import Layout
 from features.store.manifest import Manifest
 from features.store.parquet_rows import Place
-from features.store.shards import RowReader
+from features.store.row_reader import RowReader
 
 _COLUMNS = ("high", "low", "offset", "crc32c", "seconds", "shard")
 _READ = ["start", "duration", "size", "content_hash", "seconds", "warning", "decoder", "offset", "crc32c", "shard"]

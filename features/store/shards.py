@@ -6,12 +6,10 @@ written whole or not at all, uncompressed.
 
 import math
 import os
-from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
@@ -30,9 +28,6 @@ from features.store.parquet_rows import ParquetRows, Place
 
 MAX_ROWS, MAX_WINDOWS = 1024, 64
 MAX_BYTES = 64 * 2**20
-
-_MAX_OPEN_FILES = 256
-_MOST_HELD_BYTES = 2 * MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -164,70 +159,6 @@ class ShardWriter:
         if kind is not None and self._table is not None:
             self._table.abandon()
         self._file.__exit__(kind, error, trace)
-
-
-class RowReader:
-    """Reads the tensors of single rows of a set's shards by their places, and checks them."""
-
-    def __init__(self, layout: Layout, spec: FeatureSpec) -> None:
-        """Takes the layout of the set; shards are opened when a row of theirs is requested."""
-        self._layout = layout
-        self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
-        self._shape = spec.shape
-        self._row_bytes = spec.row_bytes
-        self._files: dict[str, BinaryIO] = {}
-        self._is_local = layout.files.is_local
-        self._held: OrderedDict[str, bytes] = OrderedDict()  # shards of a store, the one that was read last at the end
-        self._asked: Counter[str] = Counter()
-
-    def read(self, shard: str, place: Place) -> NDArray[np.floating] | None:
-        """Returns the tensor of a row, shape spec.shape, or None where the bytes that were written are not there."""
-        try:
-            content = self._read(shard, place.offset)
-        except OSError:
-            return None
-        if len(content) != self._row_bytes or google_crc32c.value(content) != place.crc32c:
-            return None
-        return np.frombuffer(content, self._dtype).reshape(self._shape)
-
-    def __enter__(self) -> "RowReader":
-        """Returns the reader itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Closes the shards."""
-        self._close()
-
-    def _read(self, shard: str, offset: int) -> bytes:
-        if self._is_local:
-            return os.pread(self._file(shard).fileno(), self._row_bytes, offset)
-        return self._part(shard, offset)
-
-    def _part(self, shard: str, offset: int) -> bytes:
-        """Returns bytes of a shard in a store, of which the whole is one request, as a row is."""
-        if shard in self._held:
-            self._held.move_to_end(shard)
-            return self._held[shard][offset : offset + self._row_bytes]
-        self._asked[shard] += 1
-        # Asked for once, it may have this row alone; more often than twice, there is no room to hold it.
-        if self._asked[shard] != 2:
-            return self._layout.files.read_range(self._layout.shard(shard), offset, self._row_bytes)
-        self._held[shard] = content = self._layout.files.read(self._layout.shard(shard))
-        while len(self._held) > 1 and sum(map(len, self._held.values())) > _MOST_HELD_BYTES:
-            self._held.popitem(last=False)
-        return content[offset : offset + self._row_bytes]
-
-    def _file(self, shard: str) -> BinaryIO:
-        if shard not in self._files:
-            if len(self._files) == _MAX_OPEN_FILES:
-                self._close()
-            self._files[shard] = open(self._layout.shard(shard), "rb", buffering=0)  # noqa: SIM115 - closed in __exit__
-        return self._files[shard]
-
-    def _close(self) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files = {}
 
 
 def read_shard(

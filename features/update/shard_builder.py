@@ -26,7 +26,8 @@ from features.store.layout import Layout
 from features.store.locks import committing
 from features.store.manifest import existing_manifest
 from features.store.parquet_rows import Place
-from features.store.shards import RowReader, ShardWriter
+from features.store.row_reader import RowReader
+from features.store.shards import ShardWriter
 from features.store.unit_report import write_report
 from features.update.members import Member, MemberRows, report_rows
 from features.update.work_list import CachedRow, ShardUnit

@@ -56,7 +56,7 @@ def find_query(layout: Layout, manifest: Manifest, clips: pa.Table, like: str, s
 
     Raises:
         UsageError: there is neither such a clip nor such a recording; the file has several clips, or none that begins
-            there; the recording cannot be used; or all values of its features are 0.
+            there; the recording cannot be used, or the network of the front end; or all values of its features are 0.
         RunError: the shard that holds the clip is missing or damaged.
     """
     if start_seconds is not None and not start_seconds >= 0:
@@ -127,7 +127,7 @@ def _outside(like: str, layout: Layout, manifest: Manifest, clips: pa.Table, sta
         with open_recording(like, whole=False) as recording:
             start = round(start_seconds * recording.probe().rate_hz) if start_seconds else 0
             waveform, _, warning = clip_waveform(recording.source, spec, start)
-        features = compute_features([waveform], spec)[0]
+        features = compute_features([waveform], spec, layout.networks_folder)[0]
         if not np.isfinite(features).all():
             raise ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES)
     except ClipError as error:

@@ -14,7 +14,7 @@ from features.pictures.signal_summary import trace_waveform
 
 _COLUMNS = 7
 _LONGEST_NAME = 24
-_LONGEST_PATH = 36
+_LONGEST_PATH = 34
 _LONGEST_TITLE = 110
 _NOTE = "\n* its file is gone or has changed: the features are drawn"
 
@@ -49,7 +49,7 @@ def neighbours_figure(query: Panel, hits: Sequence[Panel], spec: FeatureSpec, ti
     """
     panels = [query, *hits]
     rows = -(-len(panels) // _COLUMNS)
-    figure = new_figure(2.4 * _COLUMNS, 2.25 * rows + 0.5, layout="constrained")
+    figure = new_figure(2.6 * _COLUMNS, 2.25 * rows + 0.5, layout="constrained")
     grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
         axes.set_axis_off()

@@ -20,13 +20,14 @@ from features.maintenance.verification import verify
 from features.runtime.unit_progress import UnitProgress, units_at_work
 from features.store import commit as commit_module
 from features.store import lease_objects
-from features.store import shards as shards_module
+from features.store import row_reader as row_reader_module
 from features.store.clips_table import read_clips
 from features.store.lease import hold_object
 from features.store.locks import alone, committing, is_running, running
 from features.store.manifest import load_manifest
 from features.store.parquet_rows import Place
-from features.store.shards import RowReader, read_shard
+from features.store.row_reader import RowReader
+from features.store.shards import read_shard
 from features.update.request import Request
 from features.update.shard_builder import build_shard
 from features.update.work_list import read_unit
@@ -287,7 +288,7 @@ def test_rows_of_a_shard_in_a_store_are_few_requests(tmp_path, s3, through, monk
     whole = {shard.name: read_shard(layout, shard, TINY).tensors for shard in manifest.all_shards}
     rows.sort(key=lambda row: row["row"])  # of one shard after the other
     for room, requests in ((2**30, 8), (1, 40)):
-        monkeypatch.setattr(shards_module, "_MOST_HELD_BYTES", room)
+        monkeypatch.setattr(row_reader_module, "_MOST_HELD_BYTES", room)
         with through(faults), RowReader(layout, TINY) as reader:
             filesystem_of(layout.root).status(layout.manifest)
             faults.requests.clear()

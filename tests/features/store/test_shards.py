@@ -9,9 +9,9 @@ import pytest
 from features.errors import RunError
 from features.sources.clips import Clip
 from features.store.layout import FORMATS, Layout
+from features.store.row_reader import RowReader
 from features.store.shards import (
     MAX_BYTES,
-    RowReader,
     Shard,
     ShardWriter,
     read_shard,

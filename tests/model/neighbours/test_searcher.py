@@ -10,13 +10,16 @@ import pytest
 import soundmill
 from features.errors import UsageError
 from features.frontend.clip import clip_waveform
+from features.frontend.presets import NetworkChoice
 from features.frontend.spectrogram import compute_features
 from features.store.manifest import load_manifest
+from features.update.request import Request as Featurize
 from model.neighbours.searcher import Request, search
 from model.pictures.neighbours_picture import Panel, neighbours_figure
 from model.search import main, parser
 from tests.conftest import call, run_command
 from tests.features.examples import LOG_MEL, MFCC, STFT, TINY, changed, featurized
+from tests.features.networks.small import small_spec, write_small_network
 from tests.features.pictures.test_drawing import misplaced
 from tests.object_store.upload import upload
 from tests.pipelines.sets import PATTERN, begin, featurize
@@ -101,6 +104,22 @@ def test_a_recording_outside_of_the_set_goes_through_its_front_end(feature_set, 
     np.testing.assert_array_equal(found.query.features, compute_features([waveform], spec)[0])
     assert (found.query.row, found.query.start, found.compared) == (None, 48_000, 120)
     assert {row["label"] for row in found.table.to_pylist()[:3]} == {"low"}
+
+
+def test_a_recording_goes_through_the_network_of_a_set_which_is_not_needed_for_a_clip_of_it(words, tmp_path):
+    network, few, folder = write_small_network(tmp_path / "network.tflite"), tmp_path / "few", tmp_path / "set"
+    for word in ("high", "low"):
+        shutil.copytree(words / word, few / word, ignore=lambda _, names: set(names[4:]))
+    choice = NetworkChoice(str(network), None, None)
+    featurize(Featurize(str(few), str(folder), small_spec(), "tfrecord", network=choice))
+    clip, *_ = soundmill.open_features(folder).clips()["path"].to_pylist()
+    expected = rows_of(folder, clip)
+    copy = shutil.copy(few / clip, tmp_path / "mine.wav")
+    first, *others = rows_of(folder, copy, picture=str(tmp_path / "like.png"))
+    assert (first["path"], first["similarity"]) == (clip, pytest.approx(1, abs=1e-15))
+    assert [row["path"] for row in others] == [row["path"] for row in expected]
+    shutil.rmtree(folder / "networks")
+    assert rows_of(folder, clip) == expected
 
 
 def test_a_recording_with_a_warning_is_used_and_one_that_cannot_be_used_is_refused(feature_set, tmp_path, caplog):
@@ -258,8 +277,6 @@ def test_names_of_outputs_are_checked_first(feature_set, tmp_path):
 
 
 def test_a_set_in_a_store_is_searched_as_one_in_a_folder(s3, tmp_path):
-    from features.update.request import Request as Featurize
-
     root, there = tmp_path / "clips", f"{s3.uri}/set"
     begin(root)
     uri = upload(root, f"{s3.uri}/clips")
