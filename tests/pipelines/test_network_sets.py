@@ -1,5 +1,7 @@
 """A feature set whose front end is a network: the copy of the network, and what becomes of it."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -14,7 +16,7 @@ import pytest
 import soundmill
 from features.errors import RunError, UsageError
 from features.frontend.clip import clip_waveform
-from features.frontend.presets import NetworkChoice
+from features.frontend.presets import NetworkChoice, load_spec
 from features.frontend.spectrogram import FrontEnd
 from features.io.filesystem import filesystem_of
 from features.maintenance.removal import prune
@@ -34,10 +36,19 @@ from features.update.request import Request
 from features.update.update import CacheRules
 from features.verify import main as verify_command
 from features.verify import parser as verify_parser
-from tests.features.examples import TINY
-from tests.features.networks.small import RATE_HZ, small_features, small_spec, write_small_network
+from tests.conftest import call, start_command, wait_until
+from tests.features.examples import TINY, changed
+from tests.features.networks.small import (
+    RATE_HZ,
+    small_features,
+    small_network,
+    small_spec,
+    small_weights,
+    write_small_network,
+)
 from tests.object_store.faults import Faults
 from tests.pipelines.sets import LONG_AGO_SECONDS, differences, featurize, named
+from tests.real_networks import BIRDNET
 from tests.signals import noise, write_wav
 
 SAMPLES = RATE_HZ // 4
@@ -153,6 +164,16 @@ def test_a_network_that_is_not_what_the_spec_says_is_refused_before_anything_is_
         with pytest.raises(UsageError, match=message) as refused:
             act(asked(clips, tmp_path / "set", network, small_spec(**fields)))
         assert "\n" not in str(refused.value)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_network_that_gives_no_numbers_is_refused_before_anything_is_written(clips, tmp_path):
+    second = small_weights()[1]
+    content = small_network().replace(second.tobytes(), np.full_like(second, np.nan).tobytes())
+    (tmp_path / "broken.tflite").write_bytes(content)
+    spec = changed(SPEC, network_sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(UsageError, match=r"^broken.tflite: the network gives no finite number[^\n]*$"):
+        featurize(asked(clips, tmp_path / "set", str(tmp_path / "broken.tflite"), spec))
     assert not (tmp_path / "set").exists()
 
 
@@ -415,3 +436,56 @@ def test_show_says_whose_network_it_is_and_runs_it_for_one_file(clips, network, 
     for example in examples:
         np.testing.assert_array_equal(example.features, opened.array(example.path))
         assert example.trace is not None
+
+
+@pytest.mark.trial
+def test_a_set_keeps_a_network_of_each_format(clips, birdnet, tmp_path):
+    """The same network for three runtimes, by the spec files that a user writes."""
+    made = {}
+    for name, output, kept, runtime in (
+        ("nmp.tflite", "note", ".tflite", "ai-edge-litert"),
+        ("nmp.onnx", "StatefulPartitionedCall:1", ".onnx", "onnxruntime"),
+        ("nmp", "note", ".zip", "tensorflow"),
+    ):
+        toml = tmp_path / f"{name}.toml"
+        toml.write_text(
+            f'front_end = "embedding"\nsample_rate_hz = 22_050\nclip_seconds = 1.0\nwindow_samples = 43_844\n'
+            f'hop_samples = 43_844\npool = "mean"\nembedding_size = {172 * 88}\nnetwork_output = "{output}"\n'
+            f'network_file = "{os.path.relpath(birdnet / name, tmp_path)}"\nnetwork_licence = "Apache-2.0"\n'
+        )
+        choice, folder = load_spec(str(toml)), tmp_path / f"set-{kept[1:]}"
+        request = Request(str(clips), str(folder), choice.spec, limit=4, network=choice.network)
+        manifest, _ = featurize(request)
+        assert manifest.network["name"] == name
+        assert manifest.network["licence"] == "Apache-2.0"
+        assert [path.suffix for path in (folder / "networks").iterdir()] == [kept]
+        assert manifest.versions[runtime]
+        assert verify(manifest.layout(folder), manifest) == []
+        assert not featurize(replace(request, network=None))[1]["committed"]
+        opened = soundmill.open_features(folder)
+        made[name] = np.stack([opened.array(path) for path in sorted(opened.clips()["path"].to_pylist())])
+    assert 0.01 < made["nmp.tflite"].max() <= 1
+    for values in made.values():
+        np.testing.assert_allclose(values, made["nmp.tflite"], atol=1e-4)
+
+
+@pytest.mark.trial
+def test_birdnet_gives_the_same_bytes_by_any_number_of_workers_and_after_a_kill(data, birdnet, tmp_path):
+    of_clips = ("--input", data / "esc10" / "esc10.csv", "--path-template", "audio/{filename}")
+    chosen = ("--label-column", "category", "--limit", 60, "--preset", "birdnet-2.4")
+    file = ("--network-file", birdnet / BIRDNET)
+    folders = [tmp_path / name for name in ("one", "two", "killed")]
+    for folder, workers in zip(folders, (1, 2), strict=False):
+        options = ("--output", folder, "--workers", workers)
+        assert call("pipelines.featurize", *of_clips, *chosen, *file, *options) == 0
+    killed = start_command("pipelines.featurize", *of_clips, *chosen, *file, "--output", folders[2], "--workers", 2)
+    wait_until(lambda: list((folders[2] / "reports").glob("*.parquet")))
+    killed.kill()
+    killed.communicate()
+    assert not (folders[2] / "manifest.json").exists()
+    summary = tmp_path / "summary.json"
+    options = ("--output", folders[2], "--workers", 1, "--summary", summary)
+    assert call("pipelines.featurize", *of_clips, *chosen, *options) == 0, "the copy was whole before any shard was"
+    assert 0 < json.loads(summary.read_text())["computed"] < 60
+    assert call("features.verify", folders[2]) == 0
+    assert named(folders[0]) == named(folders[1]) == named(folders[2])
