@@ -38,6 +38,13 @@ class FrontEndNetwork:
     given: NetworkContent | None
     record: dict[str, Any]
 
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that the set lacks of its copy."""
+        if self.given is None or copied_bytes(self.layout, self.spec) == len(self.given.content):
+            return 0
+        return len(self.given.content)
+
     def check(self) -> None:
         """Runs it once, before anything is written; raises `UsageError` where it is not what the spec says."""
         from features.frontend.embedding import check_network  # it loads a runtime
@@ -58,7 +65,7 @@ class FrontEndNetwork:
         if is_used:
             why = what_is_wrong(self.layout, self.spec)
         else:
-            why = None if copied_bytes(self.layout, self.spec) == len(self.given.content) else "it has another size"
+            why = "it has another size, or there is none" if self.missing_bytes else None
         if why is not None:
             LOG.debug("writing %s: %s", copy_of(self.layout, self.spec), why)
             write_copy(self.layout, self.spec, self.given)

@@ -98,9 +98,10 @@ class Update:
 
     @property
     def bytes(self) -> int:
-        """About how many bytes this run writes: its shards and the tables."""
+        """About how many bytes this run writes: its shards, the tables, and a network that is not there yet."""
         rows = sum(len(self.plan.units[name]) for name in self.todo)
-        return rows * (self.spec.row_bytes + _BYTES_BESIDE) + len(self.changes.clips) * _BYTES_BESIDE
+        network = 0 if self.network is None else self.network.missing_bytes
+        return rows * (self.spec.row_bytes + _BYTES_BESIDE) + len(self.changes.clips) * _BYTES_BESIDE + network
 
     def written_bytes(self, manifest: Manifest) -> int:
         """Returns the bytes of the shards of the next state that this run was to build."""
@@ -193,8 +194,7 @@ class Update:
         lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
         now = self.changes.clips.select([*_OF_THE_SCAN, "label"]).take(pa.array(refused)).to_pylist()
         rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
-        known = [Reject(**{**row, **state}) for row, state in zip(rows, now, strict=True)]
-        return self.source.rejects + known
+        return self.source.rejects + [Reject(**{**row, **state}) for row, state in zip(rows, now, strict=True)]
 
 
 def prepare(

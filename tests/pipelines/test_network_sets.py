@@ -86,7 +86,9 @@ def copy_in(folder: Path) -> Path:
 
 def test_the_network_is_copied_and_need_not_be_given_again(clips, network, tmp_path):
     folder = tmp_path / "set"
+    assert asked(clips, folder, network).read().bytes > os.path.getsize(network)
     manifest, figures = featurize(asked(clips, folder, network))
+    assert asked(clips, folder, network).read().bytes < os.path.getsize(network)
     assert copy_in(folder).read_bytes() == Path(network).read_bytes()
     assert manifest.format_version == 5
     assert manifest.network == figures["network"] == {
