@@ -22,6 +22,8 @@ from features.io.unit_file import UnitFile, write_units
 from features.sources.paths import clip_file
 from model.inference.litert import BATCH_CLIPS
 
+BATCH_NETWORK_WINDOWS = 64
+"""Windows that the front end's network takes of a batch: two seconds of BirdNET's on one core."""
 _SCHEMA = pa.schema({"path": pa.string(), "first_window": pa.int64(), "num_windows": pa.int64()})
 _OF_REJECTS = ("stage", "reason", "message")
 HEADERS_SCHEMA = pa.schema(
@@ -60,7 +62,8 @@ Batch = list[WindowUnit]
 class Plan:
     """What is to be done: units in the order of the CSV, dealt into batches of `BATCH_CLIPS` windows at most.
 
-    Where the front end runs a network, that costs a hundred times what all else does: its windows count then.
+    Where the front end runs a network, that costs a hundred times what all else does: of its windows a batch has
+    `BATCH_NETWORK_WINDOWS` at most then, but for a window of a recording that has more alone.
 
     Attributes:
         paths: of all files, escaped, in the order of the CSV.
@@ -197,7 +200,8 @@ def deal(paths: pa.ChunkedArray, headers: pa.Table, spec: FeatureSpec) -> Plan:
     """
     windows, network_windows = headers["windows"].to_numpy(), _network_windows(spec, headers)
     costs = np.maximum(network_windows, 1)
-    most = np.maximum(BATCH_CLIPS // costs, 1)  # of each file, in one unit
+    room = BATCH_CLIPS if spec.network_name is None else BATCH_NETWORK_WINDOWS
+    most = np.maximum(room // costs, 1)  # of each file, in one unit
     pieces = -(-windows // most)
     files = np.repeat(np.arange(len(windows)), pieces)
     first_windows = most[files] * (np.arange(len(files)) - np.repeat(np.cumsum(pieces) - pieces, pieces))
@@ -209,7 +213,7 @@ def deal(paths: pa.ChunkedArray, headers: pa.Table, spec: FeatureSpec) -> Plan:
         files=files,
         first_windows=first_windows,
         num_windows=of_units,
-        ends=_batch_ends(of_units * costs[files]),
+        ends=_batch_ends(of_units * costs[files], room),
         rejects=[Reject(*of_file) for of_file in zip(*reasons, strict=True)],
         shortened=np.asarray(headers["shortened"], np.bool_),
         seconds=headers["seconds"].to_numpy(),
@@ -229,14 +233,14 @@ def _network_windows(spec: FeatureSpec, headers: pa.Table) -> NDArray[np.int64]:
     return np.array([spec.count_frames(length) for length in samples.tolist()], np.int64)
 
 
-def _batch_ends(costs: NDArray[np.int64]) -> NDArray[np.int64]:
+def _batch_ends(costs: NDArray[np.int64], room: int) -> NDArray[np.int64]:
     """Returns for each batch the number of the unit after its last one: it takes what follows as long as that fits."""
     until = np.cumsum(costs).tolist()
     ends: list[int] = []
     end = cost = 0
     while end < len(until):
         # A recording that is one window, however long it is, may be more than a batch by itself.
-        end = max(end + 1, bisect_right(until, cost + BATCH_CLIPS, lo=end))
+        end = max(end + 1, bisect_right(until, cost + room, lo=end))
         cost = until[end - 1]
         ends.append(end)
     return np.array(ends, np.int64)

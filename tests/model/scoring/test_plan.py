@@ -94,23 +94,23 @@ def headers_of(windows: list[int], seconds: list[float]) -> tuple[pa.ChunkedArra
 def test_where_the_front_end_runs_a_network_its_windows_count():
     spec = small_spec()
     assert spec.count_frames(spec.clip_samples) == 4
-    plan = deal(*headers_of([10, 53, 1, 0, 65, 129], [1.0] * 6), spec)
+    plan = deal(*headers_of([10, 5, 1, 0, 17, 33], [1.0] * 6), spec)
     assert [[(int(unit.path[:-4]), unit.first_window, unit.num_windows) for unit in batch]
             for batch in plan.batches()] == [
-        [(0, 0, 10), (1, 0, 53), (2, 0, 1)], [(4, 0, 64)], [(4, 64, 1)], [(5, 0, 64)], [(5, 64, 64)], [(5, 128, 1)],
+        [(0, 0, 10), (1, 0, 5), (2, 0, 1)], [(4, 0, 16)], [(4, 16, 1)], [(5, 0, 16)], [(5, 16, 16)], [(5, 32, 1)],
     ]  # fmt: skip
-    assert plan.batch_network_windows.tolist() == [256, 256, 4, 256, 256, 4]
+    assert plan.batch_network_windows.tolist() == [64, 64, 4, 64, 64, 4]
     of_spectra = deal(*headers_of([10, 53], [1.0] * 2), SPEC)
     assert of_spectra.batch_network_windows.tolist() == [0]
 
 
 def test_recordings_that_are_one_window_each_count_by_their_length():
     spec = small_spec(clip_seconds=None)  # 800 samples of 8,000 Hz, half a window apart
-    seconds = [0.05, 6.45, 6.40, 100.0, 0.1, 0.101]
+    seconds = [0.05, 1.65, 1.60, 100.0, 0.1, 0.101]
     plan = deal(*headers_of([1] * 6, seconds), spec)
-    assert plan.network_windows.tolist() == [1, 128, 127, 1999, 1, 2]
+    assert plan.network_windows.tolist() == [1, 32, 31, 1999, 1, 2]
     assert [[int(unit.path[:-4]) for unit in batch] for batch in plan.batches()] == [[0, 1, 2], [3], [4, 5]]
-    assert plan.batch_network_windows.tolist() == [256, 1999, 3]
+    assert plan.batch_network_windows.tolist() == [64, 1999, 3]
 
 
 def test_nothing_to_label_is_no_batch(tmp_path):
