@@ -23,7 +23,7 @@ from clips import WORDS, benchmark_parser
 from measure import machine
 
 from features.errors import UsageError
-from features.sources.partition import TESTING, TRAINING, VALIDATION
+from features.sources.partition import TESTING, VALIDATION
 
 PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "ai-edge-litert")
 FOLDS = tuple(f"fold-{number}" for number in range(1, 6))
@@ -42,9 +42,11 @@ DIGIT_CLIPS = 20
 # Front ends and settings of what learns from few clips; a network from nothing keeps its last weights.
 LEARNERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "linear": (PRESET, ()),
-    "mlp": (PRESET, ("--epochs", "100", "--batch-size", "32", "--patience", "0")),
-    "residual": ("log-mel-40", ("--batch-size", "32")),
+    "mlp": (PRESET, ("--epochs", "100", "--batch-size", "32", "--patience", "0", "--validate-on", "none")),
+    "residual": ("log-mel-40", ("--batch-size", "32", "--validate-on", "none")),
 }
+# Partitions of few clips: to learn from, to test on, and what only other draws use.
+LEARNT, TESTED, OTHERS = FOLDS[:3]
 # Two-sided 95 % of Student's distribution, by degrees of freedom.
 T_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}
 
@@ -59,7 +61,7 @@ def esc10(options: argparse.Namespace) -> str:
         source = with_places(RECORDINGS["esc10"].source, options.data)
         made = once(folder / "featurize.json", "pipelines.featurize", *source, "--spec", spec, "--output", features)
         for head in HEADS:
-            settings = ("--features", features, "--network", head, *LEARNERS[head][1], "--validate-on", "none")
+            settings = ("--features", features, "--network", head, *LEARNERS[head][1])
             figures = once(folder / f"{head}.json", "model.crossvalidate", *settings, "--output", folder / head)
             cells = [name, head, f"**{figures['mean_accuracy']:.4f}** (folds ± {figures['standard_deviation']:.4f})",
                      f"{figures['correct']} of {figures['clips']}", interval(figures["interval_95"]),
@@ -82,7 +84,7 @@ def choose(tested: str, by_spec: dict[str, Path]) -> tuple[str, float]:
     others = ",".join(fold for fold in FOLDS if fold != tested)
     inner = {}
     for name, folder in by_spec.items():
-        settings = ("--features", folder / "features", "--network", HEADS[0], "--validate-on", "none")
+        settings = ("--features", folder / "features", "--network", HEADS[0])
         figures = once(folder / f"without-{tested}.json", "model.crossvalidate", *settings, "--folds", others,
                        "--output", folder / f"without-{tested}")  # fmt: skip
         inner[name] = figures["mean_accuracy"]
@@ -105,10 +107,10 @@ class Draw:
     size: int
     number: int
 
-    def rows(self, data: Path, draws: int) -> list[tuple[str, str, str]]:
-        """Returns path, label and partition of what is drawn, of what is tested, and of what other draws take.
+    def rows(self, data: Path, draws: int) -> list[tuple[str, str, str, str]]:
+        """Returns path, label, group and partition of what is drawn, of what is tested, and of what other draws take.
 
-        The last are in validation, which is not used: so that features are computed once for all draws.
+        The last are in the set so that features are computed once for all draws.
         """
         clips = CLIPS[self.name](data)
         here, others = self._drawn(clips), set()
@@ -117,11 +119,11 @@ class Draw:
         found = []
         for clip in clips:
             if self._is_tested(clip):
-                found.append((clip.path, clip.label, TESTING))
+                found.append((clip.path, clip.label, clip.speaker, TESTED))
             elif clip.path in here:
-                found.append((clip.path, clip.label, TRAINING))
+                found.append((clip.path, clip.label, clip.speaker, LEARNT))
             elif clip.path in others:
-                found.append((clip.path, clip.label, VALIDATION))
+                found.append((clip.path, clip.label, clip.speaker, OTHERS))
         return found
 
     def _drawn(self, clips: list["Spoken"]) -> set[str]:
@@ -201,18 +203,18 @@ def _few(options: argparse.Namespace, draw: Draw, front_end: str, found: dict[An
     folder.mkdir(parents=True, exist_ok=True)
     if not all(run.with_suffix(".json").exists() for run in runs.values()):
         table = folder / "clips.csv"
+        rows = draw.rows(options.data, options.draws)
         with open(table, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([("path", "label", "partition"), *draw.rows(options.data, options.draws)])
-        chosen = ("--preset", front_end)
-        if front_end == PRESET:
-            chosen = ("--spec", write_spec(folder / "spec.toml", {}, options.network_file))
-        command("pipelines.featurize", "--input", table, "--root", options.data / draw.name, *chosen,
-                "--output", folder / "features")  # fmt: skip
+            csv.writer(file).writerows([("path", "label", "group", "partition"), *rows])
+        network = ("--network-file", options.network_file) if front_end == PRESET else ()
+        command("pipelines.featurize", "--input", table, "--root", options.data / draw.name, "--preset", front_end,
+                *network, "--output", folder / "features")  # fmt: skip
     for learner, run in runs.items():
-        settings = ("--network", learner, *LEARNERS[learner][1], "--validate-on", "none")
+        settings = ("--network", learner, *LEARNERS[learner][1], "--train-on", LEARNT)
         trained = once(run.with_suffix(".trained.json"), "model.train", "--features", folder / "features", *settings,
                        "--output", run)  # fmt: skip
-        tested = once(run.with_suffix(".json"), "model.evaluate", "--model", run, "--features", folder / "features")
+        tested = once(run.with_suffix(".json"), "model.evaluate", "--model", run, "--features", folder / "features",
+                      "--test-on", TESTED)  # fmt: skip
         found[draw.name, learner, draw.size].append({**tested, "trained_seconds": trained["seconds"]})
 
 
