@@ -67,6 +67,8 @@ smoke: $(VENV)/.installed peers
 	$(BIN)/python benchmarks/training.py --clips 300 --turns 1 --output $(SMOKE)
 	$(BIN)/python benchmarks/memory.py --clips 3000 --output $(SMOKE)
 	if [ -e $(S3_SERVER) ]; then $(BIN)/python benchmarks/object_store.py --clips 300 --turns 1 --output $(SMOKE); fi
+	if [ -e $(or $(SOUNDMILL_BIRDNET),.birdnet) ]; then $(BIN)/python benchmarks/embedding_speed.py --clips 14 --turns 1 \
+		--steps reruns,windows --output $(SMOKE); fi
 	rm -rf $(SMOKE)
 
 # A Flink cluster on this machine, and the options that run featurize and score on it; needs Java, and Maven the first time.

@@ -1,5 +1,6 @@
 """Holds the pages to what they say: their commands parse, their code runs, the files that they name are there."""
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.frontend.presets import NETWORKS, PRESETS, load_spec
 from model.labels.labels import LabelRules, labels_table
 from model.labels.table_output import csv_header, csv_rows
 from model.labels.window_rows import WindowRows
 from soundmill.command import COMMANDS as SCRIPT_COMMANDS
 from tests.conftest import call
+from tests.features.networks.small import small_network
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("", "features/", "model/", "pipelines/", "benchmarks/")
@@ -125,12 +128,15 @@ def test_the_tensorflow_reader_takes_ten_lines_at_most():
 
 
 @pytest.mark.parametrize("text", TOML)
-def test_the_spec_of_the_readme_is_a_spec(text, tmp_path):
-    from features.frontend.presets import load_spec
-
-    path = tmp_path / "spec.toml"
+def test_the_specs_of_the_pages_are_specs(text, tmp_path, monkeypatch):
+    network, path = small_network(), tmp_path / "spec.toml"
+    for name in re.findall(r'^network_file = "(.+?)"', text, flags=re.MULTILINE):
+        (tmp_path / name).write_bytes(network)
+    for preset in NETWORKS:
+        monkeypatch.setitem(PRESETS[preset], "network_sha256", hashlib.sha256(network).hexdigest())
     path.write_text(text, encoding="utf-8")
-    assert load_spec(str(path)).spec.front_end == "mfcc"
+    spec = load_spec(str(path)).spec
+    assert spec.front_end == ("embedding" if "network_file" in text else "mfcc")
 
 
 @pytest.mark.parametrize("module", ["pipelines.featurize", "model.train", "pipelines.score"])
