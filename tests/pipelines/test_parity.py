@@ -29,6 +29,7 @@ SPECS = {
     "log_mel": 'preset = "log-mel"\n',
     "mfcc": 'preset = "log-mel"\nfront_end = "mfcc"\ncoefficients = 20\nstorage_dtype = "float16"\n',
     "pooled": 'preset = "urbansound-mfcc"\n',
+    "raw": 'preset = "log-mel"\n',
     "embedding": f'''front_end = "embedding"
 network_file = "network.tflite"
 network_output = "{HIDDEN_OUTPUT}"
@@ -40,7 +41,7 @@ embedding_size = {HIDDEN}
 pool = "mean"
 ''',
 }
-NETWORKS = {"log_mel": "raw-cnn", "mfcc": "residual", "pooled": "mlp", "embedding": "mlp"}
+NETWORKS = {"log_mel": "residual", "pooled": "mlp", "raw": "raw-cnn", "embedding": "mlp"}
 
 
 @dataclass
