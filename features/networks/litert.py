@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.networks.tensors import Tensor, check_float
+from features.networks.tensors import Tensor
 from features.networks.tflite_output import select_output
 from features.runtime.native_messages import quiet_stderr
 
@@ -88,7 +88,7 @@ class LiteRtNetwork:
             raise UsageError("the network is damaged: it is no file that LiteRT reads") from error
         self._network = LiteRt(selected)
         self.inputs = self._network.inputs
-        check_float(self._network.outputs[0])
+        [self.output] = self._network.outputs
 
     def compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Network`."""

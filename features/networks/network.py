@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.networks.tensors import Tensor, read_input
+from features.networks.tensors import Tensor, check_output, read_input
 
 PACKAGES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "saved_model": "tensorflow"}
 """What runs each format: the packages of which another version may give other last digits."""
@@ -18,9 +18,11 @@ class Network(Protocol):
 
     Attributes:
         inputs: what it takes.
+        output: what is taken of it.
     """
 
     inputs: list[Tensor]
+    output: Tensor
 
     def compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the output for a batch; raises `UsageError` where it takes none of this shape."""
@@ -46,6 +48,7 @@ class NetworkRunner:
         self._network = network
         self.batch_windows = batch_windows
         axes = read_input(network.inputs)
+        check_output(network.output)
         samples = axes.samples or input_samples
         if samples is None:
             raise UsageError("the network takes windows of any length: say how many samples a window has")

@@ -1,16 +1,18 @@
 """Runs a network by ONNX Runtime, which is an extra, on one thread."""
 
 import importlib.util
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.networks.tensors import Tensor, check_float, choose_output
+from features.networks.tensors import Tensor, choose_output
 from features.networks.wire import made_tensors, with_output
 
-_TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
+# Types whose names are not those of NumPy.
+_TYPES = {"float": "float32", "double": "float64"}
 _ERRORS_ONLY = 4
 
 
@@ -24,18 +26,18 @@ class OnnxNetwork:
         session = _load(content)
         outputs = [given.name for given in session.get_outputs()]
         inner = [name for name in made_tensors(content) if name not in outputs]
-        self._output = choose_output(output, outputs, inner)
-        if self._output not in outputs:
-            session = _load(with_output(content, self._output))
+        chosen = choose_output(output, outputs, inner)
+        if chosen not in outputs:
+            session = _load(with_output(content, chosen))
         self._session = session
         self.inputs = [_tensor(taken) for taken in session.get_inputs()]
-        [given] = [given for given in session.get_outputs() if given.name == self._output]
-        check_float(_tensor(given))
+        [given] = [given for given in session.get_outputs() if given.name == chosen]
+        self.output = _tensor(given)
 
     def compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Network`."""
         try:
-            [values] = self._session.run([self._output], {self.inputs[0].name: batch})
+            [values] = self._session.run([self.output.name], {self.inputs[0].name: batch})
         except Exception as error:  # its classes share no other
             raise UsageError(f"the network takes no input of shape {batch.shape}: {_line(error)}") from error
         return np.asarray(values)
@@ -45,6 +47,9 @@ class OnnxNetwork:
 
 
 def _load(content: bytes) -> Any:
+    # Releases for Linux, onnxruntime 1.32 among them, write an id into the home folder and send events to their maker,
+    # unless this says otherwise when they are loaded. A user's own choice stands.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -58,7 +63,8 @@ def _load(content: bytes) -> Any:
 
 def _tensor(argument: Any) -> Tensor:
     axes = tuple(size if isinstance(size, int) and size >= 0 else None for size in argument.shape)
-    return Tensor(argument.name, _TYPES.get(argument.type, argument.type), axes)
+    dtype = argument.type.removeprefix("tensor(").removesuffix(")")
+    return Tensor(argument.name, _TYPES.get(dtype, dtype), axes)
 
 
 def _line(error: Exception) -> str:

@@ -39,8 +39,13 @@ class SavedModelNetwork:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None if is_verbose() else subprocess.DEVNULL,
             env=python_environment(**_ENVIRONMENT),
         )  # fmt: skip
-        header, _ = self._ask({"output": output}, content)
-        self.inputs = [Tensor(name, dtype, tuple(shape)) for name, dtype, shape in header["inputs"]]
+        try:
+            header, _ = self._ask({"output": output}, content)
+        except UsageError:
+            self.close()
+            raise
+        self.inputs = [_tensor(*one) for one in header["inputs"]]
+        self.output = _tensor(*header["output"])
 
     def compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Network`; raises `PassingError` where the process died."""
@@ -56,6 +61,8 @@ class SavedModelNetwork:
                 cast(BinaryIO, pipe).close()
 
     def _ask(self, request: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+        if self._process.returncode is not None:
+            raise self._death()
         try:
             send(cast(BinaryIO, self._process.stdin), request, content)
             header, answer = receive(cast(BinaryIO, self._process.stdout))
@@ -79,3 +86,7 @@ class SavedModelNetwork:
             f"the process that runs the SavedModel died ({why}); where memory ran out, fewer --workers take less, and "
             "--verbose shows what it says"
         )
+
+
+def _tensor(name: str, dtype: str, shape: list[int | None]) -> Tensor:
+    return Tensor(name, dtype, tuple(shape))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.io.temporary import temporary_folder
 from features.networks.messages import receive, send
-from features.networks.tensors import Tensor, check_float, choose_output
+from features.networks.tensors import Tensor, choose_output
 from features.runtime.parent_watch import end_with_parent
 
 _USUAL_SIGNATURE = "serving_default"
@@ -37,7 +37,7 @@ def main() -> None:
         send(answers, {"error": str(error)})
         return
     del archive
-    send(answers, {"inputs": network.inputs})
+    send(answers, {"inputs": network.inputs, "output": network.output})
     while True:
         try:
             request, content = receive(requests)
@@ -76,7 +76,7 @@ class _SavedModel:
         self.inputs = [_tensor(name, info) for name, info in sorted(signature.inputs.items())]
         self._taken = [info.name for _, info in sorted(signature.inputs.items())]
         chosen = choose_output(output, sorted(signature.outputs), [])
-        check_float(_tensor(chosen, signature.outputs[chosen]))
+        self.output = _tensor(chosen, signature.outputs[chosen])
         self._given = signature.outputs[chosen].name
 
     def compute(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -69,7 +69,7 @@ def choose_output(name: str | None, outputs: Sequence[str], inner: Sequence[str]
     Raises:
         UsageError: there is none of this name, or None is not clear.
     """
-    more = f"; {len(inner)} inner tensors can be named too" if inner else ""
+    more = f"; inner tensors can be named too, {len(inner)} of them" if inner else ""
     if name is None:
         if len(outputs) == 1:
             return outputs[0]
@@ -79,7 +79,7 @@ def choose_output(name: str | None, outputs: Sequence[str], inner: Sequence[str]
     return name
 
 
-def check_float(output: Tensor) -> None:
+def check_output(output: Tensor) -> None:
     """Raises `UsageError` for an output of another type than float32."""
     if output.dtype != FLOAT32:
         raise UsageError(f"the network's output is {output}; take one of float32")
