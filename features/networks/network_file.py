@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ def read_network_file(path: AnyPath) -> NetworkContent:
     """
     path = absolute(path)
     files = filesystem_of(path)
+    if files.is_local and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise UsageError(f"{path}: a network is a file or a folder, and this is a pipe or a device")
     try:
         if files.status(path).size > _MOST_BYTES:
             raise UsageError(f"{path}: a file of a network has at most 2 GiB")
@@ -77,7 +80,7 @@ def _folder(path: str) -> bytes:
     """Returns the files of a SavedModel's folder as one archive."""
     files = filesystem_of(path)
     found = {entry.path.removeprefix(path).lstrip("/"): entry for entry in files.list(path)}
-    names = [name for name in found if _is_part(name)]
+    names = [name for name in found if _is_part(path, name)]
     if not found:
         raise UsageError(f"{path}: there is no such network")
     if _SAVED_MODEL not in names:
@@ -91,7 +94,7 @@ def _archive(path: str, content: bytes) -> bytes:
     """Returns the archive of a SavedModel as `_folder` would have made it."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            infos = {info.filename: info for info in archive.infolist() if _is_part(info.filename)}
+            infos = {info.filename: info for info in archive.infolist() if _is_part(path, info.filename)}
             if _SAVED_MODEL not in infos:
                 raise UsageError(f"{path}: the archive is no SavedModel: it has no {_SAVED_MODEL} at its top")
             if sum(info.file_size for info in infos.values()) > _MOST_BYTES:
@@ -101,7 +104,9 @@ def _archive(path: str, content: bytes) -> bytes:
         raise UsageError(f"{path}: the archive is damaged or not one that can be read: {error}") from error
 
 
-def _is_part(name: str) -> bool:
+def _is_part(path: str, name: str) -> bool:
+    if name.startswith(_SAVED_MODEL_FOLDERS) and not {"..", "."}.isdisjoint(name.split("/")):
+        raise UsageError(f"{path}: {name!r} leads out of the folder of the SavedModel; leave that file out")
     return name == _SAVED_MODEL or (name.startswith(_SAVED_MODEL_FOLDERS) and not name.endswith("/"))
 
 

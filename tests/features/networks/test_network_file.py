@@ -93,6 +93,13 @@ def test_neither_a_recording_nor_any_beginning_of_a_network_is_taken_for_one_in_
     assert not any(is_onnx(random.bytes(length)) for length in range(500))
 
 
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(UsageError, match="this is a pipe or a device"):
+            read_network_file(path)
+
+
 def test_folders_and_archives_without_a_saved_model_are_named(tmp_path):
     with pytest.raises(UsageError, match="/missing: there is no such network"):
         read_network_file(tmp_path / "missing")
@@ -110,6 +117,15 @@ def test_folders_and_archives_without_a_saved_model_are_named(tmp_path):
     (tmp_path / "b.zip").write_bytes(content[: len(content) // 2])
     with pytest.raises(UsageError, match=r"b\.zip: the archive is damaged"):
         read_network_file(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("name", ["variables/../../elsewhere", "assets/..", "variables/./../x"])
+def test_an_archive_with_a_name_that_leads_out_of_its_folder_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "network.zip", "w") as archive:
+        for part, content in [*PARTS.items(), (name, b"")]:
+            archive.writestr(part, content)
+    with pytest.raises(UsageError, match=r"network\.zip: .* leads out of the folder"):
+        read_network_file(tmp_path / "network.zip")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):

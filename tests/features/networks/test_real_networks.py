@@ -53,9 +53,12 @@ def embedder(birdnet) -> NetworkRunner:
     return runner_of(birdnet / BIRDNET, EMBEDDING)
 
 
-def test_an_inner_tensor_of_birdnet_is_that_of_the_interpreter_to_the_bit(birdnet, embedder):
+# To preserve all tensors of four windows takes 8 s.
+@pytest.mark.parametrize("batch_windows", [1, pytest.param(4, marks=pytest.mark.trial)])
+def test_an_inner_tensor_of_birdnet_is_that_of_the_interpreter_to_the_bit(birdnet, batch_windows):
+    embedder = runner_of(birdnet / BIRDNET, EMBEDDING, batch_windows)
     assert (embedder.input_samples, embedder.size) == (144_000, 1_024)
-    batch = heard(4, 144_000)
+    batch = heard(batch_windows, 144_000)
     found = embedder.run(batch)
     np.testing.assert_array_equal(found, preserved(birdnet / BIRDNET, EMBEDDING, batch))
     assert (found.std(axis=1) > 0.1).all()  # it hears something
@@ -121,6 +124,7 @@ def started(monkeypatch) -> list[subprocess.Popen]:
     return found
 
 
+@pytest.mark.trial
 def test_an_output_that_a_saved_model_lacks_is_named_and_its_process_ends(birdnet, started):
     with pytest.raises(UsageError, match=r"has no output 'embedding'; there are 'contour', 'note', 'onset'$"):
         runner_of(birdnet / "nmp", "embedding")
