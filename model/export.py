@@ -8,6 +8,7 @@ from pathlib import Path
 
 from features.io.local_copy import check_local
 from features.runtime import command
+from features.runtime.quantities import size_text
 from model.formats.exporter import BEFORE_FILE, export
 from model.inference.run_store import MODEL_ALONE, local_run
 
@@ -39,7 +40,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     if figures["real_clips"]:
         checked += f" and {figures['real_clips']} clips of its source"
     paragraph = (
-        f"Wrote {options.output}, {figures['bytes'] / 1e6:.1f} MB, in {figures['seconds']:.1f} s. Its signature "
+        f"Wrote {options.output}, {size_text(figures['bytes'])}, in {figures['seconds']:.1f} s. Its signature "
         f"serving_default takes {takes}. Loaded again, it differs from the live network by "
         f"{figures['largest_difference']:.1e} at most in any probability, on {checked}."
     )

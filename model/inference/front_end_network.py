@@ -6,7 +6,7 @@ from pathlib import Path
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
-from features.io.filesystem import Location, filesystem_of
+from features.io.filesystem import Location, exists, filesystem_of
 
 NETWORKS = "networks"
 """The folder for it within a run's model, or a job."""
@@ -27,12 +27,12 @@ def keep_network(spec: FeatureSpec, networks: Location | None, folder: Location)
         return
     content = read_front_end_network(spec, networks)
     target = folder / NETWORKS / spec.network_name
+    if exists(target):  # written whole; who reads it checks it
+        return
     if isinstance(networks, Path) and isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(networks / spec.network_name, target)
-            return
-        except FileExistsError:
             return
         except OSError:  # of another disk, or of one without links
             pass

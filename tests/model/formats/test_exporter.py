@@ -20,6 +20,7 @@ from features.frontend.clip import clip_waveform
 from features.frontend.presets import preset
 from features.frontend.spec import FeatureSpec
 from features.frontend.spectrogram import compute_features, mel_weights
+from features.runtime.quantities import size_text
 from features.store.statistics import Statistics
 from model.formats import exporter, tf_front_end
 from model.formats.exporter import export
@@ -112,7 +113,7 @@ def files_in(folder: Path) -> set[str]:
 def test_the_command_says_what_it_wrote(exported):
     folder, figures, result = exported
     assert result.stderr == ""
-    size = f"{figures['bytes'] / 1e6:.1f} MB"
+    size = size_text(figures["bytes"])
     for part in (
         str(folder),
         size,
