@@ -11,6 +11,7 @@ from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
 from model.evaluation.cross_validation import FIGURES, Fold, cross_validate, partition_folds, split_folds
+from model.training.applicable import is_linear
 from model.training.options import add_inputs, add_settings, recipe_given, settings_given
 from model.training.section import option
 
@@ -76,8 +77,8 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     for fold in figures["folds"]:
         of = f"  {fold['group']}" if fold["group"] else ""
         LOG.info(
-            "%-8s accuracy %.4f  %6d of %6d clips, trained on %6d for %3d epochs%s", fold["fold"], fold["accuracy"],
-            fold["correct"], fold["clips"], fold["trained_on_clips"], fold["epochs"], of,
+            "%-8s accuracy %.4f  %6d of %6d clips, trained on %6d for %3d %s%s", fold["fold"], fold["accuracy"],
+            fold["correct"], fold["clips"], fold["trained_on_clips"], fold["epochs"], "penalties" if is_linear(figures["network"]) else "epochs", of,
         )  # fmt: skip
     (low, high), by_group = figures["interval_95"], figures["interval_95_by_group"]
     command.finish(

@@ -26,7 +26,9 @@ _MOST_DIRECTIONS = 4096
 # Of the largest variance: below it a direction is rounding.
 _LEAST_VARIANCE = 1e-12
 # Of p * (1 - p), by which the loss curves: where all clips are sure it is 0, and nothing is divided by that.
-_LEAST_CURVATURE = 1e-6
+_LEAST_CURVATURE = 1e-8
+# Where it is less than it was by more than this, directions are scaled anew.
+_FLATTER = 4.0
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,21 @@ def solve(clips: Clips, directions: Directions, l2: float, start: Solution, tole
         start: where the steps begin, which decides how many they are.
         tolerance: `WHILE_CHOOSING` or `CONVERGED`.
     """
+    curvature = max(clips.curvature(start), _LEAST_CURVATURE)
+    while True:
+        start = _descend(clips, directions, l2, start, curvature, tolerance)
+        # The surer the clips become, the less the loss curves, and the less a gradient says by the scale of before.
+        before, curvature = curvature, max(clips.curvature(start), _LEAST_CURVATURE)
+        if curvature > before / _FLATTER:
+            return start
+
+
+def _descend(
+    clips: Clips, directions: Directions, l2: float, start: Solution, curvature: float, tolerance: float
+) -> Solution:
+    """Steps down with directions that are scaled to this curvature, until the gradient is within the tolerance."""
     from scipy.optimize import minimize
 
-    curvature = max(clips.curvature(start), _LEAST_CURVATURE)
     scale = 1 / np.sqrt(curvature * directions.squares + l2)[:, np.newaxis]
     bias_scale = 1 / np.sqrt(curvature)
     shape = start.weights.shape
