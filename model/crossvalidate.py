@@ -74,11 +74,12 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         options.keep_in_memory,
         options.noise,
     )
+    tried = "penalties" if is_linear(figures["network"]) else "epochs"
     for fold in figures["folds"]:
         of = f"  {fold['group']}" if fold["group"] else ""
         LOG.info(
             "%-8s accuracy %.4f  %6d of %6d clips, trained on %6d for %3d %s%s", fold["fold"], fold["accuracy"],
-            fold["correct"], fold["clips"], fold["trained_on_clips"], fold["epochs"], "penalties" if is_linear(figures["network"]) else "epochs", of,
+            fold["correct"], fold["clips"], fold["trained_on_clips"], fold["epochs"], tried, of,
         )  # fmt: skip
     (low, high), by_group = figures["interval_95"], figures["interval_95_by_group"]
     command.finish(
