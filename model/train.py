@@ -9,6 +9,7 @@ from typing import Any
 from features.errors import UsageError
 from features.runtime import command
 from features.runtime.invocation import command_line
+from features.runtime.quantities import counted, rate_text
 from model.training.options import add_inputs, add_settings, settings_given
 from model.training.stored_run import run_to_train
 from model.training.trainer import train
@@ -94,8 +95,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
 
 def _of_epochs(figures: dict[str, Any]) -> str:
     paragraph = (
-        f"Trained {figures['network']} for {figures['epochs']} epochs on {figures['clips']:,} clips in "
-        f"{figures['training_seconds']:.1f} s ({figures['clips_per_second']:,.0f} clips a second)."
+        f"Trained {figures['network']} for {counted(figures['epochs'], 'epoch')} on "
+        f"{counted(figures['clips'], 'clip')} in {figures['training_seconds']:.1f} s "
+        f"({rate_text(figures['clips_per_second'])} clips a second)."
     )
     if figures["accuracy"] is None:
         paragraph += " The weights are those of the last epoch, since there was no validation."

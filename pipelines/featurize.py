@@ -23,7 +23,7 @@ from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
-from features.runtime.quantities import counted, size_text
+from features.runtime.quantities import counted, rate_text, size_text
 from features.sources import partition
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
@@ -275,7 +275,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['computed']:,} computed, {figures['kept']:,} kept, {figures['copied']:,} copied and "
         f"{figures['removed']:,} removed in {figures['seconds']:.1f} s"
     )
-    paragraph += f" ({figures['clips_per_second']:,.0f} computed a second)." if figures["computed"] else "."
+    paragraph += f" ({rate_text(figures['clips_per_second'])} computed a second)." if figures["computed"] else "."
     paragraph += network_sentence(manifest.network)
     if figures["outdated"]:
         paragraph += f" {figures['outdated']:,} were computed anew as another decoder had read them."
@@ -287,7 +287,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += rejects_sentence(manifest.counts["rejects"], place(options.output) / manifest.rejects_file)
     paragraph += left_out_sentence(figures["left_out"])
     folds = partition.train_options(list(manifest.partitions))
-    following = command_line("model.train", "--features", options.output, "--output", "RUN")
+    head = ("--network", "linear") if manifest.network else ()
+    following = command_line("model.train", "--features", options.output, "--output", "RUN", *head)
     paragraph += f" Next: {following}{folds}"
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)

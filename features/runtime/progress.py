@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Optional
 
 from features.runtime.log import LOG
-from features.runtime.quantities import sound_text, sound_unit
+from features.runtime.quantities import rate_text, sound_text, sound_unit
 
 if TYPE_CHECKING:
     from features.runtime.bar import Bar
@@ -69,7 +69,7 @@ class Progress:
 
     def _amounts(self, done: float, rate: float) -> str:
         """Returns how much is done, of how much, and at which rate a second."""
-        return f"{done:,.0f} of {self._total:,.0f} {self._unit}, {rate:,.0f} a second"
+        return f"{done:,.0f} of {self._total:,.0f} {self._unit}, {rate_text(rate)} a second"
 
     def close(self) -> None:
         """Clears the bar."""
@@ -93,7 +93,7 @@ class AudioProgress(Progress):
         self._unit_seconds = sound_unit(total_seconds)[0]
 
     def _amounts(self, done: float, rate: float) -> str:
-        return f"{done / self._unit_seconds:,.1f} of {self._unit}, {rate:,.0f} times real time"
+        return f"{done / self._unit_seconds:,.1f} of {self._unit}, {rate_text(rate)} times real time"
 
 
 @contextlib.contextmanager

@@ -13,6 +13,11 @@ def size_text(count: int) -> str:
     return f"{count:,} bytes" if unit == "bytes" else f"{value:,.1f} {unit}"
 
 
+def rate_text(rate: float) -> str:
+    """Returns how many there are a second: with two digits where they are few, as where a large network runs."""
+    return f"{rate:,.0f}" if rate == 0 or rate >= 10 else f"{rate:.2g}"
+
+
 def duration_text(seconds: float) -> str:
     """Returns a duration in the unit that suits its length."""
     if seconds < 120:

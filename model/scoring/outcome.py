@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.errors import Reason, Reject
-from features.runtime.quantities import counted, sound_text
+from features.runtime.quantities import counted, rate_text, sound_text
 from features.sources.policies import Policies, refusal
 from features.sources.rejects import in_order
 from model.labels.output_manifest import FILES_SCHEMA
@@ -137,7 +137,7 @@ def scored_files(
 def work_sentence(figures: Mapping[str, Any]) -> str:
     """Returns what the last paragraph says first: of all recordings, and of those that were scored, how fast."""
     seconds, audio_seconds = figures["seconds"], figures["new_audio_seconds"]
-    speed = f" in {seconds:.1f} s ({audio_seconds / seconds:,.0f} times real time)."
+    speed = f" in {seconds:.1f} s ({rate_text(audio_seconds / seconds)} times real time)."
     said = (f"{counted(figures['files'], 'file')} in = {figures['scored']:,} scored + {figures['rejected']:,} "
             f"rejected; {sound_text(figures['audio_seconds'])}, {counted(figures['clips'], 'window')}")  # fmt: skip
     if not figures["kept"] and not figures["removed"]:

@@ -135,7 +135,8 @@ class Training:
         """Writes the table of layers, and logs it and what is trained on."""
         table = layer_table(self.model)
         (self._run / "layers.txt").write_text(table, encoding="utf-8")
-        LOG.info("%s", table)
+        for line in table.splitlines():
+            LOG.info("%s", line)
         validation = f"validating on {len(self.validation):,}" if self.validation else "not validating"
         if self.is_held_out:
             validation += ", a tenth of the training groups held out since there was nothing else"

@@ -185,9 +185,12 @@ def test_a_damaged_shard_ends_a_training_and_is_named(feature_set, tmp_path, par
 
 
 def test_testing_on_what_chooses_the_epoch_is_said(feature_set, tmp_path, caplog):
+    caplog.set_level("INFO")
     settings = {"network": "mlp", "validate_on": ("testing",), "test_on": ("testing",), "epochs": 1, "batch_size": 16}
     train(str(feature_set), str(tmp_path / "run"), settings)
     assert "the best epoch is chosen on testing" in caplog.text
+    assert "Total params:" in caplog.text
+    assert [said for said in caplog.messages if "\n" in said] == [], "a message is a line"
 
 
 def test_nothing_half_done_is_left_in_a_finished_run(trained):
