@@ -110,7 +110,7 @@ def windows_alone(networks: Path, clips: Path, network_file: Path, spec_file: Pa
     flat = windows.reshape(-1, spec.window_samples)
     networks.mkdir()
     shutil.copy(network_file, networks / str(spec.network_name))
-    front_end = FrontEnd(spec, str(networks))
+    front_end = FrontEnd(spec, networks)
     values = np.empty((len(paths), *spec.shape), spec.storage_dtype)
     ways: dict[str, Callable[[], Any]] = {}
     batch, single = (bare_loop(network_file, size) for size in (EMBEDDING_BATCH_WINDOWS, 1))
