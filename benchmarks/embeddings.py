@@ -143,7 +143,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A clip of speech; `is_testing` where it is known beforehand, and `path` below the recordings' folder."""
+    """A clip of speech; `path` below the folder of all recordings, `is_testing` where that is known beforehand.
+
+    The lists of Speech Commands count more than a table whose paths begin beside them.
+    """
 
     path: str
     label: str
@@ -159,7 +162,7 @@ def words(data: Path) -> list[Spoken]:
     )
     paths = sorted(path.relative_to(data / WORDS).as_posix() for path in (data / WORDS).glob("[!_]*/*.wav"))
     return [
-        Spoken(path, *path.replace("_", "/").split("/")[:2], path in testing)
+        Spoken(f"{WORDS}/{path}", *path.replace("_", "/").split("/")[:2], path in testing)
         for path in paths
         if path not in validation
     ]
@@ -170,7 +173,7 @@ def digits(data: Path) -> list[Spoken]:
     """Returns the first clips of each speaker and digit."""
     with open(data / "fsdd" / "fsdd.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if int(row["index"]) < DIGIT_CLIPS]
-    return [Spoken(row["path"], row["digit"], row["speaker"]) for row in rows]
+    return [Spoken(f"fsdd/{row['path']}", row["digit"], row["speaker"]) for row in rows]
 
 
 CLIPS = {WORDS: words, "fsdd": digits}
@@ -207,7 +210,7 @@ def _few(options: argparse.Namespace, draw: Draw, front_end: str, found: dict[An
         with open(table, "w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("path", "label", "group", "partition"), *rows])
         network = ("--network-file", options.network_file) if front_end == PRESET else ()
-        command("pipelines.featurize", "--input", table, "--root", options.data / draw.name, "--preset", front_end,
+        command("pipelines.featurize", "--input", table, "--root", options.data, "--preset", front_end,
                 *network, "--output", folder / "features")  # fmt: skip
     for learner, run in runs.items():
         settings = ("--network", learner, *LEARNERS[learner][1], "--train-on", LEARNT)
