@@ -152,14 +152,15 @@ def test_tensorboard_reads_the_logs(trained):
             assert values == pytest.approx([row[prefix + name] for row in history], rel=1e-5)
 
 
-@pytest.mark.parametrize(("validate_on", "runs"), [((), (False, True)), (("validation",), (False,))])
-def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_path, validate_on, runs):
+@pytest.mark.parametrize(("validate_on", "runs"), [((), (False, True)), (("testing",), (False,))])
+def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_path, caplog, validate_on, runs):
     settings = {
         "network": "mlp",
         "learning_rate": 1e30,
         "epochs": 9,
         "batch_size": 16,
         "validate_on": validate_on,
+        "test_on": ("testing",),
         "patience": 0,
     }
     for resume in runs:
@@ -167,6 +168,8 @@ def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_
             train(str(feature_set), str(tmp_path / "run"), settings, resume=resume)
     assert len(read_history(tmp_path / "run" / "history.csv")) < 9
     assert not (tmp_path / "run" / "model").exists()
+    # That the test is on what chooses the epoch was said before.
+    assert ("the best epoch is chosen on testing" in caplog.text) == (validate_on == ("testing",))
 
 
 @pytest.mark.parametrize("partition", ["training", "validation", "testing"])

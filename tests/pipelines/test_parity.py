@@ -69,7 +69,7 @@ def source(tmp_path_factory) -> Path:
     return make_old(root)
 
 
-@pytest.fixture(scope="module", params=SPECS)
+@pytest.fixture(scope="module", params=[*list(SPECS)[:-1], pytest.param("raw", marks=pytest.mark.trial)])
 def flow(request, source, tmp_path_factory) -> Flow:
     root = tmp_path_factory.mktemp(request.param)
     (root / "spec.toml").write_text(SPECS[request.param])

@@ -64,7 +64,7 @@ def by_groups(with_folds, tmp_path_factory):
     return output
 
 
-@pytest.mark.parametrize("name", ["by_folds", "by_groups"])
+@pytest.mark.parametrize("name", ["by_folds", pytest.param("by_groups", marks=pytest.mark.trial)])
 def test_every_clip_is_tested_once_by_a_network_that_did_not_meet_its_speaker(name, with_folds, request):
     folder = request.getfixturevalue(name)
     figures = json.loads((folder / "crossvalidation.json").read_text())
@@ -81,7 +81,7 @@ def test_every_clip_is_tested_once_by_a_network_that_did_not_meet_its_speaker(na
         assert {fold["group"] for fold in figures["folds"]} == {clip["group"] for clip in clips.values()}
 
 
-@pytest.mark.parametrize("name", ["by_folds", "by_groups"])
+@pytest.mark.parametrize("name", ["by_folds", pytest.param("by_groups", marks=pytest.mark.trial)])
 def test_figures_follow_from_the_predictions(name, request):
     folder = request.getfixturevalue(name)
     figures, rows = json.loads((folder / "crossvalidation.json").read_text()), predictions_of(folder)
@@ -150,6 +150,7 @@ def test_a_split_that_is_left_out_leaves_no_trace(with_folds):
         np.testing.assert_allclose(found.squares, expected.squares, rtol=1e-12)
 
 
+@pytest.mark.trial
 def test_the_split_is_a_setting_of_the_run(by_groups, with_folds):
     run = by_groups / "fold-2"
     settings = json.loads((run / "config.json").read_text())["settings"]["rows"]
@@ -157,6 +158,9 @@ def test_the_split_is_a_setting_of_the_run(by_groups, with_folds):
     assert len(read_history(run / "history.csv")) == 1
     with pytest.raises(UsageError, match="begun with --left-out 2, not 1"):
         train(str(with_folds), str(run), {"left_out": 1}, resume=True)
+
+
+def test_the_split_is_given_by_options():
     options = ("--features", "set", "--output", "run", "--splits", "3", "--left-out", "2", "--split-seed", "1")
     given = settings_given(train_parser().parse_args(options))
     assert given == {"splits": 3, "left_out": 2, "split_seed": 1}
