@@ -2,13 +2,13 @@
 
 import ast
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from features.errors import UsageError
 from model.inference.artifact import _sha256, load_artifact
-from tests.model.untrained import save_untrained
 from tests.test_layers import imports, trees
 
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
@@ -49,10 +49,10 @@ def test_the_calls_that_are_looked_for_are_there():
     assert {"np.load", "keras.saving.load_model", "subprocess.Popen"} <= called
 
 
-def test_a_model_that_holds_code_is_refused_and_its_code_is_not_run(feature_set, tmp_path):
+def test_a_model_that_holds_code_is_refused_and_its_code_is_not_run(untrained, tmp_path):
     import keras
 
-    run = save_untrained(tmp_path / "run", feature_set)
+    run = shutil.copytree(untrained, tmp_path / "run")
     artifact = load_artifact(run)
     mark = tmp_path / "mark"
     inputs = keras.Input(artifact.network.input_shape[1:])
@@ -70,8 +70,8 @@ def test_a_model_that_holds_code_is_refused_and_its_code_is_not_run(feature_set,
     assert not mark.exists()
 
 
-def test_a_network_that_is_none_is_named(feature_set, tmp_path):
-    run = save_untrained(tmp_path / "run", feature_set)
+def test_a_network_that_is_none_is_named(untrained, tmp_path):
+    run = shutil.copytree(untrained, tmp_path / "run")
     network: Path = run / "model" / "network.keras"
     network.write_bytes(b"not a network")
     description = run / "model" / "artifact.json"

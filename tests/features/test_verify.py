@@ -734,13 +734,18 @@ def harm(folder: Path, shard: Shard, damage: str) -> str:
     return f"shard {path}.*python -m features.verify {folder} --repair"
 
 
+@pytest.fixture(scope="module")
+def run(feature_set, tmp_path_factory) -> Path:
+    """A run folder with a network for the features that both sets hold."""
+    return save_untrained(tmp_path_factory.mktemp("runs") / "run", feature_set, name="mlp")
+
+
 @pytest.mark.parametrize(
     ("fixture", "damage"),
     [*(("feature_set", damage) for damage in ("flip", "cut", "remove", "half-written")), ("parquet_set", "flip")],
 )
-def test_an_evaluation_stops_with_the_name_of_the_shard(request, tmp_path, fixture, damage):
+def test_an_evaluation_stops_with_the_name_of_the_shard(request, run, tmp_path, fixture, damage):
     folder = shutil.copytree(request.getfixturevalue(fixture), tmp_path / "set")
-    run = save_untrained(tmp_path / "run", folder, name="mlp")
     message = harm(folder, load_manifest(folder).shards(["testing"])[0], damage)
     with pytest.raises((RunError, UsageError), match=message):
         call("model.evaluate", "--model", run, "--features", folder)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.untrained import save_untrained
-
 SCRIPT = """#!{python}
 # -*- coding: utf-8 -*-
 import re
@@ -52,6 +50,6 @@ def run_script(script: Path, *arguments: object, check: bool = True, **options) 
 
 
 @pytest.fixture(scope="session")
-def run_folder(feature_set, tmp_path_factory) -> Path:
+def run_folder(untrained) -> Path:
     """A run folder with a network that guesses: none of its probabilities is near 0 or 1."""
-    return save_untrained(tmp_path_factory.mktemp("runs") / "untrained", feature_set)
+    return untrained

@@ -1,6 +1,7 @@
 """A training that begins with the weights of an earlier run."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +22,20 @@ def weights(run) -> list[np.ndarray]:
     return load_artifact(run).network.get_weights()
 
 
-def test_weights_are_those_of_the_earlier_run_and_classes_keep_their_outputs(feature_set, tmp_path):
-    earlier = save_untrained(tmp_path / "earlier", feature_set, ["another", "low", "high"], seed=5, name="mlp")
+@pytest.fixture(scope="module")
+def untrained_mlp(feature_set, tmp_path_factory) -> Path:
+    """A run folder with a network of classes that are not quite those of the set."""
+    run = tmp_path_factory.mktemp("runs") / "earlier"
+    return save_untrained(run, feature_set, ["another", "low", "high"], seed=5, name="mlp")
+
+
+@pytest.fixture
+def earlier(untrained_mlp, tmp_path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(untrained_mlp, tmp_path / "earlier")
+
+
+def test_weights_are_those_of_the_earlier_run_and_classes_keep_their_outputs(earlier, feature_set, tmp_path):
     train(str(feature_set), str(tmp_path / "run"), SETTINGS, init=str(earlier))
     assert load_artifact(tmp_path / "run").network_name == "mlp"
     *mine, kernel, bias = weights(tmp_path / "run")
@@ -40,14 +53,12 @@ def test_weights_are_those_of_the_earlier_run_and_classes_keep_their_outputs(fea
     assert train(str(feature_set), str(tmp_path / "run"), {}, resume=True)["epochs"] == 1
 
 
-def test_another_network_is_refused(feature_set, tmp_path):
-    earlier = save_untrained(tmp_path / "earlier", feature_set, name="mlp")
+def test_another_network_is_refused(earlier, feature_set, tmp_path):
     with pytest.raises(UsageError, match=r"--init .*earlier holds another network than the one to be trained"):
         train(str(feature_set), str(tmp_path / "run"), {**SETTINGS, "network": "tutorial-cnn"}, init=str(earlier))
 
 
-def test_an_earlier_run_that_was_trained_anew_is_refused(feature_set, tmp_path):
-    earlier = save_untrained(tmp_path / "earlier", feature_set, name="mlp")
+def test_an_earlier_run_that_was_trained_anew_is_refused(earlier, feature_set):
     initial = initial_run(str(earlier), load_manifest(feature_set).spec)
     shutil.rmtree(earlier)
     save_untrained(earlier, feature_set, seed=1, name="mlp")
@@ -56,8 +67,7 @@ def test_an_earlier_run_that_was_trained_anew_is_refused(feature_set, tmp_path):
         initial.give_weights(artifact.network, artifact.classes)
 
 
-def test_features_of_another_spec_are_refused(words, feature_set, tmp_path):
-    earlier = save_untrained(tmp_path / "earlier", feature_set, name="mlp")
+def test_features_of_another_spec_are_refused(earlier, words, tmp_path):
     assert call("pipelines.featurize", "--input", words, "--output", tmp_path / "set") == 0
     with pytest.raises(UsageError, match=r"--init .*earlier was .* of another spec: .*stft against log_mel"):
         train(str(tmp_path / "set"), str(tmp_path / "run"), SETTINGS, init=str(earlier))
