@@ -39,9 +39,13 @@ def names(requirements: list[str]) -> set[str]:
     return {normalised(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
 
 
-def sources(*folders: str) -> list[ast.Module]:
-    files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
-    return [ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in files]
+def files(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def imported_modules(tree: ast.AST) -> set[str]:
@@ -81,7 +85,7 @@ def distribution_of(module: str) -> str:
 @cache
 def needed(*folders: str) -> set[str]:
     """The distributions that the files of some folders import, themselves or by a part of a library that they use."""
-    trees = sources(*folders)
+    trees = [tree_of(path) for path in files(*folders)]
     modules = {module for tree in trees for module in imported_modules(tree) if module.partition(".")[0] not in PEERS}
     calls = {ast.unparse(node.func) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)}
     by_use = {name for use, name in IMPORTED_BY_USE.items() if any(f".{call}".endswith(f".{use}") for call in calls)}
@@ -126,11 +130,9 @@ def test_what_tests_and_benchmarks_import_is_declared():
 
 def test_only_programs_of_other_environments_import_what_is_installed_there():
     assert "librosa" in PEERS
-    for folder in (*INSTALLED, "tests", "benchmarks"):
-        for path in (ROOT / folder).rglob("*.py"):
-            if path != ROOT / "benchmarks" / "peers.py":
-                modules = imported_modules(ast.parse(path.read_text(encoding="utf-8"), str(path)))
-                assert not {module.partition(".")[0] for module in modules} & PEERS, path
+    for path in files(*INSTALLED, "tests", "benchmarks"):
+        if path != ROOT / "benchmarks" / "peers.py":
+            assert not {module.partition(".")[0] for module in imported_modules(tree_of(path))} & PEERS, path
     everything = names([*PROJECT["dependencies"], *(name for extra in EXTRAS.values() for name in extra)])
     assert not everything & PEERS
 
