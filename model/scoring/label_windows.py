@@ -29,6 +29,8 @@ from model.scoring.job import Parts
 from model.scoring.part import Labels
 from model.scoring.plan import WindowUnit
 
+_WAITING_WAVEFORMS, _WAITING_SAMPLES = 8, 2**22
+
 
 @dataclass(frozen=True)
 class LabelJob:
@@ -156,7 +158,8 @@ class WindowLabeller:
         self.spec, self._network, self._front_end = spec, network, network.front_end()
         self._features = np.empty((min(most, BATCH_CLIPS), *spec.shape), spec.storage_dtype)
         # A few at a time: what is in work stays in the cache of a core, and one without a clip length may be long.
-        self._block = block_clips(spec)
+        # Of a network, windows of several short ones fill a batch.
+        self._block = _WAITING_WAVEFORMS if spec.network_name is not None else block_clips(spec)
         self._waiting: list[NDArray[np.float32]] = []
         self._computed = 0  # of the batch
         self._units: list[int] = []
@@ -173,7 +176,7 @@ class WindowLabeller:
         self._units.append(self.unit)
         self._seconds.append((window.start_seconds, window.end_seconds))
         full = self._computed + len(self._waiting) == len(self._features)
-        if full or len(self._waiting) == self._block:
+        if full or len(self._waiting) == self._block or sum(map(len, self._waiting)) >= _WAITING_SAMPLES:
             self._compute()
         if full:
             self._apply()

@@ -14,12 +14,18 @@ import soundmill
 from features.errors import UsageError
 from features.frontend import embedding
 from features.frontend.clip import clip_waveform
+from features.frontend.spectrogram import compute_features
+from features.frontend.windows import Windowing
 from features.io.filesystem import filesystem_of
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from model.inference import front_end_network
-from model.inference.executor import load_executor
+from model.inference.artifact_description import ArtifactDescription
+from model.inference.executor import Executor, load_executor
 from model.inference.front_end_network import keep_network
+from model.inference.linear_network import LinearNetwork
+from model.scoring.label_windows import label_windows
+from model.scoring.plan import WindowUnit
 from model.scoring.request import Request
 from model.scoring.scorer import score
 from pipelines.score import label_on_beam
@@ -29,6 +35,7 @@ from tests.features.networks.small import (
     HIDDEN_OUTPUT,
     RATE_HZ,
     SAMPLES,
+    SIZE,
     small_network,
     small_spec,
     small_weights,
@@ -140,6 +147,32 @@ def test_an_output_is_gone_on_with_and_python_says_the_same(folder, of_one_proce
     lines = list(csv.DictReader(of_one_process["labels.csv"].decode().splitlines()))
     assert [f"{number:.6f}" for number in table["probability"].to_pylist()] == [line["probability"] for line in lines]
     assert table["label"].to_pylist() == [line["label"] for line in lines]
+
+
+def test_short_recordings_that_are_taken_whole_fill_the_batches_of_the_network(tmp_path, monkeypatch):
+    spec = small_spec(clip_seconds=None)
+    seconds = [0.1, 0.05, 0.3, 0.11, 0.2, 0.1, 0.7, 0.1, 0.12, 8.0, 0.1]
+    for number, length in enumerate(seconds):
+        write_wav(tmp_path / f"{number:02d}.wav", noise(round(length * RATE_HZ), seed=number), RATE_HZ)
+    write_small_network(tmp_path / "networks" / spec.network_name)
+    head = LinearNetwork(np.eye(2, SIZE, dtype=np.float32), np.zeros(2, np.float32)).to_litert(spec.shape)
+    description = ArtifactDescription(spec, spec.fingerprint, ["a", "b"], "linear", True, ("training",), "", None)
+    network = Executor(head, description, "litert", tmp_path / "networks").with_embeddings()
+    together, compute = [], embedding.Embedder.compute
+
+    def counted(self, waveforms, out):
+        together.append(len(waveforms))
+        compute(self, waveforms, out)
+
+    paths = sorted(str(path) for path in tmp_path.glob("*.wav"))
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding.Embedder, "compute", counted)
+        patch.setattr("model.scoring.label_windows._WAITING_SAMPLES", 50_000)
+        labels = label_windows(network, "", [WindowUnit(path, 0, 1) for path in paths], Windowing(), "float32")
+    assert together == [8, 2, 1]  # the long one does not wait for more
+    waveforms = [clip_waveform(path, spec)[0] for path in paths]
+    alone = np.concatenate([compute_features([waveform], spec, tmp_path / "networks") for waveform in waveforms])
+    np.testing.assert_array_equal(labels.embeddings, alone)
 
 
 def test_features_that_a_set_has_give_the_same_lines(folder, tmp_path, capsys):
