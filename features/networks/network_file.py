@@ -58,8 +58,8 @@ def read_network_file(path: AnyPath) -> NetworkContent:
         content = files.read(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         content = _folder(path)
-    except PermissionError as error:
-        raise UsageError(f"{path}: the network cannot be read: permission denied") from error
+    except OSError as error:
+        raise UsageError(f"{path}: the network cannot be read: {error.strerror or error}") from error
     if content.startswith(_ZIP_MARK):
         content = _archive(path, content)
     place, mark = _TFLITE_MARK

@@ -20,9 +20,10 @@ _ENVIRONMENT = {
     **ONE_THREAD,
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # else by the kind of processor, or what the user has set: other last digits
     "CUDA_VISIBLE_DEVICES": "-1",  # other last digits, and no room for one network a worker
 }
-_ENDING_SECONDS = 5.0
+_ENDING_SECONDS = 20.0
 
 
 class SavedModelNetwork:

@@ -72,7 +72,8 @@ class _SavedModel:
             raise UsageError(f"the network cannot be loaded by TensorFlow: {_line(error)}") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        signature = _signature({name: one for name, one in loaded.signature_def.items() if one.outputs})
+        # Names with two underscores are of what TensorFlow runs when it loads.
+        signature = _signature({name: one for name, one in loaded.signature_def.items() if not name.startswith("__")})
         self.inputs = [_tensor(name, info) for name, info in sorted(signature.inputs.items())]
         self._taken = [info.name for _, info in sorted(signature.inputs.items())]
         chosen = choose_output(output, sorted(signature.outputs), [])
@@ -95,7 +96,7 @@ def _signature(signatures: dict[str, Any]) -> Any:
     if len(signatures) != 1:
         names = ", ".join(map(repr, sorted(signatures))) or "none"
         raise UsageError(
-            f"a SavedModel that is taken has a signature {_USUAL_SIGNATURE!r} or a single one, and this has {names}; "
+            f"a SavedModel must have a signature {_USUAL_SIGNATURE!r} or a single one, and has {names}; "
             "save it with tf.saved_model.save(..., signatures=...)"
         )
     return next(iter(signatures.values()))

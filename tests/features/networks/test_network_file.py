@@ -100,6 +100,12 @@ def test_a_pipe_or_a_device_is_not_waited_for(tmp_path):
             read_network_file(path)
 
 
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(UsageError, match=r"/link: the network cannot be read: .*symbolic links"):
+        read_network_file(tmp_path / "link")
+
+
 def test_folders_and_archives_without_a_saved_model_are_named(tmp_path):
     with pytest.raises(UsageError, match="/missing: there is no such network"):
         read_network_file(tmp_path / "missing")

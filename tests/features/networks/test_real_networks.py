@@ -132,13 +132,31 @@ def test_an_output_that_a_saved_model_lacks_is_named_and_its_process_ends(birdne
     assert process.returncode is not None
 
 
+def save_nothing(folder: Path) -> None:
+    import tensorflow as tf
+
+    tf.saved_model.save(tf.Module(), str(folder))
+
+
+def save_no_graph(folder: Path) -> None:
+    (folder / "saved_model.pb").write_bytes(b"no graph")
+
+
+SAVED_MODELS = {
+    "no graph": (save_no_graph, "cannot be loaded by TensorFlow: "),
+    "no signature": (save_nothing, "must have a signature 'serving_default' or a single one, and has none"),
+}
+
+
 @pytest.mark.trial
-def test_a_saved_model_that_tensorflow_cannot_load_is_one_line_and_its_process_ends(tmp_path, started):
-    (tmp_path / "saved_model.pb").write_bytes(b"no graph")
-    with pytest.raises(UsageError, match="cannot be loaded by TensorFlow: ") as raised:
+@pytest.mark.parametrize("case", SAVED_MODELS)
+def test_a_saved_model_that_cannot_be_run_is_one_line_and_its_process_ends(tmp_path, started, case):
+    save, expected = SAVED_MODELS[case]
+    save(tmp_path)
+    with pytest.raises(UsageError, match=expected) as raised:
         runner_of(tmp_path, None)
     assert "\n" not in str(raised.value)
-    [process] = started
+    *_, process = started  # to load TensorFlow starts others
     assert process.returncode is not None
 
 
