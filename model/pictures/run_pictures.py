@@ -118,6 +118,8 @@ def curves_figure(history: list[dict[str, float]]) -> Figure:
         if is_linear:
             axes.set_xlabel("L2 penalty")
             axes.set_xscale("log")
+            axes.minorticks_off()
+            axes.xaxis.set_major_formatter("{x:g}")  # powers as formulas take as long as all else
             axes.xaxis.set_inverted(True)  # as they are tried: from the strongest on
         else:
             axes.set_xlabel("epoch")

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 # Largest gradient with which the steps end, along directions that are scaled to a curvature of about 1: half the sum of
 # its squares is about what the loss is above the smallest one.
-WHILE_CHOOSING, CONVERGED = 1e-5, 1e-7
+WHILE_CHOOSING, CONVERGED = 1e-4, 1e-7
 _MOST_STEPS = 10_000
 # The directions of more values and clips than this would take longer to find than they save.
 _MOST_DIRECTIONS = 4096

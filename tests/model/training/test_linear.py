@@ -154,7 +154,7 @@ def test_inner_folds_measure_each_clip_by_weights_that_never_met_its_group(group
             plain = Directions(None, np.ones(8))
             solution = solve(clips, plain, 0.01, Solution.zeros(8, 3), WHILE_CHOOSING)
             inside = names == group
-            np.testing.assert_allclose(solution.logits(learnt.features[inside]), tried.logits[inside], atol=1e-3)
+            np.testing.assert_allclose(solution.logits(learnt.features[inside]), tried.logits[inside], atol=0.02)
 
 
 def test_a_class_of_one_group_says_nothing_of_the_penalty():
