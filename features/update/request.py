@@ -152,9 +152,8 @@ class Request:
             return
         if base.spec.fingerprint != self.spec.fingerprint:
             name = preset_name(base.spec)
-            way_out = (
-                f"add --preset {name} to keep to it, or give another --output" if name else "give another --output"
-            )
+            kept = f"add --preset {name}" if name else "give the --spec that it was made with"
+            way_out = f"{kept} to keep to it, or give another --output"
             raise UsageError(
                 f"{self.output} holds features of another spec: {named_differences(base, self.spec, self.network)} "
                 f"(there against requested); {way_out}"

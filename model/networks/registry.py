@@ -95,7 +95,7 @@ def check_shape(chosen: Network, shape: Shape) -> None:
     if chosen.needs_frames and len(shape) != 2:
         others = ", ".join(other.name for other in NETWORKS.values() if not other.needs_frames)
         raise UsageError(
-            f"{chosen.name} takes features of shape (frames, bands), not {shape}, which is a mean over all frames; "
+            f"{chosen.name} takes features of shape (frames, bands), not {shape}, which has no frames; "
             f"train {others}, or featurize with a preset that has frames"
         )
     if min(shape) < chosen.least_size:
