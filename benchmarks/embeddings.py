@@ -8,6 +8,7 @@ Every step is a command as a user gives it. What is finished is taken as it is, 
 import argparse
 import csv
 import functools
+import json
 import math
 import random
 import statistics
@@ -27,10 +28,9 @@ from features.sources.partition import TESTING, VALIDATION
 
 PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "ai-edge-litert")
 FOLDS = tuple(f"fold-{number}" for number in range(1, 6))
-HEADS = ("linear", "mlp")
+CHOOSER = "linear"
 # Specs of ESC-10, whose clips are of five seconds; a window has three.
 SPECS: dict[str, Fields] = {
-    "the preset: one window": {},
     "two windows, mean": {"clip_seconds": 5.0, "hop_samples": 144_000},
     "three windows, mean": {"clip_seconds": 5.0, "hop_samples": 48_000},
     "three windows, max": {"clip_seconds": 5.0, "hop_samples": 48_000, "pool": "max"},
@@ -60,7 +60,7 @@ def esc10(options: argparse.Namespace) -> str:
         spec = write_spec(folder / "spec.toml", fields, options.network_file)
         source = with_places(RECORDINGS["esc10"].source, options.data)
         made = once(folder / "featurize.json", "pipelines.featurize", *source, "--spec", spec, "--output", features)
-        for head in HEADS:
+        for head in (one for one in options.learners if LEARNERS[one][0] == PRESET):
             settings = ("--features", features, "--network", head, *LEARNERS[head][1])
             figures = once(folder / f"{head}.json", "model.crossvalidate", *settings, "--output", folder / head)
             cells = [name, head, f"**{figures['mean_accuracy']:.4f}** (folds ± {figures['standard_deviation']:.4f})",
@@ -74,23 +74,23 @@ def esc10(options: argparse.Namespace) -> str:
               "seconds of featurize", "seconds a fold"]  # fmt: skip
     accuracies = [accuracy for _, accuracy in chosen]
     names = ", ".join(f"{fold}: {name}" for fold, (name, _) in zip(FOLDS, chosen, strict=True))
-    return (f"{markdown(header, lines)}\n\nThe windows chosen for each fold by the accuracy of `{HEADS[0]}` on the "
-            f"four others: **{statistics.mean(accuracies):.4f}** (folds ± {statistics.stdev(accuracies):.4f}; "
-            f"{names}).")  # fmt: skip
+    middle, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
+    return (f"{markdown(header, lines)}\n\nThe windows chosen for each fold by the loss of `{CHOOSER}` on inner folds "
+            f"of the four others: **{middle:.4f}** (folds ± {deviation:.4f}; {names}).")  # fmt: skip
 
 
-def choose(tested: str, by_spec: dict[str, Path]) -> tuple[str, float]:
-    """Returns the spec that is best on the other folds, the first of equals, and its accuracy on the fold tested."""
-    others = ",".join(fold for fold in FOLDS if fold != tested)
-    inner = {}
+def choose(fold: str, by_spec: dict[str, Path]) -> tuple[str, float]:
+    """Returns the spec whose training for a fold has the least loss on its inner folds, and its accuracy on the fold.
+
+    Inner folds are of the clips of the four others: so no spec is chosen by what it is then measured on.
+    """
+    losses = {}
     for name, folder in by_spec.items():
-        settings = ("--features", folder / "features", "--network", HEADS[0])
-        figures = once(folder / f"without-{tested}.json", "model.crossvalidate", *settings, "--folds", others,
-                       "--output", folder / f"without-{tested}")  # fmt: skip
-        inner[name] = figures["mean_accuracy"]
-    best = max(inner, key=inner.__getitem__)
-    figures = once(by_spec[best] / f"{HEADS[0]}.json", "model.crossvalidate")
-    return best, next(fold["accuracy"] for fold in figures["folds"] if fold["fold"] == tested)
+        with open(folder / CHOOSER / fold / "history.csv", encoding="utf-8", newline="") as file:
+            losses[name] = min(float(row["val_loss"]) for row in csv.DictReader(file))
+    best = min(losses, key=losses.__getitem__)
+    figures = json.loads((by_spec[best] / f"{CHOOSER}.json").read_text(encoding="utf-8"))
+    return best, next(one["accuracy"] for one in figures["folds"] if one["fold"] == fold)
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,13 @@ def main() -> None:
     parser = benchmark_parser(__doc__)
     add_network_file(parser)
     parser.add_argument("--steps", default="esc10,few", help="some of %(default)s")
-    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=list(LEARNERS), help="of few clips (all)")
+    parser.add_argument(
+        "--learners",
+        nargs="+",
+        choices=LEARNERS,
+        default=list(LEARNERS),
+        help="networks (all); of ESC-10 those on embeddings",
+    )
     parser.add_argument("--draws", type=int, default=5, choices=range(1, len(SPEAKERS) + 1), help="of few clips (5)")
     options = parser.parse_args()
     steps = {"esc10": esc10, "few": few_clips}
