@@ -154,6 +154,7 @@ def test_tensorboard_reads_the_logs(trained):
 
 @pytest.mark.parametrize(("validate_on", "runs"), [((), (False, True)), (("testing",), (False,))])
 def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_path, caplog, validate_on, runs):
+    caplog.set_level("INFO")
     settings = {
         "network": "mlp",
         "learning_rate": 1e30,
@@ -168,8 +169,10 @@ def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_
             train(str(feature_set), str(tmp_path / "run"), settings, resume=resume)
     assert len(read_history(tmp_path / "run" / "history.csv")) < 9
     assert not (tmp_path / "run" / "model").exists()
-    # That the test is on what chooses the epoch was said before.
+    # What was said before: that the test is on what chooses the epoch, and the table of layers.
     assert ("the best epoch is chosen on testing" in caplog.text) == (validate_on == ("testing",))
+    assert "Total params:" in caplog.text
+    assert [said for said in caplog.messages if "\n" in said] == [], "a message is a line"
 
 
 @pytest.mark.parametrize("partition", ["training", "validation", "testing"])
@@ -185,15 +188,6 @@ def test_a_damaged_shard_ends_a_training_and_is_named(feature_set, tmp_path, par
             str(tmp_path / "run"),
             {"network": "mlp", "epochs": 1, "batch_size": 16, "test_on": ("testing",)},
         )
-
-
-def test_testing_on_what_chooses_the_epoch_is_said(feature_set, tmp_path, caplog):
-    caplog.set_level("INFO")
-    settings = {"network": "mlp", "validate_on": ("testing",), "test_on": ("testing",), "epochs": 1, "batch_size": 16}
-    train(str(feature_set), str(tmp_path / "run"), settings)
-    assert "the best epoch is chosen on testing" in caplog.text
-    assert "Total params:" in caplog.text
-    assert [said for said in caplog.messages if "\n" in said] == [], "a message is a line"
 
 
 def test_nothing_half_done_is_left_in_a_finished_run(trained):
