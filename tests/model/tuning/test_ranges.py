@@ -34,7 +34,12 @@ def test_a_file_has_ranges_and_choices(ranges):
     assert ranges(ranges_toml(read)) == read
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+def test_of_a_linear_network_nothing_is_searched_by_default(ranges):
+    assert default_ranges("linear") == {}
+    assert ranges("l2 = {low = 1e-4, high = 1.0, log = true}") == {"l2": Range(1e-4, 1.0, log=True)}
+
+
+@pytest.mark.parametrize("network", [name for name, one in NETWORKS.items() if not one.is_linear])
 def test_what_is_searched_by_default_is_possible(ranges, network):
     searched = default_ranges(network)
     assert ranges(ranges_toml(searched)) == searched
