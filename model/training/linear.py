@@ -149,7 +149,7 @@ class LinearTraining:
         write_file(self._run / "layers.txt", "".join(f"{line}\n" for line in lines))
         LOG.info("%s", "; ".join(lines))
         if choice.folds:
-            validation = f"choosing the L2 penalty by {choice.folds} inner folds, of whole groups"
+            validation = f"validating by {choice.folds} inner folds, in which groups stay whole"
         else:
             validation = f"validating on {len(self._validation):,}" if self._validation else "not validating"
         LOG.info("training on %s clips, %s", f"{len(self._training):,}", validation)
