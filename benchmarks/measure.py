@@ -163,7 +163,7 @@ def table(contenders: Sequence[Contender], against: Sequence[Contender]) -> str:
     header += [f"times {other.name}" for other in against] + ["CPU µs a clip", "peak memory"]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for one in contenders:
-        cells = [one.name, f"{one.clips:,}", spread(one.rates, 0)]
+        cells = [one.name, f"{one.clips:,}", spread(one.rates, 0 if min(one.rates) >= 10 else 2)]
         cells += [ratio(one, other) if one is not other else "1" for other in against]
         cells += [f"{statistics.median(one.cpu_seconds) / one.clips * 1e6:,.0f}", f"{one.peak_bytes / 2**20:,.0f} MiB"]
         lines.append(f"| {' | '.join(cells)} |")
