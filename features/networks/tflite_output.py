@@ -14,7 +14,7 @@ _OUTPUTS_FIELD = 8  # place of SubGraph.outputs in its table, by the schema of L
 
 
 def select_output(content: bytes, name: str | None) -> bytes:
-    """Returns a network whose only output is the tensor of a name, by the tensor itself or by a signature.
+    """Returns a network whose only output is the tensor of a name: by a signature, else by the tensor itself.
 
     Args:
         content: a flat buffer.
@@ -35,7 +35,7 @@ def select_output(content: bytes, name: str | None) -> bytes:
     outputs = [*signature] or [names[tensor] for tensor in given]
     inner = [names[tensor] for tensor in names if signature or tensor not in given]
     chosen = choose_output(name, outputs, inner)
-    tensors = {tensor for tensor, own in names.items() if own == chosen} or {signature[chosen]}
+    tensors = {signature[chosen]} if chosen in signature else {tensor for tensor in names if names[tensor] == chosen}
     if len(tensors) > 1:
         raise UsageError(f"the network has {len(tensors)} tensors of the name {chosen!r}; take one with its own")
     return content if [*tensors] == given else with_outputs(content, [*tensors])

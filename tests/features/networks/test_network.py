@@ -5,11 +5,20 @@ import sys
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from features.errors import UsageError
 from features.networks.network import NetworkRunner, open_network
 from tests.features.networks.onnx_files import INT64, constant, model, node, small_onnx, value
-from tests.features.networks.small import HIDDEN_OUTPUT, SAMPLES, SIZE, small_features, small_network, small_weights
+from tests.features.networks.small import (
+    HIDDEN_OUTPUT,
+    OUTPUT,
+    SAMPLES,
+    SIZE,
+    small_features,
+    small_network,
+    small_weights,
+)
 from tests.features.networks.tflite_files import changed_network, network_of_shape
 from tests.network import NetworkWatch
 
@@ -69,6 +78,19 @@ def test_an_inner_tensor_is_taken_by_its_name(name):
     np.testing.assert_allclose(found, expected, atol=1e-5)
     runner.run(windows(4, seed=1))  # what was returned stays
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_name_that_a_signature_has_is_that_of_its_output_and_not_of_another_tensor():
+    def name_the_output(network: schema.ModelT) -> None:
+        taken, given, signature = schema.TensorMapT(), schema.TensorMapT(), schema.SignatureDefT()
+        taken.name, taken.tensorIndex, given.name, given.tensorIndex = "samples", 0, HIDDEN_OUTPUT, 4
+        signature.signatureKey, signature.inputs, signature.outputs = "serving_default", [taken], [given]
+        network.signatureDefs = [signature]
+
+    content = changed_network(name_the_output)
+    for output in (None, HIDDEN_OUTPUT, OUTPUT):
+        runner = open_network(content, "tflite", output, 4)
+        np.testing.assert_array_equal(runner.run(windows(4)), opened("tflite, one").run(windows(4)))
 
 
 @pytest.mark.parametrize(("frames", "size"), [(1, SAMPLES), (4, SAMPLES), (8, SAMPLES)])
