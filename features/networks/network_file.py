@@ -100,7 +100,9 @@ def _archive(path: str, content: bytes) -> bytes:
             if sum(info.file_size for info in infos.values()) > _MOST_BYTES:
                 raise UsageError(f"{path}: a SavedModel that is taken has at most 2 GiB")
             return _packed((name, archive.read(name)) for name in sorted(infos))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # damage is also one of zlib's, of a name that is no text, of a place before the start
         raise UsageError(f"{path}: the archive is damaged or not one that can be read: {error}") from error
 
 

@@ -125,6 +125,26 @@ def test_folders_and_archives_without_a_saved_model_are_named(tmp_path):
         read_network_file(tmp_path / "b.zip")
 
 
+def test_damage_anywhere_in_an_archive_is_one_line(tmp_path):
+    path = tmp_path / "network.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part, content in {**PARTS, "assets/wörter.txt": noise(300).tobytes()}.items():
+            archive.writestr(part, content)
+    content = path.read_bytes()
+    random, refused = np.random.default_rng(0), 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        damaged[random.integers(4, len(content))] ^= random.integers(1, 256)
+        path.write_bytes(damaged)
+        try:
+            read_network_file(path)
+        except UsageError as error:
+            refused += 1
+            assert "\n" not in str(error)
+            assert "network.zip: the archive is" in str(error) or "leads out of the folder" in str(error)
+    assert refused > 200
+
+
 @pytest.mark.parametrize("name", ["variables/../../elsewhere", "assets/..", "variables/./../x"])
 def test_an_archive_with_a_name_that_leads_out_of_its_folder_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "network.zip", "w") as archive:
