@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import PassingError, UsageError
+from features.io.temporary import temporary_folder
 from features.networks.messages import receive, send
 from features.networks.tensors import Tensor
 from features.runtime.log import is_verbose
@@ -38,7 +39,8 @@ class SavedModelNetwork:
         self._process = subprocess.Popen(
             python_command("features.networks.saved_model_process", os.getpid()),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None if is_verbose() else subprocess.DEVNULL,
-            env=python_environment(**_ENVIRONMENT),
+            # Within this one's temporary folder, with which goes what is left where it is killed while it loads.
+            env=python_environment(**_ENVIRONMENT, TMPDIR=temporary_folder()),
         )  # fmt: skip
         try:
             header, _ = self._ask({"output": output}, content)

@@ -5,7 +5,6 @@ The first message on its standard input is the archive of the network, each othe
 
 import io
 import os
-import shutil
 import signal
 import sys
 import zipfile
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.io.temporary import temporary_folder
+from features.io.temporary import remove_temporary_folder, temporary_folder
 from features.networks.messages import receive, send
 from features.networks.tensors import Tensor, choose_output
 from features.runtime.parent_watch import end_with_parent
@@ -71,7 +70,7 @@ class _SavedModel:
         except Exception as error:  # TensorFlow's own, and those of protobuf
             raise UsageError(f"the network cannot be loaded by TensorFlow: {_line(error)}") from error
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_temporary_folder()  # now: this process is ended by being killed
         # Names with two underscores are of what TensorFlow runs when it loads.
         signature = _signature({name: one for name, one in loaded.signature_def.items() if not name.startswith("__")})
         self.inputs = [_tensor(name, info) for name, info in sorted(signature.inputs.items())]

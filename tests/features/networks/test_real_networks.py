@@ -12,6 +12,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from features.errors import PassingError, UsageError
+from features.io.temporary import temporary_folder
 from features.networks.network import NetworkRunner, open_network
 from features.networks.network_file import read_network_file
 from tests.conftest import wait_until
@@ -97,6 +98,7 @@ def test_three_runtimes_give_the_same_of_one_network(birdnet):
         # The place of a window, and what is beside it, change nothing.
         np.testing.assert_array_equal(runner.run(np.stack([*batch[::-1]]))[::-1], found[name])
         if name == "nmp":
+            assert not list(Path(temporary_folder()).glob("soundmill-*")), "what was unpacked is gone"
             with pytest.raises(UsageError, match=r"takes no input of shape \(4, 1\)"):
                 runner._network.compute(np.zeros((4, 1), np.float32))
             np.testing.assert_array_equal(runner.run(batch), found[name])  # it goes on
