@@ -18,6 +18,9 @@ _stderr_lock = threading.RLock()
 @contextlib.contextmanager
 def quiet_stderr(pattern: re.Pattern[str]) -> Iterator[None]:
     """Holds back the lines of native code on standard error in which `pattern` is found, and lets others through."""
+    if sys.stderr is None:  # whoever started this process closed it: its number may be another file's
+        yield
+        return
     # Two that overlapped would leave standard error in a deleted file: the second would take the first's for it.
     with _stderr_lock, tempfile.TemporaryFile() as file:
         sys.stderr.flush()

@@ -1,5 +1,7 @@
 import os
 import re
+import subprocess
+import sys
 import threading
 
 from features.runtime.native_messages import quiet_stderr
@@ -33,3 +35,17 @@ def test_a_quiet_block_may_stand_in_another(capfd):
             os.write(2, b"inner\nsaid inside\n")
         os.write(2, b"outer\nsaid outside\n")
     assert capfd.readouterr().err == "said inside\nsaid outside\n"
+
+
+def test_where_standard_error_is_closed_its_number_is_left_to_the_file_that_has_it(tmp_path):
+    code = """
+import os, re, sys
+from features.runtime.native_messages import quiet_stderr
+with open(sys.argv[1], "w") as file:
+    os.dup2(file.fileno(), 2)
+    with quiet_stderr(re.compile("")):
+        os.write(2, b"of the file")
+"""
+    closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code, tmp_path / "file"]
+    subprocess.run(closed, check=True)
+    assert (tmp_path / "file").read_text() == "of the file"
