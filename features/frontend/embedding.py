@@ -5,6 +5,7 @@ windows, of whatever clips, and zeros where there are fewer: so a clip's values 
 """
 
 import hashlib
+import os
 import threading
 from collections.abc import Sequence
 
@@ -130,6 +131,14 @@ def _open(content: bytes, spec: FeatureSpec) -> NetworkRunner:
 
 _pools: dict[tuple[object, ...], RunnerPool[NetworkRunner]] = {}
 _pools_lock = threading.Lock()
+
+
+def _start_anew() -> None:
+    global _pools_lock
+    _pools_lock = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_start_anew)
 
 
 def _runners(spec: FeatureSpec, networks: Location | None) -> RunnerPool[NetworkRunner]:

@@ -1,6 +1,7 @@
 """Networks as front ends: values against plain loops of the interpreter, whatever batch a clip comes in."""
 
 import hashlib
+import multiprocessing
 import threading
 
 import flatbuffers
@@ -244,3 +245,12 @@ def test_a_network_that_cannot_be_a_front_end_is_refused_in_one_line(content, fi
 def test_a_network_that_can_be_one_passes():
     check_network(small_network(), SPEC)
     check_network(small_network(), small_spec(network_output=HIDDEN_OUTPUT, embedding_size=HIDDEN, input_scale=32_768))
+
+
+def test_a_process_that_was_forked_while_another_thread_reads_a_network_can_read_its_own(networks):
+    process = multiprocessing.get_context("fork").Process(target=compute_features, args=(clips(1), SPEC, networks))
+    with embedding._pools_lock:
+        process.start()
+    process.join(20)
+    process.kill()
+    assert process.exitcode == 0
