@@ -10,6 +10,7 @@ from typing import Any
 from features.errors import UsageError
 from features.frontend.embedding_spec import EMBEDDING
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import is_uri
 from features.networks.network_file import read_network_file
 from features.runtime.log import LOG
 
@@ -225,7 +226,9 @@ def _named_network(fields: dict[str, Any], path: str) -> NetworkChoice:
         if value is not None and (not isinstance(value, str) or not value):
             raise UsageError(f"{path}: network_{name} is a text, not {value!r}")
     file, licence, source = values
-    return NetworkChoice(None if file is None else os.path.join(os.path.dirname(path), file), licence, source)
+    if file is not None and not is_uri(file):
+        file = os.path.join(os.path.dirname(path), file)
+    return NetworkChoice(file, licence, source)
 
 
 def _read_network(file: str, fields: dict[str, Any], where: str) -> dict[str, Any]:

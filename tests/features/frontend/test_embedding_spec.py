@@ -3,8 +3,18 @@ import hashlib
 import pytest
 
 from features.errors import UsageError
-from features.frontend.presets import NETWORKS, PRESETS, NetworkChoice, load_preset, load_spec, preset, preset_name
+from features.frontend.presets import (
+    NETWORKS,
+    PRESETS,
+    NetworkChoice,
+    SpecChoice,
+    load_preset,
+    load_spec,
+    preset,
+    preset_name,
+)
 from features.frontend.spec import FeatureSpec
+from features.io.filesystem import filesystem_of
 from tests.features.examples import LOG_MEL, STFT, changed
 from tests.features.networks.small import SAMPLES, SIZE, small_network, small_spec, write_small_network
 
@@ -150,6 +160,12 @@ def test_a_file_names_a_network_beside_it(file):
     file.write_text(toml(network_file=None, network_sha256=SPEC.network_sha256, network_format="tflite"))
     assert load_spec(str(file)).spec == SPEC
     assert load_spec(str(file)).network == NetworkChoice(None)
+
+
+def test_a_network_may_lie_in_a_store(file, s3):
+    filesystem_of(s3.uri).write(f"{s3.uri}/small.tflite", small_network())
+    file.write_text(toml(network_file=f"{s3.uri}/small.tflite"), encoding="utf-8")
+    assert load_spec(str(file)) == SpecChoice(SPEC, NetworkChoice(f"{s3.uri}/small.tflite"))
 
 
 def test_the_option_counts_more_than_the_file(file, tmp_path):
