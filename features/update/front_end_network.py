@@ -116,7 +116,7 @@ def find_network(
     record = {
         "file": spec.network_name,
         "name": known.get("name") or (None if file is None else _name(file)),
-        "bytes": size,
+        "bytes": size if given is not None else known.get("bytes", size),  # of a copy that is cut off, what it had
         "licence": licence or known.get("licence"),
         "source": source or known.get("source"),
     }

@@ -261,6 +261,9 @@ def test_a_run_that_computes_puts_a_damaged_copy_back_and_one_without_the_file_s
     _, figures = featurize(asked(clips, folder, network))
     assert figures["computed"] == 1
     assert copy_in(folder).read_bytes() == content
+    copy_in(folder).write_bytes(content[:-9])
+    _, figures = featurize(asked(clips, folder, None))
+    assert (figures["computed"], figures["committed"]) == (0, False), "what the manifest says of it stays"
     copy_in(folder).unlink()
     _, figures = featurize(asked(clips, folder, network))
     assert (figures["computed"], figures["committed"]) == (0, False)
