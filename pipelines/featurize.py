@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/"
 # From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
-# takes a third, and nothing beside a network.
+# takes a third, and nothing beside a network, of which windows count.
 _CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000, "embedding": 100}
 _COPIES_OF_A_CLIP = {"stft": 3, "log_mel": 3, "mfcc": 3, "embedding": 1_000}
 RunUnits = Callable[["BuildJob", Sequence[int], bool], None]
@@ -132,6 +132,8 @@ def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> No
     weights = {name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP[update.spec.front_end]
+    if update.spec.network_name is not None and update.spec.clip_samples is not None:
+        work *= update.spec.count_frames(update.spec.clip_samples)  # each window takes a network the same time
     work_list = update.layout.work_list(writer_name())  # its folder is there: the lease lies in it
     update.write_work_list(work_list)
     pa.default_memory_pool().release_unused()  # what the plan took on its way

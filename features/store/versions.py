@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 # Raised when soundmill itself comes to read what it did not: rejects for their content are tried again then.
 _DECODING = "5"
 _LIBRARIES = ("soundmill", "numpy", "scipy", "soxr", "soundfile", "pyarrow")
-# What runs a network, by the format of its file.
-_RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "saved_model": "tensorflow"}
 
 
 @functools.cache
@@ -35,7 +33,9 @@ def library_versions(spec: "FeatureSpec | None" = None) -> dict[str, str]:
         versions["ffmpeg"] = ffmpeg_version(program)
     versions["decoding"] = _DECODING
     if spec is not None and spec.network_format is not None:
+        from features.networks.network import PACKAGES
+
         with contextlib.suppress(PackageNotFoundError):
-            runtime = _RUNTIMES[spec.network_format]
+            runtime = PACKAGES[spec.network_format]
             versions[runtime] = version(runtime)
     return {"python": platform.python_version(), "libsndfile": soundfile.__libsndfile_version__, **versions}
