@@ -102,8 +102,9 @@ class L2Choice:
             self._fits = self._inner_folds(learnt, weights, seed)
         else:
             self.measured_ids = validated.ids
-            held_out = self.directions.along(validated.features) if len(validated) else None
-            self._fits = [_Fit(self._all, held_out, np.arange(len(validated)))]
+            places = _of_learnt_classes(validated.ids, learnt.ids)
+            held_out = self.directions.along(validated.features[places]) if len(places) else None
+            self._fits = [_Fit(self._all, held_out, places)]
 
     def _inner_folds(self, learnt: LabelledClips, weights: Array, seed: int) -> list[_Fit]:
         self.folds = min(_INNER_FOLDS, len(set(learnt.groups)))
@@ -119,8 +120,7 @@ class L2Choice:
             inside, outside = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
             share = weights[outside]
             clips = Clips(self._all.features[outside], learnt.ids[outside], share / share.sum())
-            # What has not been learnt says nothing of the penalty.
-            inside = inside[np.isin(learnt.ids[inside], clips.ids)]
+            inside = inside[_of_learnt_classes(learnt.ids[inside], clips.ids)]
             fits.append(_Fit(clips, self._all.features[inside], inside))
         if not any(len(fit.places) for fit in fits):
             raise UsageError(
@@ -141,7 +141,9 @@ class L2Choice:
             row = {"epoch": number, "l2": l2, **self._of_learnt(solutions)}
             logits = self._measured(solutions)
             if logits is not None:
-                row |= _figures(logits[self.is_measured], self.measured_ids[self.is_measured], "val_")
+                measured = self.is_measured
+                row |= _figures(logits[measured], self.measured_ids[measured], "val_")
+                row["val_clips"] = int(measured.sum())
             row["seconds"] = time.monotonic() - started
             yield Tried(row, None if self.folds else solutions[0], logits)
 
@@ -152,7 +154,7 @@ class L2Choice:
 
     @property
     def is_measured(self) -> NDArray[np.bool_]:
-        """Of each clip to measure on, whether it is: not one of a class that its inner fold lacks. (clips,)."""
+        """Of each clip to measure on, whether it is: not one of a class that is not learnt there. (clips,)."""
         there = np.zeros(len(self.measured_ids), bool)
         for fit in self._fits:
             there[fit.places] = True
@@ -170,6 +172,11 @@ class L2Choice:
             if fit.held_out is not None:
                 logits[fit.places] = solution.logits(fit.held_out)
         return logits
+
+
+def _of_learnt_classes(ids: NDArray[np.int64], learnt: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the places of clips of classes that were learnt: others say nothing of the penalty."""
+    return np.flatnonzero(np.isin(ids, learnt))
 
 
 def _figures(logits: Array, ids: NDArray[np.int64], prefix: str = "") -> Row:

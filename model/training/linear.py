@@ -3,8 +3,10 @@
 What an epoch is to other networks, a row of the history, is an L2 penalty here.
 """
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +39,16 @@ from model.training.settings import Settings
 from model.training.still_bands import warn_of_still_bands
 
 _HISTORY = "history.csv"
-# Of the features in memory: as they are, along the directions in which they differ, and what is made of them meanwhile.
-_COPIES = 3
+# Of the features in memory: as they are, along the directions in which they differ, and what is made of them meanwhile;
+# of those to learn from also the parts of each inner fold.
+_COPIES, _COPIES_OF_FOLDS = 3, 5
 
 
 class LinearTraining:
     """The rows that a linear network learns from, and the run folder in which that happens."""
 
     def __init__(self, run: Path, features: str, manifest: Manifest, settings: Settings, noise: Noise | None) -> None:
-        """Opens the rows.
+        """Opens the rows, and reads them where there is something to learn.
 
         Args:
             run: the run folder.
@@ -55,8 +58,10 @@ class LinearTraining:
             noise: background noise, None where none is used.
 
         Raises:
-            UsageError: the rows do not fit in memory.
+            UsageError: the rows do not fit in memory, or there are none to choose the L2 penalty by.
+            RunError: a shard is missing or damaged.
         """
+        self._started = time.monotonic()
         self._run, self._manifest, self._settings = run, manifest, settings
         self._networks = manifest.layout(place(features)).networks_folder
         labelled = LabelledSet.of(features, manifest, settings, noise)
@@ -67,7 +72,9 @@ class LinearTraining:
         self._has_inner_folds = lacks_validation(manifest, settings)
         self.statistics = training_statistics(features, manifest, settings)
         values = int(np.prod(manifest.spec.shape))
-        num_bytes = _COPIES * (len(self._training) + len(self._validation)) * values * np.float64().itemsize
+        held = _COPIES * (len(self._training) + len(self._validation))
+        held += _COPIES_OF_FOLDS * len(self._training) if self._has_inner_folds else 0
+        num_bytes = held * values * np.float64().itemsize
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if num_bytes > there:
             raise UsageError(
@@ -75,6 +82,10 @@ class LinearTraining:
                 f"clips of {values:,} values, and this machine has {there / 2**30:,.1f}; train another network, or on "
                 "fewer clips"
             )
+        self._to_fit: L2Choice | None = None
+        if not self.has_ended:
+            with _one_thread():
+                self._to_fit = self._read_all()
 
     @property
     def has_ended(self) -> bool:
@@ -88,21 +99,16 @@ class LinearTraining:
             watch: is shown each row of the history, and ends the training by raising.
 
         Raises:
-            UsageError: there are no groups to choose the L2 penalty by.
             RunError: a shard is missing or damaged.
         """
-        import scipy.linalg  # noqa: F401 - its BLAS is to be there when the number of threads is set
-        from threadpoolctl import threadpool_limits
-
-        started = time.monotonic()
-        if self.has_ended:
+        if self._to_fit is None:
             LOG.info("the training has ended already: no penalty is left")
         else:
-            with threadpool_limits(limits=1):  # sums of several threads have other last digits
-                self._fit(watch)
-        return self._figures(started)
+            with _one_thread():
+                self._fit(self._to_fit, watch)
+        return self._figures()
 
-    def _fit(self, watch: Watch | None) -> None:
+    def _read_all(self) -> L2Choice:
         settings = self._settings
         counts = np.zeros(len(self._training.classes), np.int64)
         learnt = self._read(self._training)
@@ -110,6 +116,14 @@ class LinearTraining:
         validated = None if self._has_inner_folds else self._read(self._validation)
         weights = class_weights(counts, settings.schedule.balance)
         choice = L2Choice(learnt, weights, validated, settings.seed)
+        if not settings.schedule.l2 and not choice.is_measured.any():
+            raise UsageError(
+                f"the L2 penalty is chosen on the clips validated on, and none of them is of a class that {LINEAR} "
+                "learns; choose others with --validate-on, or give --l2 and --validate-on none"
+            )
+        return choice
+
+    def _fit(self, choice: L2Choice, watch: Watch | None) -> None:
         self._describe(choice)
         best = self._choose(choice, watch)
         solution = choice.fitted(best.row["l2"], best.solution)
@@ -216,7 +230,7 @@ class LinearTraining:
 
         save_network(self._run, self._description(), write, calibrated, self._networks)
 
-    def _figures(self, started: float) -> dict[str, Any]:
+    def _figures(self) -> dict[str, Any]:
         history, schedule = read_history(self._run / _HISTORY), self._settings.schedule
         description = read_description(self._run)
         calibration = description.calibration
@@ -226,7 +240,7 @@ class LinearTraining:
         figures: dict[str, Any] = {
             "training_seconds": seconds,
             "clips": len(self._training),
-            "validation_clips": len(self._training if self._has_inner_folds else self._validation),
+            "validation_clips": int(row.get("val_clips", 0)),
             "inner_folds": self._has_inner_folds,
             "clips_per_second": len(self._training) * len(history) / max(seconds, 1e-3),
             "epochs": len(history),
@@ -249,8 +263,18 @@ class LinearTraining:
                 "testing_accuracy": _accuracy(network, self._testing),
                 "training_accuracy": _accuracy(network, self._training),
             }
-        figures["seconds"] = time.monotonic() - started
+        figures["seconds"] = time.monotonic() - self._started
         return figures
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Has BLAS compute by one thread: sums of several have other last digits."""
+    import scipy.linalg  # noqa: F401 - its BLAS is to be there when the number of threads is set
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
 
 
 def _folded(weights: Array, bias: Array, mean: Array, deviation: Array) -> LinearNetwork:

@@ -8,6 +8,7 @@ They are taken along the principal directions of the features, each scaled by wh
 whose values go together, it takes a tenth of the time that it takes on the values themselves.
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,7 +173,10 @@ def _descend(
     )  # fmt: skip
     gradient = float(np.abs(found.jac).max())
     if gradient > tolerance:
-        LOG.debug("L2 %g: %d steps, and the gradient is still %.1e: %s", l2, found.nit, gradient, found.message)
+        # Rounding may keep it from the last digits, which change no probability.
+        level = logging.WARNING if gradient > WHILE_CHOOSING else logging.DEBUG
+        LOG.log(level, "%sL2 %g is not solved for to the end: after %d steps the gradient is %.1e: %s",
+                "warning: " if level == logging.WARNING else "", l2, found.nit, gradient, found.message)  # fmt: skip
     return scaled(found.x)
 
 

@@ -93,10 +93,10 @@ def warn_of_classes(manifest: Manifest, settings: Settings, features: str) -> No
 
 
 def warn_of_test(manifest: Manifest, settings: Settings, test_on: tuple[str, ...]) -> None:
-    """Warns where a test is on clips that the network learns from, or by which its best epoch is chosen."""
+    """Warns where a test is on clips that the network learns from, or by which its best weights are chosen."""
     for name in test_on:
         if name in settings.rows.train_on:
             LOG.warning("warning: the network is trained on %s: the accuracy there says nothing about new clips", name)
         if name in validation_partitions(manifest, settings):
-            LOG.warning("warning: the best epoch is chosen on %s: its accuracy is a little too high for new clips",
-                        name)  # fmt: skip
+            LOG.warning("warning: the best weights are chosen on %s: its accuracy is a little too high for new "
+                        "clips", name)  # fmt: skip

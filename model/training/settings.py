@@ -20,7 +20,7 @@ class RowSettings(Section):
     train_on: tuple[str, ...] = setting((TRAINING,), "partitions to train on, by commas")
     validate_on: tuple[str, ...] | None = setting(
         None, "partitions that the best weights are chosen by, by commas, or none to keep the last weights "
-        "(validation; where that is empty, a tenth of the training groups)",
+        "(validation; where that is empty, a tenth of the training groups, of linear inner folds of all)",
     )  # fmt: skip
     test_on: tuple[str, ...] = setting((), "partitions to test on before and after (none); model.evaluate says more")
     splits: int = setting(0, "divide the clips of --train-on by group into so many splits, and leave one out", least=0)
@@ -89,7 +89,7 @@ class Schedule(Section):
         "training at most; 0 for none", least=0.0, below=1.0,
     )  # fmt: skip
     l2: float = setting(
-        0.0, "of linear: half of what the sum of its squared weights costs; 0 for that which is the best on validation",
+        0.0, "of linear: half of it, times the sum of squared weights, adds to the loss; 0 for the best on validation",
         least=0.0,
     )  # fmt: skip
     precision: str = setting(

@@ -170,7 +170,7 @@ def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_
     assert len(read_history(tmp_path / "run" / "history.csv")) < 9
     assert not (tmp_path / "run" / "model").exists()
     # What was said before: that the test is on what chooses the epoch, and the table of layers.
-    assert ("the best epoch is chosen on testing" in caplog.text) == (validate_on == ("testing",))
+    assert ("the best weights are chosen on testing" in caplog.text) == (validate_on == ("testing",))
     assert "Total params:" in caplog.text
     assert [said for said in caplog.messages if "\n" in said] == [], "a message is a line"
 

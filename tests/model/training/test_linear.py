@@ -26,9 +26,18 @@ from model.training.rows import Rows
 from model.training.trainer import train
 from model.tuning.study import tune
 from tests.conftest import call
+from tests.signals import noise, write_wav
 
 ONES = np.ones(3, np.float32)
 MODEL_FILES = ("network.npz", "network.tflite", "artifact.json")
+SPEC = """
+front_end = "stft"
+sample_rate_hz = 4000
+clip_seconds = 1
+window_samples = 256
+hop_samples = 128
+fft_samples = 256
+"""
 RUN = """
 import runpy, sys
 del sys.argv[0]
@@ -88,7 +97,7 @@ def test_a_run_has_what_other_runs_have(linear_run, trained, feature_set):
     assert len(np.unique(matplotlib.image.imread(run / "curves.png")[..., :3].reshape(-1, 3), axis=0)) > 20
     assert json.loads((run / "config.json").read_text())["settings"]["network"] == "linear"
     history = read_history(run / "history.csv")
-    assert list(history[0]) == ["epoch", "l2", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert list(history[0]) == ["epoch", "l2", "loss", "accuracy", "val_loss", "val_accuracy", "val_clips", "seconds"]
     assert [row["l2"] for row in history] == list(GRID[: len(history)])
     best = min(history, key=lambda row: row["val_loss"])
     assert (figures["best_epoch"], figures["l2"]) == (best["epoch"], best["l2"])
@@ -169,9 +178,40 @@ def test_a_class_of_one_group_says_nothing_of_the_penalty():
         UsageError, match=r"all clips to train on are of one group; choose with --validate-on, give --l2"
     ):
         L2Choice(LabelledClips(learnt.features, learnt.ids, ["alone"] * 120), ONES, None, seed=0)
+    # So it is of a class that only clips validated on have.
+    of_two = LabelledClips(learnt.features[:80], learnt.ids[:80], groups[:80])
+    [both] = L2Choice(of_two, ONES, learnt, seed=0).tried((0.1,))
+    [one] = L2Choice(of_two, ONES, of_two, seed=0).tried((0.1,))
+    assert both.row | {"seconds": 0} == one.row | {"seconds": 0}
+    assert one.row["val_clips"] == 80
     by_class = [f"g{number}" for number in learnt.ids]
     with pytest.raises(UsageError, match="all clips of each class to train on are of one group"):
         L2Choice(LabelledClips(learnt.features, learnt.ids, by_class), ONES, None, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"train_on": ("training",), "validate_on": ("testing",)}, "none of them is of a class that linear learns"),
+        ({"train_on": ("training", "validation")}, "all clips of each class to train on are of one group"),
+    ],
+)
+def test_a_set_that_says_nothing_of_the_penalty_is_refused_before_there_is_a_run(tmp_path, monkeypatch, rows, message):
+    places = {"low": ("training", "a"), "high": ("training", "b"), "noise": ("testing", "c"), "hum": ("testing", "d")}
+    lines = ["path,label,group,partition"]
+    for seed, (label, (partition, group)) in enumerate(places.items()):
+        for number in range(3):
+            write_wav(tmp_path / f"{label}{number}.wav", noise(4_000, seed=10 * seed + number), 4_000)
+            lines.append(f"{label}{number}.wav,{label},{group},{partition}")
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    (tmp_path / "spec.toml").write_text(SPEC)
+    assert call("pipelines.featurize", "--input", tmp_path / "clips.csv", "--spec", tmp_path / "spec.toml",
+                "--output", tmp_path / "features") == 0  # fmt: skip
+    with pytest.raises(UsageError, match=message):
+        train(str(tmp_path / "features"), str(tmp_path / "run"), {"network": "linear", **rows})
+    assert not (tmp_path / "run" / "config.json").exists()
+    with_penalty = {"network": "linear", "l2": 0.1, **rows, "validate_on": ()}
+    assert train(str(tmp_path / "features"), str(tmp_path / "run"), with_penalty)["accuracy"] is None
 
 
 def test_without_validation_all_clips_are_learnt_and_inner_folds_calibrate(feature_set, tmp_path, monkeypatch):

@@ -104,6 +104,15 @@ def test_classes_that_a_line_parts_have_an_end_too(l2):
     assert np.sum(gradient.weights**2) / (2 * l2) < 1e-4 * loss, "what is left is no more than that above the smallest"
 
 
+def test_what_is_not_solved_for_to_the_end_is_said(caplog, monkeypatch):
+    features, ids = made("more clips")
+    fit(features, ids, 3, 1e-2)
+    assert not caplog.records
+    monkeypatch.setattr(logistic_regression, "_MOST_STEPS", 2)
+    fit(features, ids, 3, 1e-2)
+    assert "warning: L2 0.01 is not solved for to the end: after 2 steps the gradient is " in caplog.text
+
+
 def test_a_class_without_clips_and_values_that_stand_still_do_no_harm():
     features, ids = made("more clips")
     features[:, 2] = 0
