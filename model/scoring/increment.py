@@ -91,10 +91,19 @@ class Increment:
         return self.bases[table].merge(table, place, self.recordings, kept)
 
     def checksums(self, form: str) -> dict[str, int]:
-        """Returns the CRC-32C of the files of a form, by path, of the recordings that stay and were labelled."""
+        """Returns the CRC-32C of the files of a form, by path, of the recordings that stay and were labelled.
+
+        Raises:
+            UsageError: the earlier output does not know them.
+        """
         if not (paths := self.kept_paths):
             return {}
         base = self.bases[LABELS]
+        if form not in base.checksums:
+            raise UsageError(
+                f"what made the output that is there kept no checksums of its {form} files, so that it is not known "
+                "whether they are as they were written; --overwrite scores everything anew"
+            )
         places = pc.index_in(pa.array(paths, pa.string()), value_set=base.files["path"]).to_numpy()
         return dict(zip(paths, base.checksums[form][places].tolist(), strict=True))
 
