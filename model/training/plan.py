@@ -69,16 +69,16 @@ def plan_training(features: str, manifest: Manifest, given: Given, noise: str | 
     settings = choose_settings(manifest.spec.shape, given)
     check_given(settings, given)
     check(manifest, settings, features)
+    if settings.labels.silence_share and manifest.spec.front_end == "embedding":
+        raise UsageError(
+            f"--silence-share {settings.labels.silence_share:g} makes spectra louder and softer, which embeddings are "
+            "not: leave it out, and featurize recordings without a sound of interest as a class of their own"
+        )
     folder = find_noise(manifest.source["root"], noise)
     if settings.labels.silence_share and folder is None:
         raise UsageError(
             f"--silence-share {settings.labels.silence_share:g} takes recordings of background noise, and there is no "
             f"folder {BACKGROUND_FOLDER} in the source; give one with --noise, or leave --silence-share out"
-        )
-    if settings.labels.silence_share and manifest.spec.front_end == "embedding":
-        raise UsageError(
-            f"--silence-share {settings.labels.silence_share:g} makes spectra louder and softer, which embeddings are "
-            "not: leave it out, and featurize recordings without a sound of interest as a class of their own"
         )
     left_out = impossible(settings, manifest.spec, folder is not None)
     for name, reason in left_out.items():

@@ -73,10 +73,9 @@ def test_what_is_asked_for_and_cannot_be_is_refused(feature_set, with_noise, tmp
 
 @pytest.mark.parametrize("pool", ["mean", None])
 def test_what_changes_spectra_is_not_for_embeddings(feature_set, with_noise, pool):
-    manifest = replace(load_manifest(with_noise[0]), spec=small_spec(pool=pool))
-
-    def plan_for_embeddings(given):
-        return plan_training(str(with_noise[0]), manifest, {"network": "mlp", **given})
+    def plan_for_embeddings(given, folder=with_noise[0]):
+        manifest = replace(load_manifest(folder), spec=small_spec(pool=pool))
+        return plan_training(str(folder), manifest, {"network": "mlp", **given})
 
     for name, value in (
         ("time_shift_seconds", 0.01),
@@ -90,11 +89,12 @@ def test_what_changes_spectra_is_not_for_embeddings(feature_set, with_noise, poo
         said = rf"--{name.replace('_', '-')} .* cannot be done: embeddings are no spectrogram: they take --mixup-alpha"
         with pytest.raises(UsageError, match=said):
             plan_for_embeddings({name: value})
-    with pytest.raises(UsageError, match=r"--silence-share 0.1 makes spectra louder and softer, which embeddings are"):
-        plan_for_embeddings({"silence_share": 0.1})
+    for folder in (with_noise[0], feature_set):  # not: give noise, which would be refused then
+        with pytest.raises(UsageError, match=r"--silence-share 0.1 makes spectra louder and softer, which embeddings"):
+            plan_for_embeddings({"silence_share": 0.1}, folder)
     assert plan_for_embeddings({"mixup_alpha": 0.2}).left_out == {}
     # The recipe of a network switches them on, and they are off all the same.
     if pool is None:
-        chosen = plan_training(str(with_noise[0]), manifest, {"network": "residual"})
+        chosen = plan_for_embeddings({"network": "residual"})
         left = {name for name, value in vars(chosen.settings.augmentation).items() if value and "mask_" not in name}
         assert (left, chosen.noise_folder) == ({"mixup_alpha", "noise_snr_db"}, None)
