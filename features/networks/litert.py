@@ -12,8 +12,8 @@ from features.networks.tensors import Tensor
 from features.networks.tflite_output import select_output
 from features.runtime.native_messages import quiet_stderr
 
-# What LiteRT writes about its work; a failure is an exception.
-_ALL_MESSAGES = re.compile("")
+# How all begin that LiteRT writes about its work; a failure is an exception. Other threads' own lines begin otherwise.
+_ITS_MESSAGES = re.compile(r"^(?:INFO|VERBOSE|WARNING|ERROR): |^[IWEF]\d{4} ")
 
 
 class LiteRt:
@@ -58,7 +58,7 @@ class LiteRt:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            with quiet_stderr(_ALL_MESSAGES):
+            with quiet_stderr(_ITS_MESSAGES):
                 self._interpreter = Interpreter(model_content=self._content, num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -69,7 +69,7 @@ class LiteRt:
         self._given = [details["index"] for details in self._interpreter.get_output_details()]
 
     def _resize(self, shape: tuple[int, ...]) -> None:
-        with quiet_stderr(_ALL_MESSAGES):
+        with quiet_stderr(_ITS_MESSAGES):
             self._interpreter.resize_tensor_input(self._taken, shape, strict=True)
             self._interpreter.allocate_tensors()
         self._shape = shape

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 
 from features.errors import UsageError
 from features.networks.network import NetworkRunner, open_network
@@ -231,3 +233,15 @@ print(*sorted({"tensorflow", "keras", "apache_beam", "onnx"} & set(sys.modules))
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=watch.environment)
     assert (done.stdout, done.stderr) == ("\n", "")
     assert (watch.attempts(), watch.written_into_home()) == ([], [])
+
+
+def test_what_another_thread_says_while_a_network_loads_is_not_held_back(monkeypatch, capfd):
+    start = Interpreter.allocate_tensors
+
+    def talking(interpreter: Interpreter) -> None:
+        os.write(2, b"said by another thread\n")
+        start(interpreter)
+
+    monkeypatch.setattr(Interpreter, "allocate_tensors", talking)
+    opened("tflite, one")
+    assert set(capfd.readouterr().err.splitlines()) == {"said by another thread"}
