@@ -153,6 +153,8 @@ class Manifest:
             }
             content["statistics"] = {name: Statistics.from_dict(sums) for name, sums in content["statistics"].items()}
             manifest = cls(**content)
+            if (manifest.network or {}).get("file") != manifest.spec.network_name:
+                raise ValueError("its network is not that of its spec")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{where} is not the manifest of a feature set: {error!r}") from error
         if manifest.spec.fingerprint != fingerprint:

@@ -102,6 +102,9 @@ def edited(**changes):
         (edited(spec={**MFCC.to_dict(), "new": 0}), "unknown field 'new'"),
         (edited(fingerprint="0" * 64), "another version of the front end; featurize into a new folder"),
         (edited(spec=changed(MFCC, crop="centre").to_dict()), "another version of the front end"),
+        (edited(network=NETWORK), "its network is not that of its spec"),
+        (replace(golden_manifest_of(5), network=None).to_json(), "its network is not that of its spec"),
+        (replace(golden_manifest_of(5), network={**NETWORK, "file": "other.onnx"}).to_json(), "its network is not"),
     ],
 )
 def test_manifests_that_cannot_be_used_say_where_and_why(tmp_path, text, message):
