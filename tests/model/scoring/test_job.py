@@ -23,7 +23,7 @@ def test_finished_parts_are_kept_for_the_same_job_only(tmp_path):
     assert unfinished(SETTINGS) == [0, 1, 2, 3]
     changes = {
         "network": "0b" * 32, "temperature": 1.25, "executor": "litert 3",
-        "windowing": Windowing(), "embeddings": "float32",
+        "windowing": Windowing(), "embeddings": "float32", "versions": {"numpy": "9.9"},
     }  # fmt: skip
     assert list(changes) == [field.name for field in fields(JobSettings)]
     for name, value in changes.items():
