@@ -4,6 +4,11 @@ import enum
 from dataclasses import dataclass
 
 
+def one_line(error: object) -> str:
+    """Returns what an error of a library says, on one line; its class where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class SoundmillError(Exception):
     """Ends a run with one clear line; `exit_code` is what the command returns."""
 

@@ -4,7 +4,6 @@ The last digits of a network's values depend on the shape of what it is given. E
 windows, of whatever clips, and zeros where there are fewer: so a clip's values do not depend on what came with it.
 """
 
-import hashlib
 import os
 import threading
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
-from features.io.filesystem import Location, filesystem_of
+from features.io.filesystem import Location
 from features.networks.network import NetworkRunner, open_network
+from features.networks.network_file import DamagedNetworkError, read_kept_network
 from features.networks.pool import RunnerPool
 
 EMBEDDING_BATCH_WINDOWS = 4
@@ -146,21 +146,25 @@ def _runners(spec: FeatureSpec, networks: Location | None) -> RunnerPool[Network
     key = spec.network_sha256, spec.network_output, spec.window_samples, spec.embedding_size
     with _pools_lock:
         if key not in _pools:
-            content = _read(spec, networks)
+            content = read_front_end_network(spec, networks)
             _pools[key] = RunnerPool(lambda: _open(content, spec))
         return _pools[key]
 
 
-def _read(spec: FeatureSpec, networks: Location | None) -> bytes:
+def read_front_end_network(spec: FeatureSpec, networks: Location | None) -> bytes:
+    """Returns the content of the network that a front end runs.
+
+    Args:
+        spec: the front end.
+        networks: folder of a feature set, a run or a job with the file `spec.network_name`.
+
+    Raises:
+        UsageError: the file is missing or damaged.
+    """
     name = spec.network_name or ""
     if networks is None:
         raise UsageError(f"the front end is the network {name}, and no folder was given that has it; give the folder")
-    path = networks / name
     try:
-        content = filesystem_of(path).read(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{path} is missing, which is the network of the front end; put a copy of it there") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != spec.network_sha256:
-        raise UsageError(f"{path} is damaged: its sha256 is {found}; put a whole copy of the network there")
-    return content
+        return read_kept_network(networks / name)
+    except DamagedNetworkError as error:
+        raise UsageError(f"{networks / name}: {error}; put a whole copy of the network there") from error

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import UsageError
+from features.errors import UsageError, one_line
 from features.networks.tensors import Tensor
 from features.networks.tflite_output import select_output
 from features.runtime.native_messages import quiet_stderr
@@ -51,7 +51,7 @@ class LiteRt:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             self._load()  # one that failed is not used again
-            raise UsageError(f"the network takes no input of shape {batch.shape}: {_line(error)}") from error
+            raise UsageError(f"the network takes no input of shape {batch.shape}: {one_line(error)}") from error
         return [self._interpreter.get_tensor(index) for index in self._given]
 
     def _load(self) -> None:
@@ -62,7 +62,7 @@ class LiteRt:
                 self._interpreter = Interpreter(model_content=self._content, num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise UsageError(f"the network cannot be run by LiteRT: {_line(error)}") from error
+            raise UsageError(f"the network cannot be run by LiteRT: {one_line(error)}") from error
         inputs = self._interpreter.get_input_details()
         self._taken: int = inputs[0]["index"] if inputs else -1
         self._shape = tuple(map(int, inputs[0]["shape"])) if inputs else ()
@@ -102,7 +102,3 @@ def _tensor(details: dict[str, Any]) -> Tensor:
     shape = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
     axes = tuple(None if size < 0 else int(size) for size in shape)
     return Tensor(details["name"], np.dtype(details["dtype"]).name, axes)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

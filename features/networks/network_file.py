@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from features.errors import UsageError
 from features.io.entry import AnyPath
-from features.io.filesystem import absolute, filesystem_of
+from features.io.filesystem import Location, absolute, filesystem_of
 from features.networks.wire import is_onnx
 
 FORMATS = {"tflite": ".tflite", "onnx": ".onnx", "saved_model": ".zip"}
@@ -74,6 +74,30 @@ def read_network_file(path: AnyPath) -> NetworkContent:
             f"{path}: this is no network that can be run; take a .tflite or .onnx file, or the folder of a SavedModel"
         )
     return NetworkContent(content, network_format, hashlib.sha256(content).hexdigest())
+
+
+class DamagedNetworkError(UsageError):
+    """The file of a network that is kept is not there, or has another content than its name says."""
+
+
+def read_kept_network(path: Location) -> bytes:
+    """Reads the file of a network that a feature set, a run or a job keeps: its name is the SHA-256 of its content.
+
+    Raises:
+        DamagedNetworkError: it is missing or damaged; where it lies is for the caller to say, as is the way out.
+    """
+    try:
+        content = filesystem_of(path).read(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DamagedNetworkError("the file of the network is missing") from error
+    except OSError as error:
+        raise DamagedNetworkError(f"the file of the network cannot be read: {error.strerror}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != path.name.partition(".")[0]:
+        raise DamagedNetworkError(
+            f"the file of the network is damaged: its {len(content):,} bytes have the sha256 {sha256}"
+        )
+    return content
 
 
 def _folder(path: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import UsageError
+from features.errors import UsageError, one_line
 from features.networks.tensors import Tensor, choose_output
 from features.networks.wire import made_tensors, with_output
 
@@ -39,7 +39,7 @@ class OnnxNetwork:
         try:
             [values] = self._session.run([self.output.name], {self.inputs[0].name: batch})
         except Exception as error:  # its classes share no other
-            raise UsageError(f"the network takes no input of shape {batch.shape}: {_line(error)}") from error
+            raise UsageError(f"the network takes no input of shape {batch.shape}: {one_line(error)}") from error
         return np.asarray(values)
 
     def close(self) -> None:
@@ -58,14 +58,10 @@ def _load(content: bytes) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise UsageError(f"the network cannot be run by ONNX Runtime: {_line(error)}") from error
+        raise UsageError(f"the network cannot be run by ONNX Runtime: {one_line(error)}") from error
 
 
 def _tensor(argument: Any) -> Tensor:
     axes = tuple(size if isinstance(size, int) and size >= 0 else None for size in argument.shape)
     dtype = argument.type.removeprefix("tensor(").removesuffix(")")
     return Tensor(argument.name, _TYPES.get(dtype, dtype), axes)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import UsageError
+from features.errors import UsageError, one_line
 from features.io.temporary import remove_temporary_folder, temporary_folder
 from features.networks.messages import receive, send
 from features.networks.tensors import Tensor, choose_output
@@ -68,7 +68,7 @@ class _SavedModel:
                 packed.extractall(folder)
             loaded = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], folder)
         except Exception as error:  # TensorFlow's own, and those of protobuf
-            raise UsageError(f"the network cannot be loaded by TensorFlow: {_line(error)}") from error
+            raise UsageError(f"the network cannot be loaded by TensorFlow: {one_line(error)}") from error
         finally:
             remove_temporary_folder()  # now: this process is ended by being killed
         # Names with two underscores are of what TensorFlow runs when it loads.
@@ -85,7 +85,7 @@ class _SavedModel:
         try:
             values: NDArray[np.float32] = self._session.run(self._given, {self._taken[0]: batch})
         except (tf.errors.OpError, TypeError, ValueError) as error:
-            raise UsageError(f"the network takes no input of shape {batch.shape}: {_line(error)}") from error
+            raise UsageError(f"the network takes no input of shape {batch.shape}: {one_line(error)}") from error
         return values
 
 
@@ -106,10 +106,6 @@ def _tensor(name: str, info: Any) -> Tensor:
 
     axes = () if info.tensor_shape.unknown_rank else info.tensor_shape.dim
     return Tensor(name, tf.as_dtype(info.dtype).name, tuple(None if axis.size < 0 else axis.size for axis in axes))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """The copy of a front end's network in a feature set: its content is the one that its name says, or it is not used."""
 
-import hashlib
 from pathlib import Path
 
-from features.errors import RunError, UsageError
+from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.io.filesystem import Location
-from features.networks.network_file import NetworkContent, read_network_file
+from features.networks.network_file import (
+    DamagedNetworkError,
+    NetworkContent,
+    read_kept_network,
+    read_network_file,
+)
 from features.store.layout import Layout
-
-
-class CopyError(RunError):
-    """The copy is not there, or not whole."""
 
 
 def copy_of(layout: Layout, spec: FeatureSpec) -> Location:
@@ -31,24 +31,10 @@ def copied_bytes(layout: Layout, spec: FeatureSpec) -> int | None:
 def what_is_wrong(layout: Layout, spec: FeatureSpec) -> str | None:
     """Returns what is wrong with the copy, None where it is whole; reads all of it."""
     try:
-        read_copy(layout, spec)
-    except CopyError as error:
+        read_kept_network(copy_of(layout, spec))
+    except DamagedNetworkError as error:
         return str(error)
     return None
-
-
-def read_copy(layout: Layout, spec: FeatureSpec) -> bytes:
-    """Reads the copy; raises `CopyError` where it is not whole."""
-    try:
-        content = layout.files.read(copy_of(layout, spec))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CopyError("the file of the network is missing") from error
-    except OSError as error:
-        raise CopyError(f"the file of the network cannot be read: {error.strerror}") from error
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != spec.network_sha256:
-        raise CopyError(f"the file of the network is damaged: its {len(content):,} bytes have the sha256 {sha256}")
-    return content
 
 
 def read_fitting(path: str, spec: FeatureSpec) -> NetworkContent:

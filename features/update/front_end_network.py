@@ -7,15 +7,13 @@ from typing import Any
 from features.errors import RunError, UsageError
 from features.frontend.presets import NetworkChoice
 from features.frontend.spec import FeatureSpec
-from features.networks.network_file import NetworkContent
+from features.networks.network_file import DamagedNetworkError, NetworkContent, read_kept_network
 from features.runtime.log import LOG
 from features.store.layout import Layout
 from features.store.manifest import Manifest
 from features.store.network_copy import (
-    CopyError,
     copied_bytes,
     copy_of,
-    read_copy,
     read_fitting,
     what_is_wrong,
     write_copy,
@@ -73,10 +71,10 @@ class FrontEndNetwork:
     def _content(self) -> bytes:
         if self.given is not None:
             return self.given.content
+        path = copy_of(self.layout, self.spec)
         try:
-            return read_copy(self.layout, self.spec)
-        except CopyError as error:
-            path = copy_of(self.layout, self.spec)
+            return read_kept_network(path)
+        except DamagedNetworkError as error:
             raise RunError(
                 f"{path}: {error}; give the network with --network-file, and it is copied there again"
             ) from error

@@ -296,5 +296,5 @@ def _outdated(cache: pa.Table, rules: CacheRules) -> list[str | None]:
 
 
 def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:
-    tried = base is not None and not DECODER_DEPENDENT.isdisjoint(cache["reason"].unique().to_pylist())
-    return base is not None and tried and other_decoder(base.versions)
+    reasons = cache["reason"].unique().to_pylist()
+    return base is not None and not DECODER_DEPENDENT.isdisjoint(reasons) and other_decoder(base.versions)

@@ -3,7 +3,6 @@
 import os
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +50,15 @@ def export(run: str, output: str, overwrite: bool = False) -> dict[str, Any]:
     networks, is_head = networks_folder(run), artifact.spec.network_name is not None
     try:
         with tempfile.TemporaryDirectory() as scratch, atomic_folder(final) as folder, quiet_tensorflow():
-            loaded: Exported
             if is_head:
-                loaded = _write_head(folder, artifact, networks)
+                exported = _write_head(folder, artifact, networks)
             else:
                 WaveformModel(artifact).save(folder)
                 loaded = LoadedModel(folder)
+                exported = Exported(loaded.probabilities, loaded.file_probabilities)
             signals = made_signals(artifact.spec, Path(scratch))
             real, no_real = real_signals(Path(run), artifact.spec, reads_file)
-            both = [replace(signal, path=None) if is_head else signal for signal in signals + real]
-            differences = compare(artifact, loaded, both, networks)
+            differences = compare(artifact, exported, signals + real, networks)
             num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     except (OSError, tf.errors.OpError, soundfile.SoundFileError) as error:
         raise RunError(f"cannot write {output}: {_cause(error)}; nothing was kept of it") from error
@@ -91,7 +89,7 @@ def _write_head(folder: Path, artifact: Artifact, networks: Path) -> Exported:
     write_file(folder / BEFORE_FILE, "\n".join([
         f"This SavedModel takes features, float32 [{shape}], not sound. What goes before it:", "", *steps, "",
     ]))  # fmt: skip
-    return LoadedHead(folder, artifact.spec, networks)
+    return Exported(LoadedHead(folder, artifact.spec, networks).probabilities)
 
 
 def _cause(error: Exception) -> str:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import soundfile
@@ -48,22 +47,24 @@ class Signal:
     path: str | None = None
 
 
-class Exported(Protocol):
-    """A network with its front end in the format of other programs, loaded again."""
+@dataclass(frozen=True)
+class Exported:
+    """A network with its front end in the format of other programs, loaded again.
 
-    def probabilities(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the probability of each class: (clips, samples) to (clips, classes)."""
-        ...
+    Attributes:
+        probabilities: returns the probability of each class: (clips, samples) to (clips, classes).
+        file_probabilities: the same, (classes,), of a 16-bit PCM WAV file of the network's rate; None where the export
+            takes no files.
+    """
 
-    def file_probabilities(self, path: str) -> NDArray[np.float32]:
-        """Returns the probability of each class, (classes,), of a 16-bit PCM WAV file of the network's rate."""
-        ...
+    probabilities: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    file_probabilities: Callable[[str], NDArray[np.float32]] | None = None
 
 
 def compare(
     artifact: Artifact, exported: Exported, signals: Sequence[Signal], networks: Location | None = None
 ) -> dict[str, float]:
-    """Compares an export with the live network, as waveforms and, where a signal has one, by path.
+    """Compares an export with the live network, as waveforms and, where both take one, by path.
 
     Args:
         artifact: the live network.
@@ -82,7 +83,9 @@ def compare(
         waveforms = np.stack([signal.waveform for signal in together])
         live = artifact.probabilities(compute_features(waveforms, artifact.spec, networks))
         for signal, expected, row in zip(together, live, exported.probabilities(waveforms), strict=True):
-            outputs = [row] if signal.path is None else [row, exported.file_probabilities(signal.path)]
+            outputs = [row]
+            if signal.path is not None and exported.file_probabilities is not None:
+                outputs.append(exported.file_probabilities(signal.path))
             difference = float(np.max(np.abs(np.stack(outputs) - expected)))
             LOG.debug("%s: probabilities differ by %.1e at most", signal.name, difference)
             if not difference <= TOLERANCE:  # NaN is not either

@@ -137,10 +137,6 @@ class LoadedHead:
         result: NDArray[np.float32] = outputs["probabilities"].numpy()
         return result
 
-    def file_probabilities(self, path: str) -> NDArray[np.float32]:
-        """Raises `NotImplementedError`: a head takes no files."""
-        raise NotImplementedError(path)
-
 
 class LoadedModel:
     """A SavedModel loaded again, as other programs load it."""

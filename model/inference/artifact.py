@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from features.errors import UsageError
+from features.errors import UsageError, one_line
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import atomic_folder, write_file
 from features.io.filesystem import Location
@@ -215,7 +215,7 @@ def load_artifact(run: str | Path) -> Artifact:
             else _load_network(path)
         )
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as error:
-        raise UsageError(f"{path} cannot be loaded: {' '.join(str(error).split())}; train again") from error
+        raise UsageError(f"{path} cannot be loaded: {one_line(error)}; train again") from error
     return Artifact(
         network=network,
         spec=description.spec,

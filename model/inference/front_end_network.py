@@ -1,10 +1,9 @@
 """The network that a front end runs, which a run and a job keep for themselves as their feature set does."""
 
-import hashlib
 import os
 from pathlib import Path
 
-from features.errors import UsageError
+from features.frontend.embedding import read_front_end_network
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import Location, exists, filesystem_of
 
@@ -37,17 +36,3 @@ def keep_network(spec: FeatureSpec, networks: Location | None, folder: Location)
         except OSError:  # of another disk, or of one without links
             pass
     filesystem_of(target).write(target, content)
-
-
-def read_front_end_network(spec: FeatureSpec, networks: Location | None) -> bytes:
-    """Returns the content of the network that a front end runs; raises `UsageError` where it is missing or damaged."""
-    name = spec.network_name or ""
-    try:
-        content = b"" if networks is None else filesystem_of(networks).read(networks / name)
-    except (FileNotFoundError, NotADirectoryError):
-        content = b""
-    if hashlib.sha256(content).hexdigest() != spec.network_sha256:
-        where = name if networks is None else networks / name
-        raise UsageError(f"{where} is missing or not the network of the features, which its name is the SHA-256 of; "
-                         "put the file there again")  # fmt: skip
-    return content

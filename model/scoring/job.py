@@ -10,7 +10,7 @@ what its labels follow from: no part of another job is ever joined.
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +20,6 @@ from features.io.filesystem import Location, filesystem_of
 from features.io.parallel import map_ahead
 from features.io.unit_file import UnitFile
 from features.sources.clips import Source, file_states
-from features.store.versions import library_versions
 from model.inference.front_end_network import NETWORKS
 from model.scoring.digest import digest_of
 from model.scoring.job_folder import begin_folder, names_in, remove_parts
@@ -50,8 +49,8 @@ class JobSettings:
     temperature: float
     executor: str
     windowing: Windowing
-    embeddings: str | None = None
-    versions: Mapping[str, str] = field(default_factory=library_versions)
+    embeddings: str | None
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)

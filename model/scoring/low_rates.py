@@ -36,8 +36,8 @@ def _line(folder: str, rates_hz: list[int], spec: FeatureSpec) -> str:
     least, most = min(rates_hz), max(rates_hz)
     rates = f"{least:,} Hz" if least == most else f"{least:,} to {most:,} Hz"
     where = f" in {csv_path(folder)}" if folder else ""
-    heard = "what its network hears" if spec.front_end == "embedding" else "its bands"
+    lost = "its bands {} are" if spec.network_name is None else "what its network hears {} is"
     return (
         f"{counted(len(rates_hz), 'recording')}{where} of {rates}, below the {spec.sample_rate_hz:,} Hz of the model: "
-        f"{heard} above {most // 2:,} Hz {'is' if spec.front_end == 'embedding' else 'are'} empty there"
+        f"{lost.format(f'above {most // 2:,} Hz')} empty there"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from features.errors import NothingUsableError, UsageError
+from features.frontend.embedding import read_front_end_network
 from features.frontend.windows import Windowing, windowing_of
 from features.io.atomic import remove_partial
 from features.io.filesystem import filesystem_of, is_uri
@@ -21,7 +22,7 @@ from model.inference.artifact import networks_folder, read_description
 from model.inference.artifact_description import ArtifactDescription
 from model.inference.embedding_output import with_embeddings
 from model.inference.executor import choose_executor, executor_version
-from model.inference.front_end_network import keep_network, read_front_end_network
+from model.inference.front_end_network import keep_network
 from model.inference.precision import network_sha256, read_network
 from model.labels.labels import LabelRules
 from model.labels.output import LABELS

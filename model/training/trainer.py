@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import UsageError
+from features.frontend.embedding import read_front_end_network
 from features.io.atomic import naming_full_disk
 from features.io.filesystem import absolute, place
 from features.runtime.log import LOG
@@ -14,7 +15,6 @@ from features.store.locks import claim, is_claimed
 from features.store.manifest import Manifest, load_manifest
 from features.store.statistics import Statistics
 from model.inference.artifact import remove_artifact
-from model.inference.front_end_network import read_front_end_network
 from model.inference.tensorflow_setup import load_tensorflow
 from model.training.applicable import check_given, is_linear
 from model.training.history import Watch

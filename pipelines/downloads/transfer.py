@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from features.errors import RunError
+from features.errors import RunError, one_line
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from pipelines.downloads.archives import MB, Archive
@@ -167,7 +167,7 @@ def _open(
             raise _UnreachableError(answer) from error
         raise _WrongAnswerError(answer) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _UnreachableError(f"cannot reach {archive.host}: {_one_line(getattr(error, 'reason', error))}") from error
+        raise _UnreachableError(f"cannot reach {archive.host}: {one_line(getattr(error, 'reason', error))}") from error
     with response:
         yield response
 
@@ -211,8 +211,4 @@ def _read(response: http.client.HTTPResponse, most: int) -> bytes:
     try:
         return response.read1(most) if most else b""
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(f"the connection broke off: {_one_line(error)}") from error
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise _BrokenError(f"the connection broke off: {one_line(error)}") from error

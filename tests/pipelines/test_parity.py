@@ -19,7 +19,7 @@ from model.inference.artifact import load_artifact
 from model.training.dataset import ordered_dataset
 from model.training.rows import Rows
 from tests.conftest import call
-from tests.features.networks.small import HIDDEN, HIDDEN_OUTPUT, RATE_HZ, SAMPLES, write_small_network
+from tests.features.networks.small import small_toml, write_small_network
 from tests.model.untrained import save_untrained
 from tests.pipelines.conftest import make_old
 from tests.signals import noise, sine, write_wav
@@ -30,16 +30,7 @@ SPECS = {
     "mfcc": 'preset = "log-mel"\nfront_end = "mfcc"\ncoefficients = 20\nstorage_dtype = "float16"\n',
     "pooled": 'preset = "urbansound-mfcc"\n',
     "raw": 'preset = "log-mel"\n',
-    "embedding": f'''front_end = "embedding"
-network_file = "network.tflite"
-network_output = "{HIDDEN_OUTPUT}"
-sample_rate_hz = {RATE_HZ}
-clip_seconds = 1.0
-window_samples = {SAMPLES}
-hop_samples = {SAMPLES // 2}
-embedding_size = {HIDDEN}
-pool = "mean"
-''',
+    "embedding": small_toml(clip_seconds=1.0),
 }
 NETWORKS = {"log_mel": "residual", "pooled": "mlp", "raw": "raw-cnn", "embedding": "mlp"}
 

@@ -32,12 +32,12 @@ from pipelines.score import label_on_beam
 from tests.conftest import call
 from tests.features.networks.small import (
     HIDDEN,
-    HIDDEN_OUTPUT,
     RATE_HZ,
     SAMPLES,
     SIZE,
     small_network,
     small_spec,
+    small_toml,
     small_weights,
     write_small_network,
 )
@@ -46,16 +46,7 @@ from tests.pipelines.conftest import files_of, make_old
 from tests.real_networks import BIRDNET
 from tests.signals import noise, sine, write_wav
 
-SPEC = f"""front_end = "embedding"
-network_file = "network.tflite"
-network_output = "{HIDDEN_OUTPUT}"
-sample_rate_hz = {RATE_HZ}
-clip_seconds = 0.25
-window_samples = {SAMPLES}
-hop_samples = {SAMPLES // 2}
-embedding_size = {HIDDEN}
-pool = "mean"
-"""
+SPEC = small_toml(clip_seconds=0.25)
 OPTIONS = ("--hop-seconds", 0.1, "--probabilities")
 SCORED = ("labels.csv", "events.csv", "embeddings.parquet")
 
@@ -186,16 +177,16 @@ def test_features_that_a_set_has_give_the_same_lines(folder, tmp_path, capsys):
 def test_a_network_that_is_not_whole_is_one_line_and_nothing_is_written(folder, tmp_path):
     run = shutil.copytree(folder / "run", tmp_path / "run")
     [network] = (run / "model" / "networks").iterdir()
-    for spoil in (lambda: network.write_bytes(small_network()[:-1]), network.unlink):
+    for spoil, said in ((lambda: network.write_bytes(small_network()[:-1]), "damaged"), (network.unlink, "missing")):
         spoil()
         request = Request(run=str(run), input=str(folder / "field"), output=str(tmp_path / "labels.csv"))
-        with pytest.raises(UsageError, match=rf"{network} is missing or not the network of the features"):
+        with pytest.raises(UsageError, match=rf"{network}: the file of the network is {said}"):
             score(request, label_on_beam)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     spec = small_spec()
     broken = shutil.copytree(folder / "set", tmp_path / "set")
     (broken / "networks" / spec.network_name).write_bytes(b"")
-    with pytest.raises(UsageError, match="is missing or not the network of the features"):
+    with pytest.raises(UsageError, match="the file of the network is damaged"):
         call("model.train", "--features", broken, "--output", tmp_path / "new", "--network", "linear")
     assert not (tmp_path / "new" / "model").exists()
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import STARTED, run_command, wait_until
 from tests.cpu_time import check_help_is_quick
+from tests.loaded_modules import RUN
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(
@@ -21,14 +22,6 @@ COMMANDS = sorted(
     if re.search(r"^    command\.run\(", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
 SLOW = {"apache_beam", "tensorflow", "keras", "scipy", "matplotlib", "optuna", "rich"}
-RUN = """
-import runpy, sys
-del sys.argv[0]
-try:
-    runpy.run_module(sys.argv[0], run_name="__main__")
-finally:
-    print("LOADED", *{name.partition(".")[0] for name in sys.modules})
-"""
 
 
 def loaded(*command: object, code: int = 0) -> set[str]:

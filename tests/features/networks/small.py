@@ -57,6 +57,20 @@ def write_small_network(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def small_toml(clip_seconds: float) -> str:
+    """A spec file beside `network.tflite`, for clips of a length: hops of half a window, and the mean."""
+    return f"""front_end = "embedding"
+network_file = "network.tflite"
+network_output = "{HIDDEN_OUTPUT}"
+sample_rate_hz = {RATE_HZ}
+clip_seconds = {clip_seconds}
+window_samples = {SAMPLES}
+hop_samples = {SAMPLES // 2}
+embedding_size = {HIDDEN}
+pool = "mean"
+"""
+
+
 def small_spec(seed: int = 0, **fields: object) -> FeatureSpec:
     """A front end that runs it on windows of 0.1 s of clips of 0.25 s, half a window apart."""
     given: dict[str, object] = {

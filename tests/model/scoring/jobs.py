@@ -12,6 +12,7 @@ from features.frontend.presets import preset
 from features.frontend.windows import Windowing
 from features.sources.clips import Source
 from features.sources.folder import scan
+from features.store.versions import library_versions
 from model.scoring.job import JobSettings, Parts, open_parts
 from model.scoring.part import Labels
 from model.scoring.plan import Batch, Plan, plan_batches
@@ -48,6 +49,8 @@ SETTINGS = JobSettings(
     temperature=1.0,
     executor="litert 2",
     windowing=Windowing(least_seconds=0.05),
+    embeddings=None,
+    versions=library_versions(),
 )
 
 

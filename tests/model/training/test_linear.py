@@ -26,6 +26,7 @@ from model.training.rows import Rows
 from model.training.trainer import train
 from model.tuning.study import tune
 from tests.conftest import call
+from tests.loaded_modules import RUN
 from tests.signals import noise, write_wav
 
 ONES = np.ones(3, np.float32)
@@ -37,14 +38,6 @@ clip_seconds = 1
 window_samples = 256
 hop_samples = 128
 fft_samples = 256
-"""
-RUN = """
-import runpy, sys
-del sys.argv[0]
-try:
-    runpy.run_module(sys.argv[0], run_name="__main__")
-finally:
-    print("LOADED", *{name.partition(".")[0] for name in sys.modules})
 """
 
 

@@ -19,6 +19,7 @@ from features.errors import RunError
 from features.frontend.windows import Windowing
 from features.sources.folder import scan
 from features.store.locks import claim
+from features.store.versions import library_versions
 from features.store.worker_proof import make_proof
 from model.inference.artifact import read_description, read_litert
 from model.inference.executor import EXECUTORS, executor_version
@@ -56,7 +57,9 @@ def job_in(folder: Path, recordings: Path, run: Path, executor: str) -> Iterator
     """Opens a job below `folder` whose own folder has the same name wherever it is."""
     description = read_description(run)
     source = scan(str(recordings), labelled=False)
-    settings = JobSettings(description.network_sha256, 1.0, executor_version(executor), WINDOWING)
+    settings = JobSettings(
+        description.network_sha256, 1.0, executor_version(executor), WINDOWING, None, library_versions(description.spec)
+    )
     with claim(folder, "score", "labels.csv") as lease:
         parts = open_parts(folder, source, plan_of(BATCHES), settings)
         parts.network.write_bytes(read_litert(run, description))
