@@ -106,8 +106,9 @@ class Executor:
         self.classes = description.classes
         self.calibration = description.calibration
         self.output_form = description.outputs
-        self._make_run = _openvino(content) if name == "openvino" else functools.partial(_litert, content)
-        self._instances = RunnerPool(self._make_instance)
+        make_run = _openvino(content) if name == "openvino" else functools.partial(_litert, content)
+        # Nothing there refers to this object: the memory of its networks goes with it, and not when a circle is found.
+        self._instances = RunnerPool(functools.partial(_make_instance, make_run, self.spec.shape))
         with self._instances.taken() as first:
             self._sizes = first.sizes
 
@@ -165,10 +166,6 @@ class Executor:
                     result[first : first + len(rows)] = output.reshape(BATCH_CLIPS, -1)[: len(rows)]
         return results
 
-    def _make_instance(self) -> _Instance:
-        run, sizes = self._make_run()
-        return _Instance(run, sizes, np.zeros((BATCH_CLIPS, *self.spec.shape, 1), dtype=np.float32))
-
 
 def load_executor(run: str | Path, name: str = "auto", precision: str = PRECISIONS[0]) -> Executor:
     """Loads the network of a run.
@@ -184,6 +181,11 @@ def load_executor(run: str | Path, name: str = "auto", precision: str = PRECISIO
     description = read_description(run)
     content = read_network(run, description, precision)
     return Executor(content, description, choose_executor(name), networks_folder(run))
+
+
+def _make_instance(make_run: Callable[[], _Compiled], shape: tuple[int, ...]) -> _Instance:
+    run, sizes = make_run()
+    return _Instance(run, sizes, np.zeros((BATCH_CLIPS, *shape, 1), dtype=np.float32))
 
 
 def _litert(content: bytes) -> _Compiled:

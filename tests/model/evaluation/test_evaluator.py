@@ -198,7 +198,7 @@ def test_clips_that_a_training_never_saw_are_not_called_its_own(
     own, other = output(feature_set), output(parquet_set)
     for text in (
         "is trained on training",
-        "epoch is chosen on validation",
+        "weights are chosen on validation",
         "On the clips that it was trained on: ",
     ):
         assert text in own
