@@ -1,8 +1,10 @@
+import gc
 import json
 import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -20,7 +22,7 @@ from model.inference.artifact import Artifact, load_artifact, read_description, 
 from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import Calibration
 from model.inference.embedding_output import with_embeddings
-from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version
+from model.inference.executor import EXECUTORS, Executor, choose_executor, executor_version, load_executor
 from model.inference.litert import BATCH_CLIPS, convert
 from model.networks.builder import build
 from model.networks.registry import NETWORKS
@@ -195,6 +197,19 @@ def test_the_fastest_that_is_installed_is_chosen(monkeypatch):
     assert choose_executor("auto") == "litert"
     with pytest.raises(UsageError, match="pip install openvino"):
         choose_executor("openvino")
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_what_a_network_computes_in_goes_with_the_last_that_refers_to_it(untrained, name):
+    network = load_executor(untrained, name)
+    network.probabilities(np.zeros((3, *network.spec.shape), np.float32))
+    gone = weakref.ref(network)
+    gc.disable()  # hundreds of megabytes would wait for it, as what holds them are few objects
+    try:
+        del network
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
