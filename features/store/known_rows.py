@@ -28,11 +28,11 @@ def read_cache(layout: Layout, manifest: Manifest) -> pa.Table:
     Raises:
         RunError: a table of the state cannot be read.
     """
-    clips = read_clips(layout, manifest)
+    clips, rejects = layout.at_once(lambda: read_clips(layout, manifest), lambda: _rejects(layout, manifest))
     for name in CACHE_SCHEMA.names:
         if name not in CLIPS_COLUMNS:
             clips = clips.append_column(name, pa.nulls(len(clips), CACHE_SCHEMA.field(name).type))
-    return pa.concat_tables([clips.select(CACHE_SCHEMA.names), _rejects(layout, manifest)]).combine_chunks()
+    return pa.concat_tables([clips.select(CACHE_SCHEMA.names), rejects]).combine_chunks()
 
 
 def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str, reported: Set[str]) -> pa.Table:

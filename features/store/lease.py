@@ -22,7 +22,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -197,10 +197,10 @@ def hold(file: TextIO, path: Path) -> Iterator[Lease]:
 
 
 @contextlib.contextmanager
-def hold_object(place: Uri) -> Iterator[Lease]:
-    """Holds a lease in an object store while the block runs."""
+def hold_object(place: Uri, before: Callable[[], None] = lambda: None) -> Iterator[Lease]:
+    """Holds a lease in an object store while the block runs; see `features.store.lease_objects.kept_young`."""
     token = secrets.token_hex(8)
-    with lease_objects.kept_young(place, f"{this_process()}\n{token}\n".encode()) as began_ns:
+    with lease_objects.kept_young(place, f"{this_process()}\n{token}\n".encode(), before) as began_ns:
         yield Lease(str(place), this_process(), token, began_ns)
 
 

@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from features.errors import RunError, UsageError
 from features.io.atomic import writer_name
@@ -37,8 +37,13 @@ _RENEWED: dict[str, tuple[int, float, float]] = {}
 
 
 @contextlib.contextmanager
-def kept_young(place: Uri, content: bytes) -> Iterator[int]:
+def kept_young(place: Uri, content: bytes, before: Callable[[], None] = lambda: None) -> Iterator[int]:
     """Writes a lease and keeps it young while the block runs; others may add to it. It goes with the block.
+
+    Args:
+        place: of the lease.
+        content: of the lease.
+        before: called when it is there and before the block, while the store is asked when it was written.
 
     Yields:
         When it was taken, by the store's clock, in nanoseconds since 1970.
@@ -49,7 +54,9 @@ def kept_young(place: Uri, content: bytes) -> Iterator[int]:
     files, began = filesystem_of(place), time.monotonic()
     files.create(place, content)
     with _renewed(place, content, is_only=True):
-        began_ns = files.status(place).mtime_ns
+        written = start(files.status, place)
+        before()
+        began_ns = written.result().mtime_ns
         _note(place, began, (content, began_ns))
         _RENEWED[place] = began_ns, began, 0.0
         yield began_ns

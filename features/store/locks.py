@@ -7,6 +7,7 @@ of other hosts that somebody is at work where the locks of their file system rea
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import secrets
 import time
@@ -36,8 +37,9 @@ def running(layout: Layout) -> Iterator[Lease]:
         The lease of the run, which lies in the folder of work.
     """
     if isinstance(layout.root, Uri):
-        with hold_object(Uri(layout.lease(f"{os.getpid()}-{secrets.token_hex(4)}"))) as of_run:
-            wait_while_alone(layout.root, Uri(layout.commit_lock))
+        place = Uri(layout.lease(f"{os.getpid()}-{secrets.token_hex(4)}"))
+        # Who works alone takes the lock first and looks for leases then, so one of the two sees the other.
+        with hold_object(place, functools.partial(wait_while_alone, layout.root, Uri(layout.commit_lock))) as of_run:
             yield of_run
         return
     # Over NFS a shared lock takes a file that may be read, and one for a process alone a file that may be written.

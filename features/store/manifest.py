@@ -10,7 +10,7 @@ from typing import Any
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.entry import AnyPath
-from features.io.filesystem import exists, filesystem_of, place
+from features.io.filesystem import filesystem_of, place
 from features.runtime.invocation import command_line
 from features.sources.paths import escape_path
 from features.sources.table_rows import is_text
@@ -175,17 +175,23 @@ def check_text(values: Iterable[str]) -> None:
 
 def load_manifest(folder: AnyPath) -> Manifest:
     """Reads the committed state of a feature set; raises `UsageError` where the folder holds none."""
+    manifest = _committed(folder)
+    if manifest is not None:
+        return manifest
+    if not _is_folder(folder):
+        raise UsageError(f"no such feature set: {folder}; make it with {command_line('pipelines.featurize')}")
+    raise UsageError(
+        f"{folder} is not a complete feature set: it has no {MANIFEST}. If featurize was interrupted, run it again"
+    )
+
+
+def _committed(folder: AnyPath) -> Manifest | None:
+    """Reads the committed state, None where there is none; in a store that is one request."""
     path = manifest_path(folder)
     try:
         text = filesystem_of(path).read(path).decode()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if not _is_folder(folder):
-            raise UsageError(
-                f"no such feature set: {folder}; make it with {command_line('pipelines.featurize')}"
-            ) from error
-        raise UsageError(
-            f"{folder} is not a complete feature set: it has no {MANIFEST}. If featurize was interrupted, run it again"
-        ) from error
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     return Manifest.from_json(text, str(path))
@@ -204,8 +210,9 @@ def existing_manifest(folder: AnyPath) -> Manifest | None:
         UsageError: the folder holds something else.
     """
     folder = place(folder)
-    if exists(manifest_path(folder)):
-        return load_manifest(folder)
+    manifest = _committed(folder)
+    if manifest is not None:
+        return manifest
     if isinstance(folder, Path):
         if not folder.exists():
             return None

@@ -223,18 +223,23 @@ def prepare(
         RunError: a table of the state cannot be read.
     """
     policies = provenance.policies
-    cache = empty_cache() if base is None else _without_lost(read_cache(layout, base), layout, base)
+    same_root = base is not None and base.source.get("root") == source.root
+    cache = empty_cache() if base is None else read_cache(layout, base)
+    lost, last_scan, reported = layout.at_once(
+        lambda: [] if base is None else lost_shards(layout, base.all_shards),
+        lambda: last_scan_ns(layout, base.state) if base is not None and same_root else None,
+        layout.reported,
+    )
+    if lost:  # their file is gone or cut off: these rows are computed again
+        cache = cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))
     if base is not None and policies != base.policies:
         cache = decided_anew(cache, policies)
-    same_root = base is not None and base.source.get("root") == source.root
-    last_scan = last_scan_ns(layout, base.state) if base and same_root else None
     others = tuple(_outdated(cache, rules))
     evidence = Evidence(source.root, scan_started_ns, last_scan, rules.verify_content, _other_decoder(base, cache),
                         others, same_root)  # fmt: skip
     changes = compare(clips, cache, evidence)
     shards, state = ({}, 0) if base is None else (base.partitions, base.state)
     plan = make_plan(changes, shards, spec, layout.storage_format, state, source.root, policies)
-    reported = layout.reported()
     finished = finished_units(layout, plan.units.keys() & reported, rules.changed_decoder)
     todo = [name for name in plan.units if name not in finished]
     new = changes.computed.any() and any(changes.computed[plan.units[name]].any() for name in todo)
@@ -280,14 +285,6 @@ def check_removal(update: Update, limit: int | None) -> None:
             f"{removed:,} of the {committed:,} clips of {folder} are not in {update.source.root} any more; if "
             "that is meant, and no disk is missing, give --allow-removal"
         )
-
-
-def _without_lost(cache: pa.Table, layout: Layout, base: Manifest) -> pa.Table:
-    """Returns what a state knows less the rows of shards whose file is gone or cut off: these are computed again."""
-    lost = lost_shards(layout, base.all_shards)
-    if not lost:
-        return cache
-    return cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))
 
 
 def _outdated(cache: pa.Table, rules: CacheRules) -> list[str | None]:
