@@ -4,16 +4,18 @@ So it tells the same of every runner, of whose workers nothing else may come bac
 """
 
 import contextlib
+import itertools
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import SoundmillError
 from features.io.filesystem import Location, filesystem_of, place
+from features.io.parallel import map_ahead
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted
@@ -51,11 +53,10 @@ class Units:
 @contextlib.contextmanager
 def follow(progress: Progress, units: Units) -> Iterator[None]:
     """Keeps a progress line up to date while the block runs, and tells where nothing begins or is begun again."""
-    stop = threading.Event()
     follower = _Follower(progress, units)
 
     def poll() -> None:
-        while not stop.wait(_POLL_SECONDS if isinstance(units.folder, Path) else _POLL_STORE_SECONDS):
+        while not follower.ended.wait(_POLL_SECONDS if isinstance(units.folder, Path) else _POLL_STORE_SECONDS):
             follower.look()
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
@@ -63,7 +64,7 @@ def follow(progress: Progress, units: Units) -> Iterator[None]:
     try:
         yield
     finally:
-        stop.set()
+        follower.ended.set()
         thread.join()
         if isinstance(units.job, Path):
             remove_progress(units.job)
@@ -71,9 +72,14 @@ def follow(progress: Progress, units: Units) -> Iterator[None]:
 
 
 class _Follower:
-    """What is known of the units so far."""
+    """What is known of the units so far.
+
+    Attributes:
+        ended: set when nobody follows any more: a look that goes on then asks a store for nothing more.
+    """
 
     def __init__(self, progress: Progress, units: Units) -> None:
+        self.ended = threading.Event()
         self._progress, self._units = progress, units
         self._finished: set[str] = set()
         self._rejects: Counter[str] = Counter()  # of the finished ones
@@ -100,12 +106,22 @@ class _Follower:
         self._progress.update(done, _note(rejects))
 
     def _look_at_finished(self) -> None:
-        names = {name.removesuffix(self._units.ending) for name in _names(self._units.folder)}
-        for name in names & self._units.weights.keys() - self._finished:
-            with contextlib.suppress(Exception):  # it is read again by who needs it
-                self._rejects.update(self._units.rejects(name))
+        listed = itertools.takewhile(lambda _: not self.ended.is_set(), _names(self._units.folder))
+        names = {name.removesuffix(self._units.ending) for name in listed}
+        new = list(names & self._units.weights.keys() - self._finished)
+        # In a store many are read at once: a cluster may finish more between two looks than come one after the other.
+        read = (map if isinstance(self._units.folder, Path) else map_ahead)(self._rejects_of, new)
+        for name, reasons in zip(new, read, strict=True):
+            if self.ended.is_set():
+                return
+            self._rejects.update(reasons)
             self._finished.add(name)
             self._said.pop(name, None)
+
+    def _rejects_of(self, name: str) -> Sequence[str]:
+        with contextlib.suppress(Exception):  # it is read again by who needs it
+            return list(self._units.rejects(name))
+        return ()
 
     def _tell(self, now: float) -> None:
         if self._units.elsewhere and not self._said and not self._finished and now >= self._silent_at:
@@ -120,10 +136,10 @@ class _Follower:
             self._told, self._again_at = self._again, now + _AGAIN_SECONDS
 
 
-def _names(folder: Location) -> list[str]:
+def _names(folder: Location) -> Iterable[str]:
     if isinstance(folder, Path):
         return os.listdir(folder)
-    return [place(entry.path).name for entry in filesystem_of(folder).list(folder, recursive=False)]
+    return (place(entry.path).name for entry in filesystem_of(folder).list(folder, recursive=False))
 
 
 def _note(rejects: Mapping[str, int]) -> str:

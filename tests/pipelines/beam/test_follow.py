@@ -9,11 +9,13 @@ import threading
 
 import pytest
 
+from features.io.filesystem import filesystem_of, place
 from features.runtime.unit_progress import progress_path, units_at_work
 from features.store.layout import Layout
 from pipelines.beam import follow as module
 from pipelines.beam.follow import Units, _Follower, follow
 from tests.conftest import start_command, wait_until
+from tests.object_store.faults import Faults
 
 WEIGHTS = {"a": 100, "b": 50, "c": 1}
 
@@ -140,6 +142,38 @@ def test_units_that_say_nothing_while_at_work(units, caplog, monkeypatch):
     finish(units, "b", "empty")
     follower.look()
     assert line.told == (50, ", 1 rejected (1 empty)")
+
+
+def test_a_look_that_goes_on_when_the_job_has_ended_reads_no_more(units, seen):
+    follower = seen[1]
+    for name in WEIGHTS:
+        finish(units, name)
+    read = []
+
+    def end(name: str) -> list[str]:
+        follower.ended.set()
+        read.append(name)
+        return []
+
+    follower._units = dataclasses.replace(units, rejects=end)
+    follower.look()
+    assert len(read) == 1
+    follower.look()
+    assert len(read) == 1, "nor does it list"
+
+
+def test_of_units_in_a_store_many_are_read_at_once(s3, units, through):
+    files, folder, faults = filesystem_of(s3.uri), f"{s3.uri}/reports", Faults(latency_seconds=0.05)
+    for number in range(20):
+        files.write(f"{folder}/unit-{number}.json", json.dumps(["empty"] * (number % 2)))
+    weights = {f"unit-{number}": 1 for number in range(19)}
+    line = Seen()
+    with through(faults):
+        rejects = lambda name: json.loads(files.read(f"{folder}/{name}.json"))  # noqa: E731 - as it is one line
+        _Follower(line, Units(place(folder), ".json", weights, rejects)).look()
+    assert line.told == (19, ", 9 rejected (9 empty)")
+    assert faults.most_at_once > 10
+    assert faults.requests.total() == 21, "whether the bucket is there, the listing, and each once"
 
 
 def test_with_the_job_its_files_go(units):
