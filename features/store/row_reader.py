@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import google_crc32c
@@ -20,8 +21,15 @@ _MOST_HELD_BYTES = 2 * MAX_BYTES
 class RowReader:
     """Reads the tensors of single rows of a set's shards by their places, and checks them."""
 
-    def __init__(self, layout: Layout, spec: FeatureSpec) -> None:
-        """Takes the layout of the set; shards are opened when a row of theirs is requested."""
+    def __init__(self, layout: Layout, spec: FeatureSpec, rows: Mapping[str, int] = {}) -> None:
+        """Opens nothing yet: a shard is opened when a row of it is requested.
+
+        Args:
+            layout: of the set.
+            spec: the front end.
+            rows: how many rows of a shard are going to be requested, as far as that is known: in a store a shard of
+                which several are is read whole by the first request.
+        """
         self._layout = layout
         self._dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
         self._shape = spec.shape
@@ -29,7 +37,7 @@ class RowReader:
         self._files: dict[str, BinaryIO] = {}
         self._is_local = layout.files.is_local
         self._held: OrderedDict[str, bytes] = OrderedDict()  # shards of a store, the one that was read last at the end
-        self._asked: Counter[str] = Counter()
+        self._asked = Counter(shard for shard, requested in rows.items() if requested > 1)
 
     def read(self, shard: str, place: Place) -> NDArray[np.floating] | None:
         """Returns the tensor of a row, shape spec.shape, or None where the bytes that were written are not there."""

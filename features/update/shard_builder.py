@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -141,7 +142,8 @@ def compute_shard(
     unit, root = work.unit, work.root
     members: list[Member] = []
     digests: dict[_FileState, str] = {}
-    with contextlib.ExitStack() as unnamed, RowReader(cached_in or layout, spec) as reader:
+    copied = Counter(row.shard for row in unit.cached.values())
+    with contextlib.ExitStack() as unnamed, RowReader(cached_in or layout, spec, copied) as reader:
         shard = unnamed.enter_context(ShardWriter(layout, unit.name, spec))
         rows = MemberRows(shard, spec, policies, (cached_in or layout).networks_folder)
         for number, clip in enumerate(unit.clips):

@@ -25,6 +25,7 @@ class Faults:
         half: share of those of which the server gets half of the body.
         seed: of the choice.
         requests: how many came, by method.
+        asked: how many came, by method and by what they asked for, without a query.
         done: how many were spoilt, by kind.
         most_at_once: requests that were in work at the same time.
     """
@@ -36,6 +37,7 @@ class Faults:
     half: float = 0.0
     seed: int = 0
     requests: Counter[str] = field(default_factory=Counter)
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
 
@@ -43,9 +45,10 @@ class Faults:
         self._random = random.Random(self.seed)
         self._at_once = 0
 
-    def choose(self, method: str, has_body: bool) -> str:
+    def choose(self, method: str, target: str, has_body: bool) -> str:
         """Returns what becomes of a request."""
         self.requests[method] += 1
+        self.asked[method, target.partition("?")[0]] += 1
         drawn, kind = self._random.random(), "pass"
         for name in ("busy", "cut", "lost", "half"):
             if 0 <= drawn < getattr(self, name):
@@ -94,10 +97,10 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, por
     upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
     try:
         while head := await _head(reader):
-            method = head.split(b" ", 1)[0].decode()
+            method, target, _ = head.decode("latin-1").split(" ", 2)
             body = await reader.readexactly(_length(head))
             with faults.in_work():
-                kind = faults.choose(method, bool(body))
+                kind = faults.choose(method, target, bool(body))
                 await asyncio.sleep(faults.latency_seconds)
                 if kind == "busy":
                     writer.write(_BUSY if method != "HEAD" else _BUSY.partition(_REFUSAL)[0])

@@ -100,7 +100,35 @@ def test_a_run_that_finds_nothing_to_do_asks_for_the_set_and_not_for_its_units(t
             featurize(request(root, f"{s3.uri}/set"))
         asked.append(faults.requests.total())
     assert len(load_manifest(f"{s3.uri}/set").all_shards) >= 9
-    assert asked[0] == asked[1] < 40
+    assert asked[0] == asked[1] < 25
+
+
+def requests_of(shard: str, faults: Faults) -> dict[tuple[str, str], int]:
+    """Counts what was asked for of a shard and of its report, by method and folder."""
+    asked = ((method, target.split("/"), count) for (method, target), count in faults.asked.items())
+    return {(method, path[-2]): count for method, path, count in asked if path[-1].partition(".")[0] == shard}
+
+
+def test_a_unit_costs_five_requests_and_a_shard_to_copy_from_one(tmp_path, s3, through):
+    root, there = tmp_path / "clips", f"{s3.uri}/set"
+    for number in range(27):
+        put(root, f"yes/fold-{1 + number % 9}_{number}.wav", number)
+    built = {("GET", "reports"): 2, ("HEAD", "reports"): 1, ("PUT", "shards"): 1, ("PUT", "reports"): 1}
+    first, second = Faults(), Faults()
+    with through(first):
+        before, _ = featurize(request(root, there))
+    assert len(before.all_shards) == 9
+    for number in range(9):
+        (root / f"yes/fold-{1 + number}_{number}.wav").unlink()
+    with through(second):
+        after, figures = featurize(request(root, there))
+    assert (figures["removed"], len(after.all_shards), after.rows(after.partitions)) == (9, 9, 18)
+    for manifest, faults in ((before, first), (after, second)):
+        for shard in manifest.all_shards:
+            assert requests_of(shard.name, faults) == built, "is it finished, is it still not, two writes, the commit"
+        assert faults.requests.total() < 9 * 6 + 35
+    for shard in before.all_shards:
+        assert requests_of(shard.name, second) == {("GET", "shards"): 1}
 
 
 def test_faults_cost_time_and_nothing_else(tmp_path, s3, through):
