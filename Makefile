@@ -20,14 +20,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
-# Takes minutes more; real recordings are used where SOUNDMILL_DATA names their folder, librosa where `make peers` ran.
+# More cases of what `make test` runs, some minutes; real recordings are used where SOUNDMILL_DATA names their folder,
+# librosa where `make peers` ran.
 trial: $(VENV)/.installed
 	$(BIN)/python -m pytest -m 'trial and not timed and not cluster'
 	$(BIN)/python -m pytest -n 0 -m 'trial and timed'
 
-# The cache under many kills, many histories and runs at once: more of what `make test` and `make trial` do in short, some ten minutes.
+# What takes a minute or more each, an hour in all, and is no part of .ci/run: whole trainings on real recordings, the
+# cache under many kills, many histories and runs at once.
 endurance: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 0 -m endurance
+	$(BIN)/python -m pytest -n 0 -m endurance -o faulthandler_timeout=3000
 
 # Other projects' programs, each kind in an environment of its own, as the files tests/peers/*.txt list them: trials and
 # benchmarks compare with them. Neither .venv nor what soundmill depends on knows of them.
@@ -89,7 +91,7 @@ cluster-test: $(VENV)/.installed
 
 # All real recordings on Flink, every process killed under each command, and Spark, whose jar takes minutes more.
 cluster-trial: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 0 -m 'cluster and trial' tests/pipelines/cluster
+	$(BIN)/python -m pytest -n 0 -m 'cluster and trial' -o faulthandler_timeout=3000 tests/pipelines/cluster
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

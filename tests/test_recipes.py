@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import run_command
 
-pytestmark = [pytest.mark.data, pytest.mark.trial]
+pytestmark = [pytest.mark.data, pytest.mark.endurance]
 FOLDS = [f"fold-{number}" for number in range(1, 6)]
 MLP = ("--network", "mlp", "--epochs", 100, "--batch-size", 32, "--patience", 0)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import run_command
 
-pytestmark = [pytest.mark.data, pytest.mark.trial]
+pytestmark = [pytest.mark.data, pytest.mark.endurance]
 # Of the default network's epochs, so many are enough to tell that it learns as it should.
 SHORT = ("--epochs", 8)
 

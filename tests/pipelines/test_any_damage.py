@@ -83,7 +83,7 @@ def make_good_and_mixed(recordings: list[Path], good: Path, mixed: Path) -> dict
 
 
 @pytest.mark.data
-@pytest.mark.trial
+@pytest.mark.endurance
 def test_500_bad_files_among_5_000_good_clips_change_no_byte_of_these(data, small_spec, tmp_path):
     found = (data / "speech_commands_8words").glob("[a-z]*/*.wav")
     recordings = sorted(found, key=lambda path: (path.name, path.parent.name))[:GOOD_CLIPS]

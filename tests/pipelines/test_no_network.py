@@ -26,7 +26,7 @@ def test_featurize_and_all_that_follows_look_up_no_name(words, tmp_path):
     clip = next(words.glob("*/*.wav"))
     for command in (
         ("pipelines.featurize", "--input", words, "--output", features, "--workers", 2),
-        ("model.train", "--features", features, "--output", run, "--epochs", 1),
+        ("model.train", "--features", features, "--output", run, "--network", "mlp", "--epochs", 1),
         ("model.evaluate", "--model", run, "--features", features),
         ("model.predict", "--model", run, clip),
         ("model.export", "--model", run, "--output", tmp_path / "exported"),

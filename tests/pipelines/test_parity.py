@@ -60,7 +60,14 @@ def source(tmp_path_factory) -> Path:
     return make_old(root)
 
 
-@pytest.fixture(scope="module", params=[*list(SPECS)[:-1], pytest.param("raw", marks=pytest.mark.trial)])
+# A front end of frames, as float16 in Parquet, and one of whole clips; the others with `make trial`.
+BY_DEFAULT = ("mfcc", "pooled")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.trial) for name in SPECS],
+)
 def flow(request, source, tmp_path_factory) -> Flow:
     root = tmp_path_factory.mktemp(request.param)
     (root / "spec.toml").write_text(SPECS[request.param])

@@ -138,7 +138,7 @@ def careless_wavs(draw) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body) if size is None else size) + body + more
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(3_000, marks=pytest.mark.trial)])
+@pytest.mark.parametrize("examples", [300, pytest.param(3_000, marks=pytest.mark.endurance)])
 def test_whatever_the_header_samples_are_soundfiles(no_ffmpeg, examples):
     @settings(max_examples=examples)
     @given(careless_wavs())

@@ -93,7 +93,7 @@ def test_an_export_reads_the_channel_of_the_spec_from_files(tmp_path, channels):
     np.testing.assert_allclose(model(written[None])["probabilities"], expected, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", [pytest.param("bc-resnet-1", marks=pytest.mark.trial), "ds-tc-resnet"])
+@pytest.mark.parametrize("name", [pytest.param("bc-resnet-1", marks=pytest.mark.endurance), "ds-tc-resnet"])
 def test_the_export_of_a_convolutional_network_gives_its_probabilities(tmp_path, name):
     spec = replace(LOG_MEL, clip_seconds=0.2, mel_bands=40)
     keras.utils.set_random_seed(0)

@@ -88,7 +88,7 @@ def kill_inside_epoch(number: int, feature_set, noise_folder, run) -> None:
         load_artifact(run)
 
 
-@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.trial), 3])
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.endurance), 3])
 def test_a_killed_training_goes_on_to_the_same_bits(unbroken, feature_set, noise_folder, tmp_path, epoch):
     run = tmp_path / "run"
     kill_inside_epoch(epoch, feature_set, noise_folder, run)
