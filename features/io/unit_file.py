@@ -26,6 +26,9 @@ from features.io.ranges import arrow_file
 
 # A batch ends with the unit that has its last one of so many rows: about a millisecond to read, half a megabyte.
 _BATCH_ROWS = 8_192
+# Rows are taken from one column after the other, in an order of their own: so many at a time that little is fetched
+# twice from memory, some megabytes.
+_TAKEN_BATCHES = 16
 _FIRSTS = b"soundmill.first_units"
 
 
@@ -55,32 +58,34 @@ def write_units(
     listed = listed.with_metadata({_FIRSTS: json.dumps(firsts)})
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with filesystem_of(path).begin(path, durable) as file, pa.ipc.new_file(file, listed, options=options) as writer:
-        for first, last, of_rows in _taken_ahead(firsts, ends, rows):
+        for first, last, of_units in _taken_ahead(firsts, ends, rows):
             offsets = np.concatenate([ends[first - 1 : first] if first else [0], ends[first:last]])
-            of_units = of_rows.to_struct_array()
-            flat = pa.concat_arrays(of_units.chunks) if of_units.num_chunks else pa.array([], of_units.type)
-            lists = pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), flat)
+            lists = pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), of_units)
             called = pa.nulls(last - first, pa.string()) if names is None else pa.array(names[first:last])
             writer.write_batch(pa.record_batch([called, lists], schema=listed))
 
 
 def _taken_ahead(
     firsts: list[int], ends: NDArray[np.int64], rows: Callable[[int, int], pa.Table]
-) -> Iterator[tuple[int, int, pa.Table]]:
-    """Yields first unit, end and rows of each batch; a thread takes the rows of the next while one is written."""
+) -> Iterator[tuple[int, int, pa.StructArray]]:
+    """Yields first unit, end and rows of each batch; a thread takes rows of the next while some are written."""
+    starts = [0, *(int(ends[first - 1]) for first in firsts[1:])]  # of the batches: their first rows, and the end
 
-    def take(first: int, last: int) -> pa.Table:
-        return rows(int(ends[first - 1]) if first else 0, int(ends[last - 1])).combine_chunks()
+    def take(place: int) -> list[tuple[int, int, pa.StructArray]]:
+        bounds = starts[place : place + _TAKEN_BATCHES + 1]
+        structs = rows(bounds[0], bounds[-1]).combine_chunks().to_struct_array()
+        flat = structs.chunk(0) if structs.num_chunks else pa.array([], structs.type)  # nothing is copied
+        parts = [flat.slice(first - bounds[0], last - first) for first, last in itertools.pairwise(bounds)]
+        return list(zip(firsts[place:], firsts[place + 1 :], parts, strict=False))
 
-    taken: deque[tuple[int, int, Future[pa.Table]]] = deque()
+    taken: deque[Future[list[tuple[int, int, pa.StructArray]]]] = deque()
     with ThreadPoolExecutor(1) as thread:
-        for first, last in itertools.pairwise(firsts):
-            taken.append((first, last, thread.submit(take, first, last)))
+        for place in range(0, len(firsts) - 1, _TAKEN_BATCHES):
+            taken.append(thread.submit(take, place))
             if len(taken) > 1:
-                *batch, future = taken.popleft()
-                yield *batch, future.result()
-        for *batch, future in taken:
-            yield *batch, future.result()
+                yield from taken.popleft().result()
+        for future in taken:
+            yield from future.result()
 
 
 class UnitFile:

@@ -28,7 +28,7 @@ from features.update.work_list import members, with_few_values
 MERGED_SHARDS = 8
 _NAME_DIGITS = 24
 _NAMED = ["path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash", "version"]
-_TAKEN_CLIPS = 8_192
+_TAKEN_CLIPS = 131_072
 _LARGE_TIER = 99
 _AS_IT_IS = bytes({*range(0x20, 0x7F)} - {*b'"\\'})  # bytes of strings that JSON in ASCII writes as they are
 

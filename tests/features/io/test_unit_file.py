@@ -30,6 +30,13 @@ def lengths(kind: str) -> list[int]:
     return np.random.default_rng(7).integers(0, 1_024, 70).tolist()
 
 
+def batch_rows(path: Path) -> list[int]:
+    """Number of rows of each record batch of a file."""
+    with pa.OSFile(str(path)) as file:
+        reader = pa.ipc.open_file(file)
+        return [len(reader.get_batch(place).column("rows").values) for place in range(reader.num_record_batches)]
+
+
 @pytest.mark.parametrize("kind", ["one", "large", "mixed"])
 def test_a_unit_has_its_rows_whatever_their_number(tmp_path, kind):
     ends = np.cumsum(lengths(kind))
@@ -42,8 +49,10 @@ def test_a_unit_has_its_rows_whatever_their_number(tmp_path, kind):
     write_units(tmp_path / "units", SCHEMA, ends, rows, [f"unit {number}" for number in range(len(ends))])
     assert [first for first, _ in asked] == [0, *(last for _, last in asked[:-1])]
     assert asked[-1][1] == ends[-1]
-    most = 8_192 + max(lengths(kind))
+    most = 16 * (8_192 + max(lengths(kind)))
     assert all(last - first < most for first, last in asked), "what is in memory at once has a limit"
+    rows_of_batches = batch_rows(tmp_path / "units")
+    assert all(8_192 <= rows < 8_192 + max(lengths(kind)) for rows in rows_of_batches[:-1])
     with UnitFile(tmp_path / "units") as units:
         for number in (0, 1, len(ends) // 2, len(ends) - 2, len(ends) - 1):
             first = int(ends[number - 1]) if number else 0
@@ -92,6 +101,23 @@ def test_opening_and_reading_a_unit_takes_a_few_small_ranges(tmp_path, monkeypat
     before = len(counted.ranges)
     assert units.read(1_501)[1] == rows_of(150_100, 150_200)
     assert len(counted.ranges) == before, "its neighbour is in memory"
+
+
+def test_rows_are_taken_many_batches_at_a_time_and_never_all(tmp_path):
+    asked = []
+
+    def rows(first: int, last: int) -> pa.Table:
+        asked.append((first, last))
+        numbers = np.arange(first, last)
+        return pa.table({"path": pa.nulls(last - first, pa.string()), "number": numbers}, schema=SCHEMA)
+
+    write_units(tmp_path / "units", SCHEMA, np.arange(10, 500_001, 10), rows)
+    of_batches = batch_rows(tmp_path / "units")
+    assert of_batches == [8_200] * 60 + [8_000], "whole units"
+    assert asked == [(0, 131_200), (131_200, 262_400), (262_400, 393_600), (393_600, 500_000)]
+    with UnitFile(tmp_path / "units") as units:
+        for number in (0, 819, 820, 13_119, 13_120, 49_999):
+            assert units.read(number)[1]["number"].to_pylist() == list(range(10 * number, 10 * number + 10))
 
 
 def test_threads_read_what_is_theirs(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from features.io.unit_file import UnitFile
-from features.sources.clip_order import key_hashes, limit
+from features.sources.clip_order import key_hashes, key_order, limit
 from features.sources.folder import scan
 from features.store.known_rows import empty_cache
 from features.store.shards import Shard
@@ -94,6 +94,13 @@ def test_members_are_dealt_in_the_order_of_the_hash_of_their_key():
     # So every shard of 43 rows mixes both classes.
     for paths in list(dealt(plan, clips).values())[:-1]:
         assert 8 < sum(path.startswith("yes") for path in paths) < 35
+
+
+def test_clips_of_one_key_keep_their_order():
+    clips = clip_rows(90, path=[f"yes/{row % 40}.wav" for row in range(90)], duration=list(range(90)))
+    rows = clips.to_pylist()
+    keys = [hashlib.sha256(f"{row['path']}\0{row['start']}".encode()).digest() for row in rows]
+    assert key_order(clips).tolist() == sorted(range(90), key=lambda row: keys[row])
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
