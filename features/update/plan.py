@@ -42,12 +42,23 @@ class Plan:
         staying: shards of the committed state that stay, by name.
         rows: for each shard that stays, the numbers of its clips in the order of its rows.
         units: for each unit, the numbers of its clips in the order of their keys.
+        members: the clips of all units, unit after unit, as `with_few_values` gives them. They are taken for the names
+            of the units, and kept for the work list: a take of clips in this order costs more than all else of it.
     """
 
     partitions: dict[str, list[str]]
     staying: dict[str, Shard]
     rows: dict[str, NDArray[np.int64]]
     units: dict[str, NDArray[np.int64]]
+    members: pa.Table
+
+    def members_of(self, units: Sequence[str]) -> pa.Table:
+        """Returns the clips of some of the units, unit after unit; they are named in the plan's order."""
+        if len(units) == len(self.units):
+            return self.members
+        wanted = set(units)
+        lengths = [len(clips) for clips in self.units.values()]
+        return self.members.filter(pa.array(np.repeat([name in wanted for name in self.units], lengths)))
 
 
 @dataclass(eq=False)
@@ -96,13 +107,17 @@ def make_plan(
     segments: dict[int, list[_Segment]] = {place: [] for place in range(len(present))}
     for clips_of in _by_number(np.flatnonzero(stays), homes, _rows_of(changes)):
         segments[int(places[clips_of[0]])].append(_Segment(clips_of, int(homes[clips_of[0]]), stays=True))
-    rest = np.flatnonzero(~stays & ~changes.refused)
-    rest = rest[key_order(clips.take(pa.array(rest)))]
+    rest = key_order(clips, np.flatnonzero(~stays & ~changes.refused))
     for place in segments:
         for clips_of in _by_number(rest[places[rest] == place], homes):
             segments[place].append(_Segment(clips_of, int(homes[clips_of[0]])))
     partitions: dict[str, list[str]] = {name: [] for name in present}
-    plan = Plan(partitions, {}, {}, {})
+    staying: dict[str, Shard] = {}
+    rows: dict[str, NDArray[np.int64]] = {}
+    units: dict[str, NDArray[np.int64]] = {}
+    # A work list has one list of the values of a column of few.
+    named = with_few_values(clips.select(_NAMED))
+    members = [named.slice(0, 0)]
     full = rows_per_shard(spec)
     salt = f"{spec.fingerprint}\n{storage_format}\n{state}\n{root}\n"
     if policies != DEFAULTS:
@@ -112,28 +127,34 @@ def make_plan(
             if segment.stays:
                 shard = listed[segment.shard]
                 partitions[name].append(shard.name)
-                plan.staying[shard.name], plan.rows[shard.name] = shard, segment.clips
+                staying[shard.name], rows[shard.name] = shard, segment.clips
                 continue
-            for dealt, digest in _dealt(clips, segment.clips, full, salt):
-                unit = f"{name}-{digest}"
-                partitions[name].append(unit)
-                plan.units[unit] = dealt
-    return plan
+            for taken, dealt in _dealt(named, segment.clips, full, salt):
+                members.append(taken)
+                digests = {f"{name}-{digest}": numbers for digest, numbers in dealt}
+                partitions[name].extend(digests)
+                units |= digests
+    return Plan(partitions, staying, rows, units, pa.concat_tables(members))
 
 
 def unit_members(
-    changes: Changes, clips: NDArray[np.int64], spare: pa.Table, spare_of: NDArray[np.int64], copies: bool = True
+    changes: Changes,
+    clips: NDArray[np.int64],
+    table: pa.Table,
+    spare: pa.Table,
+    spare_of: NDArray[np.int64],
+    copies: bool = True,
 ) -> pa.Table:
-    """Returns the members of a unit as a work list takes them: the clips, and the rows that are copied.
+    """Returns members of units as a work list takes them: the clips, and the rows that are copied.
 
     Args:
-        changes: the clips, and what the committed state knows of them.
+        changes: what the committed state knows of the clips.
         clips: numbers of the members.
+        table: what they are, of `Plan.members`.
         spare: rows of shards that no state names, see `features.store.known_rows.read_spare`.
         spare_of: for each clip the line of `spare` that may hold its features, `NOTHING` where there is none.
         copies: whether any row is copied.
     """
-    table = changes.clips.take(pa.array(clips))
     if not copies:
         return members(table)
     proven = _cached(changes.cache, changes.known[clips], proven=True)
@@ -172,7 +193,7 @@ def _homes(
     homes[changes.kept] = of_row[changes.known[changes.kept]]
     # Of several clips with the content of one row the first stays where the row is.
     moved = np.flatnonzero(~changes.kept & ~changes.refused & ~changes.computed)
-    moved = moved[key_order(changes.clips.take(pa.array(moved)))]
+    moved = key_order(changes.clips, moved)
     moved = moved[np.unique(changes.known[moved], return_index=True)[1]]
     home = of_row[changes.known[moved]]
     numbers_of = [present.index(name) if name in present else NOTHING for name in shards]
@@ -206,8 +227,7 @@ def _merged(changes: Changes, segments: list[_Segment], full: int) -> list[_Segm
     for tier in range(_LARGE_TIER):
         small = [segment for segment in segments if _tier(len(segment.clips), full) == tier]
         if len(small) >= MERGED_SHARDS:
-            merged = np.concatenate([segment.clips for segment in small])
-            merged = merged[key_order(changes.clips.take(pa.array(merged)))]
+            merged = key_order(changes.clips, np.concatenate([segment.clips for segment in small]))
             segments = [segment for segment in segments if segment not in small] + [_Segment(merged, NOTHING)]
     return segments
 
@@ -218,22 +238,24 @@ def _tier(rows: int, full: int) -> int:
 
 
 def _dealt(
-    clips: pa.Table, numbers: NDArray[np.int64], full: int, salt: str
-) -> Iterator[tuple[NDArray[np.int64], str]]:
-    """Yields the clips of each unit and a digest of what they are; many units are taken from the table together."""
-    named = with_few_values(clips.select(_NAMED))
+    named: pa.Table, numbers: NDArray[np.int64], full: int, salt: str
+) -> Iterator[tuple[pa.Table, list[tuple[str, NDArray[np.int64]]]]]:
+    """Yields the clips of many units, which are taken together, and of each a digest of what they are and numbers."""
     most = max(1, _TAKEN_CLIPS // full) * full
     for first in range(0, len(numbers), most):
         together = numbers[first : first + most]
         ends = [*range(full, len(together), full), len(together)]
-        columns = [column.combine_chunks() for column in named.take(pa.array(together)).columns]
+        taken = named.take(pa.array(together)).combine_chunks()
+        columns = [column.combine_chunks() for column in taken.columns]
         written = [_json_lists(column, ends) for column in columns]
         with_version = set(np.searchsorted(ends, np.flatnonzero(columns[-1].is_valid()), "right").tolist())
+        dealt = []
         for unit, (begin, end) in enumerate(itertools.pairwise([0, *ends])):
             # Without versions the names are those of before there were any.
             values = [lists[unit] for lists in (written if unit in with_version else written[:-1])]
             digest = hashlib.sha256(f"{salt}[[{'],['.join(values)}]]".encode())
-            yield together[begin:end], digest.hexdigest()[:_NAME_DIGITS]
+            dealt.append((digest.hexdigest()[:_NAME_DIGITS], together[begin:end]))
+        yield taken, dealt
 
 
 def _json_lists(column: pa.Array, ends: Sequence[int]) -> list[str]:

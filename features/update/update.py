@@ -3,7 +3,7 @@
 import functools
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ from features.store.unit_report import finished_units, lost_shards, other_decode
 from features.update.changes import KEY_COLUMNS, NOTHING, Changes, Evidence, compare, num_found, spare_lines
 from features.update.front_end_network import FrontEndNetwork
 from features.update.plan import Plan, make_plan, unit_members
-from features.update.work_list import with_few_values, write_work_list
+from features.update.work_list import write_work_list
 
 # A row has a path and a label beside its tensor, in the shard and in the tables.
 _BYTES_BESIDE = 400
@@ -137,13 +137,13 @@ class Update:
 
     def write_work_list(self, path: Location) -> None:
         """Writes the units that are to be done."""
-        clips = self._clips_of(self.todo)
+        clips, members = self._clips_of(self.todo), self.plan.members_of(self.todo)
         ends = np.cumsum([len(self.plan.units[name]) for name in self.todo], dtype=np.int64)
         copies = bool((self.changes.known[clips] != NOTHING).any() or (self.spare_of[clips] != NOTHING).any())
-        changes = replace(self.changes, clips=with_few_values(self.changes.clips))
 
         def rows(first: int, last: int) -> pa.Table:
-            return unit_members(changes, clips[first:last], self.spare, self.spare_of, copies)
+            of_units = members.slice(first, last - first)
+            return unit_members(self.changes, clips[first:last], of_units, self.spare, self.spare_of, copies)
 
         write_work_list(self.todo, ends, rows, path, copies)
 

@@ -145,6 +145,15 @@ def test_other_partitions_do_not_change_a_name():
     assert names(more)[0] == names(one)[0]
 
 
+def test_the_members_of_some_units_are_their_clips():
+    clips = clip_rows(200, partition=["training", "testing"] * 100, size=list(range(200)))
+    clips = compare(clips, empty_cache(), Evidence("/nowhere", NOW)).clips
+    plan = cold(clips.drop_columns("content_hash"), LONG)
+    for units in (list(plan.units), list(plan.units)[1::2], []):
+        numbers = np.concatenate([np.empty(0, np.int64), *(plan.units[name] for name in units)])
+        assert members(plan.members_of(units)).equals(members(clips.take(pa.array(numbers))))
+
+
 def test_names_are_file_names():
     (name,) = names(clip_rows(1, path=["../ä/\n.wav"], label="../x"))
     partition, digest = name.split("-")
