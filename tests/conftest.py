@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import importlib
 import os
 import shlex
@@ -144,6 +145,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         for missing in filter(None, needs_of(item).values()):
             item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def pytest_collection_finish():
+    # TensorFlow and all tests are there for good: a collection need not walk them each time.
+    gc.collect()
+    gc.freeze()
 
 
 def needs_of(item: pytest.Item) -> dict[str, str]:

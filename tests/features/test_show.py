@@ -294,7 +294,8 @@ def test_the_overview_is_the_same_every_time(tmp_path, capsys):
     assert f"Look at {tmp_path / 'two.png'}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("classes", "drawn", "name"), [(2, 6, LONG), (10, 24, "k{:02d}"), (50, 50, LONG)])
+@pytest.mark.parametrize(("classes", "drawn", "name"), [(2, 6, LONG), (10, 24, "k{:02d}"),
+                                                      pytest.param(50, 50, LONG, marks=pytest.mark.trial)])  # fmt: skip
 def test_no_text_is_cut_off_or_overlaps(tmp_path, classes, drawn, name):
     labels = [name.format(number) for number in range(classes)]
     source = write_classes(tmp_path / "source", labels, 3)

@@ -135,6 +135,7 @@ def test_a_whole_set_is_proved_and_left_alone(whole, capsys):
     assert not (whole / ".lock").exists()
 
 
+@pytest.mark.parametrize("whole", ["tfrecord", pytest.param("parquet", marks=pytest.mark.trial)], indirect=True)
 def test_two_processes_find_and_repair_what_one_finds(whole):
     shards = shards_of(whole)
     for shard in shards[1:8:3]:

@@ -152,7 +152,9 @@ def test_tensorboard_reads_the_logs(trained):
             assert values == pytest.approx([row[prefix + name] for row in history], rel=1e-5)
 
 
-@pytest.mark.parametrize(("validate_on", "runs"), [((), (False, True)), (("testing",), (False,))])
+@pytest.mark.parametrize(("validate_on", "runs"), [
+    ((), (False, True)), pytest.param(("testing",), (False,), marks=pytest.mark.trial),
+])  # fmt: skip
 def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_path, caplog, validate_on, runs):
     caplog.set_level("INFO")
     settings = {
@@ -175,7 +177,7 @@ def test_a_training_that_diverges_ends_at_once_and_is_no_model(feature_set, tmp_
     assert [said for said in caplog.messages if "\n" in said] == [], "a message is a line"
 
 
-@pytest.mark.parametrize("partition", ["training", "validation", "testing"])
+@pytest.mark.parametrize("partition", ["training", pytest.param("validation", marks=pytest.mark.trial), "testing"])
 def test_a_damaged_shard_ends_a_training_and_is_named(feature_set, tmp_path, partition):
     features = shutil.copytree(feature_set, tmp_path / "set")
     manifest = load_manifest(features)

@@ -168,7 +168,7 @@ def test_ctrl_c_while_the_workers_start_ends_a_run_with_one_line(start):
         ("as it works", "a worker"),
         pytest.param("as it works", "what forks workers", marks=pytest.mark.trial),
         pytest.param("as it starts", "a worker", marks=pytest.mark.trial),
-        ("as it starts", "what forks workers"),
+        pytest.param("as it starts", "what forks workers", marks=pytest.mark.trial),
     ],
 )
 def test_a_worker_that_is_killed_ends_the_run_with_one_line(start, unbroken, moment, victim):

@@ -9,7 +9,7 @@ from tests.network import NetworkWatch
 KNOWN = (".keras", ".cache/matplotlib", ".config/matplotlib")
 
 
-@pytest.mark.parametrize("executor", ["openvino", "litert"])
+@pytest.mark.parametrize("executor", ["openvino", pytest.param("litert", marks=pytest.mark.trial)])
 def test_scoring_looks_up_no_name_and_writes_nothing_into_the_home_folder(words, run_folder, tmp_path, executor):
     watch = NetworkWatch(tmp_path)
     run_command(

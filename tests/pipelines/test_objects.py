@@ -47,7 +47,7 @@ def beside(path: Path) -> dict[str, bytes]:
     return {name: path.with_suffix(name).read_bytes() for name in (".csv", ".rejects.csv", ".warnings.csv")}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.trial), 2])
 def test_objects_have_the_labels_of_files(recordings, labelled, untrained, s3, tmp_path, workers, capsys):
     uri, model, output = upload(recordings, f"{s3.uri}/in"), upload(untrained, f"{s3.uri}/model"), f"{s3.uri}/out/x.csv"
     options = ("--model", model, "--input", uri, "--output", output, "--workers", workers)

@@ -101,7 +101,7 @@ def labels(recordings, run_folder, tmp_path_factory) -> Path:
     return output
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.trial), 2])
 def test_many_files_are_planned_in_units_and_labelled_the_same(
     recordings, labels, run_folder, tmp_path, monkeypatch, workers
 ):
@@ -195,7 +195,7 @@ def test_a_carriage_return_in_a_path_does_not_end_the_line(run_folder, tmp_path)
     assert [row["path"] for row in read(tmp_path / "labels.rejects.csv")] == ["return\rempty.wav"]
 
 
-@pytest.mark.parametrize("options", [("--top", 1), ("--top", 3, "--workers", 2), ("--threshold", 1.0)])
+@pytest.mark.parametrize("options", [("--top", 1), ("--top", 3), ("--threshold", 1.0)])
 def test_parquet_holds_what_the_csv_says_with_its_types(recordings, run_folder, tmp_path, options):
     expected = score(run_folder, recordings, tmp_path / "x.csv", *options)
     arguments = ("--model", run_folder, "--input", recordings, "--output", tmp_path / "x.parquet", *options)

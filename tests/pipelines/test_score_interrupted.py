@@ -36,7 +36,7 @@ def unbroken(many_clips, run_folder, tmp_path_factory) -> dict[str, bytes]:
     [
         (signal.SIGINT, "labels.csv"),
         pytest.param(signal.SIGKILL, "labels.csv", marks=pytest.mark.trial),
-        (signal.SIGKILL, "labels.parquet"),
+        pytest.param(signal.SIGKILL, "labels.parquet", marks=pytest.mark.trial),
     ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(

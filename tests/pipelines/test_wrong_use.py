@@ -68,12 +68,6 @@ def score(arguments: str) -> tuple[str, str]:
 IN_A_PROCESS = {
     "limit a word": (featurize("--input|words|--limit|few"), ["--limit", "few"]),
     "no audio": (featurize("--input|no audio"), ["no audio in no audio", "1 not audio"]),
-    "window longer than FFT": (
-        featurize("--input|words|--spec|window.toml"), ["window_samples=300", "fft_samples=256"]
-    ),
-    "output holds something else": (
-        featurize("--input|words|--output|something else"), ["something else", "thesis.txt"]
-    ),
     "unknown option": (featurize("--input|words|--wrokers|2"), ["--wrokers (did you mean --workers?)"]),
     "unknown option, and that one is missing": ((FEATURIZE, "--inptu|words|--output|new"), ["(did you mean --input?)"]),
     "an option like one of Beam's": (
@@ -83,18 +77,10 @@ IN_A_PROCESS = {
     "a value that Beam cannot read": (
         featurize("--input|words|--direct_num_workers=few"), ["--direct_num_workers", "few"]
     ),
-    "workers 0": (featurize("--input|words|--workers|0"), ["--workers", "'0'"]),
-    "a clip twice": (featurize("--input|twice.csv"), ["high/00000000_nohash_0.wav in lines 2 and 4"]),
     "train: one class": (train("--features|one class set"), ["'left'", "two classes"]),
-    "train: output exists": ((TRAIN, "--features|set|--output|run"), ["run exists"]),
     "train: unknown option": (train("--features|set|--epoch|3"), ["--epoch (did you mean --epochs?)"]),
     "train: no output": ((TRAIN, "--features|set"), ["--output"]),
-    "evaluate: another spec": ((EVALUATE, "--model|run|--features|other spec"), ["hop_samples: 100 against 128"]),
     "evaluate: no run": ((EVALUATE, "--model|something else|--features|set"), ["something else", "model.train"]),
-    "score: no run": (score("--model|something else|--input|words"), ["something else", "model.train"]),
-    "score: output exists": (
-        score("--model|run|--input|words|--output|labels.csv"), ["labels.csv exists", "--overwrite"]
-    ),
     "score: unknown option": (score("--model|run|--input|words|--wrokers|2"), ["(did you mean --workers?)"]),
 }  # fmt: skip
 
@@ -114,6 +100,20 @@ def test_wrong_use_is_refused_with_one_line(place, case):
 
 
 HERE = {
+    "window longer than FFT": (
+        featurize("--input|words|--spec|window.toml"), ["window_samples=300", "fft_samples=256"]
+    ),
+    "output holds something else": (
+        featurize("--input|words|--output|something else"), ["something else", "thesis.txt"]
+    ),
+    "workers 0": (featurize("--input|words|--workers|0"), ["--workers", "'0'"]),
+    "a clip twice": (featurize("--input|twice.csv"), ["high/00000000_nohash_0.wav in lines 2 and 4"]),
+    "train: output exists": ((TRAIN, "--features|set|--output|run"), ["run exists"]),
+    "evaluate: another spec": ((EVALUATE, "--model|run|--features|other spec"), ["hop_samples: 100 against 128"]),
+    "score: no run": (score("--model|something else|--input|words"), ["something else", "model.train"]),
+    "score: output exists": (
+        score("--model|run|--input|words|--output|labels.csv"), ["labels.csv exists", "--overwrite"]
+    ),
     "no such folder": (featurize("--input|nowhere"), ["nowhere"]),
     "no class folders": (featurize("--input|no classes"), ["no class folder in no classes"]),
     "mel above Nyquist": (featurize("--input|words|--spec|mel.toml"), ["mel_high_hz=9000", "8000 Hz"]),

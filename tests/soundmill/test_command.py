@@ -50,7 +50,13 @@ def test_help_loads_no_command():
     assert not loaded("--help") & {*MODULES, *SLOW, "numpy", "pyarrow"}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("featurize", "train", "score", "show") else pytest.mark.trial)
+        for name in COMMANDS
+    ],
+)
 def test_a_command_loads_its_own_module_alone(name):
     found = loaded(name, "--help")
     assert found & set(MODULES) == {COMMANDS[name][0]}
@@ -122,6 +128,7 @@ def mixed_words(words, tmp_path) -> Path:
     return root
 
 
+@pytest.mark.trial
 def test_modules_of_the_user_are_left_alone(script, theirs, mixed_words, run_folder):
     """In a folder that holds a `model.py`, a `features/` and a `pipelines.py`; `.ci/package` has the other commands."""
 

@@ -64,7 +64,7 @@ def test_the_thresholds_are_those_of_the_artifact(model, run_folder, tmp_path):
     assert soundmill.load_model(run).thresholds == thresholds
 
 
-@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize("top", [pytest.param(1, marks=pytest.mark.trial), 3])
 def test_files_get_the_numbers_of_the_csv(model, run_folder, recordings, tmp_path, top):
     rows = csv_rows(run_folder, recordings, tmp_path / "labels.csv", "--top", top)
     paths = sorted(recordings.iterdir())
@@ -194,7 +194,7 @@ def test_what_is_not_a_run_is_named(tmp_path, feature_set):
         soundmill.load_model(str(feature_set))
 
 
-@pytest.mark.parametrize("executor", ["litert", "openvino"])
+@pytest.mark.parametrize("executor", [pytest.param("litert", marks=pytest.mark.trial), "openvino"])
 def test_four_threads_get_what_one_gets(run_folder, executor):
     model = soundmill.load_model(run_folder, executor=executor)
     signals = [noise(20 * SECOND, seed=seed) for seed in range(4)]

@@ -88,6 +88,7 @@ def test_one_of_several_outputs_and_an_inner_tensor_are_those_of_the_interpreter
     np.testing.assert_array_equal(found, preserved(birdnet / "nmp.tflite", name, batch[..., np.newaxis]).reshape(2, -1))
 
 
+@pytest.mark.trial
 def test_three_runtimes_give_the_same_of_one_network(birdnet):
     batch = heard(4, PITCH_SAMPLES)
     found = {}

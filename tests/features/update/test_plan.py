@@ -342,7 +342,7 @@ class Growing:
         return [shard.rows for shards in self.shards.values() for shard in shards]
 
 
-@pytest.mark.parametrize("added", [1, 10, 40])
+@pytest.mark.parametrize("added", [1, pytest.param(10, marks=pytest.mark.trial), 40])
 def test_a_hundred_additions_leave_few_small_shards_and_write_little(added):
     growing, clips = Growing(), clip_rows(100 * added)
     for run in range(100):

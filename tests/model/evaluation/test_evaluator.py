@@ -184,6 +184,7 @@ def test_metrics_name_the_network_that_was_measured(evaluated, untrained):
     assert "training" not in metrics, "no record names what it was trained on"
 
 
+@pytest.mark.trial
 def test_clips_that_a_training_never_saw_are_not_called_its_own(
     trained, parquet_set, feature_set, tmp_path, capsys, caplog
 ):

@@ -76,7 +76,7 @@ def features_of(tmp_path_factory):
     return lambda path: model(tf.constant(str(path)))["predictions"][0].numpy()
 
 
-@pytest.mark.parametrize("channels", ["loudest", 3])
+@pytest.mark.parametrize("channels", ["loudest", pytest.param(3, marks=pytest.mark.trial)])
 def test_an_export_reads_the_channel_of_the_spec_from_files(tmp_path, channels):
     spec = replace(preset("speech-commands"), clip_seconds=0.1, channels=channels)
     run = save_dense(tmp_path / "run", spec, ["a", "b"])
@@ -93,7 +93,8 @@ def test_an_export_reads_the_channel_of_the_spec_from_files(tmp_path, channels):
     np.testing.assert_allclose(model(written[None])["probabilities"], expected, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("name", [pytest.param("bc-resnet-1", marks=pytest.mark.endurance), "ds-tc-resnet"])
+@pytest.mark.parametrize("name", [pytest.param("bc-resnet-1", marks=pytest.mark.endurance),
+                                  pytest.param("ds-tc-resnet", marks=pytest.mark.trial)])  # fmt: skip
 def test_the_export_of_a_convolutional_network_gives_its_probabilities(tmp_path, name):
     spec = replace(LOG_MEL, clip_seconds=0.2, mel_bands=40)
     keras.utils.set_random_seed(0)
@@ -197,7 +198,7 @@ def test_what_score_rejects_gets_no_label(loaded, bad):
             np.testing.assert_array_equal(values.numpy()[[1, 3]], clean[name].numpy()[[1, 3]])
 
 
-@pytest.mark.parametrize("front_end", [LOG_MEL, MFCC, preset("speech-commands")])
+@pytest.mark.parametrize("front_end", [LOG_MEL, MFCC, pytest.param(preset("speech-commands"), marks=pytest.mark.trial)])
 def test_a_sample_that_is_no_number_is_none_by_any_front_end(tmp_path, front_end):
     """TensorFlow's maximum may lose it on the way to the features; those of pooled features sum it away."""
     export(str(save_dense(tmp_path / "run", front_end, ["a", "b"])), str(tmp_path / "model"))
@@ -275,7 +276,7 @@ def test_a_process_that_knows_nothing_of_soundmill_runs_it(exported, tmp_path):
     np.testing.assert_allclose(by_path, by_waveform, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("storage_dtype", ["float32", "float16"])
+@pytest.mark.parametrize("storage_dtype", [pytest.param("float32", marks=pytest.mark.trial), "float16"])
 def test_a_network_with_a_softmax_of_its_own(tmp_path, storage_dtype):
     spec = FeatureSpec.from_dict({**LOG_MEL.to_dict(), "crop": "centre", "storage_dtype": storage_dtype})
     run = save_dense(tmp_path / "run", spec, ["a", "é", "c,d", "e"], softmax=True)

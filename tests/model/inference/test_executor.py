@@ -50,10 +50,13 @@ def save(run, name, spec):
     return features
 
 
-# The many layers of a BC-ResNet take ten seconds to convert.
+# What has most kinds of layers that are quick to convert, and what returns probabilities; the others with `make trial`.
+BY_DEFAULT = ("mlp", "raw-cnn", "ds-tc-resnet")
+
+
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.trial if name == "bc-resnet-1" else ()) for name in KINDS],
+    params=[pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.trial) for name in KINDS],
 )
 def case(request, tmp_path_factory):
     """A run folder, its features, and what Keras makes of them."""

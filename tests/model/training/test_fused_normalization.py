@@ -76,7 +76,15 @@ def test_what_the_operation_cannot_do_stays(name: str, shape: tuple[int, ...], t
     assert sum(operation.type.startswith("FusedBatchNorm") for operation in step.graph.get_operations()) == times
 
 
-@pytest.mark.parametrize("name", ["residual", "bc-resnet-1", "ds-tc-resnet", "mlp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("residual", marks=pytest.mark.trial),
+        pytest.param("bc-resnet-1", marks=pytest.mark.trial),
+        "ds-tc-resnet",
+        "mlp",
+    ],
+)
 def test_a_network_learns_the_same(name: str) -> None:
     """After a step on the same clips the weights are nearly the same, and the layers Keras' own again."""
     values = np.random.default_rng(5).normal(0.5, 2, (12, *SHAPE, 1)).astype(np.float32)

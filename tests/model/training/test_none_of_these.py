@@ -42,6 +42,7 @@ def test_a_training_has_the_classes_and_as_many_clips_as_were_requested(unbroken
     assert 0 < figures["testing_accuracy"] <= 1
 
 
+@pytest.mark.trial
 def test_an_interrupted_training_draws_on_as_if_it_had_not_been(unbroken, feature_set, hiss, tmp_path):
     run = tmp_path / "run"
     train(str(feature_set), str(run), SETTINGS | {"epochs": 1}, noise=str(hiss))
@@ -79,7 +80,11 @@ def test_an_evaluation_counts_as_the_training_did(unbroken, feature_set, tmp_pat
 
 @pytest.mark.parametrize(
     ("partitions", "first_second", "last_second"),
-    [("training", 0.0, 12.0), ("validation", 12.0, 13.5), ("testing,validation", 13.5, 15.0)],
+    [
+        pytest.param("training", 0.0, 12.0, marks=pytest.mark.trial),
+        ("validation", 12.0, 13.5),
+        ("testing,validation", 13.5, 15.0),
+    ],
 )
 def test_silence_is_of_the_partition_that_is_tested(
     unbroken, feature_set, tmp_path, partitions, first_second, last_second

@@ -51,6 +51,7 @@ def names(folder: Path) -> list[str]:
                   if path.is_file() and path.parts[-2] not in ("train", "validation"))  # fmt: skip
 
 
+@pytest.mark.trial
 def test_a_run_in_a_store_has_the_bytes_of_one_in_a_folder(feature_set, noise_folder, s3, tmp_path, caplog, capsys):
     caplog.set_level("INFO", "soundmill")  # what a command ends with is printed
     uri = f"{s3.uri}/runs/one"

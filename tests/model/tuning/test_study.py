@@ -139,6 +139,7 @@ def test_a_study_that_cannot_be_written_ends_in_a_line(small_set, ranges, tmp_pa
     assert re.fullmatch(rf"cannot write {tmp_path}/study/study\.db: [^\n;]+; make room there .*", str(raised.value))
 
 
+@pytest.mark.trial
 def test_a_trial_that_draws_no_noise_takes_no_folder_of_it(feature_set, tmp_path):
     write_wav(tmp_path / "noises" / "hum.wav", noise(40_000))
     search, folder = tmp_path / "search.toml", tmp_path / "study"

@@ -171,7 +171,7 @@ def test_a_job_server_that_does_not_start_is_one_line(jar, old_words, tmp_path, 
     assert not job_servers(own_temporary_folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.trial), signal.SIGKILL])
 def test_a_job_server_that_was_started_ends_with_the_driver(number, jar, many_clips, small_spec, tmp_path,
                                                             own_temporary_folder):  # fmt: skip
     output = tmp_path / "set"
