@@ -57,5 +57,5 @@ def with_float32_outputs(model: "keras.Model") -> "keras.Model":
     """Returns a network whose outputs are float32, in which losses are computed; it shares the other's layers."""
     import keras
 
-    outputs = keras.layers.Activation("linear", dtype=FLOAT32, name="float32")(model.output)
+    outputs = keras.layers.Activation("linear", dtype=FLOAT32, name="float32")(model.outputs[0])
     return keras.Model(model.inputs, outputs, name=model.name)

@@ -38,9 +38,10 @@ def test_it_is_refused_where_it_is_not_there(monkeypatch):
         check_precision("mixed_bfloat16")
 
 
-def test_a_network_in_bfloat16_learns_with_float32_weights_and_outputs():
+@pytest.mark.parametrize("name", ["mlp", pytest.param("residual", marks=pytest.mark.trial)])  # Sequential and not
+def test_a_network_in_bfloat16_learns_with_float32_weights_and_outputs(name):
     """TensorFlow computes in bfloat16 on any processor, only slowly."""
-    chosen, shape, statistics = network("residual"), (8, 6), Statistics(48, (48.0,) * 6, (96.0,) * 6)
+    chosen, shape, statistics = network(name), (8, 6), Statistics(48, (48.0,) * 6, (96.0,) * 6)
     keras.utils.set_random_seed(0)
     with building_in("mixed_bfloat16"):
         model = with_float32_outputs(build(chosen, shape, 3, statistics))
