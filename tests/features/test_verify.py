@@ -304,7 +304,7 @@ def test_a_flipped_byte_in_each_of_five_shards_is_found_and_repaired(whole, caps
     flip_a_byte_in_each_of(5, whole, seed, capsys)
 
 
-@pytest.mark.trial
+@pytest.mark.endurance
 @pytest.mark.parametrize("storage_format", FORMATS)
 def test_a_flipped_byte_in_each_of_twenty_shards_is_found_and_repaired(tmp_path, monkeypatch, capsys, storage_format):
     monkeypatch.setattr(features.store.shards, "MAX_ROWS", 64)

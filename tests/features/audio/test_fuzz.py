@@ -45,7 +45,9 @@ def test_mutants_of_all_formats_are_decoded_or_refused(bases, folder, tmp_path):
 )
 def test_mutants_of_a_new_seed(tmp_path, seconds):
     seed = secrets.randbelow(2**32)
-    done = run_command("tests.features.audio.fuzz", "--seconds", seconds, "--seed", seed, "--output", tmp_path, check=False)
+    done = run_command(
+        "tests.features.audio.fuzz", "--seconds", seconds, "--seed", seed, "--output", tmp_path, check=False
+    )
     print(done.stdout, done.stderr)
     assert done.returncode == 0, f"seed {seed}"
     files, share = re.search(r"([\d,]+) mutants; samples were decoded of [\d,]+ \(([\d.]+)%\)", done.stdout).groups()
