@@ -148,7 +148,7 @@ def absolute(path: AnyPath) -> str:
 
 def is_uri(text: AnyPath) -> bool:
     """Returns whether a place is a URI; a path of this kind is meant where `./` stands before it."""
-    return isinstance(text, str) and _URI.match(text) is not None
+    return isinstance(text, str) and "://" in text and _URI.match(text) is not None  # most have none, and it is fast
 
 
 def join(folder: str, *names: str) -> str:

@@ -177,13 +177,17 @@ def read_headers(root: str, paths: Iterable[str], spec: FeatureSpec, windowing: 
         windowing: where windows begin, and which last one is kept.
     """
     rows: list[tuple[int, bool, float, int, bool, str | None, str | None, str | None]] = []
+    # By their length alone; recordings of one length are many, and to count takes longer than to read the header.
+    counts: dict[tuple[int, int], tuple[int, bool]] = {}
     for info in probe_all(clip_file(root, path) for path in paths):
         if isinstance(info, ClipError):
             rows.append((0, False, 0.0, 0, False, info.stage, str(info.reason), info.message))
             continue
-        count = num_windows(info, spec, windowing)
-        shortened = count < num_windows(info, spec, Windowing(windowing.hop_samples))
-        rows.append((count, shortened, info.frames / info.rate_hz, info.rate_hz, info.in_order, None, None, None))
+        length = info.frames, info.rate_hz
+        if length not in counts:
+            count = num_windows(info, spec, windowing)
+            counts[length] = count, count < num_windows(info, spec, Windowing(windowing.hop_samples))
+        rows.append((*counts[length], info.frames / info.rate_hz, info.rate_hz, info.in_order, None, None, None))
     columns = zip(*rows, strict=True) if rows else [()] * len(HEADERS_SCHEMA)
     return pa.table(list(map(list, columns)), schema=HEADERS_SCHEMA)
 
