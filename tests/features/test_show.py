@@ -449,10 +449,10 @@ def test_the_picture_of_a_comparison(tmp_path):
     ("frames", "channels", "spec"),
     [
         (1, 1, SMALL),
-        (300, 1, SMALL_MEL),
-        (1_000, 3, SMALL),
+        pytest.param(300, 1, SMALL_MEL, marks=pytest.mark.trial),
+        pytest.param(1_000, 3, SMALL, marks=pytest.mark.trial),
         (1_000, 12, SMALL_MEL),
-        (2_000, 2, SMALL),
+        pytest.param(2_000, 2, SMALL, marks=pytest.mark.trial),
         (2_000, 1, POOLED),
     ],
 )

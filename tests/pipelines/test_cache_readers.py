@@ -18,6 +18,7 @@ from tests.pipelines.sets import begin, change, grow, make_case, read_all
 from tests.signals import write_words
 
 
+@pytest.mark.trial
 def test_a_reader_of_a_state_goes_on_while_later_ones_are_committed(tmp_path):
     case = make_case(tmp_path / "case", "merge", "parquet")
     held, reads = load_manifest(case.base), 0

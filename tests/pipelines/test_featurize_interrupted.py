@@ -128,6 +128,7 @@ def test_ctrl_c_ends_a_run_with_one_line(start, workers):
     assert not (run.output / "manifest.json").exists()
 
 
+@pytest.mark.trial
 def test_ctrl_c_on_a_terminal_leaves_no_bar(many_clips, small_spec, tmp_path):
     screen = Terminal()
     arguments = ("--input", many_clips, "--output", tmp_path / "set", "--spec", small_spec, "--workers", 2)

@@ -637,6 +637,7 @@ def many_windows(tmp_path_factory) -> Path:
     return make_old(root)
 
 
+@pytest.mark.trial
 def test_the_number_of_workers_changes_no_byte(many_windows, run_folder, tmp_path):
     for workers in ("1", "2"):
         (tmp_path / workers).mkdir()

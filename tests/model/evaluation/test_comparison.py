@@ -97,6 +97,7 @@ def test_clips_trained_on_are_counted_where_the_set_is_that_of_the_training(trai
     assert "trained on training" in caplog.text
 
 
+@pytest.mark.trial
 def test_runs_with_different_front_ends_meet_on_the_clips_that_both_sets_have(
     untrained, feature_set, other_front_end, caplog
 ):

@@ -206,6 +206,7 @@ def test_clips_that_a_training_never_saw_are_not_called_its_own(
         assert text not in other
 
 
+@pytest.mark.trial
 def test_an_evaluation_on_another_set_stands_beside_that_on_the_runs_own(trained, feature_set, tmp_path, caplog):
     run = shutil.copytree(trained, tmp_path / "run")
     own = evaluate(str(run), str(feature_set), ("testing",))

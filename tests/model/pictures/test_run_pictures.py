@@ -70,7 +70,7 @@ def test_one_epoch_has_curves():
     assert not misplaced(curves_figure(HISTORY[:1]))
 
 
-@pytest.mark.parametrize(("classes", "numbers"), [(2, 4), (8, 64), (50, 0)])
+@pytest.mark.parametrize(("classes", "numbers"), [(2, 4), pytest.param(8, 64, marks=pytest.mark.trial), (50, 0)])
 @pytest.mark.parametrize("long_names", [True, False], ids=["long", "short"])
 def test_a_confusion_matrix_has_room_for_its_names(classes, numbers, long_names):
     labels = named(classes) if long_names else [f"k{number}" for number in range(classes)]
@@ -85,7 +85,7 @@ def test_a_confusion_matrix_has_room_for_its_names(classes, numbers, long_names)
     assert not misplaced(figure)
 
 
-@pytest.mark.parametrize("spec", [LOG_MEL, POOLED], ids=["log_mel", "pooled"])
+@pytest.mark.parametrize("spec", [LOG_MEL, pytest.param(POOLED, marks=pytest.mark.trial)], ids=["log_mel", "pooled"])
 def test_sixteen_examples_of_any_front_end(spec):
     labels = named(16)
     features = compute_features([noise(spec.clip_samples or 30_000)], spec)[0]
@@ -131,7 +131,9 @@ def test_a_window_says_whether_its_label_is_right(true, title):
     assert [patch.get_width() for patch in bars.patches] == pytest.approx([3 / 6, 2 / 6, 1 / 6])
 
 
-@pytest.mark.parametrize(("classes", "spec"), [(2, POOLED), (10, LOG_MEL), (50, POOLED)])
+@pytest.mark.parametrize(
+    ("classes", "spec"), [(2, POOLED), pytest.param(10, LOG_MEL, marks=pytest.mark.trial), (50, POOLED)]
+)
 def test_windows_with_any_number_of_classes_have_room(classes, spec):
     probabilities = {label: 1 / classes for label in named(classes)}
     windows = [window(spec, true=named(1)[0], probabilities=probabilities, path="p/" * 60 + "one.wav")] * 2

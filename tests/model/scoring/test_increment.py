@@ -310,6 +310,7 @@ def killed_at(request: Request, number: int) -> int:
     return process.exitcode
 
 
+@pytest.mark.trial
 def test_a_run_that_is_killed_before_any_file_appears_leads_to_the_bytes_of_an_unbroken_one(grown, untrained, tmp_path):
     """Also where the folder has grown once more before the next run, so that tables of two states lie there."""
     source, output = grown / "source", grown / "out"

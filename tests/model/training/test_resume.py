@@ -109,6 +109,7 @@ def test_the_last_and_the_best_state_are_kept(unbroken):
     assert checkpoints(unbroken) == [f"best-{int(best):06d}", "last-000005"]
 
 
+@pytest.mark.trial
 def test_more_epochs_are_those_of_a_longer_training(unbroken, begun, feature_set, noise_folder, tmp_path):
     run = shutil.copytree(begun, tmp_path / "run")
     # How far an average of the weights goes back follows from the number of epochs.
