@@ -148,7 +148,7 @@ def test_modules_of_the_user_are_left_alone(script, theirs, mixed_words, run_fol
     assert not (theirs.parent / "imported").exists()
 
 
-@pytest.mark.trial
+@pytest.mark.endurance
 def test_what_loads_tensorflow_leaves_them_alone_too(script, theirs, feature_set):
     run_script(script, "train", "--features", feature_set, "--output", "../run", "--epochs", 1, cwd=theirs)
     run_script(script, "evaluate", "--model", "../run", "--features", feature_set, cwd=theirs)
