@@ -40,7 +40,7 @@ def write_units(
     names: Sequence[str] | None = None,
     durable: bool = True,
 ) -> None:
-    """Writes a file of units; it is held in memory a batch at a time.
+    """Writes a file of units, of which some batches are held in memory at a time.
 
     Args:
         path: of the file, which appears when it is whole.
