@@ -23,6 +23,7 @@ ROWS = (
     ("model.labels",),
     ("model.training", "model.scoring", "model.formats", "model.neighbours"),
     ("model.evaluation", "model.tuning"),
+    ("model.pages",),
     (
         "model.train",
         "model.tune",

@@ -1,0 +1,185 @@
+/* What all pages share: their data, elements, numbers, tables that sort, charts, and the one player. */
+"use strict";
+const soundmill = (() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+
+  /* Names and labels are given as children or values and never as markup. */
+  function element(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value === null || value === undefined || value === false) continue;
+      if (name === "class") made.className = value;
+      else if (typeof value === "function") made.addEventListener(name, value);
+      else made.setAttribute(name, value === true ? "" : value);
+    }
+    made.append(...children.filter((child) => child !== null && child !== undefined));
+    return made;
+  }
+
+  function notice(text) {
+    const place = document.getElementById("notice");
+    place.textContent = text;
+    place.hidden = false;
+  }
+
+  const format = {
+    count: (number) => number.toLocaleString("en"),
+    share: (number, digits = 1) => (number === null ? "–" : `${(100 * number).toFixed(digits)} %`),
+    fixed: (number, digits = 3) => (number === null ? "–" : number.toFixed(digits)),
+    clock(seconds) {
+      const whole = Math.floor(seconds + 1e-9);
+      const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+      const shown = parts.map((part) => String(part).padStart(2, "0"));
+      const rest = (seconds - whole).toFixed(2).slice(1);
+      return (parts[0] ? shown.join(":") : shown.slice(1).join(":")) + (rest === ".00" ? "" : rest);
+    },
+  };
+
+  function bytes(text) {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  }
+
+  /* One sound at a time, so that it is always clear what is heard. */
+  const audio = element("audio", { id: "player", preload: "auto" });
+  document.body.append(audio);
+  const urls = new Map();
+  let playing = null;
+  const listeners = new Set();
+
+  function tell() {
+    for (const listener of listeners) listener(playing, audio);
+  }
+
+  function frame() {
+    tell();
+    if (!audio.paused) requestAnimationFrame(frame);
+  }
+  audio.addEventListener("play", () => requestAnimationFrame(frame));
+  for (const kind of ["pause", "ended", "seeked"]) audio.addEventListener(kind, tell);
+  audio.addEventListener("error", () => notice("This browser cannot play that sound."));
+
+  function select(sound) {
+    if (playing === sound) return;
+    if (!urls.has(sound)) urls.set(sound, URL.createObjectURL(new Blob([bytes(sound.sound)], { type: sound.type })));
+    playing = sound;
+    audio.src = urls.get(sound);
+  }
+
+  /* Plays a sound, an object with `sound` (base64) and `type`, from a second of it on. */
+  function play(sound, fromSeconds = 0) {
+    if (!sound.sound) return;
+    select(sound);
+    const start = () => {
+      audio.currentTime = fromSeconds;
+      audio.play().catch((error) => {
+        if (error.name !== "AbortError") notice(`The sound cannot be played: ${error.message}`);
+      });
+    };
+    if (audio.readyState >= 1) start();
+    else audio.addEventListener("loadedmetadata", start, { once: true });
+  }
+
+  function toggle(sound) {
+    if (playing === sound && !audio.paused) audio.pause();
+    else if (playing === sound && !audio.ended && audio.currentTime > 0) audio.play();
+    else play(sound);
+  }
+
+  const player = {
+    play,
+    toggle,
+    pause: () => audio.pause(),
+    isPlaying: (sound) => playing === sound && !audio.paused,
+    listen: (listener) => listeners.add(listener),
+  };
+
+  /* Draws the smallest and the largest samples of columns; a quiet sound is drawn larger, as it would be a line else. */
+  function drawEnvelope(canvas, text) {
+    const values = new Int8Array(bytes(text).buffer);
+    const columns = values.length / 2;
+    canvas.width = columns * 2;
+    canvas.height = 60;
+    const context = canvas.getContext("2d");
+    const loudest = Math.max(1, ...values.map(Math.abs));
+    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent");
+    for (let column = 0; column < columns; column += 1) {
+      const [low, high] = [values[2 * column] / loudest, values[2 * column + 1] / loudest];
+      context.fillRect(2 * column, 30 - 29 * high, 2, Math.max(1, 29 * (high - low)));
+    }
+  }
+
+  /* Makes the columns of a table sortable whose header cells have a button; cells may have `data-value`. */
+  function sortable(table) {
+    const body = table.tBodies[0];
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = head.querySelector("button");
+      if (!button) return;
+      button.addEventListener("click", () => {
+        const known = head.getAttribute("aria-sort");
+        const isNumber = (row) => row.cells[column].dataset.value !== undefined;
+        const descending = known ? known === "ascending" : [...body.rows].some(isNumber);
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+        const key = (row) => {
+          const cell = row.cells[column];
+          return cell.dataset.value === undefined ? cell.textContent : cell.dataset.value === "" ? null : Number(cell.dataset.value);
+        };
+        const order = (one, other) => {
+          const [first, second] = [key(one), key(other)];
+          if (first === null || second === null) return (first === null) - (second === null); // what has no value is last
+          const difference = typeof first === "number" ? first - second : first.localeCompare(second);
+          return descending ? -difference : difference;
+        };
+        body.append(...[...body.rows].sort(order));
+      });
+    });
+  }
+
+  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
+
+  /* Draws lines with uPlot into a figure that has a caption; it follows the width of the page and light and dark.
+     series: [{label, values, dash?, points?}]; options: {x, y, yRange?, distribution?} */
+  function chart(figure, places, series, options) {
+    const host = element("div", { "aria-hidden": "true" });
+    figure.prepend(host);
+    let plot = null;
+    const draw = () => {
+      if (plot) plot.destroy();
+      const style = getComputedStyle(document.documentElement);
+      const [ink, line] = [style.getPropertyValue("--ink").trim(), style.getPropertyValue("--line").trim()];
+      const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
+      plot = new uPlot(
+        {
+          width: Math.max(240, host.clientWidth || figure.clientWidth),
+          height: 260,
+          cursor: { drag: { x: false, y: false } },
+          scales: { x: { time: false, distr: options.distribution || 1, ...(options.xRange ? { range: options.xRange } : {}) },
+                    y: options.yRange ? { range: options.yRange } : {} },
+          axes: [{ ...axis, label: options.x }, { ...axis, label: options.y, size: 60 }],
+          series: [{ label: options.x }, ...series.map((one, number) => ({
+            label: one.label,
+            stroke: one.colour || COLOURS[number % COLOURS.length],
+            width: 2,
+            dash: one.dash,
+            points: { show: one.points !== false },
+            spanGaps: true,
+          }))],
+        },
+        [places, ...series.map((one) => one.values)],
+        host,
+      );
+    };
+    draw();
+    let width = host.clientWidth;
+    new ResizeObserver(() => {
+      if (Math.abs(host.clientWidth - width) < 2) return;
+      width = host.clientWidth;
+      plot.setSize({ width: Math.max(240, width), height: 260 });
+    }).observe(host);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+    return { setData: (values) => plot.setData(values) };
+  }
+
+  return { data, element, notice, format, bytes, player, drawEnvelope, sortable, chart, COLOURS };
+})();
