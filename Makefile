@@ -11,7 +11,7 @@ S3_SERVER := .s3-server
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 PEERS := $(or $(SOUNDMILL_PEERS),.peers)
 
-.PHONY: demo test lint trial endurance smoke peers benchmark-peers golden birdnet cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
+.PHONY: demo test lint trial endurance smoke peers benchmark-peers golden birdnet browser cluster cluster-stop cluster-jar cluster-test cluster-trial s3-server clean
 
 demo: $(VENV)/.installed
 	rm -rf $(DEMO)
@@ -55,6 +55,11 @@ $(S3_SERVER)/versitygw:
 # what those depend on, each file checked. Tests and benchmarks run them; soundmill ships none.
 birdnet: $(VENV)/.installed
 	$(BIN)/python -m tests.real_networks
+
+# The browser of the tests of pages: the distribution's Chromium, by apt-get where that is here and this is root; one line
+# says what is there or missing. SOUNDMILL_BROWSER may name another one.
+browser: $(VENV)/.installed
+	$(BIN)/python -m tests.browser
 
 # Writes anew the values in tests/golden that the tests compare with: what those programs compute of signals made in code.
 golden: $(VENV)/.installed peers

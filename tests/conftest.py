@@ -24,7 +24,9 @@ import pytest
 from features.store.manifest import Manifest
 from features.store.versions import library_versions
 from model.inference.tensorflow_setup import ONEDNN
+from tests import browser as real_browser
 from tests import real_networks
+from tests.browser import browser, visit  # noqa: F401 - fixtures
 from tests.object_store.server import s3, s3_server  # noqa: F401 - fixtures
 from tests.peers.library import (
     ENVIRONMENTS,
@@ -164,6 +166,8 @@ def needs_of(item: pytest.Item) -> dict[str, str]:
     if "birdnet" in {*item.keywords, *item.fixturenames}:
         missing = f"{real_networks.FOLDER} has not the networks of others: run `make birdnet`"
         needs["SOUNDMILL_BIRDNET"] = "" if real_networks.are_here() else missing
+    if "browser" in item.fixturenames:
+        needs[real_browser.VARIABLE] = real_browser.missing()
     for marker in item.iter_markers("peers"):
         [environment] = marker.args
         missing = f"{ENVIRONMENTS / environment} is not set up: run `make peers`"
