@@ -1,0 +1,209 @@
+"""What a page of clips does in a real browser: sounds play, marks are made by keyboard alone, kept, and downloaded."""
+
+import contextlib
+import csv
+import io
+import re
+
+import pytest
+
+from features.io.csv_text import csv_label, csv_lines, read_csv_label
+from model.pages.card import card
+from model.pages.document import render
+from tests.browser import PHONE, accessibility_faults, downloaded, executable, watch
+from tests.signals import sine
+
+HOSTILE = "<script>alert('label')</script>"
+LABELS = ["=1+1", "'quoted'", 'a,"b"', "low", "line\nbreak", "über 日本", HOSTILE]
+AUDIO = "const audio = document.getElementById('player')"
+# What a page does at its end: all clips are one list, which the keys go through.
+BEGIN = """() => {
+  soundmill.review.begin(soundmill.data.clips);
+  const place = soundmill.element("section", {}, soundmill.element("h2", {}, "Clips"));
+  const list = soundmill.element("div");
+  place.append(list);
+  document.getElementById("main").append(place);
+  soundmill.clips.fill(list, soundmill.data.clips, (card) => [card.label, " heard as ", card.predicted]);
+}"""
+
+
+def clips() -> list[dict]:
+    """One of each label, at rates of MP3 and another; the last one's recording is gone."""
+    made = []
+    for number, label in enumerate(LABELS):
+        rate_hz = (8_000, 16_000, 44_100, 6_000)[number % 4]
+        waveform = sine(440, 2 * rate_hz, rate_hz) if number + 1 < len(LABELS) else None
+        top = [(LABELS[number - 1], 0.75), (label, 0.25)]
+        made.append(card(f"{HOSTILE} =a, {number}.wav", (number / 3, number / 3 + 2), label, top, waveform, rate_hz))
+    return made
+
+
+def write_page(path, title="Clips"):
+    data = {"title": title, "labels": LABELS, "predictionMayBeRight": True, "clips": clips()}
+    path.write_text(render("base.html.j2", data), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return write_page(tmp_path_factory.mktemp("review") / "page with a space.html")
+
+
+@pytest.fixture
+def open_page(visit, file):
+    def open_page(**options):
+        page = visit(file, **options)
+        page.evaluate(BEGIN)
+        return page
+
+    return open_page
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def audio(page, name):
+    return page.evaluate(f"() => {{ {AUDIO}; return audio.{name}; }}")
+
+
+def wait_for(page, condition):
+    page.wait_for_function(f"() => {{ {AUDIO}; return {condition}; }}")
+
+
+def test_a_person_marks_by_keyboard_alone_and_downloads_what_python_would_write(open_page, tmp_path):
+    page = open_page()
+    press(page, "j", "y", "ArrowRight", "n", "j", "l")
+    page.keyboard.type("ÜBER")
+    press(page, "Enter", "j", "p", "j", "y", "u", "j", "l")
+    page.keyboard.type("a class of my own")
+    press(page, "Enter", "j", "l", "ArrowDown", "ArrowDown", "Enter", "k", "j", "ArrowLeft", "ArrowRight")
+    count = page.locator("#review-count").inner_text()
+    path = downloaded(page, lambda: press(page, "d"), tmp_path)
+    made = clips()
+    verdicts = [("right", ""), ("wrong", ""), ("wrong", LABELS[5]), ("wrong", LABELS[2]), None,
+                ("wrong", "a class of my own"), ("wrong", LABELS[2])]  # fmt: skip
+    rows = [
+        (one["path"], f"{one['start']:.6f}", f"{one['end']:.6f}", csv_label(one["label"]), said[0], csv_label(said[1]))
+        for one, said in zip(made, verdicts, strict=True)
+        if said
+    ]
+    head = ("path", "start_seconds", "end_seconds", "label", "verdict", "correct_label")
+    assert path.name == "review.csv"
+    assert path.read_bytes().decode("utf-8") == csv_lines([head, *rows])
+    assert count == "6 of 7 clips marked: 1 right, 5 wrong"
+    read = list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8"), newline="")))
+    assert [read_csv_label(row["label"]) for row in read] == [*LABELS[:4], *LABELS[5:]]
+
+
+def test_the_right_label_that_is_the_one_there_is_a_mark_of_right(open_page):
+    page = open_page()
+    press(page, "j", "l")
+    page.keyboard.type(LABELS[0])
+    press(page, "Enter")
+    assert page.evaluate("soundmill.review.markOf(soundmill.data.clips[0])") == {"verdict": "right", "correct": ""}
+    press(page, "l", "Escape", "u")  # which goes back to the clip
+    assert page.evaluate("soundmill.review.markOf(soundmill.data.clips[0])") is None
+
+
+def test_marks_are_there_when_the_browser_was_closed_and_on_no_other_page(file, tmp_path, browser):
+    faults = []
+
+    @contextlib.contextmanager
+    def started():
+        context = browser.browser_type.launch_persistent_context(tmp_path / "profile", executable_path=executable())
+        faults.append(watch(context))
+        yield context.pages[0]
+        context.close()
+
+    def marks(page, path, *keys):
+        page.goto(path.as_uri())
+        page.evaluate(BEGIN)
+        press(page, *keys)
+        return page.locator("#review-count").inner_text(), page.locator(".clip .said").all_inner_texts()[:3]
+
+    made = ("2 of 7 clips marked: 1 right, 1 wrong", ["right", f"wrong, it is {LABELS[0]}", "not marked"])
+    with started() as page:
+        assert marks(page, file, "j", "y", "j", "p") == made
+    with started() as page:
+        assert marks(page, write_page(tmp_path / "other.html", "Others"))[0] == "No clip of 7 is marked yet"
+        assert marks(page, file) == made
+    assert faults == [[], []]
+
+
+def test_a_page_that_can_keep_nothing_says_so_and_works(tmp_path, browser, file):
+    context = browser.new_context()
+    faults = watch(context)
+    page = context.new_page()
+    page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('denied') } })")
+    page.goto(file.as_uri())
+    page.evaluate(BEGIN)
+    assert page.locator("#notice").inner_text().startswith("This browser keeps nothing of this page")
+    press(page, "j", "n")
+    lines = downloaded(page, lambda: press(page, "d"), tmp_path).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 and lines[1].endswith(",wrong,")
+    context.close()
+    assert faults == []
+
+
+def test_each_sound_plays_from_where_it_is_clicked_and_one_at_a_time(open_page):
+    page = open_page()
+    buttons = page.locator(".clip button.sound")
+    page.evaluate(f"() => {{ {AUDIO}; audio.onplaying = () => {{ window.began = audio.currentTime; }}; }}")
+    for number, one in enumerate(clips()[:4]):
+        box = buttons.nth(number).bounding_box()
+        buttons.nth(number).click(position={"x": box["width"] / 2, "y": 20})
+        wait_for(page, "!audio.paused && window.began >= 0.95 && audio.currentTime > window.began")
+        page.evaluate("window.began = 0")
+        assert audio(page, "duration") == pytest.approx(
+            one["seconds"], abs=0.1
+        )  # MP3 begins and ends with whole frames
+        assert one["seconds"] == pytest.approx(2, abs=1e-3)
+        assert audio(page, "error") is None
+        assert page.locator(".clip .sign").all_inner_texts().index("❚❚") == number
+        assert page.evaluate(f"document.querySelectorAll('.clip .at')[{number}].style.left").endswith("%")
+    assert page.locator("audio").count() == 1
+    press(page, "Space")
+    wait_for(page, "audio.paused")
+    at = audio(page, "currentTime")
+    press(page, "Space")
+    wait_for(page, f"audio.currentTime > {at}")
+    press(page, "j")  # the next clip: what was heard ends
+    wait_for(page, "audio.paused")
+    press(page, "Space")
+    wait_for(page, "!audio.paused && audio.currentTime > 0.05 && audio.currentTime < 1")
+    assert buttons.last.is_disabled()
+    assert "not there any more" in buttons.last.inner_text()
+
+
+def test_names_and_labels_stay_text(open_page):
+    page = open_page()
+    shown = page.locator(".clip").last
+    assert shown.locator("h3").inner_text() == f"{HOSTILE} heard as {LABELS[-2]}"
+    assert shown.locator(".path").inner_text() == f"{HOSTILE} =a, 6.wav"
+    assert shown.locator(".top-classes .name").all_inner_texts() == [LABELS[-2], HOSTILE]
+    press(page, "j", "l")
+    assert HOSTILE in page.locator("#choose-list li").all_inner_texts()
+    page.locator("#choose-list li", has_text="alert").click()
+    assert page.locator(".clip .said").first.inner_text() == f"wrong, it is {HOSTILE}"
+    assert page.evaluate("[...document.scripts].every((script) => script.parentElement === document.body)")
+    assert page.locator("script").count() == 5
+
+
+@pytest.mark.parametrize("options", [{"color_scheme": "light"}, {"color_scheme": "dark"}, PHONE], ids=str)
+def test_nothing_serious_hinders_people(open_page, options):
+    page = open_page(**options)
+    press(page, "j", "y", "?")
+    assert accessibility_faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    levels = [int(level) for level in re.findall(r"\d+", background)]
+    assert (max(levels) < 64) == (options.get("color_scheme") == "dark")
+
+
+def test_nothing_serious_hinders_people_who_choose_a_label(open_page):
+    page = open_page()
+    press(page, "j", "l", "l", "o")
+    assert page.locator("#choose-list li").all_inner_texts()[0] == "low"
+    assert accessibility_faults(page) == []
