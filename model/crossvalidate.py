@@ -10,7 +10,8 @@ from features.io.local_copy import check_local
 from features.runtime import command
 from features.runtime.log import LOG
 from features.sources.partition import parse_partitions
-from model.evaluation.cross_validation import FIGURES, Fold, cross_validate, partition_folds, split_folds
+from model.evaluation.cross_validation import FIGURES, cross_validate, partition_folds, split_folds
+from model.evaluation.tested_folds import Fold
 from model.training.applicable import is_linear
 from model.training.options import add_inputs, add_settings, recipe_given, settings_given
 from model.training.section import option

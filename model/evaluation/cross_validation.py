@@ -6,7 +6,6 @@ import re
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,8 @@ from features.runtime.log import LOG
 from features.store.locks import CLAIM, claim
 from features.store.manifest import Manifest, load_manifest
 from model.evaluation.evaluation_folder import prediction_rows, write_confusion
-from model.evaluation.predictions import Predictions, join_predictions, measure, predict_rows
-from model.evaluation.tested_rows import tested_rows
-from model.inference.executor import load_executor
-from model.training.division import divide
+from model.evaluation.predictions import Predictions, join_predictions, measure
+from model.evaluation.tested_folds import REQUEST, Fold, predict_fold
 from model.training.partitions import validation_partitions
 from model.training.plan import plan_training
 from model.training.section import option, shown
@@ -29,24 +26,8 @@ from model.training.splits import count_groups, split_rows
 from model.training.trainer import train
 
 FIGURES = "crossvalidation.json"
-_REQUEST = "request.json"
-_FILES = (FIGURES, _REQUEST, "predictions.csv", "confusion.csv", "confusion.png")
+_FILES = (FIGURES, REQUEST, "predictions.csv", "confusion.csv", "confusion.png")
 _FOLD = re.compile(r"fold-[0-9]+")
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What is tested, and how a training leaves it out.
-
-    Attributes:
-        name: of the fold and of its run folder.
-        rows: the settings by which a training leaves it out.
-        tested: the partition that it is; None for the split that `rows` leaves out.
-    """
-
-    name: str
-    rows: Given
-    tested: str | None = None
 
 
 def partition_folds(features: str, names: Sequence[str] = ()) -> list[Fold]:
@@ -138,7 +119,7 @@ def cross_validate(
     request = _request(folds, given, noise)
     _check_output(folder, folds, request)
     with claim(folder, "cross-validation", output):
-        write_file(folder / _REQUEST, json.dumps(request, indent=1, ensure_ascii=False) + "\n")
+        write_file(folder / REQUEST, json.dumps(request, indent=1, ensure_ascii=False) + "\n")
         figures, parts = [], []
         for fold, own in zip(folds, settings, strict=True):
             LOG.info("%s of %s", fold.name, ", ".join(one.name for one in folds))
@@ -162,11 +143,9 @@ def _test(
     features: str, manifest: Manifest, settings: Settings, fold: Fold, run: Path
 ) -> tuple[Predictions, list[str], dict[str, Any]]:
     """Returns what a fold's network predicts for the fold, its classes, and the figures of that."""
-    left_out = None if fold.tested else divide(features, manifest, settings).left_out
-    tested_on = (fold.tested,) if fold.tested else settings.rows.train_on
-    tested = tested_rows(str(run), features, tested_on, left_out)
+    judged = predict_fold(features, manifest, settings, fold, run)
+    tested, predictions = judged.tested, judged.predictions
     classes = tested.description.classes
-    predictions = predict_rows(load_executor(str(run)), tested.rows)
     metrics = measure(predictions, classes)
     groups = sorted(set(tested.rows.clips(["group"])["group"].to_pylist()))
     shown = {name: metrics[name] for name in ("accuracy", "correct", "clips", "loss", "macro_recall")}
@@ -207,7 +186,7 @@ def _check_output(folder: Path, folds: Sequence[Fold], request: dict[str, Any]) 
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the output of a cross-validation is a folder")
     there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    path = folder / _REQUEST
+    path = folder / REQUEST
     if path.is_file():
         try:
             begun = json.loads(path.read_text(encoding="utf-8"))
