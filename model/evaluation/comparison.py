@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from features.errors import UsageError
-from features.runtime.log import LOG
 from features.sources.partition import TRAINING
-from features.sources.paths import csv_path
 from model.evaluation.predictions import Predictions, measure, predict_rows
+from model.evaluation.same_clips import Judged, check_classes, same_clips
 from model.evaluation.significance import paired_test
 from model.evaluation.tested_rows import TestedRows, tested_rows
 from model.inference.artifact import count_parameters
@@ -19,8 +18,6 @@ from model.inference.executor import load_executor
 from model.training.division import divide
 from model.training.partitions import warn_of_test
 from model.training.run_folder import settings_of
-
-_Clip = tuple[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -31,13 +28,11 @@ class _Tested:
         run: the run folder.
         opened: what it was tested on.
         predictions: of the rows, in their order.
-        places: of each clip, by path and start, its row.
     """
 
     run: str
     opened: TestedRows
     predictions: Predictions
-    places: dict[_Clip, int]
 
 
 def compare(runs: Sequence[str], features: Sequence[str], test_on: tuple[str, ...]) -> dict[str, Any]:
@@ -63,16 +58,11 @@ def compare(runs: Sequence[str], features: Sequence[str], test_on: tuple[str, ..
                          f"{len(features)} sets")  # fmt: skip
     sets = list(features) * len(runs) if len(features) == 1 else list(features)
     opened = [tested_rows(run, folder, test_on) for run, folder in zip(runs, sets, strict=True)]
-    first = opened[0].description
-    for run, one in zip(runs, opened, strict=True):
-        others = sorted(set(one.description.classes) ^ set(first.classes))
-        if others:
-            raise UsageError(f"runs that are compared have the same classes, but one of {runs[0]} and {run} lacks "
-                             f"{others[0]!r}")  # fmt: skip
+    check_classes(runs, [one.description.classes for one in opened])
     tested = [_predict(run, one, test_on) for run, one in zip(runs, opened, strict=True)]
-    shared = _shared_clips(tested, sets)
-    selected = [one.predictions.take([one.places[clip] for clip in shared]) for one in tested]
-    _check_labels(selected, sets, first.classes)
+    judged = [Judged(one.run, folder, one.predictions, _starts(one)) for one, folder in zip(tested, sets, strict=True)]
+    shared = same_clips(judged, opened[0].description.classes)
+    selected = [one.predictions.take(rows) for one, rows in zip(tested, shared, strict=True)]
     figures = [_figures(one, predictions) for one, predictions in zip(tested, selected, strict=True)]
     groups = np.unique(selected[0].groups, return_inverse=True)[1]
     correct = [one.correct(run.opened.description.classes) for one, run in zip(selected, tested, strict=True)]
@@ -80,7 +70,7 @@ def compare(runs: Sequence[str], features: Sequence[str], test_on: tuple[str, ..
              for run, mine in zip(runs[1:], correct[1:], strict=True)]  # fmt: skip
     return {
         "tested_on": list(test_on),
-        "clips": len(shared),
+        "clips": len(shared[0]),
         "groups": int(groups.max()) + 1,
         "runs": figures,
         "tests": tests,
@@ -92,37 +82,13 @@ def _predict(run: str, tested: TestedRows, test_on: tuple[str, ...]) -> _Tested:
     settings = settings_of(Path(run), rows.manifest)
     if settings:
         warn_of_test(rows.manifest, settings, test_on)
-    predictions = predict_rows(load_executor(run), rows)
-    starts = rows.clips(["start"])["start"].to_pylist()
-    starts += [None] * (len(predictions.paths) - len(starts))  # of windows of silence, which no clips table has
-    places = {clip: row for row, clip in enumerate(zip(predictions.paths, starts, strict=True))}
-    return _Tested(run, tested, predictions, places)
+    return _Tested(run, tested, predict_rows(load_executor(run), rows))
 
 
-def _shared_clips(tested: Sequence[_Tested], sets: Sequence[str]) -> list[_Clip]:
-    """Returns the clips that all sets have, in the order of the first one, and says how many are left out."""
-    shared = [clip for clip in tested[0].places if all(clip in one.places for one in tested)]
-    if not shared:
-        raise UsageError(f"runs are compared on the same clips, but {' and '.join(dict.fromkeys(sets))} have none in "
-                         "common by path and start; featurize the same source, by the same paths")  # fmt: skip
-    for one in tested:
-        left_out = len(one.places) - len(shared)
-        if left_out:
-            LOG.warning("warning: %d clips of %s are left out, since another run is not tested on them", left_out,
-                        one.run)  # fmt: skip
-    return shared
-
-
-def _check_labels(selected: Sequence[Predictions], sets: Sequence[str], classes: list[str]) -> None:
-    unknown = sorted(set(selected[0].true) - set(classes))
-    if unknown:
-        raise UsageError(f"runs are compared on clips of their classes, but {sets[0]} has the class {unknown[0]!r}, "
-                         f"which they lack; they tell {', '.join(classes)} apart")  # fmt: skip
-    for folder, one in zip(sets[1:], selected[1:], strict=True):
-        for path, mine, theirs in zip(one.paths, one.true, selected[0].true, strict=True):
-            if mine != theirs:
-                raise UsageError(f"runs are compared on the same labels, but {csv_path(path)} is {theirs!r} in "
-                                 f"{sets[0]} and {mine!r} in {folder}; featurize both from one source")  # fmt: skip
+def _starts(one: _Tested) -> list[int | None]:
+    starts: list[int | None] = one.opened.rows.clips(["start"])["start"].to_pylist()
+    # Windows of silence come after all others, and are in no clips table.
+    return starts + [None] * (len(one.predictions.paths) - len(starts))
 
 
 def _figures(one: _Tested, predictions: Predictions) -> dict[str, Any]:

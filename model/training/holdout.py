@@ -27,7 +27,7 @@ def clips_of(folder: AnyPath, manifest: Manifest, partitions: Iterable[str], col
         RunError: the clips table cannot be read, or is not the one that was committed.
     """
     names = [shard.name for shard in manifest.shards(partitions)]
-    clips = read_clips(manifest.layout(folder), manifest, ["shard", "row", *columns])
+    clips = read_clips(manifest.layout(folder), manifest, list(dict.fromkeys(["shard", "row", *columns])))
     return clips.filter(pc.is_in(clips["shard"], value_set=pa.array(names, pa.string())))
 
 

@@ -15,6 +15,7 @@ from features.store.manifest import Manifest
 from features.store.statistics import Statistics, Sums
 from features.store.versions import library_versions
 from model.inference.artifact import has_artifact
+from model.training.circumstances import circumstances
 from model.training.division import divide
 from model.training.partitions import validation_partitions
 from model.training.rows import Rows
@@ -83,6 +84,7 @@ def write_config(
         "normalization": {"mean": mean, "variance": variance},
         **taken,
         "versions": library_versions(manifest.spec) | versions,
+        **circumstances(),
     }
     write_file(run / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
