@@ -7,8 +7,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
+from features.errors import UsageError
 from model.pages import document
-from model.pages.document import render
+from model.pages.document import check_page, render, write_page
 
 HOSTILE = "</script><script>alert(1)</script><!-- & \u2028 'x' \"y\""
 
@@ -77,3 +80,32 @@ def test_what_is_vendored_is_what_was_published():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
     assert told["version"] in (folder / "uPlot.iife.min.js").read_text(encoding="utf-8")
     assert told["licence"] in (folder / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_a_page_is_written_whole_and_in_place_of_another(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text("another", encoding="utf-8")
+    text = page({"title": HOSTILE})
+    check_page("--output", str(path))
+    assert write_page(str(path), text) == len(text.encode("utf-8")) == path.stat().st_size
+    assert path.read_bytes().decode("utf-8") == text
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("page.htm", "--output is a page whose name ends in .html, not"),
+        ("folder.html", "--output is a file, but"),
+        ("none/page.html", "no folder for --output"),
+    ],
+)
+def test_where_no_page_can_be_is_refused(tmp_path, name, said):
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(UsageError, match=f"^{said}"):
+        check_page("--output", str(tmp_path / name))
+
+
+def test_a_store_of_an_unknown_kind_is_refused():
+    with pytest.raises(UsageError, match="a place is a path"):
+        check_page("--output", "ftp://host/page.html")
