@@ -34,6 +34,7 @@ ROWS = (
         "model.export",
         "model.quantize",
         "model.search",
+        "model.report",
     ),
     ("pipelines.beam", "pipelines.cluster", "pipelines.downloads", "pipelines.speech"),
     ("pipelines.options",),

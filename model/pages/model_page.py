@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from features.errors import UsageError
-from features.io.atomic import write_file
 from features.sources.paths import escape_path
 from model.inference.artifact import read_description
 from model.inference.run_store import local_run
 from model.pages.clip_cards import MOST_MISTAKES, Cards, choose_clips, make_cards
-from model.pages.document import render
+from model.pages.document import check_page, render, write_page
 from model.pages.model_comparison import compare_models
 from model.pages.model_figures import measured, thresholds
 from model.pages.run_description import curves, provenance
@@ -49,7 +47,7 @@ def write_model_page(
     Args:
         run: a run folder, its URI, or the folder of a cross-validation.
         features: a feature set; None for the one that the run was trained on.
-        output: the file, which is replaced if it is there.
+        output: the file or the object of a store, which is replaced if it is there; its name ends in .html.
         test_on: partitions to test on; None for those that the run names, or testing.
         compare: another run on the same clips.
         most_mistakes: how many mistakes can be seen and heard.
@@ -58,15 +56,12 @@ def write_model_page(
         The figures.
 
     Raises:
-        UsageError: a run or the set cannot be used, they do not fit each other, or the file cannot be written there.
+        UsageError: a run or the set cannot be used, they do not fit each other, or no page can be written there.
         RunError: a shard is missing or damaged.
     """
-    folder = os.path.dirname(os.path.abspath(output))
-    if os.path.isdir(output) or not os.path.isdir(folder):
-        raise UsageError(f"a page is written into a file of a folder that is there, which {output} is not")
+    check_page("--output", output)
     page = build_model_page(run, features, test_on, compare, most_mistakes)
-    write_file(output, page.html)
-    return {**page.figures, "bytes": len(page.html.encode()), "output": output}
+    return {**page.figures, "bytes": write_page(output, page.html), "output": output}
 
 
 def build_model_page(

@@ -91,7 +91,7 @@
       title: `${classes[row]} → ${classes[column]}`,
       click: () => openCell(row, column),
     }, format.count(number));
-    button.style.background = `color-mix(in srgb, var(${colour}) ${Math.round(6 + 44 * share)}%, var(--paper))`;
+    button.style.background = `color-mix(in srgb, var(${colour}) ${Math.round(8 + 42 * Math.sqrt(share))}%, var(--paper))`;
     return button;
   }
 

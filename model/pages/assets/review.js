@@ -4,8 +4,8 @@ soundmill.review = (() => {
   const { data, element, format, player, notice } = soundmill;
   const COLUMNS = ["path", "start_seconds", "end_seconds", "label", "verdict", "correct_label"];
   const KEYS = [
-    ["Space", "play or pause"], ["j →", "next clip"], ["k ←", "clip before"], ["y", "right"], ["n", "wrong"],
-    ...(data.predictionMayBeRight ? [["p", "wrong, the predicted label is right"]] : []),
+    ["Space", "play or pause"], ["j →", "next clip"], ["k ←", "clip before"], ["y", "the label is right"], ["n", "the label is wrong"],
+    ...(data.predictionMayBeRight ? [["p", "wrong, what the network says is right"]] : []),
     ["l", "choose the right label"], ["u", "take the mark back"], ["d", "download review.csv"], ["?", "these keys"],
   ];
   const store = `soundmill-review-${document.documentElement.dataset.digest}`;
@@ -52,6 +52,7 @@ soundmill.review = (() => {
   }
 
   function mark(card, verdict, correct = "") {
+    if (!cards.has(key(card))) return;
     if (verdict === null) marks.delete(key(card));
     else if (verdict === "wrong" && correct === card.label) marks.set(key(card), { verdict: "right", correct: "" });
     else marks.set(key(card), { verdict, correct });
@@ -75,12 +76,13 @@ soundmill.review = (() => {
 
   /* The buttons of a card, with what they say now. */
   function buttons(card) {
+    if (!cards.has(key(card))) return element("p", { class: "marks soft" }, "It is no clip that review.csv could name.");
     const one = (text, letter, verdict, correct, act) =>
       element("button", { type: "button", "aria-pressed": verdict ? "false" : null, "data-verdict": verdict, "data-correct": correct, click: act },
         text, " ", element("kbd", {}, letter));
     const bar = element("p", { class: "marks" },
-      one("Right", "y", "right", "", () => mark(card, "right")),
-      one("Wrong", "n", "wrong", "", () => mark(card, "wrong")),
+      one(`It is ${card.label}`, "y", "right", "", () => mark(card, "right")),
+      one(`Not ${card.label}`, "n", "wrong", "", () => mark(card, "wrong")),
       data.predictionMayBeRight && card.predicted !== card.label
         ? one(`It is ${card.predicted}`, "p", "wrong", card.predicted, () => mark(card, "wrong", card.predicted)) : null,
       one("Other…", "l", null, null, () => choose(card)),
@@ -221,7 +223,7 @@ soundmill.review = (() => {
     };
     if (current) {
       Object.assign(actions, {
-        y: () => mark(current, "right"), n: () => mark(current, "wrong"), u: () => mark(current, null), l: () => choose(current),
+        y: () => mark(current, "right"), n: () => mark(current, "wrong"), u: () => mark(current, null), l: () => cards.has(key(current)) && choose(current),
       });
       if (data.predictionMayBeRight) actions.p = () => current.predicted !== current.label && mark(current, "wrong", current.predicted);
       // A button that has the focus is pressed by this key, unless it is the list's own.
