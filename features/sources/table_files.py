@@ -26,13 +26,14 @@ _MOST_OTHERS = 20
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file that a table names: its state, the rate where that is needed, or why it cannot be used.
+    """A file that a table names: its state, the rate and length where they are needed, or why it cannot be used.
 
     Attributes:
         size: its bytes.
         mtime_ns: its modification time, None for an object of a store.
         version: of an object of a store, see `features.sources.clips.Clip`.
         rate_hz: of its sound, None where that is not asked for.
+        frames: how many its header promises, None where the rate is not asked for.
         error: why it cannot be used, None where it can.
     """
 
@@ -40,6 +41,7 @@ class TableFile:
     mtime_ns: int | None = None
     version: str | None = None
     rate_hz: int | None = None
+    frames: int | None = None
     error: ClipError | None = None
 
 
@@ -149,7 +151,10 @@ def _look(place: str, entry: Entry | None, probed: bool) -> TableFile:
                     None, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
                 )
             found = TableFile(status.st_size, mtime_ns(status))
-        return replace(found, rate_hz=probe_at(place).rate_hz) if probed else found
+        if not probed:
+            return found
+        info = probe_at(place)
+        return replace(found, rate_hz=info.rate_hz, frames=info.frames)
     except ClipError as error:
         return TableFile(error=error)
     except PlaceError as error:

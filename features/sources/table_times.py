@@ -42,7 +42,12 @@ class Times:
         return self.seconds["start"][row] if "start" in self.seconds else 0
 
     def _frame(self, role: str, row: int, rate_hz: int) -> int:
-        return round(min(self.seconds[role][row] * rate_hz, _LATEST_SAMPLE))
+        return frame_at(self.seconds[role][row], rate_hz)
+
+
+def frame_at(seconds: float, rate_hz: int) -> int:
+    """Returns the frame of a recording that is nearest to a time that a table has."""
+    return round(min(seconds * rate_hz, _LATEST_SAMPLE))
 
 
 def read_times(rows: Rows, used: Mapping[str, str]) -> Times:
