@@ -25,6 +25,7 @@ from features.runtime.processes import choose_workers, parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted, rate_text, size_text
 from features.sources import partition
+from features.sources.corrections import corrections_sentence
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from features.store import decoders
@@ -46,6 +47,7 @@ from pipelines.beam.options import beam_option_names, check_beam_options
 from pipelines.beam.workers import local_workers, names_runner
 from pipelines.options import (
     ALL_FIELDS,
+    add_clip_options,
     add_front_end,
     add_policies,
     add_table_options,
@@ -121,6 +123,7 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
         "clips_per_second": figures["computed"] / seconds,
         "hit_rate": 1 - figures["decoded"] / clips,
         "network": manifest.network,
+        "corrections": manifest.corrections,
         "state": manifest.state,
         "committed": committed,
     }
@@ -204,21 +207,7 @@ def parser() -> argparse.ArgumentParser:
     add_front_end(result)
     result.add_argument("--format", choices=FORMATS, default="tfrecord", help="of the shards (%(default)s)")
     result.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
-    result.add_argument("--limit", type=int, metavar="N", help="take N clips only, chosen by the hash of their path")
-    result.add_argument(
-        "--group", metavar="RULE",
-        help="clips of a group share a partition: path, content, or a regular expression searched in the path "
-        "(the speaker before _nohash_ where names have it, else the path)",
-    )  # fmt: skip
-    result.add_argument(
-        "--split", metavar="T/V/T",
-        help="percentages of training/validation/testing (what the source says, else 80/10/10)",
-    )  # fmt: skip
-    result.add_argument(
-        "--label-pattern", metavar="REGEX",
-        help="finds the label in the path of a file, as its named group label; groups named group and partition may "
-        "stand beside it, e.g. '(?P<label>\\d)_(?P<group>\\w+)_' (the first folder below the input)",
-    )  # fmt: skip
+    add_clip_options(result)
     add_table_options(result, "where a table says what", ALL_FIELDS)
     result.add_argument(
         "--allow-removal", action="store_true",
@@ -262,6 +251,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         rules=CacheRules(options.verify_content, options.changed_decoder),
         policies=chosen_policies(options),
         network=choice.network,
+        corrections=options.corrections,
     )
     workers = parse_workers(options.workers)
     check_beam_options(beam_options)
@@ -278,6 +268,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         f"{figures['removed']:,} removed in {figures['seconds']:.1f} s"
     )
     paragraph += f" ({rate_text(figures['clips_per_second'])} computed a second)." if figures["computed"] else "."
+    paragraph += corrections_sentence(manifest.corrections)
     paragraph += network_sentence(manifest.network)
     if figures["outdated"]:
         paragraph += f" {figures['outdated']:,} were computed anew as another decoder had read them."

@@ -44,6 +44,30 @@ def chosen_front_end(options: argparse.Namespace) -> SpecChoice:
     return load_preset(options.preset, options.network_file)
 
 
+def add_clip_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose clips, label and divide them, whatever the source is."""
+    parser.add_argument("--limit", type=int, metavar="N", help="take N clips only, chosen by the hash of their path")
+    parser.add_argument(
+        "--group", metavar="RULE",
+        help="clips of a group share a partition: path, content, or a regular expression searched in the path "
+        "(the speaker before _nohash_ where names have it, else the path)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split", metavar="T/V/T",
+        help="percentages of training/validation/testing (what the source says, else 80/10/10)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label-pattern", metavar="REGEX",
+        help="finds the label in the path of a file, as its named group label; groups named group and partition may "
+        "stand beside it, e.g. '(?P<label>\\d)_(?P<group>\\w+)_' (the first folder below the input)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--corrections", action="append", default=[], metavar="FILE|none",
+        help="what was said of clips and windows on a page of model.report, its review.csv: their labels are changed, "
+        "they are left out, or added; may be given several times; none returns to the labels of the source",
+    )  # fmt: skip
+
+
 def add_table_options(parser: argparse.ArgumentParser, title: str, names: Sequence[str]) -> None:
     """Adds a group of options that say where a table says what.
 

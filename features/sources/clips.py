@@ -67,6 +67,8 @@ class Source:
         kept: further columns of the table, as text, null where that is empty, a row for each of the clips; None where
             none were requested.
         lists: see `features.sources.partition.lists_of`; None until it was asked for.
+        corrections: what a manifest says of the reviews that corrected the clips, None where none did; see
+            `features.sources.corrections.correct`.
     """
 
     kind: str
@@ -80,6 +82,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     kept: pa.Table | None = None
     lists: dict[str, str] | None = None
+    corrections: dict[str, Any] | None = None
 
     @property
     def described(self) -> dict[str, str]:

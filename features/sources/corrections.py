@@ -1,7 +1,7 @@
 """Corrects the clips of a source by reviews: labels that are changed, clips left out, checked windows added."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,27 +24,9 @@ _SHOWN_LABELS = 5
 _PLACED = ("group", "partition")
 
 
-@dataclass(frozen=True)
-class Corrected:
-    """The clips of a source as reviews have them.
-
-    Attributes:
-        source: its clips with the labels that are right, without those left out, with the windows that were added.
-        taken: which of its clips a limit takes, bool of shape (clips,); None where that is all of them.
-        record: what a manifest says of the reviews: `files` with `path` and `sha256`, and how many clips were
-            `relabelled`, `left_out`, `added` or found `right`.
-        notes: what there is to say about the labels.
-    """
-
-    source: Source
-    taken: NDArray[np.bool_] | None
-    record: dict[str, Any]
-    notes: list[str]
-
-
 def correct(
     source: Source, reviews: Sequence[Review], number: int | None = None, is_divided: bool = False
-) -> Corrected:
+) -> tuple[Source, NDArray[np.bool_] | None]:
     """Corrects the clips of a source.
 
     A row of a review that is a clip of the source (path and start, rounded to frames as the times of tables are) finds
@@ -57,6 +39,10 @@ def correct(
         reviews: in their order.
         number: of clips that a limit takes of the source, None without one; windows that are added do not count.
         is_divided: whether the partitions that the source names are those of the set, so that a window needs one.
+
+    Returns:
+        The source with the labels that are right, without the clips left out, with the windows that were added; and
+        which of these clips the limit takes, bool of shape (clips,), None for all.
 
     Raises:
         UsageError: a row fits no clip and no recording of the source, judges a label that its clip does not have, or
@@ -79,14 +65,14 @@ def correct(
     by_path = {recording.path: recording for recording in recordings.values()}
     taken = _taken(source.clips, number)
     limited = [one for place, one in by_number.items() if taken is None or taken[place]]
+    notes = _new_classes(source.clips, [*by_number.values(), *windows.values()])
     record = {
-        "files": [{"path": review.place, "sha256": review.sha256} for review in reviews],
+        "files": [review.record for review in reviews],
         "relabelled": sum(one.is_relabelled for one in limited),
         "left_out": sum(one.outcome is None for one in limited),
         "added": len(windows),
         "right": sum(one.outcome == one.label for one in limited),
     }
-    notes = _new_classes(source.clips, [*by_number.values(), *windows.values()])
     clips = _relabelled(source.clips, by_number)
     kept = np.ones(len(clips), bool)
     kept[[place for place, one in by_number.items() if one.outcome is None]] = False
@@ -99,16 +85,20 @@ def correct(
         taken = None if taken is None else np.append(taken, np.ones(len(windows), bool))[order]
     if not len(clips):
         raise UsageError(f"the corrections leave no clip of {name}")
-    return Corrected(replace(source, clips=clips.combine_chunks()), taken, record, notes)
+    notes = [*source.notes, *notes]
+    return replace(source, clips=clips.combine_chunks(), notes=notes, corrections=record), taken
 
 
 def corrections_sentence(record: Mapping[str, Any] | None) -> str:
-    """Returns what the last paragraph says of corrections; nothing without any."""
-    if record is None:
-        return ""
+    """Returns what the last paragraph says of corrections, as a manifest has them; nothing without any."""
+    return "" if record is None else f" {corrections_text(record)}."
+
+
+def corrections_text(record: Mapping[str, Any]) -> str:
+    """Returns what corrections have changed, as a manifest has them."""
     return (
-        f" {counted(record['relabelled'], 'label')} corrected, {counted(record['left_out'], 'clip')} left out, "
-        f"{counted(record['added'], 'window')} added."
+        f"{counted(record['relabelled'], 'label')} corrected, {counted(record['left_out'], 'clip')} left out, "
+        f"{counted(record['added'], 'window')} added"
     )
 
 

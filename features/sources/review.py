@@ -71,6 +71,11 @@ class Review:
     sha256: str
     judgements: list[Judgement]
 
+    @property
+    def record(self) -> dict[str, str]:
+        """What a manifest says of it."""
+        return {"path": escape_path(os.fsencode(self.place)), "sha256": self.sha256}
+
 
 def read_review(path: str) -> Review:
     """Reads a review.

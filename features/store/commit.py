@@ -21,7 +21,14 @@ from features.store.clips_table import CLIPS_COLUMNS, read_clips
 from features.store.decoders import count_decoders
 from features.store.layout import Layout, clips_name, rejects_name
 from features.store.locks import committing
-from features.store.manifest import FILES_FORMAT_VERSION, FORMAT_VERSION, OBJECTS_FORMAT_VERSION, Manifest, Provenance
+from features.store.manifest import (
+    FILES_FORMAT_VERSION,
+    FORMAT_VERSION,
+    NETWORK_FORMAT_VERSION,
+    OBJECTS_FORMAT_VERSION,
+    Manifest,
+    Provenance,
+)
 from features.store.rejects_table import REJECT_COLUMNS, any_version, has_rejects, rejects_table, write_rejects
 from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
@@ -123,7 +130,7 @@ def commit(
         contents: whose shards are all there.
         base: the state that the run began with.
         spec: the front end.
-        provenance: where the clips come from, what chose them, and whose network is the front end.
+        provenance: where the clips come from, what chose and corrected them, and whose network is the front end.
 
     Returns:
         The committed state, and whether anything was committed: a state equal to `base` is `base`.
@@ -168,6 +175,7 @@ def commit(
             versions=library_versions(spec),
             format_version=_format_version(contents, provenance),
             network=provenance.network,
+            corrections=provenance.corrections,
         )
         if base is not None and _content(manifest) == _content(base) and _equal_tables(layout, base, contents):
             return base, False
@@ -211,9 +219,11 @@ def _committed(layout: Layout) -> tuple[bytes | None, str | None]:
 
 
 def _format_version(contents: Contents, provenance: Provenance) -> int:
-    """Returns the earliest version that holds contents: with a network or versions of objects only where it has any."""
-    if provenance.network is not None:
+    """Returns the earliest version that holds contents and what is said of them."""
+    if provenance.corrections is not None:
         return FORMAT_VERSION
+    if provenance.network is not None:
+        return NETWORK_FORMAT_VERSION
     any_object = "version" in without_versions(contents.clips).column_names
     return OBJECTS_FORMAT_VERSION if any_object or any_version(contents.rejects) else FILES_FORMAT_VERSION
 

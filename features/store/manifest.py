@@ -24,26 +24,31 @@ FORMAT_NAME = "soundmill-features"
 # Versions 1 and 2: the clips table does not say which decoder read a clip.
 # Versions 1 to 3: the tables know no versions of objects. What has none is still written as version 3.
 # Versions 1 to 4: the front end has no network. What has none is still written as version 3 or 4.
-FORMAT_VERSION = 5
-FILES_FORMAT_VERSION, OBJECTS_FORMAT_VERSION = 3, 4
-_READABLE = (1, 2, 3, 4, 5)
+# Versions 1 to 5: no reviews have corrected the clips, which an earlier soundmill would undo. What has none is still
+# written as one of these.
+FORMAT_VERSION = 6
+FILES_FORMAT_VERSION, OBJECTS_FORMAT_VERSION, NETWORK_FORMAT_VERSION = 3, 4, 5
+_READABLE = (1, 2, 3, 4, 5, 6)
+_OPTIONAL = ("network", "corrections")  # not written where there is none
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the clips of a state come from, what chose them, and whose network is their front end.
+    """Where the clips of a state come from, what chose and corrected them, and whose network is their front end.
 
     Attributes:
         policies: what was done with clips that have a warning.
         source: kind and root of the source.
         options: what chose and divided the clips: group, split, limit.
         network: see `Manifest`.
+        corrections: see `Manifest`.
     """
 
     policies: dict[str, str]
     source: dict[str, str]
     options: dict[str, Any]
     network: dict[str, Any] | None = None
+    corrections: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class Manifest:
         format_version: of the manifest and its tables.
         network: of a spec with a network: `file` in the folder of networks, the `name` that the file had, its
             `bytes`, and its `licence` and `source` as they were given, null where they were not. None without one.
+        corrections: `files`, the reviews that corrected the clips, each with its `path` and `sha256`, and by these the
+            number of clips that were `relabelled`, `left_out`, `added` or found `right`. None without reviews.
     """
 
     state: int
@@ -84,6 +91,7 @@ class Manifest:
     versions: dict[str, str]
     format_version: int = FORMAT_VERSION
     network: dict[str, Any] | None = None
+    corrections: dict[str, Any] | None = None
 
     def layout(self, folder: AnyPath) -> Layout:
         """Returns where the files of the set lie that has this state."""
@@ -91,8 +99,8 @@ class Manifest:
 
     @property
     def provenance(self) -> Provenance:
-        """Where the clips come from, what chose them, and whose network is their front end."""
-        return Provenance(self.policies, self.source, self.options, self.network)
+        """Where the clips come from, what chose and corrected them, and whose network is their front end."""
+        return Provenance(self.policies, self.source, self.options, self.network, self.corrections)
 
     def rows(self, partitions: Iterable[str]) -> int:
         """Returns the number of rows of a union of partitions."""
@@ -129,8 +137,7 @@ class Manifest:
             "partitions": {name: [asdict(shard) for shard in shards] for name, shards in self.partitions.items()},
             "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
         }
-        if self.network is None:
-            del content["network"]
+        content = {name: value for name, value in content.items() if name not in _OPTIONAL or value is not None}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -15,6 +15,7 @@ from features.io.filesystem import is_uri
 from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text, size_text
 from features.runtime.visible import name_column
+from features.sources.corrections import corrections_text
 from features.store.clips_table import read_clips
 from features.store.inventory import SetFile, Unreferenced, total_bytes, unreferenced
 from features.store.layout import Layout
@@ -95,6 +96,7 @@ def figures_of(description: Description) -> dict[str, Any]:
         "spec": manifest.spec.to_dict(),
         "fingerprint": manifest.spec.fingerprint,
         "network": manifest.network,
+        "corrections": manifest.corrections,
         "shape": list(manifest.spec.shape),
         "format": manifest.storage_format,
         "shards": {name: len(shards) for name, shards in manifest.partitions.items()},
@@ -139,6 +141,7 @@ def lines_of(description: Description) -> list[str]:
         f"source      {root}{gone}",
         *(f"            {name}: {value}" for name, value in manifest.source.items() if name != "root"),
         f"chosen by   {_pairs(manifest.options)}",
+        *_correction_lines(manifest),
         f"policies    {_pairs(manifest.policies)}",
         *_network_lines(manifest),
         f"state       {manifest.state}, format {manifest.storage_format}; {_earlier(description.unreferenced.states)}",
@@ -161,6 +164,15 @@ def lines_of(description: Description) -> list[str]:
     for place, (name, mean, deviation) in enumerate(_moments(manifest)):
         lines.append(f"{'' if place else 'values':12}{name}: mean {mean:.6g}, standard deviation {deviation:.6g}")
     return [*lines, "", *history_lines(description.runs)]
+
+
+def _correction_lines(manifest: Manifest) -> list[str]:
+    """Returns what reviews have changed, nothing where there are none."""
+    record = manifest.corrections
+    if record is None:
+        return []
+    files = [f"            by {file['path']}, sha256 {file['sha256'][:16]}" for file in record["files"]]
+    return [f"corrected   {corrections_text(record)}; {record['right']:,} found right", *files]
 
 
 def _network_lines(manifest: Manifest) -> list[str]:

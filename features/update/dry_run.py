@@ -12,6 +12,7 @@ from features.runtime.processes import choose_workers, run_jobs
 from features.runtime.progress import Progress
 from features.runtime.quantities import size_text
 from features.sources import partition
+from features.sources.corrections import corrections_sentence
 from features.sources.paths import clip_file
 from features.update.front_end_network import network_sentence
 from features.update.request import Request
@@ -40,6 +41,7 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
         "rejected": unreadable + len(source.rejects),
         "outdated": update.changes.outdated,
         "left_out": source.left_out,
+        "corrections": update.provenance.corrections,
         "audio_seconds": audio_seconds,
         "shards": len(update.todo),
         "bytes": update.bytes,
@@ -55,8 +57,9 @@ def describe(request: Request, workers: int | None = None) -> tuple[list[str], d
         f"of {spec.front_end} features {spec.shape}, about {size_text(update.bytes)}, to {request.output}; nothing was "
         "written",
     ]
-    if sentence := network_sentence(update.provenance.network):
-        lines.append(sentence.strip())
+    for sentence in (network_sentence(update.provenance.network), corrections_sentence(update.provenance.corrections)):
+        if sentence:
+            lines.append(sentence.strip())
     return lines, figures
 
 

@@ -1,6 +1,8 @@
 """The request of a featurize run, and what it would do."""
 
+import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -13,9 +15,11 @@ from features.runtime.log import LOG
 from features.sources import partition
 from features.sources.clip_order import limit
 from features.sources.clips import Source
+from features.sources.corrections import correct
 from features.sources.leaks import equal_contents, spread_stems
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
+from features.sources.review import Review, read_review
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store.layout import Layout
@@ -23,6 +27,9 @@ from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, Provenance, check_text, existing_manifest
 from features.update.front_end_network import FrontEndNetwork, find_network, named_differences
 from features.update.update import CacheRules, Update, check_removal, prepare
+
+NO_CORRECTIONS = "none"
+"""What stands for no review, so that those of the committed state count no longer."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Request:
         rules: what of the cache is not believed.
         policies: whether clips that have a warning are used; the clips table says which were.
         network: where the file of the front end's network is, and what was said of it; None where nothing was.
+        corrections: reviews that correct the clips; `none` among them where those of the committed state need not be.
     """
 
     input: str
@@ -60,6 +68,7 @@ class Request:
     rules: CacheRules = field(default_factory=CacheRules)
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     network: NetworkChoice | None = None
+    corrections: Sequence[str] = ()
 
     @property
     def layout(self) -> Layout:
@@ -70,21 +79,22 @@ class Request:
         chosen = {"group": self.group, "split": list(self.split) if self.split else None, "limit": self.limit}
         columns = {"columns": source.columns} if source.columns else {}
         record = None if network is None else network.record
-        return Provenance(dict(self.policies), source.described, {**chosen, **columns}, record)
+        return Provenance(dict(self.policies), source.described, {**chosen, **columns}, record, source.corrections)
 
     def read(self) -> Update:
         """Lists the clips, logs what is unusual about them, and compares them with the committed state.
 
         Raises:
-            UsageError: the input cannot be used, the output holds something else, or the network of the front end is
-                not there or not what the spec says.
+            UsageError: the input or a review cannot be used, the output holds something else or was corrected by
+                another review, or the network of the front end is not there or not what the spec says.
             RunError: a table of the committed state cannot be read.
         """
         scan_started_ns = time.time_ns()
         base = existing_manifest(self.output)
         self._check_spec(base)
+        reviews = self._reviews(base)
         network = find_network(self.layout, self.spec, self.network, base)
-        source, clips = self.find_clips()
+        source, clips = self.find_clips(reviews)
         self._check_source(base, source)
         update = prepare(
             self.layout,
@@ -127,15 +137,34 @@ class Request:
     def _overruling(self, source: Source) -> str | None:
         return partition.overruling(source.clips, source.root, self.split, partition.lists_of(source))
 
-    def find_clips(self) -> tuple[Source, pa.Table]:
-        """Lists the clips of the input with their groups and partitions, and logs what is unusual about them."""
+    def _reviews(self, base: Manifest | None) -> list[Review]:
+        """Reads the reviews; refuses to leave out those by which the committed state was corrected."""
+        reviews = [read_review(path) for path in self.corrections if path != NO_CORRECTIONS]
+        known = {review.record["path"] for review in reviews} | {review.sha256 for review in reviews}
+        files = [] if base is None or base.corrections is None else base.corrections["files"]
+        missing = [file["path"] for file in files if known.isdisjoint(file.values())]
+        if missing and NO_CORRECTIONS not in self.corrections:
+            options = " ".join(f"--corrections {shlex.quote(path)}" for path in missing)
+            raise UsageError(f"{self.output} was corrected by {' and '.join(missing)}; add {options} to keep to that, "
+                             f"or --corrections {NO_CORRECTIONS} to return to the labels of the source")  # fmt: skip
+        return reviews
+
+    def find_clips(self, reviews: Sequence[Review] = ()) -> tuple[Source, pa.Table]:
+        """Lists the clips of the input with their groups and partitions, and logs what is unusual about them.
+
+        Args:
+            reviews: that correct them, if any do.
+        """
         source = list_clips(
             self.input, self.table_layout, labelled=True, pattern=self.label_pattern, partitioned=self.split is None
         )
         source.columns = self._used_columns(source)
         check_text([*source.described.values(), *source.columns.values(), self.group or ""])
-        clips, notes = partition.assign(source.clips, source.root, self.group, self.split, partition.lists_of(source))
-        clips = limit(clips, self.limit)
+        lists = partition.lists_of(source)
+        named = self.split is None and not lists and "partition" in source.clips.column_names
+        source, taken = correct(source, reviews, self.limit, is_divided=named) if reviews else (source, None)
+        clips, notes = partition.assign(source.clips, source.root, self.group, self.split, lists)
+        clips = clips.filter(pa.array(taken)) if taken is not None else clips if reviews else limit(clips, self.limit)
         for note in (*source.notes, *notes, *partition.remarks(clips)):
             LOG.warning("warning: %s", note)
         return source, clips

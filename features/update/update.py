@@ -61,7 +61,7 @@ class Update:
         base: the committed state, None for a new set.
         source: where the clips come from.
         spec: the front end.
-        provenance: what the manifest says of the source, of what chose the clips, and of policies.
+        provenance: what the manifest says of the source, of what chose and corrected the clips, and of policies.
         changes: what has become of each clip.
         plan: the shards of the next state.
         scan_started_ns: when the scan of the source began, in nanoseconds since the epoch.
@@ -277,10 +277,12 @@ def check_removal(update: Update, limit: int | None) -> None:
     if update.base is None or not update.changes.removed:
         return
     folder, committed, removed = update.layout.root, update.base.counts["clips"], update.changes.removed
-    if limit is not None and limit < committed:
+    windows = (update.base.corrections or {}).get("added", 0)
+    if limit is not None and limit < committed - windows:
         raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {folder}; if "
                          "that is meant, give --allow-removal")  # fmt: skip
-    if 2 * removed > committed:
+    left_out = (update.provenance.corrections or {}).get("left_out", 0)
+    if 2 * (removed - left_out - windows) > committed:  # these leave as reviews say so, or say so no longer
         raise UsageError(
             f"{removed:,} of the {committed:,} clips of {folder} are not in {update.source.root} any more; if "
             "that is meant, and no disk is missing, give --allow-removal"

@@ -55,19 +55,23 @@ def of_table(path):
     return scan_table(str(path), TableLayout(start_column="begin", end_column="end"))
 
 
-def corrected(source, *reviews, folder, number=None, is_divided=False):
-    read = []
-    for place, rows in enumerate(reviews, start=1):
-        read.append(read_review(str(write_review(folder / f"review{place}.csv", rows))))
-    return correct(source, read, number, is_divided)
+def read_all(folder, reviews):
+    return [read_review(str(write_review(folder / f"review{number}.csv", rows)))
+            for number, rows in enumerate(reviews, start=1)]  # fmt: skip
+
+
+def corrected(source, *reviews, folder, is_divided=False):
+    found, taken = correct(source, read_all(folder, reviews), is_divided=is_divided)
+    assert taken is None
+    return found
 
 
 def clips_of(source):
     return {(row["path"], row["start"]): row for row in source.clips.to_pylist()}
 
 
-def counts(result):
-    return {name: result.record[name] for name in ("relabelled", "left_out", "added", "right")}
+def counts(source):
+    return {name: source.corrections[name] for name in ("relabelled", "left_out", "added", "right")}
 
 
 def refusal(source, *reviews, folder, **options):
@@ -91,7 +95,7 @@ def test_a_row_keeps_changes_leaves_out_or_adds(root, tmp_path):
     ]
     result = corrected(source, rows, folder=tmp_path)
     assert counts(result) == {"relabelled": 1, "left_out": 1, "added": 3, "right": 2}
-    before, after = clips_of(source), clips_of(result.source)
+    before, after = clips_of(source), clips_of(result)
     new = {("yes/long.wav", 12_000): (8_000, "yes"), ("yes/long.wav", 20_000): (8_000, "maybe"),
            ("yes/long.wav", 36_000): (4_001, "yes")}  # fmt: skip
     assert {key: (after[key]["duration"], after[key]["label"]) for key in after.keys() - before.keys()} == new
@@ -102,17 +106,17 @@ def test_a_row_keeps_changes_leaves_out_or_adds(root, tmp_path):
         assert {name: after[key][name] for name in ("size", "mtime_ns")} == {
             name: before["yes/long.wav", 0][name] for name in ("size", "mtime_ns")
         }
-    order = [(row["path"], row["start"]) for row in result.source.clips.to_pylist() if "long" in row["path"]]
+    order = [(row["path"], row["start"]) for row in result.clips.to_pylist() if "long" in row["path"]]
     assert order == sorted(order)
     assert result.notes == [f"no clip of the source has these labels, which the corrections make classes: 'maybe' "
                             f"({tmp_path}/review1.csv, line 7; there are no, yes)"]  # fmt: skip
-    assert corrections_sentence(result.record) == " 1 label corrected, 1 clip left out, 3 windows added."
+    assert corrections_sentence(result.corrections) == " 1 label corrected, 1 clip left out, 3 windows added."
 
 
 def test_a_review_without_rows_changes_nothing(root, tmp_path):
     source = scan(str(root), labelled=True)
     result = corrected(source, [], folder=tmp_path)
-    assert result.source.clips.equals(source.clips) and result.taken is None and result.notes == []
+    assert result.clips.equals(source.clips) and result.notes == source.notes == []
     assert set(counts(result).values()) == {0}
     assert corrections_sentence(None) == ""
 
@@ -120,11 +124,11 @@ def test_a_review_without_rows_changes_nothing(root, tmp_path):
 def test_paths_are_found_however_csv_has_to_hold_them(root, tmp_path):
     source = scan(str(root), labelled=True)
     names = [*(escape_path(os.fsencode(f"no/{name}")) for name in ODD), escape_path(NOT_UTF8)]
-    assert corrected(source, [(name, 0, 1, "no", "wrong", "yes") for name in names], folder=tmp_path).record[
+    assert corrected(source, [(name, 0, 1, "no", "wrong", "yes") for name in names], folder=tmp_path).corrections[
         "relabelled"
     ] == len(names)
     absolute = corrected(source, [(f"{root}/./no/../yes/a.wav", 0, 1, "yes", "wrong", "no")], folder=tmp_path)
-    assert clips_of(absolute.source)["yes/a.wav", 0]["label"] == "no"
+    assert clips_of(absolute)["yes/a.wav", 0]["label"] == "no"
 
 
 def test_times_are_frames_as_those_of_tables(table, tmp_path):
@@ -136,7 +140,7 @@ def test_times_are_frames_as_those_of_tables(table, tmp_path):
     # As a page of the set has them: six digits, and a clip ends where its recording does.
     rows = [(clip["path"], round(clip["start"] / RATE_HZ, 6), round(min(clip["start"] + clip["duration"], 48_000)
              / RATE_HZ, 6), clip["label"], "wrong", f"not {clip['label']}") for clip in clips]  # fmt: skip
-    assert corrected(source, rows, folder=tmp_path).record["relabelled"] == 4
+    assert corrected(source, rows, folder=tmp_path).corrections["relabelled"] == 4
     # And as the table has them: its end is rounded by itself there.
     rows = [("r.wav", 2.5001, 3.1, "crow", "right"), ("s.wav", 3, 9, "crow", "right")]
     assert counts(corrected(source, rows, folder=tmp_path)) == {
@@ -148,7 +152,7 @@ def test_times_are_frames_as_those_of_tables(table, tmp_path):
 def test_an_end_may_be_off_by_rounding_alone(table, tmp_path, off):
     row = ("s.wav", 1, (16_000 + off) / RATE_HZ, "owl", "wrong", "crow")
     if abs(off) < 2:
-        assert corrected(of_table(table), [row], folder=tmp_path).record["relabelled"] == 1
+        assert corrected(of_table(table), [row], folder=tmp_path).corrections["relabelled"] == 1
         return
     said = refusal(of_table(table), [row], folder=tmp_path)
     assert f"review1.csv, line 2: s.wav from 1.000000 to {row[2]:.6f} s is not a clip of {table}" in said
@@ -160,20 +164,20 @@ def test_an_end_may_be_off_by_rounding_alone(table, tmp_path, off):
 @pytest.mark.parametrize("off", [-1, 0, 1])
 def test_a_start_is_a_clip_to_the_frame(table, tmp_path, off):
     row = ("s.wav", (8_000 + off) / RATE_HZ, 2, "owl", "right")
-    assert corrected(of_table(table), [row], folder=tmp_path).record["added"] == (off != 0)
+    assert corrected(of_table(table), [row], folder=tmp_path).corrections["added"] == (off != 0)
 
 
 def test_windows_take_group_and_partition_of_the_clips_of_their_recording(table, tmp_path):
     source = of_table(table)
     result = corrected(source, [("r.wav", 4, 5, "owl", "right")], folder=tmp_path, is_divided=True)
-    clip = clips_of(result.source)["r.wav", 32_000]
+    clip = clips_of(result)["r.wav", 32_000]
     assert (clip["group"], clip["partition"], clip["duration"]) == ("night", "fold-1", 8_000)
     for name, several in (("s.wav", "clips of several partitions"), ("t.wav", "no clip")):
         rows = [(name, 4, 5, "owl", "right")]
         said = refusal(source, rows, folder=tmp_path, is_divided=True)
         assert f"review1.csv, line 2: {name} from 4.000000" in said and f"the source has {several}" in said
         assert said.endswith("or divide the clips anew by --split")
-        clips = corrected(source, rows, folder=tmp_path).source.clips
+        clips = corrected(source, rows, folder=tmp_path).clips
         clips, _ = assign(clips, source.root, None, (80, 10, 10))
         [clip] = [row for row in clips.to_pylist() if row["path"] == name and row["start"] == 32_000]
         assert clip["group"] == name, "the path, as of a recording that the table gives none"
@@ -188,11 +192,11 @@ def test_a_limit_takes_clips_of_the_source_and_windows_besides(root, tmp_path):
             for (path, _), *correct in [(taken[0], "x"), (taken[1],), (others[0], "x"), (others[1],)]
             if "long" not in path]  # fmt: skip
     rows.append(("yes/long.wav", 1, 2, "yes", "right"))
-    result = corrected(source, rows, folder=tmp_path, number=number)
+    result, is_taken = correct(source, read_all(tmp_path, [rows]), number)
     assert counts(result) == {"relabelled": 1, "left_out": 1, "added": 1, "right": 0}
-    clips = [(row["path"], row["start"]) for row in result.source.clips.to_pylist()]
-    assert len(result.taken) == len(clips)
-    found = {key for key, is_taken in zip(clips, result.taken, strict=True) if is_taken}
+    clips = [(row["path"], row["start"]) for row in result.clips.to_pylist()]
+    found = set(itertools.compress(clips, is_taken))
+    assert len(is_taken) == len(clips)
     assert found == {*taken, ("yes/long.wav", 8_000)} - {taken[1]}
 
 
@@ -224,7 +228,7 @@ def test_who_disagrees_about_a_clip_is_named(root, tmp_path, files):
         rows = [("yes/a.wav", 0, 1, *said.replace("a ", "yes ", 1).split()) for said in (one, other)]
         reviews = [rows] if files == 1 else [[row] for row in rows]
         if SAID[one] == SAID[other]:
-            found = clips_of(corrected(source, *reviews, folder=tmp_path).source).get(("yes/a.wav", 0), {"label": None})
+            found = clips_of(corrected(source, *reviews, folder=tmp_path)).get(("yes/a.wav", 0), {"label": None})
             assert found["label"] == {"a": "yes"}.get(SAID[one], SAID[one])
             continue
         said = refusal(source, *reviews, folder=tmp_path)
@@ -246,7 +250,7 @@ def test_who_disagrees_about_a_window_is_named_in_any_order(root, tmp_path):
     for one, other in itertools.product(OF_WINDOWS, repeat=2):
         rows = [("yes/long.wav", 2, 3, *said.split()) for said in (one, other)]
         if agree(one, other):
-            clip = clips_of(corrected(source, rows, folder=tmp_path).source).get(("yes/long.wav", 16_000))
+            clip = clips_of(corrected(source, rows, folder=tmp_path)).get(("yes/long.wav", 16_000))
             assert (clip and clip["label"]) == (OF_WINDOWS[one] or OF_WINDOWS[other])
             continue
         said = refusal(source, rows, folder=tmp_path)
@@ -283,11 +287,11 @@ def test_recordings_and_windows_that_hold_no_sound(root, tmp_path):
     said = refusal(source, [("yes/long.wav", 5.000125, 6, "yes", "right")], folder=tmp_path)
     assert "begins past the end of the recording, 5.000125 s" in said
     last = corrected(source, [("yes/long.wav", 5, 6, "yes", "right")], folder=tmp_path)
-    assert clips_of(last.source)["yes/long.wav", 40_000]["duration"] == 1
+    assert clips_of(last)["yes/long.wav", 40_000]["duration"] == 1
     every = [(row["path"], 0, 1 if "long" not in row["path"] else 5.000125, row["label"], "wrong")
              for row in source.clips.to_pylist()]  # fmt: skip
     assert refusal(source, every, folder=tmp_path) == f"the corrections leave no clip of {root}"
-    assert len(corrected(source, every[1:], folder=tmp_path).source.clips) == 1
+    assert len(corrected(source, every[1:], folder=tmp_path).clips) == 1
 
 
 def test_clips_of_tables_may_lie_outside_of_the_root(tmp_path):
@@ -298,7 +302,7 @@ def test_clips_of_tables_may_lie_outside_of_the_root(tmp_path):
     source = scan_table(str(tmp_path / "deep" / "clips.csv"), TableLayout())
     rows = [("../a.wav", 0, 1, "x", "wrong", "y"), (f"{tmp_path}/b.wav", 0, 1, "y", "wrong", "x")]
     result = corrected(source, rows, folder=tmp_path)
-    assert [row["label"] for row in result.source.clips.to_pylist()] == ["y", "x"]
+    assert [row["label"] for row in result.clips.to_pylist()] == ["y", "x"]
 
 
 def test_recordings_of_a_store_are_corrected_as_those_of_a_folder(tmp_path, s3):
@@ -312,10 +316,10 @@ def test_recordings_of_a_store_are_corrected_as_those_of_a_folder(tmp_path, s3):
     ]
     here, there = (scan(place, labelled=True) for place in (str(root), upload(root, f"{s3.uri}/words")))
     both = [corrected(source, rows, folder=tmp_path) for source in (here, there)]
-    known = [result.source.clips.drop_columns(["mtime_ns", "version"]).to_pylist() for result in both]
+    known = [result.clips.drop_columns(["mtime_ns", "version"]).to_pylist() for result in both]
     assert known[0] == known[1] and len(known[0]) == 3
     assert counts(both[0]) == counts(both[1]) == {"relabelled": 1, "left_out": 1, "added": 1, "right": 0}
-    versions = {row["version"] for row in both[1].source.clips.to_pylist() if row["path"] == "yes/long.wav"}
+    versions = {row["version"] for row in both[1].clips.to_pylist() if row["path"] == "yes/long.wav"}
     assert len(versions) == 1 and None not in versions
     assert "gone.wav is not there" in refusal(there, [("gone.wav", 0, 1, "yes", "right")], folder=tmp_path)
 

@@ -27,6 +27,14 @@ NETWORK = {
     "source": None,
 }
 
+CORRECTIONS = {
+    "files": [{"path": '/data/\\xff/review "2".csv', "sha256": "fedcba9876543210" * 4}],
+    "relabelled": 3,
+    "left_out": 1,
+    "added": 1,
+    "right": 40,
+}
+
 
 def golden_manifest() -> Manifest:
     statistics = Statistics(132, tuple(float(number) for number in range(40)), tuple(0.1 * n for n in range(40)))
@@ -52,10 +60,11 @@ def golden_manifest() -> Manifest:
 
 def golden_manifest_of(version: int) -> Manifest:
     changes = {"spec": NETWORK_SPEC, "network": NETWORK} if version == 5 else {}
+    changes |= {"corrections": CORRECTIONS} if version == 6 else {}
     return replace(golden_manifest(), format_version=version, **changes)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
     # SOUNDMILL_UPDATE_GOLDEN=1 writes that of the present version: only before a release of it.
     golden = GOLDEN / f"manifest-v{version}.json"
@@ -66,7 +75,7 @@ def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
     assert load_manifest(tmp_path) == golden_manifest_of(version)
 
 
-@pytest.mark.parametrize("version", [3, 4, 5])
+@pytest.mark.parametrize("version", [3, 4, 5, 6])
 def test_round_trip(version):
     manifest = golden_manifest_of(version)
     assert Manifest.from_json(manifest.to_json(), "there") == manifest
@@ -75,6 +84,7 @@ def test_round_trip(version):
     assert content["fingerprint"] == manifest.spec.fingerprint
     assert content["shape"] == list(manifest.spec.shape)
     assert ("network" in content) == (version == 5), "a set without a network is written as before there were any"
+    assert ("corrections" in content) == (version == 6), "and so is one that nothing was corrected of"
 
 
 def edited(**changes):
@@ -92,8 +102,8 @@ def edited(**changes):
         ("{}", "is not the manifest of a feature set"),
         (golden_manifest().to_json()[:-9], "is not the manifest of a feature set"),
         (edited(format="other"), "is not the manifest of a feature set"),
-        (edited(format_version=6), "has format version 6; this soundmill reads versions 1 to 5"),
-        (edited(format_version=6, spec={"new": 1}), "has format version 6; this soundmill reads versions 1 to 5"),
+        (edited(format_version=7), "has format version 7; this soundmill reads versions 1 to 6"),
+        (edited(format_version=7, spec={"new": 1}), "has format version 7; this soundmill reads versions 1 to 6"),
         (edited(classes=None), "is not the manifest of a feature set"),
         (edited(extra=1), "is not the manifest of a feature set"),
         (edited(partitions={"training": [{"name": "a"}]}), "is not the manifest of a feature set"),
