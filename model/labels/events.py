@@ -37,7 +37,7 @@ _OPTIONS = {
     "min_duration_seconds": "min-duration",
 }
 # Tables have microseconds: times that are equal there count as equal, whatever binary fractions made of them.
-_SAME_SECONDS = 5e-7
+SAME_SECONDS = 5e-7
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def find_events(
     # Where a run of windows breaks whatever the class: between recordings, and where a window does not touch the next.
     # A last one stands for the end.
     breaks = np.ones(len(recordings) + 1, np.bool_)
-    breaks[1:-1] = (recordings[1:] != recordings[:-1]) | (start_seconds[1:] > end_seconds[:-1] + _SAME_SECONDS)
+    breaks[1:-1] = (recordings[1:] != recordings[:-1]) | (start_seconds[1:] > end_seconds[:-1] + SAME_SECONDS)
     smoothing = _Smoothing(counts, rules.smooth) if rules.smooth > 1 else None
     found = []
     for number in range(len(rules.classes)):
@@ -203,11 +203,11 @@ def find_events(
         column = np.ascontiguousarray(probabilities[:, number])
         smooth = (column if smoothing is None else smoothing.apply(column)).astype(np.float64)
         first, last = _runs(smooth, threshold, keep, breaks)
-        apart = start_seconds[first[1:]] - end_seconds[last[:-1]] > rules.merge_gap_seconds + _SAME_SECONDS
+        apart = start_seconds[first[1:]] - end_seconds[last[:-1]] > rules.merge_gap_seconds + SAME_SECONDS
         apart |= recordings[first[1:]] != recordings[last[:-1]]
         first = first[np.concatenate([[True], apart])] if len(first) else first
         last = last[np.concatenate([apart, [True]])] if len(last) else last
-        is_long = end_seconds[last] - start_seconds[first] >= rules.min_duration_seconds - _SAME_SECONDS
+        is_long = end_seconds[last] - start_seconds[first] >= rules.min_duration_seconds - SAME_SECONDS
         first, last = first[is_long], last[is_long]
         found.append((np.full(len(first), number), first, last, *_peaks_and_means(smooth, first, last)))
     if not found:

@@ -90,7 +90,8 @@ class WindowChoice:
         """Takes windows with a probability of each class."""
         if not len(rows):
             return
-        hashes = _mixed(_window_hashes(rows)[:, np.newaxis] ^ self._of_class)  # (windows, classes)
+        of_windows = window_hashes(rows.paths, rows.recordings, rows.start_seconds)
+        hashes = mixed_bits(of_windows[:, np.newaxis] ^ self._of_class)  # (windows, classes)
         probable = rows.probabilities >= self._least
         drawn = hashes <= self._most[np.arange(len(self._classes)), self._parts_of(rows.probabilities)]
         paths = np.array([None, *rows.paths], object)[1:]  # strings, and not characters
@@ -140,20 +141,20 @@ class WindowChoice:
         count, kinds = self._per_class, np.arange(len(self._classes))
         best = _Candidates.joined([self._best, *self._new_best])
         order = np.lexsort((best.hash, -best.probability, best.kind))
-        order = order[_places_within(best.kind[order]) < count]
+        order = order[places_within(best.kind[order]) < count]
         self._best = best.take(order)
-        is_last = _places_within(self._best.kind) == count - 1
+        is_last = places_within(self._best.kind) == count - 1
         self._least[self._best.kind[is_last]] = self._best.probability[is_last]
 
         even = _Candidates.joined([self._even, *self._new_even])
         parts = self._parts_of(even.probability)
         by_hash = np.lexsort((even.hash, parts, even.kind))
         turns = np.empty(len(even), np.int64)  # when the part of each comes to it
-        turns[by_hash] = _places_within(even.kind[by_hash] * count + parts[by_hash])
+        turns[by_hash] = places_within(even.kind[by_hash] * count + parts[by_hash])
         order = np.lexsort((-parts, turns, even.kind))
-        order = order[_places_within(even.kind[order]) < count]
+        order = order[places_within(even.kind[order]) < count]
         self._even, parts, turns = even.take(order), parts[order], turns[order]
-        is_last = _places_within(self._even.kind) == count - 1
+        is_last = places_within(self._even.kind) == count - 1
         last_turn, last_part = np.full(len(kinds), _NO_END), np.zeros(len(kinds), np.int64)
         last_turn[self._even.kind[is_last]], last_part[self._even.kind[is_last]] = turns[is_last], parts[is_last]
         held = np.zeros((len(kinds), count), np.int64)
@@ -166,19 +167,27 @@ class WindowChoice:
         self._new_best, self._new_even, self._waiting = [], [], 0
 
 
-def _places_within(sorted_numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def places_within(sorted_numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns for each of some sorted numbers how many equal ones stand before it."""
     return np.arange(len(sorted_numbers)) - np.searchsorted(sorted_numbers, sorted_numbers)
 
 
-def _window_hashes(rows: WindowRows) -> NDArray[np.uint64]:
-    """Returns a hash of path and start of each window."""
-    paths = np.array([xxhash.xxh3_64_intdigest(path.encode()) for path in rows.paths], np.uint64)
-    starts = np.ascontiguousarray(rows.start_seconds, np.float64).view(np.uint64)
-    return _mixed(paths[rows.recordings] ^ _mixed(starts))
+def window_hashes(
+    paths: Sequence[str], recordings: NDArray[np.int64], start_seconds: NDArray[np.float64]
+) -> NDArray[np.uint64]:
+    """Returns a hash of path and start of each window, uint64 of shape (windows,).
+
+    Args:
+        paths: of the recordings.
+        recordings: number of the recording of each window.
+        start_seconds: where it begins.
+    """
+    of_paths = np.array([xxhash.xxh3_64_intdigest(path.encode()) for path in paths], np.uint64)
+    starts = np.ascontiguousarray(start_seconds, np.float64).view(np.uint64)
+    return mixed_bits(of_paths[recordings] ^ mixed_bits(starts))
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Returns numbers whose bits all follow from all bits of each (SplitMix64: Steele, Lea and Flood, 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
