@@ -9,17 +9,20 @@ from typing import Any
 from features.errors import UsageError
 from features.io.filesystem import join
 from features.runtime import command
+from features.runtime.quantities import counted
 from features.runtime.visible import name_column
 from features.sources.partition import parse_partitions
 from features.sources.paths import csv_path
 from model.evaluation.evaluator import evaluate
 from model.evaluation.false_alarms import count_false_alarms
+from model.evaluation.review import measure_review
 from model.inference.run_store import local_run
 from model.scoring.plan import shortened_sentence
 
 EXAMPLES = (
     "python -m model.evaluate --model RUN --features FEATURES --test-on testing",
     "python -m model.evaluate --model RUN --negatives RECORDINGS",
+    "python -m model.evaluate --model RUN --review review.csv",
 )
 
 
@@ -33,13 +36,18 @@ def parser() -> argparse.ArgumentParser:
         "--negatives", metavar="DIR|TABLE|FILE",
         help="recordings that hold none of the classes, to count false alarms in; --features may be left out then",
     )  # fmt: skip
+    result.add_argument(
+        "--review", metavar="FILE",
+        help="labels that a person has judged on a page of model.report, its review.csv, to count the right ones of "
+        "each class; --features may be left out then",
+    )  # fmt: skip
     return result
 
 
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Evaluates and prints the figures."""
-    if options.features is None and options.negatives is None:
-        raise UsageError("--features or --negatives is missing: what to measure on")
+    if options.features is None and options.negatives is None and options.review is None:
+        raise UsageError("--features, --negatives or --review is missing: what to measure on")
     figures: dict[str, Any] = {}
     tables, paragraphs = [], []
     with local_run(options.model) as run:
@@ -52,6 +60,11 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             tables += _alarms_table(alarms)
             paragraphs.append(_alarms_paragraph(options.model, alarms))
             figures = {**figures, "negatives": alarms}
+        if options.review is not None:
+            review = measure_review(run, options.review)
+            tables += _review_table(review)
+            paragraphs.append(_review_paragraph(review))
+            figures = {**figures, "review": review}
     command.finish(options, [*tables, " ".join(paragraphs)], figures)
     return 0
 
@@ -69,9 +82,20 @@ def _class_table(metrics: dict[str, Any]) -> list[str]:
 def _alarms_table(alarms: dict[str, Any]) -> list[str]:
     head, *labels = name_column(["class", *alarms["classes"]])
     lines = [f"{head}  threshold  false alarms  an hour"]
-    for label, counted in zip(labels, alarms["classes"].values(), strict=True):
-        threshold = "none" if counted["threshold"] is None else f"{counted['threshold']:.3f}"
-        lines.append(f"{label}  {threshold:>9}  {counted['alarms']:12,}  {counted['alarms_per_hour']:7.1f}")
+    for label, one in zip(labels, alarms["classes"].values(), strict=True):
+        threshold = "none" if one["threshold"] is None else f"{one['threshold']:.3f}"
+        lines.append(f"{label}  {threshold:>9}  {one['alarms']:12,}  {one['alarms_per_hour']:7.1f}")
+    return lines
+
+
+def _review_table(review: dict[str, Any]) -> list[str]:
+    head, *labels = name_column(["class", *review["classes"]])
+    lines = [f"{head}  judged   right  precision  95 % interval"]
+    for label, one in zip(labels, review["classes"].values(), strict=True):
+        low, high = one["interval_95"]
+        lines.append(
+            f"{label}  {one['judged']:6,}  {one['right']:6,}  {one['precision']:9.3f}  {low:.3f} to {high:.3f}"
+        )
     return lines
 
 
@@ -114,6 +138,14 @@ def _alarms_paragraph(run: str, alarms: dict[str, Any]) -> str:
         worst = alarms["worst"][0]
         paragraph += f" The worst recording: {csv_path(worst['path'])}, {worst['alarms_per_hour']:.4g} an hour."
     return paragraph + f" Each is a line of {join(run, 'evaluation', alarms['folder'])}/alarms.csv."
+
+
+def _review_paragraph(review: dict[str, Any]) -> str:
+    paragraph = (
+        f"{review['right']:,} of {review['judged']:,} labels are right that were judged, of "
+        f"{counted(review['recordings'], 'recording')} ({review['review']}); the precision of a class is that of those."
+    )
+    return paragraph + (f" None was judged of {', '.join(review['not_judged'])}." if review["not_judged"] else "")
 
 
 def _intervals(metrics: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """What judgements make of one clip of a source, or of one window of a recording."""
 
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from features.errors import UsageError
 from features.sources.judged_recordings import Recording
@@ -62,17 +61,17 @@ class Judged:
             raise UsageError(f"{judgement.where}: {judgement.label!r} was judged of {judgement.part}, and by {by} that "
                              f"has the label {label!r}; judge a page of this set, or leave the line out")  # fmt: skip
         if self.decided is not None and self.outcome != judgement.outcome:
-            _refuse(self.decided, judgement)
+            self.decided.refuse(judgement)
         self.decided = self.decided or judgement
 
     def _take_of_window(self, judgement: Judgement) -> None:
         outcome = judgement.outcome
         if outcome is not None and outcome in self.refuted:
-            _refuse(self.refuted[outcome], judgement)
+            self.refuted[outcome].refuse(judgement)
         if self.decided is not None:
             is_refuted = not judgement.is_right and judgement.label == self.outcome
             if is_refuted or outcome not in (self.outcome, None):
-                _refuse(self.decided, judgement)
+                self.decided.refuse(judgement)
         if not judgement.is_right:
             self.refuted.setdefault(judgement.label, judgement)
         if outcome is not None:
@@ -100,8 +99,3 @@ class Judged:
 def end_frame(judgement: Judgement, rate_hz: int) -> int:
     """Returns the frame after the last one of what was judged, which has one at least."""
     return max(frame_at(judgement.start_seconds, rate_hz) + 1, frame_at(judgement.end_seconds, rate_hz))
-
-
-def _refuse(one: Judgement, other: Judgement) -> NoReturn:
-    raise UsageError(f"two judgements of {one.part} disagree: {one.said} by {one.where}, and {other.said} by "
-                     f"{other.where}; leave one of the lines out")  # fmt: skip

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from features.errors import UsageError
 from features.io.csv_text import read_csv_label
@@ -55,6 +56,11 @@ class Judgement:
             return f"{self.label!r} is right"
         correct = f", and {self.correct_label!r} correct" if self.correct_label else ""
         return f"{self.label!r} is wrong{correct}"
+
+    def refuse(self, other: "Judgement") -> NoReturn:
+        """Raises `UsageError` as another judgement of the same part disagrees."""
+        raise UsageError(f"two judgements of {self.part} disagree: {self.said} by {self.where}, and {other.said} by "
+                         f"{other.where}; leave one of the lines out")  # fmt: skip
 
 
 @dataclass(frozen=True)

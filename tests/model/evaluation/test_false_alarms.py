@@ -156,7 +156,7 @@ def test_the_command_needs_no_features_and_says_what_it_found(run, recordings, t
 
 
 def test_a_command_without_anything_to_measure_on_is_refused(run):
-    with pytest.raises(UsageError, match="--features or --negatives is missing"):
+    with pytest.raises(UsageError, match="--features, --negatives or --review is missing"):
         call("model.evaluate", "--model", run)
 
 
