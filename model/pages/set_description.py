@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.sources import leaks
+from features.sources.corrections import corrections_text
 from features.sources.paths import csv_path
 from features.sources.policies import MESSAGES
 from features.sources.rejects import read_csv
@@ -44,8 +45,17 @@ def describe_set(layout: Layout, manifest: Manifest) -> dict[str, Any]:
         "rejects": _rejects(layout, manifest),
         "warnings": _warnings(clips),
         "decoders": manifest.decoders,
-        "corrections": getattr(manifest, "corrections", None),
+        "corrections": _corrections(manifest),
     }  # fmt: skip
+
+
+def _corrections(manifest: Manifest) -> dict[str, Any] | None:
+    """Returns what reviews have changed, None without any."""
+    record = manifest.corrections
+    if record is None:
+        return None
+    reviews = [file["path"] for file in record["files"]]
+    return {"changed": corrections_text(record), "found right": record["right"], "reviews": reviews}
 
 
 def _of_partition(clips: pa.Table, name: str) -> dict[str, Any]:
