@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
         "--test-on", metavar="LIST",
         help="partitions, by commas (what the run was tested on, else testing; of a cross-validation each fold)",
     )  # fmt: skip
-    result.add_argument("--compare", metavar="RUN", help="another run on the same clips: what it wins and what it loses")
+    result.add_argument(
+        "--compare", metavar="RUN", help="another run on the same clips: what it wins and what it loses"
+    )
     result.add_argument(
         "--mistakes", type=int, metavar="N", help="how many mistakes can be seen and heard, the surest first (500)"
     )

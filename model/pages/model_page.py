@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.sources.paths import escape_path
+from model.evaluation.tested_folds import is_cross_validation
 from model.inference.artifact import read_description
 from model.inference.run_store import local_run
 from model.pages.clip_cards import MOST_MISTAKES, Cards, choose_clips, make_cards
@@ -97,7 +98,8 @@ def _tested(
     """
     with local_run(run, _NEEDED) as folder:
         if beside is not None:
-            test_on = None if beside.is_cross_validated else test_on or beside.tested_on
+            are_folds = beside.is_cross_validated or is_cross_validation(folder)
+            test_on = None if are_folds else beside.tested_on
             same_spec = read_description(first_run(folder)).fingerprint == beside.manifest.spec.fingerprint
             features = beside.features if same_spec else None
         yield predict_clips(folder, features or trained_set(folder), test_on)
