@@ -12,7 +12,12 @@ _QUALITY = 60
 _MOST_FRAMES, _MOST_BANDS = 400, 160
 
 
-def image_of(values: NDArray[np.floating], lowest: float | None = None, highest: float | None = None) -> bytes:
+def image_of(
+    values: NDArray[np.floating],
+    lowest: float | None = None,
+    highest: float | None = None,
+    most_frames: int = _MOST_FRAMES,
+) -> bytes:
     """Returns an array as a WebP file, which Chromium, Firefox and Safari show: time to the right, bands upwards.
 
     Args:
@@ -20,11 +25,12 @@ def image_of(values: NDArray[np.floating], lowest: float | None = None, highest:
             dots for, neighbours are averaged.
         lowest: what the darkest colour stands for, the least value where None.
         highest: what the brightest colour stands for, the largest value where None.
+        most_frames: how many frames are shown at most.
     """
     from matplotlib import colormaps
     from PIL import Image
 
-    shown = _averaged(_averaged(values.astype(np.float32), _MOST_FRAMES).T, _MOST_BANDS)  # (bands, frames)
+    shown = _averaged(_averaged(values.astype(np.float32), most_frames).T, _MOST_BANDS)  # (bands, frames)
     low = float(shown.min()) if lowest is None else lowest
     high = float(shown.max()) if highest is None else highest
     scaled = np.clip((shown - low) / (high - low), 0, 1) if high > low else np.zeros_like(shown)
@@ -34,11 +40,11 @@ def image_of(values: NDArray[np.floating], lowest: float | None = None, highest:
     return file.getvalue()
 
 
-def spectrogram_image(trace: Trace) -> bytes:
+def spectrogram_image(trace: Trace, most_frames: int = _MOST_FRAMES) -> bytes:
     """Returns the spectrogram of a sound as a picture: its loudest 80 dB, from 0 Hz to half its rate."""
     levels = decibels(trace.spectrum)
     top = max(float(levels.max()), float(decibels(np.zeros(1))[0]) + DRAWN_DECIBELS)
-    return image_of(levels, top - DRAWN_DECIBELS, top)
+    return image_of(levels, top - DRAWN_DECIBELS, top, most_frames)
 
 
 def _averaged(values: NDArray[np.float32], most: int) -> NDArray[np.float32]:

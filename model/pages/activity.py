@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from model.pages.line_events import LineEvents, threshold_places
 
 # From the finest: numbers of thresholds at which events are counted, the last one those of the sample's bands.
-_STEPS = tuple(np.arange(0, 101, step) for step in (1, 5, 10)) + (np.array([0, 50, 70, 90]),)
-_MOST_CELLS = 40_000
+_STEPS = (*(np.arange(0, 101, step) for step in (1, 5, 10)), np.array([0, 50, 70, 90]))
+_MOST_CELLS = 80_000
 _MOST_DATES = 120
 _EPOCH = date(1970, 1, 1)
 _PLACE_BITS, _LABEL_BITS = 7, 24
@@ -79,7 +79,7 @@ class Activity:
         self._keys, self._counts = _added(every, np.concatenate([self._counts, ones, -ones[is_joined]]))
 
     def cells(self) -> Cells | None:
-        """Returns the events by hour and date, as finely as there are not too many numbers; None where no time is known.
+        """Returns the events by hour and date, as finely as not to be too many numbers; None where no time is known.
 
         Thresholds become coarser first, then dates become months, then labels are counted together.
         """

@@ -51,6 +51,7 @@ class ScoreFigures:
         listed: the recordings with the most events, in the order of their ranks.
         drawn: the lines of the first of these, by their paths.
         activity: events by hour and date.
+        highest: highest probability of each label, float64 of shape (labels,).
         lengths: how many windows have each length in seconds, of the first lines.
         hops: how many begin so many seconds behind the one before.
     """
@@ -67,6 +68,7 @@ class ScoreFigures:
         self._most_listed, self._most_drawn = most_listed, most_drawn
         self._sums = {name: np.zeros((0, len(THRESHOLDS))) for name in ("lines", "events", "seconds", "recordings")}
         self._any = np.zeros(len(THRESHOLDS))
+        self.highest = np.zeros(0)
 
     def add(self, lines: Lines, labels: Sequence[str]) -> LineEvents:
         """Adds lines, and returns what makes events of them.
@@ -115,6 +117,10 @@ class ScoreFigures:
         best = np.maximum.reduceat(reached, first) if len(first) else reached
         recordings = at_thresholds(found.labels[first], count, best)
         of_block = {"lines": lines, "events": events, "seconds": covered, "recordings": recordings}
+        highest = np.zeros(count)
+        highest[: len(self.highest)] = self.highest
+        np.maximum.at(highest, found.labels, reached)
+        self.highest = highest
         for name, sums in of_block.items():
             sums[: len(self._sums[name])] += self._sums[name]
             self._sums[name] = sums

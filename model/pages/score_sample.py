@@ -94,13 +94,10 @@ class ScoreSample:
         self._limits = limits
 
     def chosen(self, most: int, labels: Sequence[str]) -> list[SampledEvent]:
-        """Returns at most so many of the events, in the order of their labels, then the most probable band first.
-
-        Labels and bands give one event each in turn, until there are enough.
-        """
+        """Returns at most so many of the events: labels and bands give one each in turn, until there are enough."""
         turns = places_within(self._cells)
         chosen = np.lexsort((self._hashes, turns))[:most]
-        events = [
+        return [
             SampledEvent(
                 label=labels[cell // len(BANDS)],
                 path=path,
@@ -115,10 +112,13 @@ class ScoreSample:
                 self._cells[chosen].tolist(), self._paths[chosen], self._values[chosen].tolist(), strict=True
             )
         ]
-        return sorted(events, key=lambda event: (event.label, -event.band))
 
     def _keep(
-        self, cells: NDArray[np.int64], hashes: NDArray[np.uint64], values: NDArray[np.float64], paths: NDArray[np.object_]
+        self,
+        cells: NDArray[np.int64],
+        hashes: NDArray[np.uint64],
+        values: NDArray[np.float64],
+        paths: NDArray[np.object_],
     ) -> None:
         cells, hashes = np.concatenate([self._cells, cells]), np.concatenate([self._hashes, hashes])
         values, paths = np.concatenate([self._values, values]), np.concatenate([self._paths, paths])

@@ -4,12 +4,9 @@ CSV, Parquet and JSON lines of one scoring are read alike, to the digits that a 
 """
 
 import contextlib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +20,7 @@ from features.io.csv_text import FORMULA_STARTS, read_csv_label
 from features.io.local_copy import local_copy
 from model.labels.recording_columns import START_TIME
 from model.labels.table_output import check_table_name
+from model.pages.table_batches import batches, column_names
 
 _NEEDED = {
     "path": pa.string(),
@@ -33,8 +31,6 @@ _NEEDED = {
 }
 _RANK = "rank"
 _PROBABILITY = "probability_"
-_BLOCK_BYTES = 2**22
-_BATCH_ROWS = 2**16
 _DIGITS = 1e6  # of a second and of a probability, as a CSV has them
 NO_TIME = -1
 _EPOCH = datetime(1970, 1, 1)
@@ -75,10 +71,14 @@ class Lines:
         """Returns the lines of one recording, as copies that keep nothing else in memory."""
         first = int(self.counts[:number].sum())
         span = slice(first, first + int(self.counts[number]))
-        columns = (self.start_seconds, self.end_seconds, self.labels, self.probabilities, self.hours)
-        start, end, labels, probabilities, hours = (column[span].copy() for column in columns)
         return Lines(
-            [self.paths[number]], self.counts[number : number + 1].copy(), start, end, labels, probabilities, hours
+            paths=[self.paths[number]],
+            counts=self.counts[number : number + 1].copy(),
+            start_seconds=self.start_seconds[span].copy(),
+            end_seconds=self.end_seconds[span].copy(),
+            labels=self.labels[span].copy(),
+            probabilities=self.probabilities[span].copy(),
+            hours=self.hours[span].copy(),
         )
 
 
@@ -107,7 +107,7 @@ class ScoredTable:
         """Opens it; raises `UsageError` where it is not there, or no table of labels."""
         try:
             self._path = self._open.enter_context(local_copy(self.place))
-            names = _column_names(self._path)
+            names = column_names(self._path)
         except (OSError, pa.ArrowException, ValueError) as error:
             self._open.close()
             raise UsageError(f"cannot read {self.place}: {one_line(error)}") from error
@@ -166,7 +166,7 @@ class ScoredTable:
             return
         types = _NEEDED | {name: pa.string() if name == START_TIME else pa.float64() for name in more}
         try:
-            for batch in _batches(self._path, types):
+            for batch in batches(self._path, types):
                 table = pa.table([_as(batch[name], kind) for name, kind in types.items()], names=list(types))
                 if self._path.lower().endswith(".csv"):
                     table = _changed(table, "path", _without_dot)
@@ -227,7 +227,8 @@ def _hours(times: pa.ChunkedArray) -> NDArray[np.int64]:
     """Returns the hour of the clock at which each of some times by ISO 8601 lies, since 1970."""
     encoded = pc.utf8_slice_codeunits(times.fill_null(""), 0, 13).combine_chunks().dictionary_encode()
     hours = np.array([_hour(text) for text in encoded.dictionary.to_pylist()], np.int64)
-    return hours[encoded.indices.to_numpy()]
+    of_rows: NDArray[np.int64] = hours[encoded.indices.to_numpy()]
+    return of_rows
 
 
 def _hour(text: str) -> int:
@@ -237,68 +238,6 @@ def _hour(text: str) -> int:
         return NO_TIME
     hour = since.days * 24 + since.seconds // 3600
     return hour if hour >= 0 else NO_TIME
-
-
-def _whole_recordings(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yields the rows of tables again so that no recording is in two of them."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        if not len(table):
-            continue
-        paths = table["path"]
-        others = pc.not_equal(paths, paths[len(paths) - 1]).to_numpy()
-        before = int(np.flatnonzero(others)[-1]) + 1 if others.any() else 0
-        if waiting and not before and waiting[-1]["path"][0] != paths[0]:
-            yield pa.concat_tables(waiting)
-            waiting = []
-        if before:
-            yield pa.concat_tables([*waiting, table.slice(0, before)])
-            waiting = []
-        waiting.append(table.slice(before))
-    if waiting:
-        yield pa.concat_tables(waiting)
-
-
-def _column_names(path: str) -> list[str] | None:
-    """Returns the names of the columns of a table, None where it has no row to say them."""
-    if path.lower().endswith(".parquet"):
-        import pyarrow.parquet as pq
-
-        return [str(name) for name in pq.read_schema(path).names]
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        first = file.readline()
-    if path.lower().endswith(".jsonl"):
-        return list(json.loads(first)) if first else None
-    if os.path.getsize(path) == 0:
-        raise ValueError("it is empty, and a CSV of score begins with the names of its columns")
-    import csv
-
-    return next(csv.reader([first]))
-
-
-def _batches(path: str, types: Mapping[str, pa.DataType]) -> Iterator[Any]:
-    """Yields rows of some columns, a part of the file at a time."""
-    if path.lower().endswith(".parquet"):
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(_BATCH_ROWS, columns=list(types))
-    elif path.lower().endswith(".jsonl"):
-        import pyarrow.json as pj
-
-        parse = pj.ParseOptions(explicit_schema=pa.schema(types), unexpected_field_behavior="ignore")
-        with pj.open_json(path, pj.ReadOptions(block_size=_BLOCK_BYTES), parse) as rows:
-            yield from rows
-    else:
-        import pyarrow.csv as pcsv
-
-        options = (
-            pcsv.ReadOptions(block_size=_BLOCK_BYTES),
-            pcsv.ParseOptions(newlines_in_values=True),
-            pcsv.ConvertOptions(column_types=types, include_columns=list(types), strings_can_be_null=False),
-        )
-        with pcsv.open_csv(path, *options) as rows:
-            yield from rows
 
 
 def _as(column: Any, kind: pa.DataType) -> Any:
@@ -325,6 +264,21 @@ def _without_dot(path: str) -> str:
     return path[2:] if path.startswith("./") and path[2:].startswith(FORMULA_STARTS) else path
 
 
-def name_of(place: str) -> str:
-    """Returns the name of a file, of this machine or of a store."""
-    return Path(place).name
+def _whole_recordings(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yields the rows of tables again so that no recording is in two of them."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        if not len(table):
+            continue
+        paths = table["path"]
+        others = pc.not_equal(paths, paths[len(paths) - 1]).to_numpy()
+        before = int(np.flatnonzero(others)[-1]) + 1 if others.any() else 0
+        if waiting and not before and waiting[-1]["path"][0] != paths[0]:
+            yield pa.concat_tables(waiting)
+            waiting = []
+        if before:
+            yield pa.concat_tables([*waiting, table.slice(0, before)])
+            waiting = []
+        waiting.append(table.slice(before))
+    if waiting:
+        yield pa.concat_tables(waiting)

@@ -156,7 +156,7 @@ const soundmill = (() => {
           cursor: { drag: { x: false, y: false } },
           scales: { x: { time: false, distr: options.distribution || 1, ...(options.xRange ? { range: options.xRange } : {}) },
                     y: options.yRange ? { range: options.yRange } : {} },
-          axes: [{ ...axis, label: options.x }, { ...axis, label: options.y, size: 60 }],
+          axes: [{ ...axis, label: options.x }, { ...axis, label: options.y, size: (_, values) => 24 + 8 * Math.max(3, ...(values || []).map((value) => String(value).length)) }],
           series: [{ label: options.x }, ...series.map((one, number) => ({
             label: one.label,
             stroke: one.colour || COLOURS[number % COLOURS.length],
