@@ -1,7 +1,7 @@
 """Pages in a real browser: the distribution's Chromium, which `make browser` installs by this module, and Playwright.
 
 A test asks for the fixture `visit` and opens a file as a person does, from the disk. What no page may do fails the test
-at its end: an error or a warning in the console, an exception, a request that leaves the page.
+at its end: an error or a warning in the console, an exception, a dialog, a request that leaves the page.
 """
 
 import functools
@@ -68,6 +68,10 @@ def watch(context: Any) -> list[str]:
         if not request.url.startswith(_WITHIN_THE_PAGE):
             faults.append(f"request: {request.url}")
 
+    def on_dialog(dialog: Any) -> None:
+        faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     def on_page(page: Any) -> None:
         page.on("websocket", on_request)  # which is no request to the browser
 
@@ -75,6 +79,7 @@ def watch(context: Any) -> list[str]:
     context.on("weberror", lambda error: faults.append(f"exception: {error.error}"))
     context.on("request", on_request)
     context.on("page", on_page)
+    context.on("dialog", on_dialog)
     return faults
 
 

@@ -11,6 +11,7 @@ WRONG = """
 <img src="http://127.0.0.1:9001/fifth.png" alt="">
 <script>fetch('https://127.0.0.1:9001/sixth').catch(() => {})</script>
 <script>new WebSocket('ws://127.0.0.1:9001/seventh')</script>
+<script>alert('eighth')</script>
 """
 FORBIDDEN = """<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none'"><title>-</title>
 <script>document.title = 'ran'</script>"""
@@ -37,6 +38,7 @@ def test_what_no_page_may_do_is_noticed(browser, tmp_path):
         "request: http://127.0.0.1:9001/fifth.png",
         "request: https://127.0.0.1:9001/sixth",
         "request: ws://127.0.0.1:9001/seventh",
+        "dialog: eighth",
     } <= set(faults)
 
 
