@@ -7,15 +7,21 @@ import argparse
 from typing import Any
 
 from features.errors import UsageError
+from features.io.filesystem import join
 from features.runtime import command
 from features.runtime.invocation import command_line
 from features.runtime.quantities import counted, rate_text
+from features.sources.partition import TESTING
+from features.store.manifest import load_manifest
+from model.pages.document import check_page
 from model.training.options import add_inputs, add_settings, settings_given
 from model.training.stored_run import run_to_train
 from model.training.trainer import train
 
 EXAMPLE = "python -m model.train --features FEATURES --output RUN --seed 0"
 PREVIEW_EXAMPLE = "python -m model.train --features FEATURES --preview augmentation.png --mixup-alpha 0.2"
+
+REPORT = "report.html"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
         help="begin with the weights of an earlier run on features of the same spec, for more clips or other classes",
     )  # fmt: skip
     result.add_argument(
+        "--report", nargs="?", const="", metavar="FILE.html",
+        help=f"write the page of the model when the training has ended ({REPORT} in the run)",
+    )  # fmt: skip
+    result.add_argument(
         "--resume", action="store_true",
         help="continue a run that was interrupted, with its settings; --epochs may be larger than it was where the "
         "learning rate is constant and no average of the weights is kept",
@@ -44,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
 def _preview(options: argparse.Namespace) -> int:
     from features.pictures.drawing import check_picture
 
-    for name in ("resume", "init"):
-        if getattr(options, name):
+    for name in ("resume", "init", "report"):
+        if getattr(options, name) not in (None, False):
             raise UsageError(f"--{name} goes with --output; --preview shows a training from its settings")
     check_picture("--preview", options.preview)
     from model.training.preview import preview  # which loads what draws
@@ -59,10 +69,25 @@ def _preview(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_report(options: argparse.Namespace) -> None:
+    """Raises `UsageError` where no page can be written, or there will be nothing to show in it."""
+    if options.report:
+        check_page("--report", options.report)
+    if options.resume or settings_given(options).get("test_on"):
+        return  # what a training is to test on is checked when it begins
+    manifest = load_manifest(options.features)
+    if TESTING not in manifest.partitions or not manifest.rows((TESTING,)):
+        names = ", ".join(manifest.partitions)
+        raise UsageError(f"--report shows what the model makes of the {TESTING} clips, of which {options.features} has "
+                         f"none ({names}); choose others with --test-on")  # fmt: skip
+
+
 def main(options: argparse.Namespace, _: list[str]) -> int:
     """Trains, or draws what a training would see, and prints a paragraph about it."""
     if options.preview:
         return _preview(options)
+    if options.report is not None:
+        _check_report(options)
     with run_to_train(options.output, options.resume) as (run, send):
         figures = train(
             options.features,
@@ -74,6 +99,11 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             watch=send,
             init=options.init,
         )
+    report = None if options.report is None else options.report or join(options.output, REPORT)
+    if report is not None:
+        from model.pages.model_page import write_model_page  # which loads what makes pictures
+
+        figures["report"] = write_model_page(options.output, options.features, report)
     paragraph = _of_linear(figures) if "l2" in figures else _of_epochs(figures)
     if figures["classes_without_threshold"]:
         names = ", ".join(figures["classes_without_threshold"])
@@ -88,7 +118,10 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         )
     tested = ("--test-on", ",".join(figures["test_on"])) if figures["test_on"] else ()
     following = command_line("model.evaluate", "--model", options.output, "--features", options.features, *tested)
-    paragraph += f" The run is in {options.output}: curves.png shows it. Next: {following}"
+    paragraph += f" The run is in {options.output}: curves.png shows it."
+    if report is not None:
+        paragraph += f" Open {report} in a browser to hear what it gets wrong."
+    paragraph += f" Next: {following}"
     command.finish(options, paragraph, figures)
     return 0
 

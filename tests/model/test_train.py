@@ -245,3 +245,34 @@ def test_ctrl_c_ends_a_training_with_one_line(interrupted):
     after_the_first_epoch = list(itertools.dropwhile(lambda epoch: not epoch, epoch_lines))
     assert all(after_the_first_epoch), errors
     assert errors.splitlines()[-1].startswith("interrupted")
+
+
+def test_the_page_of_the_model_is_written_when_the_training_has_ended(trained, feature_set, tmp_path):
+    run, summary = tmp_path / "run", tmp_path / "summary.json"
+    shutil.copytree(trained, run)  # whose training has ended: nothing but the page is left to do
+    resumed = ("--features", feature_set, "--output", run, "--resume")
+    assert call("model.train", *resumed, "--report", "--summary", summary) == 0
+    text = (run / "report.html").read_text(encoding="utf-8")
+    figures = json.loads(summary.read_text(encoding="utf-8"))["report"]
+    assert figures["bytes"] == len(text.encode("utf-8"))
+    assert figures["accuracy"] == evaluate(str(run), str(feature_set), ("testing",))["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--report", "page.txt"), "^--report is a page whose name ends in .html, not page.txt$"),
+        (("--report", "none/page.html"), "^no folder for --report none/page.html; make none first$"),
+        (("--report",), "^--report shows what the model makes of the testing clips, of which .* has none "),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_the_training(small_shards, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        call("model.train", "--features", small_shards["tfrecord"], "--output", tmp_path / "run", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preview_has_no_page(feature_set):
+    with pytest.raises(UsageError, match=r"^--report goes with --output; "):
+        call("model.train", "--features", feature_set, "--preview", "augmentation.png", "--report")
