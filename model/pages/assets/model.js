@@ -148,15 +148,12 @@
   function filterClasses() {
     const input = at("classes-filter");
     if (!input) return;
-    const rows = [...at("classes").tBodies[0].rows];
+    const tables = ["classes", "threshold-table", "data-table"].map((id) => [...at(id).tBodies[0].rows]);
     input.addEventListener("input", () => {
       const text = input.value.trim().toLowerCase();
-      let found = 0;
-      for (const row of rows) {
-        row.hidden = !row.cells[0].textContent.toLowerCase().includes(text);
-        found += !row.hidden;
-      }
-      at("classes-count").textContent = text ? `${format.count(found)} of ${format.count(rows.length)} classes` : "";
+      for (const rows of tables) for (const row of rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(text);
+      const found = tables[0].filter((row) => !row.hidden).length;
+      at("classes-count").textContent = text ? `${format.count(found)} of ${format.count(tables[0].length)} classes` : "";
     });
   }
 

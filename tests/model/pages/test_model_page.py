@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from features.errors import UsageError
+from features.io.filesystem import filesystem_of, place
 from features.pictures.examples import source_waveform
 from features.store.manifest import load_manifest
 from model.evaluation.predictions import measure
@@ -145,6 +146,19 @@ def test_mistakes_that_have_no_room_are_counted(run, mixed, tmp_path):
     assert figures["bytes"] == (tmp_path / "page.html").stat().st_size
     assert figures["mistakes"] == data["measured"]["clips"] - data["measured"]["correct"] > figures["shown"]["mistakes"]
     assert len(data["cards"]) == figures["shown"]["clips"] < 8
+
+
+def test_a_run_in_a_store_has_the_same_page(run, s3, page):
+    uri = f"{s3.uri}/run"
+    for path in run.rglob("*"):
+        if path.is_file():
+            filesystem_of(uri).write(place(f"{uri}/{path.relative_to(run)}"), path.read_bytes())
+    succeed("model.report", uri, "--output", f"{s3.uri}/page.html", "--test-on", ",".join(TESTED))
+    stored = data_of(filesystem_of(uri).read(place(f"{s3.uri}/page.html")).decode())
+    assert stored["provenance"].pop("run") == uri
+    here = data_of(page)
+    assert here["provenance"].pop("run") == str(run)
+    assert stored == here
 
 
 def test_a_recording_that_is_gone_has_its_picture_alone(clips):
