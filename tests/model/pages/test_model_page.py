@@ -193,6 +193,7 @@ def test_two_runs_side_by_side(run, mixed, clips):
     assert (nothing["won"]["clips"], nothing["lost"]["clips"]) == (0, 0)
 
 
+@pytest.mark.trial
 def test_windows_of_silence_are_seen_but_not_marked(mixed):
     for number in range(3):
         write_wav(mixed.parent / "noise" / f"{number}.wav", noise(160_000, seed=number, amplitude=0.3))
