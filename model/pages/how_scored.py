@@ -88,6 +88,7 @@ class HowScored:
              + (", …" if len(labels.get("classes") or []) > 40 else "")),
             ("Labels a window (--top)", labels.get("top")),
             ("Threshold (--threshold)", _thresholds_text(thresholds)),
+            ("From window to window, samples (--hop-seconds)", windowing.get("hop_samples")),
             ("Last window (--tail)", windowing.get("tail")),
             ("Times of day from", "names and headers" if columns.get("start_time") else None),
             ("Time zone (--timezone)", columns.get("timezone")),

@@ -1,5 +1,6 @@
 """The page of a scoring: what was found, where and when, and a sample of it to check by ear; see `build_score_page`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from features.errors import ClipError
 from features.io.filesystem import filesystem_of, place
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted
-from features.sources.paths import csv_path
+from features.sources.paths import csv_path, escape_path
 from model.inference.classes import NOT_NAMED
 from model.pages.activity import Cells
 from model.pages.card import MOST_TOP, card
@@ -60,7 +61,7 @@ class _Read:
 def write_score_page(labels: str, source: str | None, output: str) -> dict[str, Any]:
     """Writes the page of a scoring, and returns its figures; see `build_score_page`."""
     page, figures = build_score_page(labels, source)
-    content = page.encode()
+    content = page.encode("utf-8", "backslashreplace")  # settings may name files whose names are not UTF-8
     filesystem_of(output).write(place(output), content)
     return figures | {"bytes": len(content)}
 
@@ -89,7 +90,7 @@ def build_score_page(labels: str, source: str | None = None) -> tuple[str, dict[
     cards = _cards(read, recordings)
     summary = _summary(read, how, lines, cards)
     data = {
-        "title": f"Labels of {place(labels).name}",
+        "title": f"Labels of {escape_path(os.fsencode(place(labels).name))}",
         "labels": read.labels,
         "named": [label not in NOT_NAMED for label in read.labels],
         "sums": {name: [_sparse(figures.at_thresholds(name)[number]) for number in read.order]
@@ -151,8 +152,12 @@ def _cards(read: _Read, recordings: ScoredRecordings) -> list[dict[str, Any]]:
 
 def _card(event: SampledEvent, top: Sequence[tuple[str, float]], recordings: ScoredRecordings) -> dict[str, Any]:
     seconds = event.start_seconds, event.end_seconds
-    extra: dict[str, Any] = {"probability": event.probability, "band": event.band, "eventStart": event.event_start_seconds,
-             "eventEnd": event.event_end_seconds}  # fmt: skip
+    extra: dict[str, Any] = {
+        "probability": event.probability,
+        "band": event.band,
+        "eventStart": event.event_start_seconds,
+        "eventEnd": event.event_end_seconds,
+    }
     try:
         with recordings.open(event.path) as opened:
             waveform = opened.waveform(*seconds)

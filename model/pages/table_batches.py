@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-_BLOCK_BYTES = 2**22
-_BATCH_ROWS = 2**16
+BLOCK_BYTES = 2**22
+BATCH_ROWS = 2**16
 
 
 def column_names(path: str) -> list[str] | None:
@@ -47,18 +47,18 @@ def batches(path: str, types: Mapping[str, pa.DataType]) -> Iterator[Any]:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(_BATCH_ROWS, columns=list(types))
+            yield from file.iter_batches(BATCH_ROWS, columns=list(types))
     elif path.lower().endswith(".jsonl"):
         import pyarrow.json as pj
 
         parse = pj.ParseOptions(explicit_schema=pa.schema(types), unexpected_field_behavior="ignore")
-        with pj.open_json(path, pj.ReadOptions(block_size=_BLOCK_BYTES), parse) as rows:
+        with pj.open_json(path, pj.ReadOptions(block_size=BLOCK_BYTES), parse) as rows:
             yield from rows
     else:
         import pyarrow.csv as pcsv
 
         options = (
-            pcsv.ReadOptions(block_size=_BLOCK_BYTES),
+            pcsv.ReadOptions(block_size=BLOCK_BYTES),
             pcsv.ParseOptions(newlines_in_values=True),
             pcsv.ConvertOptions(column_types=types, include_columns=list(types), strings_can_be_null=False),
         )

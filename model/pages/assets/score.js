@@ -298,7 +298,7 @@
   function showActivity() {
     if (!heat) return;
     const { thresholds, cells, recorded, dates } = data.activity;
-    const least = thresholds.findLastIndex((place) => place <= filter.threshold);
+    const least = thresholds.filter((place) => place <= filter.threshold).length - 1;
     const counts = new Int32Array((dates.length + 1) * 24);
     const known = new Uint8Array(counts.length);
     for (let at = 0; at < recorded.length; at += 2) {

@@ -49,7 +49,9 @@ def plain_choice(windows, per_class, kind, hashes):
 def hashes_of(windows, kind):
     rows = rows_of(windows)
     of_class = np.uint64(window_choice.xxhash.xxh3_64_intdigest(CLASSES[kind].encode()))
-    return window_choice._mixed(window_choice._window_hashes(rows) ^ of_class).tolist()
+    return window_choice.mixed_bits(
+        window_choice.window_hashes(rows.paths, rows.recordings, rows.start_seconds) ^ of_class
+    ).tolist()
 
 
 @pytest.mark.parametrize("digits", [6, 1])  # with one digit many are equal
