@@ -73,7 +73,7 @@ def check_page(option: str, path: str) -> None:
 
 def write_page(path: str, page: str) -> int:
     """Writes a page to a path or an object of a store, whole, and returns how many bytes it has."""
-    content = page.encode("utf-8")
+    content = page.encode("utf-8", "backslashreplace")  # settings may hold a path with bytes that are no text
     filesystem_of(path).write(place(path), content)
     return len(content)
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import ClipError
-from features.io.filesystem import filesystem_of, place
+from features.io.filesystem import place
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted
 from features.sources.paths import csv_path, escape_path
 from model.inference.classes import NOT_NAMED
 from model.pages.activity import Cells
 from model.pages.card import MOST_TOP, card
-from model.pages.document import render
+from model.pages.document import render, write_page
 from model.pages.how_scored import HowScored, how_scored
 from model.pages.line_events import THRESHOLDS
 from model.pages.score_figures import RecordingFigures, ScoreFigures
@@ -61,9 +61,7 @@ class _Read:
 def write_score_page(labels: str, source: str | None, output: str) -> dict[str, Any]:
     """Writes the page of a scoring, and returns its figures; see `build_score_page`."""
     page, figures = build_score_page(labels, source)
-    content = page.encode("utf-8", "backslashreplace")  # settings may name files whose names are not UTF-8
-    filesystem_of(output).write(place(output), content)
-    return figures | {"bytes": len(content)}
+    return figures | {"bytes": write_page(output, page), "output": output}
 
 
 def build_score_page(labels: str, source: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -207,7 +205,7 @@ def _classes(read: _Read) -> list[dict[str, Any]]:
             "named": label not in NOT_NAMED,
             "lines": int(lines.sum()),
             "events": int(figures.at_thresholds("events")[number].sum()),
-            "minutes": float(figures.at_thresholds("seconds")[number].sum()) / 60,
+            "seconds": round(float(figures.at_thresholds("seconds")[number].sum()), 3),
             "recordings": int(figures.at_thresholds("recordings")[number].sum()),
             "highest": float(figures.highest[number]),
         })  # fmt: skip

@@ -22,8 +22,9 @@ const soundmill = (() => {
     place.hidden = false;
   }
 
+  const counts = new Intl.NumberFormat("en"); // made once: toLocaleString makes one for each number
   const format = {
-    count: (number) => number.toLocaleString("en"),
+    count: (number) => counts.format(number),
     share: (number, digits = 1) => (number === null ? "–" : `${(100 * number).toFixed(digits)} %`),
     fixed: (number, digits = 3) => (number === null ? "–" : number.toFixed(digits)),
     clock(seconds) {

@@ -6,6 +6,7 @@
   const SAME_SECONDS = 1e-6;
   const MOST_LANES = 8;
   const MOST_ROWS = 300;
+  const MOST_LABELS = 300;
   const ALL = -1;
   const filter = { label: ALL, threshold: 0, band: ALL };
   const byId = (id) => document.getElementById(id);
@@ -28,27 +29,44 @@
   }));
   ofAll.recordings = fromEach(data.recordings);
   const sumsOf = (name) => (filter.label === ALL ? ofAll[name] : ofLabels[name][filter.label]);
-  const minutes = (value) => (value / 60).toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+  const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+  const minutes = (value) => tenths.format(value / 60);
   const plural = (count, noun) => `${format.count(count)} ${noun}${count === 1 ? "" : "s"}`;
   const threshold = () => (filter.threshold / 100).toFixed(2);
 
   /* Labels. */
-  const classRows = [...document.querySelectorAll("#class-table tbody tr")];
+  const classRows = [...document.querySelectorAll("#class-table tbody tr")].map((row) => ({ row, label: Number(row.dataset.label) }));
   let sumsChart = null;
 
+  /* Of very many labels the table has the most frequent ones until all are asked for. */
+  function hideRare() {
+    if (classRows.length <= MOST_LABELS) return;
+    const frequent = new Set([...classRows].sort((one, other) => ofLabels.lines[other.label][0] - ofLabels.lines[one.label][0]).slice(0, MOST_LABELS));
+    for (const one of classRows) one.row.hidden = !frequent.has(one);
+    const more = element("button", { type: "button", class: "more", id: "all-labels" }, `Show all ${format.count(classRows.length)} labels, and not the ${MOST_LABELS} most frequent ones alone`);
+    more.addEventListener("click", () => {
+      for (const one of classRows) one.row.hidden = false;
+      more.remove();
+      showLabels();
+    });
+    byId("class-table").parentElement.after(more);
+  }
+
   function setCell(cell, value, text) {
+    if (cell.dataset.value === String(value) && cell.textContent) return;
     cell.dataset.value = value;
-    cell.textContent = text;
+    cell.textContent = text(value);
   }
 
   function showLabels() {
-    for (const row of classRows) {
-      const label = Number(row.dataset.label);
+    for (const { row, label } of classRows) {
+      if (label === filter.label) row.hidden = false;
+      if (row.hidden) continue;
       const [events, lines, covered, recordings] = ["events", "lines", "seconds", "recordings"].map((name) => ofLabels[name][label][filter.threshold]);
-      if (data.named[label]) setCell(row.cells[1], events, format.count(events));
-      setCell(row.cells[2], lines, format.count(lines));
-      setCell(row.cells[3], covered / 60, minutes(covered));
-      setCell(row.cells[4], recordings, format.count(recordings));
+      if (data.named[label]) setCell(row.cells[1], events, format.count);
+      setCell(row.cells[2], lines, format.count);
+      setCell(row.cells[3], covered, minutes);
+      setCell(row.cells[4], recordings, format.count);
       row.classList.toggle("chosen", label === filter.label);
     }
     const [events, lines, recordings] = ["events", "lines", "recordings"].map((name) => sumsOf(name)[filter.threshold]);
@@ -67,6 +85,7 @@
   }
 
   /* Time lines. */
+  const timelinePlace = byId("timeline-list");
   const canvases = [];
 
   /* The marks that count now, by label and start, those that touch as one. */
@@ -100,10 +119,16 @@
     return lanes;
   }
 
-  function draw(canvas, spans, colour, whole) {
+  /* Lanes are of one size in all time lines; to ask each for it would have the page laid out each time. */
+  let lane = { width: 1, height: 1 };
+  function measure() {
+    const canvas = timelinePlace.querySelector("canvas");
     const scale = window.devicePixelRatio || 1;
-    const width = Math.max(1, Math.round(canvas.clientWidth * scale));
-    const height = Math.max(1, Math.round(canvas.clientHeight * scale));
+    if (canvas) lane = { width: Math.max(1, Math.round(canvas.clientWidth * scale)), height: Math.max(1, Math.round(canvas.clientHeight * scale)) };
+  }
+
+  function draw(canvas, spans, colour, whole) {
+    const { width, height } = lane;
     [canvas.width, canvas.height] = [width, height];
     const context = canvas.getContext("2d");
     context.fillStyle = colour;
@@ -254,13 +279,13 @@
     return made;
   }
 
-  const timelinePlace = byId("timeline-list");
   timelinePlace.append(...data.timelines.map(timeline));
   const showTimelines = () => canvases.forEach((show) => show());
   let width = timelinePlace.clientWidth;
   new ResizeObserver(() => {
     if (Math.abs(timelinePlace.clientWidth - width) < 2) return;
     width = timelinePlace.clientWidth;
+    measure();
     showTimelines();
   }).observe(timelinePlace);
 
@@ -276,7 +301,7 @@
     }
     for (const row of body.rows) {
       const events = recordingCounts[Number(row.dataset.number)][filter.threshold];
-      setCell(row.cells[1], events, format.count(events));
+      setCell(row.cells[1], events, format.count);
     }
   }
 
@@ -306,8 +331,9 @@
       known[recorded[at + 1]] = 1;
     }
     for (let at = 0; at < cells.length; at += 5) {
-      const [label, date, hour, place, count] = cells.slice(at, at + 5);
+      const [label, place] = [cells[at], cells[at + 3]];
       if (place < least || (filter.label !== ALL && label !== ALL && label !== filter.label)) continue;
+      const [date, hour, count] = [cells[at + 1], cells[at + 2], cells[at + 4]];
       counts[(date + 1) * 24 + hour] += count;
       counts[hour] += count;
     }
@@ -363,6 +389,7 @@
   }
   byId("filter-class").append(...data.labels.map((label, number) => element("option", { value: number }, label)));
   byId("sample-band").append(...data.bands.map((_, band) => element("option", { value: band }, bandName(band))).reverse());
+  hideRare();
   sortable(byId("class-table"));
   sortable(recordingTable);
   byId("recordings").addEventListener("toggle", showRecordings);
@@ -389,4 +416,6 @@
     later();
   });
   show();
+  measure(); // when the lanes are there
+  showTimelines();
 })();
