@@ -20,6 +20,7 @@ from features.runtime.visible import print_lines
 from model.inference.artifact import read_description
 
 EXAMPLE = "python -m pipelines.demo --output demo/"
+PAGE = "report.html"
 _CSV_LINES = 9
 # Few epochs, as the words are easily told apart: the learning rate still falls to 0 at the last one. The warm-up of
 # the network's recipe is for more of them.
@@ -50,6 +51,7 @@ def demo(output: Path, clips: int, seed: int) -> dict[str, Any]:
     _step("Train", "model.train", "--features", features, "--output", run, *_SETTINGS, "--seed", seed)
     _step("Evaluate on voices never trained on", "model.evaluate", "--model", run, "--features", features)
     _step("Label clips never seen", "pipelines.score", "--model", run, "--input", words / "unseen", "--output", labels)
+    _step("Make the page of the model", "model.report", run, "--features", features, "--output", output / PAGE)
     metrics = json.loads((run / "evaluation" / "testing" / "metrics.json").read_text(encoding="utf-8"))
     return {
         "seconds": time.monotonic() - started,
@@ -101,6 +103,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         "",
         "Pictures:",
         *(f"  {picture}" for picture in pictures),
+        "",
+        "The page to see and hear it all, which any browser opens:",
+        f"  {output / PAGE}",
     ]
     command.finish(options, lines, figures)
     return 0

@@ -18,6 +18,7 @@ from features.sources.table_rows import TABLE_ENDINGS
 from model.inference.executor import EXECUTORS
 from model.inference.precision import PRECISIONS
 from model.inference.run_store import MODEL_ALONE, local_run
+from model.pages.document import check_page
 from model.scoring.dry_run import describe
 from model.scoring.job import PART_ENDING
 from model.scoring.label_windows import LabelJob
@@ -179,6 +180,7 @@ def parser() -> argparse.ArgumentParser:
     add_window_options(result)
     add_column_options(result)
     add_policies(result)
+    result.add_argument("--report", metavar="FILE.html", help="write the page of the labels too, as model.report does")
     result.add_argument(
         "--dry-run", action="store_true", help="say what would be done and about how long it takes, and write nothing"
     )
@@ -203,6 +205,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     """Scores and prints what came of it."""
     workers = parse_workers(options.workers)
     check_beam_options(beam_options)
+    if options.report is not None:
+        check_page("--report", options.report)
     request = Request(
         run=options.model,
         input=options.input,
@@ -235,6 +239,10 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     read = functools.partial(read_headers_on_beam, workers=workers, beam_options=beam_options)
     with local_run(options.model, MODEL_ALONE) as folder:
         figures = score(replace(request, run=folder), run, read)
+    if options.report is not None:
+        from model.pages.score_page import write_score_page  # which loads what makes pictures
+
+        figures["report"] = write_score_page(options.output, None, options.report)
     outputs = OutputFiles(request.output)
     paragraph = work_sentence(figures)
     paragraph += shortened_sentence(figures["short_windows"], figures["min_window_seconds"], options.tail)
@@ -251,6 +259,8 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += f", the embeddings in {options.embeddings}." if options.embeddings else "."
     if request.clips.folder is not None:
         paragraph += f" {counted(figures['cut_outs'], 'cut-out is', 'cut-outs are')} in {options.clips}."
+    if options.report is not None:
+        paragraph += f" Open {options.report} in a browser to see and hear what was found."
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)
 

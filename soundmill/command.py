@@ -26,7 +26,7 @@ COMMANDS = {
     "evaluate": ("model.evaluate", "measure a trained network and show its mistakes"),
     "compare": ("model.compare", "test trained networks on the same clips, side by side"),
     "crossvalidate": ("model.crossvalidate", "train and test a network on every fold of a feature set"),
-    "report": ("model.report", "write a page to see and hear what a trained network gets wrong"),
+    "report": ("model.report", "write a page to see and hear what a network gets wrong, or what score found"),
     "predict": ("model.predict", "label a few files and draw why"),
     "export": ("model.export", "write a trained network and its front end as a TensorFlow SavedModel"),
     "quantize": ("model.quantize", "keep a trained network in int8 beside itself, and measure both"),
