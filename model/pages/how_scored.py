@@ -10,7 +10,7 @@ import numpy as np
 from features.errors import Reject, one_line
 from features.io.filesystem import exists, place
 from features.runtime.log import LOG
-from features.sources.paths import csv_path
+from features.sources.paths import absolute_path, csv_path
 from features.sources.rejects import read_csv
 from model.labels.earlier_table import written_at
 from model.labels.output import LABELS
@@ -61,8 +61,13 @@ class HowScored:
         """How many recordings were used; None where that is not known."""
         return None if self.manifest is None else int(self.manifest.files["reason"].null_count)
 
-    def states(self, paths: Sequence[str]) -> dict[str, tuple[int, int | None]]:
-        """Returns size and modification time of some recordings when they were scored, as far as these are known."""
+    def states(self, paths: Sequence[str], source: str | None) -> dict[str, tuple[int, int | None]]:
+        """Returns size and modification time of some recordings when they were scored, as far as these are known.
+
+        Args:
+            paths: of the recordings, escaped.
+            source: where they are now; of another place than that which was scored the times say nothing. None for it.
+        """
         if self.manifest is None:
             return {}
         import pyarrow as pa
@@ -70,8 +75,10 @@ class HowScored:
 
         files = self.manifest.files
         files = files.filter(pc.is_in(files["path"], value_set=pa.array(paths, pa.string())))
+        is_there = source is None or absolute_path(source) == self.root
         rows = files.select(["path", "size", "mtime_ns"]).to_pylist()
-        return {row["path"]: (row["size"], row["mtime_ns"]) for row in rows if row["size"] is not None}
+        return {row["path"]: (row["size"], row["mtime_ns"] if is_there else None)
+                for row in rows if row["size"] is not None}  # fmt: skip
 
     def described(self) -> list[tuple[str, str]]:
         """Returns the settings as they are shown: names and values."""

@@ -81,7 +81,7 @@ def build_score_page(labels: str, source: str | None = None) -> tuple[str, dict[
     read = _read(labels)
     figures = read.figures
     sampled_paths = [event.path for event in read.sample]
-    recordings = ScoredRecordings(source or how.root, how.states([*sampled_paths, *figures.drawn]))
+    recordings = ScoredRecordings(source or how.root, how.states([*sampled_paths, *figures.drawn], source))
     lines = timelines(
         figures.listed[:MOST_TIMELINES], figures.drawn, read.numbers, recordings, ByteBudget(_TIMELINE_BYTES)
     )

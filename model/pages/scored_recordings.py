@@ -79,7 +79,7 @@ class ScoredRecordings:
         Args:
             source: what was scored: a folder, a file, or a table, whose paths begin in its folder; None where that is
                 not known.
-            states: size and modification time of recordings, as far as they are known.
+            states: size and modification time of recordings, as far as they are known and to be compared.
         """
         self._root = None if source is None else _folder_of(source)
         self._states = states

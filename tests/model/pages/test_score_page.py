@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from model.pages.scored_recordings import ScoredRecordings
 from tests.conftest import call
 from tests.model.pages.test_line_events import from_each
 from tests.model.pages.test_scored_table import LABELS, PATHS, table_of, written
+from tests.object_store.upload import upload
 from tests.signals import chirp, noise, sine, write_wav
 
+CHANGED = "vanished: it has changed since it was scored"
 TIMED = "night/20240501_215930.wav"
 
 
@@ -225,22 +228,38 @@ def test_a_table_of_one_line_or_none_is_a_page(windows, tmp_path):
 
 def test_recordings_that_are_gone_or_have_changed_are_named(scored, recordings, tmp_path):
     root = tmp_path / "copy"
-    for path in recordings.rglob("*.*"):
-        (root / path.relative_to(recordings)).parent.mkdir(parents=True, exist_ok=True)
-        if path.name not in ("stereo.flac", "=high.wav"):
-            (root / path.relative_to(recordings)).write_bytes(path.read_bytes())
-            os.utime(root / path.relative_to(recordings), ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-    write_wav(root / "=high.wav", sine(600, 400_000, 192_000), 192_000)
+    shutil.copytree(recordings, root, copy_function=shutil.copyfile)  # as now: times of another place say nothing
+    (root / "stereo.flac").unlink()
+    write_wav(root / "=high.wav", sine(600, 300_000, 192_000), 192_000)
     html, figures = build_score_page(str(scored), str(root))
     data = data_of(html)
     notes = {line["path"]: line.get("note", "") for line in data["timelines"]}
     assert notes["stereo.flac"].startswith("missing")
-    assert notes["./=high.wav"] == "vanished: it has changed since it was scored"
+    assert notes["./=high.wav"] == CHANGED
     assert not notes[TIMED]
     assert 0 < figures["cards_heard"] < figures["cards"]
     assert all(
         bool(card.get("sound")) == (card["path"] not in ("stereo.flac", "./=high.wav")) for card in data["cards"]
     )
+
+
+def test_a_recording_that_was_overwritten_where_it_was_scored_is_not_heard(scored, recordings):
+    path = recordings / TIMED
+    before = path.stat()
+    try:
+        os.utime(path)
+        notes = {line["path"]: line.get("note") for line in data_of(build_score_page(str(scored))[0])["timelines"]}
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert notes == {"stereo.flac": None, "./=high.wav": None, "<img src=x onerror=alert(1)>.wav": None, TIMED: CHANGED}
+
+
+def test_the_page_of_objects_is_that_of_files(scored, recordings, page, s3):
+    labels, source = upload(scored.parent, f"{s3.uri}/out"), upload(recordings, f"{s3.uri}/in")
+    figures = write_score_page(f"{labels}/labels.csv", source, f"{s3.uri}/page.html")
+    html = (s3.folder / "page.html").read_text(encoding="utf-8")
+    assert data_of(html) == data_of(page[0])
+    assert {name: figures[name] for name in page[1]} == page[1]
 
 
 def test_a_recording_without_room_has_the_sound_of_its_surest_windows(scored, monkeypatch):
