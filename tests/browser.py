@@ -23,6 +23,7 @@ _WITHIN_THE_PAGE = ("file:", "data:", "blob:")
 # A page plays when a person has pressed something on it; without the option a press by Playwright would not always do.
 _OPTIONS = ("--autoplay-policy=no-user-gesture-required",)
 _INSTALL_SECONDS = 600
+_AUDIO = "const audio = document.getElementById('player')"
 
 
 @functools.cache
@@ -111,6 +112,16 @@ def accessibility_faults(page: Any) -> list[str]:
         for fault in Axe().run(page).response["violations"]
         if fault["impact"] in ("serious", "critical")
     ]
+
+
+def audio(page: Any, expression: str) -> Any:
+    """Returns what an expression of JavaScript says of the page's one player, `audio`."""
+    return page.evaluate(f"() => {{ {_AUDIO}; return {expression}; }}")
+
+
+def wait_for_audio(page: Any, condition: str) -> None:
+    """Waits until a condition in JavaScript holds for the player: one that stays true, as a busy machine looks late."""
+    page.wait_for_function(f"() => {{ {_AUDIO}; return {condition}; }}")
 
 
 def downloaded(page: Any, act: Callable[[], object], folder: Path) -> Path:

@@ -4,7 +4,7 @@ import json
 import re
 
 import soundmill
-from tests.browser import downloaded
+from tests.browser import downloaded, wait_for_audio
 from tests.conftest import succeed
 from tests.signals import write_words
 
@@ -35,7 +35,7 @@ def test_what_is_heard_to_be_wrong_is_right_in_the_next_training(visit, tmp_path
         page.keyboard.press("j")
         path = page.locator(".clip.current .path").inner_text()
         page.keyboard.press("Space")
-        page.wait_for_function("() => document.getElementById('player').currentTime > 0.05")
+        wait_for_audio(page, "audio.currentTime > 0.05")
         if truth[path] == path.partition("/")[0]:
             page.keyboard.press("y")
         else:

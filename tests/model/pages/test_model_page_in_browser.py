@@ -13,7 +13,7 @@ import pytest
 import soundmill
 from features.io.csv_text import read_csv_label
 from model.pages.model_page import write_model_page
-from tests.browser import PHONE, accessibility_faults, downloaded
+from tests.browser import PHONE, accessibility_faults, audio, downloaded, wait_for_audio
 from tests.conftest import succeed
 from tests.peers.library import LIVE
 from tests.signals import noise, sine, write_wav
@@ -58,10 +58,6 @@ def made(tmp_path_factory) -> Made:
     return Made(page, true, labels["label"].to_pylist(), labels["probability"].to_numpy())
 
 
-def wait_for(page, condition):
-    page.wait_for_function(f"() => {{ const audio = document.getElementById('player'); return {condition}; }}")
-
-
 def rows(page, table) -> list[list[str]]:
     """What a table shows: the text of each cell of its body."""
     return page.evaluate(
@@ -89,8 +85,8 @@ def test_a_cell_of_the_matrix_opens_its_clips_which_are_heard(visit, made):
         page.locator("#clips-count").inner_text() == f"{len(sure)} of {len(sure)} mistakes, true {true}, given {given}."
     )
     shown.nth(1).locator("button.sound").click()
-    wait_for(page, "!audio.paused && audio.currentTime > 0.2")
-    assert page.evaluate("document.getElementById('player').duration") == pytest.approx(1, abs=0.1)
+    wait_for_audio(page, "audio.currentTime > 0.2")
+    assert audio(page, "audio.duration") == pytest.approx(1, abs=0.1)
     assert page.evaluate("[...document.images].every((image) => image.decode)")
 
 
@@ -253,4 +249,4 @@ def test_500_mistakes_of_real_words_are_there_in_two_seconds(visit, data, tmp_pa
     assert page.locator("#clips-count").inner_text().startswith(said)
     page.keyboard.press("j")
     page.keyboard.press("Space")
-    wait_for(page, "!audio.paused && audio.currentTime > 0.1")
+    wait_for_audio(page, "audio.currentTime > 0.1")

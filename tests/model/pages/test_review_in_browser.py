@@ -10,12 +10,12 @@ import pytest
 from features.io.csv_text import csv_label, csv_lines, read_csv_label
 from model.pages.card import card
 from model.pages.document import render
-from tests.browser import PHONE, accessibility_faults, downloaded, executable, watch
+from tests.browser import PHONE, accessibility_faults, audio, downloaded, executable, wait_for_audio, watch
 from tests.signals import sine
 
 HOSTILE = "<script>alert('label')</script>"
 LABELS = ["=1+1", "'quoted'", 'a,"b"', "low", "line\nbreak", "über 日本", HOSTILE]
-AUDIO = "const audio = document.getElementById('player')"
+SECONDS = 8
 # What a page does at its end: all clips are one list, which the keys go through.
 BEGIN = """() => {
   soundmill.review.begin(soundmill.data.clips);
@@ -32,9 +32,11 @@ def clips() -> list[dict]:
     made = []
     for number, label in enumerate(LABELS):
         rate_hz = (8_000, 16_000, 44_100, 6_000)[number % 4]
-        waveform = sine(440, 2 * rate_hz, rate_hz) if number + 1 < len(LABELS) else None
+        waveform = sine(440, SECONDS * rate_hz, rate_hz) if number + 1 < len(LABELS) else None
         top = [(LABELS[number - 1], 0.75), (label, 0.25)]
-        made.append(card(f"{HOSTILE} =a, {number}.wav", (number / 3, number / 3 + 2), label, top, waveform, rate_hz))
+        made.append(
+            card(f"{HOSTILE} =a, {number}.wav", (number / 3, number / 3 + SECONDS), label, top, waveform, rate_hz)
+        )
     return made
 
 
@@ -62,14 +64,6 @@ def open_page(visit, file):
 def press(page, *keys):
     for key in keys:
         page.keyboard.press(key)
-
-
-def audio(page, name):
-    return page.evaluate(f"() => {{ {AUDIO}; return audio.{name}; }}")
-
-
-def wait_for(page, condition):
-    page.wait_for_function(f"() => {{ {AUDIO}; return {condition}; }}")
 
 
 def test_a_person_marks_by_keyboard_alone_and_downloads_what_python_would_write(open_page, tmp_path):
@@ -150,29 +144,26 @@ def test_a_page_that_can_keep_nothing_says_so_and_works(tmp_path, browser, file)
 def test_each_sound_plays_from_where_it_is_clicked_and_one_at_a_time(open_page):
     page = open_page()
     buttons = page.locator(".clip button.sound")
-    page.evaluate(f"() => {{ {AUDIO}; audio.onplaying = () => {{ window.began = audio.currentTime; }}; }}")
+    audio(page, "(audio.onseeking = () => { window.sought = audio.currentTime; }, null)")
     for number, one in enumerate(clips()[:4]):
-        box = buttons.nth(number).bounding_box()
-        buttons.nth(number).click(position={"x": box["width"] / 2, "y": 20})
-        wait_for(page, "!audio.paused && window.began >= 0.95 && audio.currentTime > window.began")
-        page.evaluate("window.began = 0")
-        assert audio(page, "duration") == pytest.approx(
-            one["seconds"], abs=0.1
-        )  # MP3 begins and ends with whole frames
-        assert one["seconds"] == pytest.approx(2, abs=1e-3)
-        assert audio(page, "error") is None
+        buttons.nth(number).click(position={"x": buttons.nth(number).bounding_box()["width"] / 2, "y": 20})
+        wait_for_audio(page, f"audio.currentTime > {SECONDS / 2 + 0.05}")
+        assert page.evaluate("window.sought") == pytest.approx(SECONDS / 2, abs=0.1)
+        assert one["seconds"] == pytest.approx(SECONDS, abs=1e-3)
+        assert audio(page, "audio.duration") == pytest.approx(SECONDS, abs=0.1)  # MP3 has whole frames
+        assert audio(page, "audio.error") is None
         assert page.locator(".clip .sign").all_inner_texts().index("❚❚") == number
-        assert page.evaluate(f"document.querySelectorAll('.clip .at')[{number}].style.left").endswith("%")
+        page.evaluate("window.sought = 0")
     assert page.locator("audio").count() == 1
     press(page, "Space")
-    wait_for(page, "audio.paused")
-    at = audio(page, "currentTime")
+    wait_for_audio(page, "audio.paused")
+    at, source = audio(page, "audio.currentTime"), audio(page, "audio.src")
     press(page, "Space")
-    wait_for(page, f"audio.currentTime > {at}")
+    wait_for_audio(page, f"audio.currentTime > {at}")
     press(page, "j")  # the next clip: what was heard ends
-    wait_for(page, "audio.paused")
+    wait_for_audio(page, "audio.paused")
     press(page, "Space")
-    wait_for(page, "!audio.paused && audio.currentTime > 0.05 && audio.currentTime < 1")
+    wait_for_audio(page, f"audio.src !== '{source}' && audio.currentTime > 0.05")
     assert buttons.last.is_disabled()
     assert "not there any more" in buttons.last.inner_text()
 

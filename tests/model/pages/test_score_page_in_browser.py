@@ -13,7 +13,7 @@ import pytest
 
 from features.io.csv_text import csv_label, csv_lines
 from model.pages.score_page import write_score_page
-from tests.browser import PHONE, accessibility_faults, downloaded
+from tests.browser import PHONE, accessibility_faults, audio, downloaded, wait_for_audio
 from tests.signals import chirp, noise, write_wav
 
 HOSTILE = "<script>alert('label')</script>"
@@ -75,10 +75,6 @@ def set_filter(page, label: str | None, threshold: int) -> None:
     page.wait_for_function("(said) => document.getElementById('filtered').textContent.startsWith(said)", arg=said)
 
 
-def wait_for(page, condition):
-    page.wait_for_function(f"() => {{ const audio = document.getElementById('player'); return {condition}; }}")
-
-
 def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' if number != 1 else ''}"
 
@@ -107,6 +103,7 @@ def test_figures_follow_label_and_threshold(visit, made):
 
 def test_a_click_on_a_time_line_plays_from_there(visit, made):
     page = visit(made.page)
+    audio(page, "(audio.onseeking = () => { window.sought = audio.currentTime; }, null)")
     lines = page.locator(".timeline")
     heads = lines.locator("h3").all_inner_texts()
     assert sorted(heads) == sorted(RECORDINGS)
@@ -116,12 +113,10 @@ def test_a_click_on_a_time_line_plays_from_there(visit, made):
         for share in (0.75, 0.25):
             stage.click(position={"x": box["width"] * share, "y": 10})
             at = RECORDINGS[path] * share
-            wait_for(page, f"!audio.paused && audio.currentTime > {at} && audio.currentTime < {at + 1.5}")
-            assert page.evaluate("document.getElementById('player').duration") == pytest.approx(
-                RECORDINGS[path], abs=0.2
-            )
+            wait_for_audio(page, f"audio.currentTime > window.sought && Math.abs(window.sought - {at}) < 0.2")
+            assert audio(page, "audio.duration") == pytest.approx(RECORDINGS[path], abs=0.2)
     stage.press("Space")
-    wait_for(page, "audio.paused")
+    wait_for_audio(page, "audio.paused")
     stage.press("End")
     assert float(stage.get_attribute("aria-valuenow")) == 12
     stage.press("ArrowLeft")
