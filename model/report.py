@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "--compare", metavar="RUN", help="another run on the same clips: what it wins and what it loses"
     )
     result.add_argument(
-        "--mistakes", type=int, metavar="N", help="how many mistakes can be seen and heard, the surest first (500)"
+        "--mistakes", type=int, metavar="N", help="how many mistakes can be seen and heard (500)"
     )
     result.add_argument(
         "--input", metavar="DIR|FILE|TABLE", help="of labels: what was scored (as the manifest beside the labels says)"
@@ -109,7 +109,7 @@ def _of_run(figures: dict[str, Any]) -> str:
         f"{size_text(figures['bytes'])}, has {shown['mistakes']:,} of {counted(mistakes, 'mistake')} to see and to hear"
     )
     if mistakes > shown["mistakes"]:
-        text += ", the surest ones"
+        text += ", those whose labels are the least probable"
     text += f", and {counted(shown['clips'] - shown['mistakes'], 'other clip')}."
     if "comparison" in figures:
         compared = figures["comparison"]

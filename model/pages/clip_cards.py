@@ -13,8 +13,7 @@ from features.frontend.spec import FeatureSpec
 from features.pictures.drawing import shown_values
 from features.pictures.examples import source_waveform
 from features.runtime.progress import Progress
-from features.sources.paths import clip_file
-from model.evaluation.evaluation_folder import mistakes_first
+from features.sources.paths import clip_file, unescape_path
 from model.evaluation.predictions import Predictions
 from model.pages.card import MOST_TOP, card
 from model.pages.tested_clips import TestedClips
@@ -48,8 +47,28 @@ class Cards:
         return {number: place for place, number in enumerate(self.numbers)}
 
 
+def to_check_first(predictions: Predictions, classes: Sequence[str]) -> list[int]:
+    """Returns the numbers of all clips, those first whose labels are the most likely to be wrong.
+
+    Mistakes come before all others, and of both those to whose label the network gives the least probability: the
+    order by self-confidence of Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset
+    Labels" (2021). Of equals the surer ones come first, then those whose path's bytes do.
+    """
+    true = predictions.class_ids(list(classes))
+    known = np.flatnonzero((true >= 0) & (true < predictions.probabilities.shape[1]))
+    of_label = np.zeros(len(true), np.float32)  # which it stays where the network lacks the class
+    of_label[known] = predictions.probabilities[known, true[known]]
+    surest, correct = predictions.probabilities.max(axis=1), predictions.correct(list(classes))
+
+    def place(number: int) -> tuple[bool, float, float, bytes]:
+        path = unescape_path(predictions.paths[number])
+        return bool(correct[number]), float(of_label[number]), -float(surest[number]), path
+
+    return sorted(range(len(true)), key=place)
+
+
 def choose_clips(predictions: Predictions, classes: Sequence[str], most_mistakes: int) -> list[int]:
-    """Returns the numbers of the clips that are shown, those to look at first: the surest mistakes come first.
+    """Returns the numbers of the clips that are shown, in the order of `to_check_first`: the mistakes come first.
 
     Behind them come a few clips of each cell of the confusion matrix that has none yet, as far as there is room, and
     the right ones that were the least sure.
@@ -59,7 +78,7 @@ def choose_clips(predictions: Predictions, classes: Sequence[str], most_mistakes
         classes: as their true labels are numbered.
         most_mistakes: so many mistakes at most but for those of the cells.
     """
-    order = mistakes_first(predictions, list(classes))
+    order = to_check_first(predictions, classes)
     true, predicted = predictions.class_ids(list(classes)), predictions.predicted
     num_wrong = int((predicted != true).sum())
     chosen = order[:num_wrong][:most_mistakes]

@@ -10,7 +10,7 @@ from features.sources.paths import escape_path
 from model.evaluation.tested_folds import is_cross_validation
 from model.inference.artifact import read_description
 from model.inference.run_store import local_run
-from model.pages.clip_cards import MOST_MISTAKES, Cards, choose_clips, make_cards
+from model.pages.clip_cards import MOST_MISTAKES, Cards, choose_clips, make_cards, to_check_first
 from model.pages.document import check_page, render, write_page
 from model.pages.model_comparison import compare_models
 from model.pages.model_figures import measured, thresholds
@@ -83,6 +83,8 @@ def build_model_page(
             there = set(numbers)
             numbers += [number for name in ("won", "lost") for number, *_ in comparison[name]["shown"]
                         if number not in there]  # fmt: skip
+            place = {number: place for place, number in enumerate(to_check_first(clips.predictions, clips.all_classes))}
+            numbers.sort(key=place.__getitem__)
         cards = make_cards(clips, numbers)
         data = _page_data(clips, cards, run, comparison)
     return Page(render("model.html.j2", data, ("model.js",)), _figures(data))

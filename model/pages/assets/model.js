@@ -63,8 +63,6 @@
     let all = 0;
     for (const [one, other, number] of measured.confusion) if (fits(one, other, one === other)) all += number;
     const chosen = unmarked.checked ? some.filter((card) => !review.markOf(card)) : some;
-    chosen.sort((one, other) => (one.isRight - other.isRight) ||
-      (one.isRight ? one.top[0][1] - other.top[0][1] : other.top[0][1] - one.top[0][1]));
     const what = kind.value === "wrong" ? "mistakes" : kind.value === "right" ? "right clips" : "clips";
     const cell = `${row === null ? "" : `, true ${classes[row]}`}${column === null ? "" : `, given ${classes[column]}`}`;
     const rest = all - some.length;
@@ -109,7 +107,7 @@
       ? `The ${chosen.length} of ${format.count(classes.length)} classes with the most mistakes, among each other`
       : "Clips by true class (rows) and given class (columns)";
     return element("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
-      element("table", { class: "matrix" }, element("caption", {}, `${caption}; a cell opens its clips, the surest first.`),
+      element("table", { class: "matrix" }, element("caption", {}, `${caption}; a cell opens its clips, the least probable labels first.`),
         element("thead", {}, head), element("tbody", {}, ...rows)));
   }
 

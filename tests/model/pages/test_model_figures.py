@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.evaluation.predictions import Predictions
-from model.pages.clip_cards import choose_clips
+from model.pages.clip_cards import choose_clips, to_check_first
 from model.pages.model_figures import threshold_counts
 
 CLASSES = ["a", "b", "c"]
@@ -58,18 +58,22 @@ def test_counts_of_many_clips_and_classes_stay_few():
     assert sum(map(len, found)) <= classes * 201
 
 
-def test_the_surest_mistakes_come_first_and_the_least_sure_right_ones_after_them():
+def test_mistakes_come_first_and_of_all_those_whose_label_is_the_least_probable():
     made = random_predictions(300, CLASSES, seed=2)
     chosen = choose_clips(made, CLASSES, 20)
-    sure = made.probabilities.max(axis=1)
     right = made.correct(CLASSES)
     wrong_first = [number for number in chosen if not right[number]]
     assert chosen == wrong_first + [number for number in chosen if right[number]]
     assert len(set(chosen)) == len(chosen)
-    by_sureness = sorted(np.flatnonzero(~right), key=lambda number: -sure[number])
-    assert wrong_first[:20] == by_sureness[:20]
-    least = sorted(np.flatnonzero(right), key=lambda number: sure[number])
+    of_label = [made.probabilities[number, CLASSES.index(label)] for number, label in enumerate(made.true)]
+    assert wrong_first[:20] == sorted(np.flatnonzero(~right), key=lambda number: of_label[number])[:20]
+    least = sorted(np.flatnonzero(right), key=lambda number: of_label[number])
     assert [number for number in chosen if right[number]][:4] == least[:4]
+
+
+def test_a_label_that_the_network_lacks_is_looked_at_first():
+    made = predictions_of(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), ["no", "no", "maybe"])
+    assert to_check_first(made, ["yes", "no", "maybe"]) == [2, 0, 1]
 
 
 def test_each_cell_has_a_clip_while_there_is_room():
