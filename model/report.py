@@ -47,9 +47,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--compare", metavar="RUN", help="another run on the same clips: what it wins and what it loses"
     )
-    result.add_argument(
-        "--mistakes", type=int, metavar="N", help="how many mistakes can be seen and heard (500)"
-    )
+    result.add_argument("--mistakes", type=int, metavar="N", help="how many mistakes can be seen and heard (500)")
     result.add_argument(
         "--input", metavar="DIR|FILE|TABLE", help="of labels: what was scored (as the manifest beside the labels says)"
     )
