@@ -7,6 +7,7 @@
   // A matrix of more classes is no picture any more: of those with the most mistakes alone.
   const MOST_CLASSES = 30;
   const MOST_SHOWN = 24;
+  const MOST_LYING = 12;
   const MOST_PAIRS = 20;
 
   const numberOf = new Map(classes.map((label, number) => [label, number]));
@@ -40,7 +41,7 @@
       ? [element("span", { class: "verdict-right" }, `${label}: right,`), sure]
       : [`${label} → `, element("span", { class: "verdict-wrong" }, card.predicted), sure];
     if (card.other) parts.push(element("span", { class: "soft" }, ` · the other run: ${card.other[0]} ${format.share(card.other[1])}`));
-    if (card.fold) parts.push(element("span", { class: "soft" }, ` · ${card.fold}`));
+    if (card.fold && card.fold !== card.partition) parts.push(element("span", { class: "soft" }, ` · ${card.fold}`));
     return parts;
   }
 
@@ -107,7 +108,7 @@
       ? `The ${chosen.length} of ${format.count(classes.length)} classes with the most mistakes, among each other`
       : "Clips by true class (rows) and given class (columns)";
     return element("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
-      element("table", { class: "matrix" }, element("caption", {}, `${caption}; a cell opens its clips, the least probable labels first.`),
+      element("table", { class: chosen.length > MOST_LYING || chosen.some((number) => classes[number].length > 8) ? "matrix upright" : "matrix" }, element("caption", {}, `${caption}; a cell opens its clips, the least probable labels first.`),
         element("thead", {}, head), element("tbody", {}, ...rows)));
   }
 
