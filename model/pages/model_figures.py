@@ -31,6 +31,7 @@ def measured(clips: TestedClips) -> dict[str, Any]:
     return {
         **metrics,
         "tested_on": list(clips.tested_on),
+        "clips_trained_on": clips.count_seen(),
         "classes": [{"label": label, **scores} for label, scores in by_class.items()],
         "worst_groups": _worst(groups, predictions.paths),
         "calibration": calibration,

@@ -139,7 +139,7 @@ def _figures(data: dict[str, Any]) -> dict[str, Any]:
     """Returns what a summary of the page says: all but the clips, the curves and what the feature set is."""
     measures, comparison = data["measured"], data["comparison"]
     kept = ("accuracy", "interval_95", "interval_95_by_group", "correct", "clips", "groups", "loss", "macro_recall",
-            "tested_on")  # fmt: skip
+            "tested_on", "clips_trained_on")  # fmt: skip
     result = {name: measures[name] for name in kept}
     result["shown"] = data["shown"]
     result["mistakes"] = measures["clips"] - measures["correct"]

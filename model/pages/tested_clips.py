@@ -20,6 +20,7 @@ from model.evaluation.tested_folds import begun_folds, is_cross_validation, pred
 from model.evaluation.tested_rows import TestedRows, tested_rows
 from model.evaluation.trained_set import TrainedSet
 from model.inference.executor import load_executor
+from model.training.partitions import warn_of_test
 from model.training.run_folder import settings_of
 
 COLUMNS = (
@@ -77,6 +78,12 @@ class TestedClips:
     def runs(self) -> list[str]:
         """The run folders."""
         return [part.run for part in self.parts]
+
+    def count_seen(self) -> int | None:
+        """Returns how many of the clips their networks were trained on, by content; None where it cannot be known."""
+        counts = [TrainedSet.of(part.run).count_seen(part.tested.rows) for part in self.parts]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
     @property
     def all_classes(self) -> list[str]:
@@ -170,7 +177,10 @@ def predict_clips(run: str, features: str, test_on: tuple[str, ...] | None) -> T
             predictions.append(fold.predictions)
         tested_on = tuple(part.name for part in parts)
     else:
-        tested_on = test_on or _tested_by_default(run, manifest)
+        settings = settings_of(Path(run), manifest)
+        tested_on = test_on or (settings.rows.test_on if settings else ()) or (TESTING,)
+        if settings:
+            warn_of_test(manifest, settings, tested_on)
         tested = tested_rows(run, features, tested_on)
         parts, predictions = [TestedPart("", run, 0, tested)], [predict_rows(load_executor(run), tested.rows)]
     tables = [_clips(part.tested, one) for part, one in zip(parts, predictions, strict=True)]
@@ -183,11 +193,6 @@ def predict_clips(run: str, features: str, test_on: tuple[str, ...] | None) -> T
         parts=parts,
         tested_on=tested_on,
     )
-
-
-def _tested_by_default(run: str, manifest: Manifest) -> tuple[str, ...]:
-    settings = settings_of(Path(run), manifest)
-    return settings.rows.test_on if settings and settings.rows.test_on else (TESTING,)
 
 
 def _clips(tested: TestedRows, predictions: Predictions) -> pa.Table:

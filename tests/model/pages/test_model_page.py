@@ -81,6 +81,7 @@ def test_counts_add_up(page, clips):
         dense[row, column] = number
     assert dense.tolist() == measure(clips.predictions, clips.classes)["confusion"]
     assert {one["label"]: one["clips"] for one in measures["classes"]} == Counter(row["label"] for row in tested)
+    assert measures["clips_trained_on"] == 0
     labels = [sum(one[0][1:]) for one in data["thresholds"]["counts"]]
     assert sum(labels) == len(tested)
     mistakes = [card for card in data["cards"] if card["predicted"] != card["true"]]
@@ -159,6 +160,16 @@ def test_a_run_in_a_store_has_the_same_page(run, s3, page):
     here = data_of(page)
     assert here["provenance"].pop("run") == str(run)
     assert stored == here
+
+
+def test_clips_that_were_learnt_from_are_named(run, tmp_path, caplog):
+    figures = build_model_page(str(run), None, ("training",), most_mistakes=0)
+    assert figures.figures["clips_trained_on"] == figures.figures["clips"]
+    assert "the network is trained on training" in caplog.text
+    assert (
+        f"{figures.figures['clips']:,} of these clips are, by content, clips that the network was trained on"
+        in figures.html
+    )
 
 
 def test_a_recording_that_is_gone_has_its_picture_alone(clips):
