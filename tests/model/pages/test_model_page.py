@@ -162,14 +162,12 @@ def test_a_run_in_a_store_has_the_same_page(run, s3, page):
     assert stored == here
 
 
-def test_clips_that_were_learnt_from_are_named(run, tmp_path, caplog):
-    figures = build_model_page(str(run), None, ("training",), most_mistakes=0)
-    assert figures.figures["clips_trained_on"] == figures.figures["clips"]
+def test_clips_that_were_learnt_from_are_named(run, caplog):
+    built = build_model_page(str(run), None, ("training",), most_mistakes=0)
+    clips = built.figures["clips"]
+    assert built.figures["clips_trained_on"] == clips
     assert "the network is trained on training" in caplog.text
-    assert (
-        f"{figures.figures['clips']:,} of these clips are, by content, clips that the network was trained on"
-        in figures.html
-    )
+    assert f"{clips:,} of these clips are, by content, clips that the network was trained on" in built.html
 
 
 def test_a_recording_that_is_gone_has_its_picture_alone(clips):
