@@ -43,11 +43,10 @@ def render(template: str, data: Mapping[str, Any], scripts: Sequence[str] = (), 
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     content = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_ESCAPED)
-    # A byte of a name that is no text has no place in a file of UTF-8; a page shows names escaped.
-    content = content.encode("utf-8", "backslashreplace").decode("utf-8")
+    content = _as_text(content)
     script_texts = [_asset(name) for name in (*_SCRIPTS, *(f"assets/{name}" for name in scripts))]
     style_texts = [_asset(name) for name in _STYLES]
-    return environment.get_template(template).render(
+    page = environment.get_template(template).render(
         data=data,
         content=content,
         digest=hashlib.sha256(content.encode()).hexdigest()[:_DIGEST_CHARACTERS],
@@ -56,6 +55,12 @@ def render(template: str, data: Mapping[str, Any], scripts: Sequence[str] = (), 
         styles=style_texts,
         **shown,
     )
+    return _as_text(page)
+
+
+def _as_text(text: str) -> str:
+    """Returns a text as a file of UTF-8 can hold it: a byte of a name that is no text has its escape there."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_page(option: str, path: str) -> None:

@@ -56,6 +56,12 @@ def test_names_stay_text_wherever_they_stand():
     assert text.encode("utf-8").decode("utf-8") == text
 
 
+def test_bytes_that_are_no_text_stand_as_escapes():
+    found = Elements(page({"title": "a\udc80b"}))
+    assert found.texts["title"] == ["a\\udc80b"]
+    assert json.loads(found.texts["script"][0]) == {"title": "a\udc80b"}
+
+
 def test_the_policy_names_what_stands_in_the_page_and_nothing_else():
     found = Elements(page({"title": "A model"}))
     policy = next(given["content"] for tag, given in found.attributes if tag == "meta" and "http-equiv" in given)
