@@ -155,7 +155,15 @@ soundmill.review = (() => {
 
   function take(label) {
     mark(choosing, "wrong", label);
+    leave();
+  }
+
+  /* Closes the list of labels. The event "close" comes later, when a next key may have gone to another clip. */
+  function leave() {
+    const card = choosing;
+    choosing = null;
     dialog.close();
+    if (list && card) list.element(card)?.focus();
   }
 
   input.addEventListener("input", () => {
@@ -168,14 +176,11 @@ soundmill.review = (() => {
       marked = (marked + (event.key === "ArrowDown" ? 1 : labels.length - 1)) % Math.max(1, labels.length);
       showOptions();
     } else if (event.key === "Enter" && labels.length) take(labels[marked]);
+    else if (event.key === "Escape") leave();
     else return;
     event.preventDefault();
   });
-  dialog.addEventListener("close", () => {
-    const card = choosing;
-    choosing = null;
-    if (list && card) list.element(card)?.focus();
-  });
+  dialog.addEventListener("close", () => choosing && leave()); // as by a phone's key for back
 
   function field(text) {
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
