@@ -22,7 +22,7 @@ _PACKAGE = "chromium"
 _WITHIN_THE_PAGE = ("file:", "data:", "blob:")
 # A page plays when a person has pressed something on it; without the option a press by Playwright would not always do.
 _OPTIONS = ("--autoplay-policy=no-user-gesture-required",)
-_INSTALL_SECONDS = 600
+_INSTALL_SECONDS = 400
 _AUDIO = "const audio = document.getElementById('player')"
 
 
@@ -156,14 +156,16 @@ def install() -> str:
 
 def _apt_get(*arguments: str) -> str:
     """Runs it, which waits for another process of dpkg; returns what went wrong, nothing where all is well."""
-    command = ["apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300", *arguments]
+    waits = ("DPkg::Lock::Timeout=300", "Acquire::http::Timeout=30", "Acquire::https::Timeout=30", "Acquire::Retries=1")
+    command = ["apt-get", "--quiet", *(f"-o{wait}" for wait in waits), *arguments]
+    shown = " ".join(["apt-get", *arguments])
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
     except subprocess.TimeoutExpired:
-        return f"`{' '.join(command)}` took more than {_INSTALL_SECONDS} s"
+        return f"`{shown}` took more than {_INSTALL_SECONDS} s"
     said = done.stderr.strip().splitlines() or ["it gives no reason"]
-    return f"`{' '.join(command)}` failed: {said[-1]}" if done.returncode else ""
+    return f"`{shown}` failed: {said[-1]}" if done.returncode else ""
 
 
 if __name__ == "__main__":
