@@ -28,11 +28,12 @@ PARTITIONS = ("training", "validation", "testing")
 
 @dataclass(frozen=True)
 class Made:
-    """A page of a network that guesses, and what soundmill's Python interface says of the same clips."""
+    """A page of a network that guesses, beside another one; and what the Python interface says of the same clips."""
 
     page: Path
     true: list[str]
     given: list[str]
+    other: list[str]
     probability: np.ndarray
 
     @property
@@ -45,18 +46,20 @@ def made(tmp_path_factory) -> Made:
     from tests.model.untrained import save_untrained  # loads Keras
 
     folder = tmp_path_factory.mktemp("model page")
-    words, features, run, page = (folder / name for name in ("words", "set", "run", "report.html"))
+    words, features, run, other, page = (folder / name for name in ("words", "set", "run", "other", "report.html"))
     for speaker in range(SPEAKERS):
         for word, hz in WORDS.items():
             heard = sine(hz, 16_000) * (speaker + 1) / SPEAKERS + noise(16_000, seed=speaker, amplitude=0.02)
             write_wav(words / word / f"{speaker:08x}_nohash_0.wav", heard)
     succeed("pipelines.featurize", "--input", words, "--output", features, "--preset", "speech-commands")
     save_untrained(run, features, seed=3)
-    write_model_page(str(run), str(features), str(page), PARTITIONS)
+    save_untrained(other, features, seed=4)
+    write_model_page(str(run), str(features), str(page), PARTITIONS, str(other))
     paths = sorted(words.rglob("*.wav"))
     labels = soundmill.load_model(run).predict(paths)
     true = [path.parent.name for path in paths]
-    return Made(page, true, labels["label"].to_pylist(), labels["probability"].to_numpy())
+    others = soundmill.load_model(other).predict(paths)["label"].to_pylist()
+    return Made(page, true, labels["label"].to_pylist(), others, labels["probability"].to_numpy())
 
 
 def rows(page, table) -> list[list[str]]:
@@ -89,6 +92,23 @@ def test_a_cell_of_the_matrix_opens_its_clips_which_are_heard(visit, made):
     wait_for_audio(page, "audio.currentTime > 0.2")
     assert audio(page, "audio.duration") == pytest.approx(1, abs=0.1)
     assert page.evaluate("[...document.images].every((image) => image.decode)")
+
+
+def test_clips_that_another_run_wins_and_loses_are_listed(visit, made):
+    page = visit(made.page)
+    for name, alone, wrong in (("won", made.other, made.given), ("lost", made.given, made.other)):
+        expected = sum(one == true != two for one, true, two in zip(alone, made.true, wrong, strict=True))
+        assert expected > 1, "both networks guess alike: this shows nothing"
+        button = page.locator(f"#compare-{name}")
+        assert button.inner_text() == f"Show what was {name}: {expected}"
+        button.click()
+        heads = page.locator(".clip h3").all_inner_texts()
+        assert len(heads) == expected
+        assert all("the other run: " in head and ("right" in head) == (name == "lost") for head in heads)
+        assert page.locator("#clips-count").inner_text().startswith(f"{expected} of {expected} clips that ")
+    page.keyboard.press("j")
+    page.keyboard.press("Space")
+    wait_for_audio(page, "audio.currentTime > 0.1")
 
 
 def test_names_stay_text_and_each_picture_is_one(visit, made):
