@@ -1,15 +1,18 @@
 """What a page of clips does in a real browser: sounds play, marks are made by keyboard alone, kept, and downloaded."""
 
+import base64
 import contextlib
 import csv
 import io
 import re
 
+import numpy as np
 import pytest
 
 from features.io.csv_text import csv_label, csv_lines, read_csv_label
 from model.pages.card import card
 from model.pages.document import render
+from model.pages.sound import RATES_HZ, encode_sound
 from tests.browser import PHONE, accessibility_faults, audio, downloaded, executable, wait_for_audio, watch
 from tests.signals import sine
 
@@ -198,3 +201,23 @@ def test_nothing_serious_hinders_people_who_choose_a_label(open_page):
     press(page, "j", "l", "l", "o")
     assert page.locator("#choose-list li").all_inner_texts()[0] == "low"
     assert accessibility_faults(page) == []
+
+
+def test_sounds_of_each_rate_have_their_length_in_the_browser(visit, tmp_path):
+    file = tmp_path / "empty.html"
+    file.write_text("<!DOCTYPE html><title>Sounds</title>", encoding="utf-8")
+    page = visit(file)
+    for rate_hz in (3_000, *RATES_HZ, 96_000):
+        for seconds in (0.02, 1.0):
+            times = np.arange(round(seconds * rate_hz)) / rate_hz
+            sound = encode_sound((0.5 * np.sin(2 * np.pi * 300 * times)).astype(np.float32), rate_hz)
+            url = f"data:{sound.media_type};base64,{base64.b64encode(sound.content).decode()}"
+            played = page.evaluate(
+                """(url) => new Promise((done) => {
+                  const audio = new Audio(url);
+                  audio.addEventListener("loadedmetadata", () => done(audio.duration));
+                  audio.addEventListener("error", () => done(audio.error.message));
+                })""",
+                url,
+            )
+            assert played == pytest.approx(seconds, abs=1e-4), rate_hz
