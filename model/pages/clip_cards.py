@@ -1,5 +1,6 @@
 """The clips of a model page that can be seen and heard: which they are, and their cards."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ _RIGHT_SHARE, _CELLS_SHARE = 0.2, 0.2
 # A page much larger than this opens slowly; what more there is has no card.
 _MOST_CHARACTERS = 60_000_000
 _LONGEST_SECONDS = 600.0
+_OF_A_RATE = 1e-6  # by which a quotient of frames and seconds may miss a whole number of Hz
 _SPECTRA = ("stft", "log_mel")
 
 
@@ -117,7 +119,7 @@ def make_cards(clips: TestedClips, numbers: Sequence[int]) -> Cards:
         order = np.argsort(-probabilities, kind="stable")[:MOST_TOP]
         waveform = None if row["shard"] is None else source_waveform(row, clips.manifest)
         silent = _silent(row, waveform, spec)
-        start = _start_seconds(row, clips.manifest.source.get("root", ""))
+        start = _start_seconds(row, clips.manifest.source.get("root", ""), waveform is not None)
         content = card(
             row["path"],
             (start or 0.0, (start or 0.0) + (row["seconds"] or 0.0)),
@@ -162,12 +164,21 @@ def _silent(row: dict[str, Any], waveform: NDArray[np.float32] | None, spec: Fea
     return None
 
 
-def _start_seconds(row: dict[str, Any], root: str) -> float | None:
-    """Returns where a clip begins in its file; None where its rate is not known any more."""
+def _start_seconds(row: dict[str, Any], root: str, is_there: bool) -> float | None:
+    """Returns where a clip begins in its file; None where its rate is not known any more.
+
+    Args:
+        row: of the clip.
+        root: of the source.
+        is_there: whether the file is there as it was featurized.
+    """
     if not row["start"]:
         return 0.0
-    if row["duration"] and row["seconds"] and "truncated" not in (row["warning"] or ""):
-        return float(row["start"] / round(row["duration"] / row["seconds"]))
+    if not is_there:
+        # All that is known: its frames as they were requested, one of which the file may not have had.
+        known = row["duration"] and row["seconds"] and "truncated" not in (row["warning"] or "")
+        rate_hz = row["duration"] / row["seconds"] if known else math.nan
+        return float(row["start"] / round(rate_hz)) if abs(rate_hz - np.round(rate_hz)) < _OF_A_RATE else None
     try:
         return float(row["start"] / probe_at(clip_file(root, row["path"])).rate_hz)
     except (OSError, ClipError, SoundmillError):
