@@ -58,9 +58,13 @@ class Judgement:
         return f"{self.label!r} is wrong{correct}"
 
     def refuse(self, other: "Judgement") -> NoReturn:
-        """Raises `UsageError` as another judgement of the same part disagrees."""
+        """Raises `UsageError` as another judgement of the same part, a later one, disagrees."""
+        of_its_outcome = not self.is_right and other.label == self.outcome
+        way_out = "leave one of the lines out"
+        if of_its_outcome:  # which the clip has by the first line alone
+            way_out = "have the first line say what is correct, and leave the second out"
         raise UsageError(f"two judgements of {self.part} disagree: {self.said} by {self.where}, and {other.said} by "
-                         f"{other.where}; leave one of the lines out")  # fmt: skip
+                         f"{other.where}; {way_out}")  # fmt: skip
 
 
 @dataclass(frozen=True)

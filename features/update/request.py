@@ -139,7 +139,7 @@ class Request:
 
     def _reviews(self, base: Manifest | None) -> list[Review]:
         """Reads the reviews; refuses to leave out those by which the committed state was corrected."""
-        reviews = [read_review(path) for path in self.corrections if path != NO_CORRECTIONS]
+        reviews = [read_review(path) for path in dict.fromkeys(self.corrections) if path != NO_CORRECTIONS]
         known = {review.record["path"] for review in reviews} | {review.sha256 for review in reviews}
         files = [] if base is None or base.corrections is None else base.corrections["files"]
         missing = [file["path"] for file in files if known.isdisjoint(file.values())]

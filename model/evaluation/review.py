@@ -34,7 +34,7 @@ def measure_review(run: str, path: str) -> dict[str, Any]:
         if one.label not in classes:
             near = near_labels(one.label, classes)
             raise UsageError(f"{one.where}: {one.label!r} was judged, which is no class of {run}; {near}; give the run "
-                             "whose labels were judged as --model")  # fmt: skip
+                             "whose labels were judged as --model, or leave the line out")  # fmt: skip
     judged = Counter(one.label for one in judgements)
     right = Counter(one.label for one in judgements if one.is_right)
     return {

@@ -112,7 +112,7 @@ def test_labels_are_corrected_without_computing_anything_and_back(root, capsys):
     # A set that is corrected from its beginning has the same bytes.
     featurize(root, review, output="anew")
     assert shards_of(folder / "anew") == shards_of(folder / "set")
-    again = featurize(root, review)
+    again = featurize(root, review, review)
     assert (again["committed"], again["kept"], again["corrections"]) == (False, 25, record)
     figures, manifest = featurize(root, "none"), load_manifest(folder / "set")
     assert (figures["computed"], figures["copied"], figures["corrections"]) == (0, 3, None)

@@ -18,6 +18,9 @@ soundmill.review = (() => {
 
   const key = (card) => JSON.stringify([card.path, card.start, card.end, card.label]);
 
+  /* Whether what the network says would be another label; a label may count as _unknown_, as which it is given then. */
+  const mayBePredicted = (card) => data.predictionMayBeRight && card.predicted !== card.label && card.predicted !== card.true;
+
   function load() {
     let kept = null;
     try {
@@ -83,7 +86,7 @@ soundmill.review = (() => {
     const bar = element("p", { class: "marks" },
       one(`It is ${card.label}`, "y", "right", "", () => mark(card, "right")),
       one(`Not ${card.label}`, "n", "wrong", "", () => mark(card, "wrong")),
-      data.predictionMayBeRight && card.predicted !== card.label
+      mayBePredicted(card)
         ? one(`It is ${card.predicted}`, "p", "wrong", card.predicted, () => mark(card, "wrong", card.predicted)) : null,
       one("Other…", "l", null, null, () => choose(card)),
       element("span", { class: "said soft", role: "status" }));
@@ -230,7 +233,7 @@ soundmill.review = (() => {
       Object.assign(actions, {
         y: () => mark(current, "right"), n: () => mark(current, "wrong"), u: () => mark(current, null), l: () => cards.has(key(current)) && choose(current),
       });
-      if (data.predictionMayBeRight) actions.p = () => current.predicted !== current.label && mark(current, "wrong", current.predicted);
+      if (data.predictionMayBeRight) actions.p = () => mayBePredicted(current) && mark(current, "wrong", current.predicted);
       // A button that has the focus is pressed by this key, unless it is the list's own.
       if (!target.matches("button, a, summary") || target.matches(".sound")) actions[" "] = () => current.sound && player.toggle(current);
     }

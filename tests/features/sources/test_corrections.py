@@ -216,6 +216,18 @@ def test_a_clip_has_the_label_that_was_judged(root, tmp_path):
     assert "review1.csv, line 2 that has the label 'no'" in said
 
 
+def test_who_judges_what_an_earlier_review_made_is_told_how_to_say_it(root, tmp_path):
+    source = scan(str(root), labelled=True)
+    for path, label in (("yes/a.wav", "yes"), ("yes/long.wav", "x")):
+        first, later = (path, 0.0, 1, label, "wrong", "no"), (path, 0.0, 1, "no", "wrong", "maybe")
+        if label == "x":  # a window that is no clip yet
+            first, later = ((path, 2, 3, *row[3:]) for row in (first, later))
+        said = refusal(source, [first], [later], folder=tmp_path)
+        assert "review1.csv, line 2, and 'no' is wrong, and 'maybe' correct by" in said
+        assert said.endswith("review2.csv, line 2; have the first line say what is correct, and leave the second out")
+        corrected(source, [(*first[:5], "maybe")], [], folder=tmp_path)  # as it says
+
+
 # What may be said of a label `a`, and what it comes to: of a clip with that label, and of a window.
 SAID = {"a right": "a", "a wrong b": "b", "a wrong c": "c", "a wrong": None}
 OF_WINDOWS = {**SAID, "b right": "b", "b wrong": None, "b wrong a": "a"}

@@ -104,6 +104,16 @@ def test_the_right_label_that_is_the_one_there_is_a_mark_of_right(open_page):
     assert page.evaluate("soundmill.review.markOf(soundmill.data.clips[0])") is None
 
 
+def test_a_label_that_counts_as_what_the_network_says_is_not_taken_from_a_clip(visit, file):
+    page = visit(file)
+    page.evaluate("soundmill.data.clips[0].true = soundmill.data.clips[0].predicted")  # as _unknown_ is of many labels
+    page.evaluate(BEGIN)
+    press(page, "j", "p")
+    assert page.evaluate("soundmill.review.markOf(soundmill.data.clips[0])") is None
+    offered = [clip.locator("[data-verdict]").count() for clip in page.locator(".clip").all()]
+    assert offered == [2, *[3] * (len(LABELS) - 1)]
+
+
 def test_marks_are_there_when_the_browser_was_closed_and_on_no_other_page(file, tmp_path, browser):
     faults = []
 
