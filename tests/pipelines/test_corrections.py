@@ -10,7 +10,7 @@ import pytest
 
 from features.errors import UsageError
 from features.frontend.presets import load_spec
-from features.sources.paths import escape_path
+from features.sources.paths import clip_file, escape_path
 from features.sources.table_layout import TableLayout
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
@@ -218,7 +218,12 @@ def test_more_than_half_may_be_left_out(root):
     folder = root.parent
     featurize(root)
     rows = [whole(row[0], row[2], "wrong") for row in rows_of(folder / "set") if row[0] != LONG][:20]
-    assert featurize(root, write_review(folder / "review.csv", rows))["removed"] == 20
+    review = write_review(folder / "review.csv", rows)
+    assert featurize(root, review)["removed"] == 20
+    # What leaves later leaves for another reason.
+    for path, *_ in rows_of(folder / "set")[:3]:
+        os.unlink(clip_file(str(root), path))
+    assert "3 of the 5 clips of" in refused(request(root, review))
 
 
 def test_windows_have_the_partitions_of_their_recordings(root):
