@@ -147,6 +147,11 @@ class Request:
             options = " ".join(f"--corrections {shlex.quote(path)}" for path in missing)
             raise UsageError(f"{self.output} was corrected by {' and '.join(missing)}; add {options} to keep to that, "
                              f"or --corrections {NO_CORRECTIONS} to return to the labels of the source")  # fmt: skip
+        contents = {review.sha256 for review in reviews}
+        for file in files if NO_CORRECTIONS not in self.corrections else ():
+            if file["sha256"] not in contents:
+                LOG.warning("warning: %s says something else than when it corrected %s: what it says no longer is "
+                            "taken back", file["path"], self.output)  # fmt: skip
         return reviews
 
     def find_clips(self, reviews: Sequence[Review] = ()) -> tuple[Source, pa.Table]:

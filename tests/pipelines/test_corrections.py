@@ -156,7 +156,7 @@ def test_a_clip_is_left_out_and_a_window_added(root, capsys):
     assert rows_of(folder / "set") == before
 
 
-def test_a_run_that_forgets_the_corrections_is_refused(root):
+def test_a_run_that_forgets_the_corrections_is_refused(root, caplog):
     folder = root.parent
     first, second = folder / "first.csv", folder / "it's the 2nd.csv"
     write_review(first, RELABELLED[:1])
@@ -171,10 +171,14 @@ def test_a_run_that_forgets_the_corrections_is_refused(root):
     said = refused(request(root))
     assert f"was corrected by {first} and {second}; " in said
     assert f"--corrections {first} --corrections '{folder}/it'\"'\"'s the 2nd.csv'" in said
-    # It may lie elsewhere, and may have gone on.
+    # It may lie elsewhere, and may have gone on, or be another one of its name.
     os.rename(first, folder / "moved.csv")
+    assert featurize(root, folder / "moved.csv", second)["computed"] == 0
+    assert not caplog.messages
     write_review(second, RELABELLED[1:])
     figures = featurize(root, folder / "moved.csv", second)
+    assert caplog.messages == [f"warning: {second} says something else than when it corrected {folder}/set: what it "
+                               "says no longer is taken back"]  # fmt: skip
     assert (figures["committed"], figures["computed"], figures["corrections"]["relabelled"]) == (True, 0, 3)
     assert [Path(file["path"]).name for file in figures["corrections"]["files"]] == ["moved.csv", second.name]
     # And one of them may be taken back.
