@@ -51,7 +51,8 @@ def correct(
     judgements = [judgement for review in reviews for judgement in review.judgements]
     recordings, name = find_recordings(source, judgements), source.table or source.root
     judged, placed = _clips_of(source, recordings.values())
-    for judgement in judgements:
+    # A window has the end with which it becomes a clip; what makes none, wherever it stands, says nothing of that end.
+    for judgement in sorted(judgements, key=lambda judgement: judgement.outcome is None):
         recording = recordings[judgement.path]
         rate_hz, frames = recording.rate_hz, recording.frames
         key = recording.path, frame_at(judgement.start_seconds, rate_hz)

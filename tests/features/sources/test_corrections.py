@@ -272,6 +272,18 @@ def test_who_disagrees_about_a_window_is_named_in_any_order(root, tmp_path):
     assert 10 < disagreed < len(OF_WINDOWS) ** 2
 
 
+def test_a_window_that_is_no_clip_is_in_the_way_of_none_in_any_order(root, tmp_path):
+    source = scan(str(root), labelled=True)
+    longer, shorter = ("yes/long.wav", 2, 3, "yes", "right"), ("yes/long.wav", 2, 2.5, "no", "wrong")
+    for rows in itertools.permutations([longer, shorter, (*shorter[:3], "yes", "wrong")]):
+        clips = clips_of(corrected(source, rows, folder=tmp_path))
+        assert clips["yes/long.wav", 16_000]["duration"] == RATE_HZ
+    for rows in itertools.permutations([shorter, longer, (*longer[:4], "wrong")]):
+        assert "from 2.000000 to 3.000000 s disagree" in refusal(source, rows, folder=tmp_path)
+    for rows in itertools.permutations([longer, (*shorter, "maybe")]):
+        assert "a path and a start name one clip" in refusal(source, rows, folder=tmp_path)
+
+
 def test_recordings_that_are_not_below_the_root_are_counted(root, tmp_path):
     source = scan(str(root), labelled=True)
     write_wav(tmp_path / "outside.wav", noise(RATE_HZ), RATE_HZ)
