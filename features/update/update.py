@@ -281,9 +281,8 @@ def check_removal(update: Update, limit: int | None) -> None:
     if limit is not None and limit < committed - windows:
         raise UsageError(f"--limit {limit} takes {removed:,} of the {committed:,} clips out of {folder}; if "
                          "that is meant, give --allow-removal")  # fmt: skip
-    by_reviews = 0
-    if update.provenance.corrections != update.base.corrections:  # which leave as these say so, or say so no longer
-        by_reviews = windows + (update.provenance.corrections or {}).get("left_out", 0)
+    now = update.provenance.corrections  # by other reviews than before some leave, as these say so or say so no longer
+    by_reviews = 0 if now == update.base.corrections else windows + (now or {}).get("left_out", 0)
     if 2 * (removed - by_reviews) > committed:
         raise UsageError(
             f"{removed:,} of the {committed:,} clips of {folder} are not in {update.source.root} any more; if "
