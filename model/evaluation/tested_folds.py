@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import UsageError
+from features.runtime.invocation import command_line
 from features.store.manifest import Manifest, load_manifest
 from model.evaluation.predictions import Predictions, predict_rows
 from model.evaluation.tested_rows import TestedRows, tested_rows
+from model.inference.artifact import has_artifact
 from model.inference.executor import load_executor
 from model.training.division import divide
 from model.training.run_folder import settings_of
@@ -65,6 +67,17 @@ def begun_folds(folder: str) -> list[Fold]:
         raise UsageError(f"{path} is damaged: {error!r}; cross-validate anew into a new folder") from error
 
 
+def ended_folds(folder: str) -> list[Fold]:
+    """Returns the folds of a cross-validation; raises `UsageError` where the training of one has not ended."""
+    folds = begun_folds(folder)
+    missing = [fold.name for fold in folds if not has_artifact(Path(folder) / fold.name)]
+    if missing:
+        raise UsageError(f"the cross-validation {folder} did not end: {len(missing)} of its {len(folds)} folds have no "
+                         f"network yet ({', '.join(missing)}); run {command_line('model.crossvalidate')} again with "
+                         "the options that it was begun with, which trains what is missing")  # fmt: skip
+    return folds
+
+
 def predict_folds(folder: str, features: str) -> Iterator[TestedFold]:
     """Yields each fold of a cross-validation with what its network predicts for it.
 
@@ -77,12 +90,12 @@ def predict_folds(folder: str, features: str) -> Iterator[TestedFold]:
         RunError: a shard is missing or damaged.
     """
     manifest = load_manifest(features)
-    for fold in begun_folds(folder):
+    for fold in ended_folds(folder):
         run = Path(folder) / fold.name
         settings = settings_of(run, manifest)
         if settings is None:
-            raise UsageError(f"{run} was trained on other rows than {features} has now, or not at all, and may have "
-                             "met the clips that it would judge; cross-validate anew into a new folder")  # fmt: skip
+            raise UsageError(f"{run} was trained on other rows than {features} has now, and may have met the clips "
+                             "that it would judge; cross-validate anew into a new folder")  # fmt: skip
         yield predict_fold(features, manifest, settings, fold, run)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -33,8 +33,9 @@ def describe_set(layout: Layout, manifest: Manifest) -> dict[str, Any]:
     cells = {(row["label"], row["partition"]): (row["count_all"], row["seconds_sum"]) for row in table}
     return {
         "root": manifest.source.get("root"),
-        "source": {name: value for name, value in manifest.source.items() if name != "root"},
-        "options": manifest.options,
+        "source": {name: value for name, value in manifest.source.items() if name not in ("kind", "root")},
+        "columns": manifest.options.get("columns"),
+        "chosen": _chosen(manifest.options),
         "partitions": names,
         "classes": [
             [label, [list(cells.get((label, name), (0, 0.0))) for name in names]] for label in manifest.classes
@@ -47,6 +48,13 @@ def describe_set(layout: Layout, manifest: Manifest) -> dict[str, Any]:
         "decoders": manifest.decoders,
         "corrections": _corrections(manifest),
     }  # fmt: skip
+
+
+def _chosen(options: Mapping[str, Any]) -> list[str]:
+    """Returns the options that chose and divided the clips, as they stand on the command line; none by default."""
+    split = options.get("split")
+    values = {**options, "split": split and "/".join(map(str, split))}
+    return [f"--{name} {values[name]}" for name in ("group", "split", "limit") if values.get(name) is not None]
 
 
 def _corrections(manifest: Manifest) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from features.store.parquet_rows import Place
 from features.store.row_reader import RowReader
 from features.store.shards import read_shard
 from model.evaluation.predictions import Predictions, join_predictions, predict_rows
-from model.evaluation.tested_folds import begun_folds, is_cross_validation, predict_folds
+from model.evaluation.tested_folds import ended_folds, is_cross_validation, predict_folds
 from model.evaluation.tested_rows import TestedRows, tested_rows
 from model.evaluation.trained_set import TrainedSet
 from model.inference.executor import load_executor
@@ -138,7 +138,7 @@ class TestedClips:
 
 def first_run(run: str) -> str:
     """Returns a run folder, or that of the first fold of a cross-validation."""
-    return str(Path(run) / begun_folds(run)[0].name) if is_cross_validation(run) else run
+    return str(Path(run) / ended_folds(run)[0].name) if is_cross_validation(run) else run
 
 
 def trained_set(run: str) -> str:

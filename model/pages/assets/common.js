@@ -23,6 +23,7 @@ const soundmill = (() => {
   }
 
   const counts = new Intl.NumberFormat("en"); // made once: toLocaleString makes one for each number
+  const names = new Intl.Collator("en", { numeric: true }); // 2 stands before 10
   const format = {
     count: (number) => counts.format(number),
     share: (number, digits = 1) => (number === null ? "–" : `${(100 * number).toFixed(digits)} %`),
@@ -109,42 +110,57 @@ const soundmill = (() => {
     }
   }
 
-  /* Makes the columns of a table sortable whose header cells have a button; cells may have `data-value`. */
+  /* Makes the columns of a table sortable whose header cells have a button; cells may have `data-value`. Returns what
+     sorts it again, as it was sorted, when values have changed. */
   function sortable(table) {
     const body = table.tBodies[0];
     const heads = [...table.tHead.rows[0].cells];
+    const sort = () => {
+      const column = heads.findIndex((head) => head.hasAttribute("aria-sort"));
+      if (column < 0) return;
+      const isDescending = heads[column].getAttribute("aria-sort") === "descending";
+      const key = (row) => {
+        const cell = row.cells[column];
+        return cell.dataset.value === undefined ? cell.textContent : cell.dataset.value === "" ? null : Number(cell.dataset.value);
+      };
+      const order = ([first], [second]) => {
+        if (first === null || second === null) return (first === null) - (second === null); // what has no value is last
+        const difference = typeof first === "number" ? first - second : names.compare(first, second);
+        return isDescending ? -difference : difference;
+      };
+      const before = [...body.rows];
+      const after = before.map((row) => [key(row), row]).sort(order).map(([, row]) => row);
+      if (after.some((row, place) => row !== before[place])) body.append(...after);
+    };
     heads.forEach((head, column) => {
-      const button = head.querySelector("button");
-      if (!button) return;
-      button.addEventListener("click", () => {
+      head.querySelector("button")?.addEventListener("click", () => {
         const known = head.getAttribute("aria-sort");
         const isNumber = (row) => row.cells[column].dataset.value !== undefined;
-        const descending = known ? known === "ascending" : [...body.rows].some(isNumber);
+        const isDescending = known ? known === "ascending" : [...body.rows].some(isNumber);
         for (const other of heads) other.removeAttribute("aria-sort");
-        head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-        const key = (row) => {
-          const cell = row.cells[column];
-          return cell.dataset.value === undefined ? cell.textContent : cell.dataset.value === "" ? null : Number(cell.dataset.value);
-        };
-        const order = (one, other) => {
-          const [first, second] = [key(one), key(other)];
-          if (first === null || second === null) return (first === null) - (second === null); // what has no value is last
-          const difference = typeof first === "number" ? first - second : first.localeCompare(second);
-          return descending ? -difference : difference;
-        };
-        body.append(...[...body.rows].sort(order));
+        head.setAttribute("aria-sort", isDescending ? "descending" : "ascending");
+        sort();
       });
     });
+    return sort;
   }
 
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
 
   /* Draws lines with uPlot into a figure that has a caption; it follows the width of the page and light and dark.
-     series: [{label, values, dash?, points?}]; options: {x, y, yRange?, distribution?} */
+     series: [{label, values, dash?, points?}]; options: {x, y, yRange?, distribution?}. Of what is returned, `mark(x)`
+     draws a line at a place of the x axis. */
   function chart(figure, places, series, options) {
     const host = element("div", { "aria-hidden": "true" });
     figure.prepend(host);
     let plot = null;
+    let marked = null;
+    const drawMark = ({ ctx, bbox, valToPos }) => {
+      if (marked === null) return;
+      const left = Math.round(valToPos(marked, "x", true));
+      ctx.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--focus").trim();
+      ctx.fillRect(left - devicePixelRatio, bbox.top, 2 * devicePixelRatio, bbox.height);
+    };
     const draw = () => {
       if (plot) plot.destroy();
       const style = getComputedStyle(document.documentElement);
@@ -155,6 +171,7 @@ const soundmill = (() => {
           width: Math.max(240, host.clientWidth || figure.clientWidth),
           height: 260,
           cursor: { drag: { x: false, y: false } },
+          hooks: { draw: [drawMark] },
           scales: { x: { time: false, distr: options.distribution || 1, ...(options.xRange ? { range: options.xRange } : {}) },
                     y: options.yRange ? { range: options.yRange } : {} },
           axes: [{ ...axis, label: options.x }, { ...axis, label: options.y, size: (_, values) => 24 + 8 * Math.max(3, ...(values || []).map((value) => String(value).length)) }],
@@ -171,6 +188,10 @@ const soundmill = (() => {
         host,
       );
     };
+    const mark = (place) => {
+      marked = place;
+      plot.redraw(false);
+    };
     draw();
     let width = host.clientWidth;
     new ResizeObserver(() => {
@@ -179,7 +200,7 @@ const soundmill = (() => {
       plot.setSize({ width: Math.max(240, width), height: 260 });
     }).observe(host);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-    return { setData: (values) => plot.setData(values) };
+    return { setData: (values) => plot.setData(values), mark };
   }
 
   return { data, element, notice, format, bytes, player, drawEnvelope, sortable, chart, COLOURS };

@@ -48,10 +48,11 @@
   function show(some, said, isAsked) {
     clips.fill(at("clips"), some, describe);
     at("clips-count").textContent = said;
-    if (isAsked) {
-      at("clips-title").focus({ preventScroll: true });
-      at("clips-title").scrollIntoView();
-    }
+    if (!isAsked) return;
+    // At once, as a page that glides past all its tables tells nothing; from here on keys act on the first clip.
+    at("clips-title").scrollIntoView({ behavior: "instant" });
+    if (some.length) review.go(1);
+    else at("clips-title").focus({ preventScroll: true });
   }
 
   /* Lists the clips of a choice; what has no card is counted. */
@@ -180,6 +181,8 @@
     return changes[low].slice(1);
   }
 
+  const tables = Object.fromEntries(["classes", "threshold-table", "data-table"].map((id) => [id, sortable(at(id))]));
+
   function put(cell, value, text) {
     cell.dataset.value = value === null ? "" : String(value);
     cell.textContent = text;
@@ -206,6 +209,7 @@
       put(cells[5], precision, format.fixed(precision));
       put(cells[6], recall, format.fixed(recall));
     }
+    tables["threshold-table"]();
     const labelled = right + alarms;
     at("threshold-value").textContent = areFitted ? "each its own" : (step / thresholds.steps).toFixed(3);
     at("threshold-summary").textContent =
@@ -297,7 +301,6 @@
   drawMatrix();
   filterClasses();
   showThresholds();
-  for (const id of ["classes", "threshold-table", "data-table"]) sortable(at(id));
   drawReliability();
   if (data.curves.length) {
     drawCurves(data.curves[0]);

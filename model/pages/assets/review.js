@@ -108,9 +108,9 @@ soundmill.review = (() => {
     const place = current ? list.cards.indexOf(current) : -1;
     const next = list.cards[Math.min(list.cards.length - 1, Math.max(0, place + step))];
     player.pause();
-    list.element(next).focus();
+    list.element(next).focus({ preventScroll: true });
     enter(next);
-    list.element(next).scrollIntoView({ block: "nearest" });
+    list.element(next).scrollIntoView({ block: "nearest", behavior: "instant" });
   }
 
   /* Takes the list that keys go through. */
@@ -251,5 +251,5 @@ soundmill.review = (() => {
     sayCount();
   }
 
-  return { begin, show, buttons, enter, mark, markOf: (card) => marks.get(key(card)) || null, csv };
+  return { begin, show, go, buttons, enter, mark, markOf: (card) => marks.get(key(card)) || null, csv };
 })();

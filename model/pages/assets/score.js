@@ -36,6 +36,7 @@
 
   /* Labels. */
   const classRows = [...document.querySelectorAll("#class-table tbody tr")].map((row) => ({ row, label: Number(row.dataset.label) }));
+  const sortClasses = data.labels.length ? sortable(byId("class-table")) : null;
   let sumsChart = null;
 
   /* Of very many labels the table has the most frequent ones until all are asked for. */
@@ -75,13 +76,15 @@
     byId("filtered").textContent = `At a threshold of ${threshold()}, ${which}: ${named ? `${plural(events, "event")}, ` : ""}${plural(lines, "line")}, ${minutes(sumsOf("seconds")[filter.threshold])} min in ${plural(recordings, "recording")}.`;
     const places = Array.from({ length: NUM_THRESHOLDS }, (_, place) => place / 100);
     const values = ["lines", "events"].map((name) => Array.from(sumsOf(name)));
+    sortClasses();
     if (sumsChart) sumsChart.setData([places, ...values]);
     else {
       sumsChart = chart(byId("by-threshold"), places,
         [{ label: "lines", values: values[0], points: false }, { label: "events", values: values[1], points: false, dash: [6, 4] }],
         { x: "threshold", y: "count", xRange: () => [0, 1] });
     }
-    byId("by-threshold-text").textContent = `Lines and events of ${which} by threshold; the table has them at ${threshold()}.`;
+    sumsChart.mark(filter.threshold / 100);
+    byId("by-threshold-text").textContent = `Lines and events of ${which} by threshold; the line and the table are at ${threshold()}.`;
   }
 
   /* Time lines. */
@@ -290,6 +293,7 @@
   }).observe(timelinePlace);
 
   const recordingTable = byId("recording-table");
+  const sortRecordings = recordingTable ? sortable(recordingTable) : null;
   const recordingCounts = data.listed.map((recording) => fromEach(recording[4]));
   function showRecordings() {
     if (!recordingTable || !byId("recordings").open) return;
@@ -303,6 +307,7 @@
       const events = recordingCounts[Number(row.dataset.number)][filter.threshold];
       setCell(row.cells[1], events, format.count);
     }
+    sortRecordings();
   }
 
   /* Activity. */
@@ -390,8 +395,6 @@
   byId("filter-class").append(...data.labels.map((label, number) => element("option", { value: number }, label)));
   byId("sample-band").append(...data.bands.map((_, band) => element("option", { value: band }, bandName(band))).reverse());
   hideRare();
-  sortable(byId("class-table"));
-  sortable(recordingTable);
   byId("recordings").addEventListener("toggle", showRecordings);
   if (heat) makeHeat();
   let waiting = false;

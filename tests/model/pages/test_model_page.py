@@ -266,6 +266,7 @@ def test_each_clip_is_judged_by_the_network_that_did_not_meet_its_fold(folds, pa
     assert (data["measured"]["correct"], data["measured"]["loss"]) == (figures["correct"], figures["loss"])
     assert [one["name"] for one in data["curves"]] == ["fold-1", "fold-2"]
     assert data["thresholds"]["fitted"] is None
+    assert data["set"]["chosen"] == []
 
 
 def test_clips_of_one_recording_have_their_times(folds, page_of_folds):
@@ -316,6 +317,12 @@ def test_what_has_no_page_is_refused(folds, run, mixed, tmp_path):
     (copy / "fold-2" / "config.json").write_text(json.dumps({**config, "rows_sha256": "0"}))
     with pytest.raises(UsageError, match="fold-2 was trained on other rows than"):
         call("model.report", copy, "--output", tmp_path / "page.html")
+    shutil.rmtree(copy / "fold-1" / "model")
+    for features in ((), ("--features", folds.parent / "set")):
+        with pytest.raises(
+            UsageError, match=r"1 of its 2 folds have no network yet \(fold-1\); run .*crossvalidate again"
+        ):
+            call("model.report", copy, *features, "--output", tmp_path / "page.html")
     (copy / "request.json").write_text("{}")
     with pytest.raises(UsageError, match=r"request\.json is damaged"):
         call("model.report", copy, "--output", tmp_path / "page.html")

@@ -88,6 +88,12 @@ def test_a_cell_of_the_matrix_opens_its_clips_which_are_heard(visit, made):
     assert len(own) == shown.count() and own == sorted(own)
     said = page.locator("#clips-count").inner_text()
     assert said == f"{len(own)} of {len(own)} mistakes, true {true}, given {given}."
+    head = page.locator("#clips-title").bounding_box()
+    assert 0 <= head["y"] < 100  # is what a person looks at, and its first clip what keys act on
+    assert shown.first.evaluate("(clip) => clip === document.activeElement")
+    page.keyboard.press("y")
+    assert shown.first.locator(".said").inner_text() == "right"
+    page.keyboard.press("u")
     shown.nth(1).locator("button.sound").click()
     wait_for_audio(page, "audio.currentTime > 0.2")
     assert audio(page, "audio.duration") == pytest.approx(1, abs=0.1)
@@ -109,6 +115,20 @@ def test_clips_that_another_run_wins_and_loses_are_listed(visit, made):
     page.keyboard.press("j")
     page.keyboard.press("Space")
     wait_for_audio(page, "audio.currentTime > 0.1")
+
+
+def test_links_lead_to_the_parts_in_their_order(visit, made):
+    page = visit(made.page)
+    links = page.locator("nav a").evaluate_all("(all) => all.map((one) => one.getAttribute('href'))")
+    tops = [page.locator(link).evaluate("(part) => part.getBoundingClientRect().top") for link in links]
+    assert tops == sorted(tops) and len(set(tops)) == len(tops)
+    for link in links:
+        page.locator(f"nav a[href='{link}']").press("Enter")
+        page.wait_for_function(
+            "(link) => { const part = document.querySelector(link); const head = part.matches('h2') ? part :"
+            " part.querySelector('h2'); const top = head.getBoundingClientRect().top; return 0 <= top && top < 700; }",
+            arg=link,
+        )
 
 
 def test_names_stay_text_and_each_picture_is_one(visit, made):
@@ -194,6 +214,11 @@ def test_tables_sort_and_lists_filter(visit, made):
         assert head.get_attribute("aria-sort") == order
         alarms = [int(row[4]) for row in rows(page, "threshold-table")]
         assert alarms == sorted(alarms, reverse=times == 1)
+    threshold = float(np.quantile(made.probability, 0.6))
+    page.locator("#threshold").fill(str(round(threshold * int(page.locator("#threshold").get_attribute("max")))))
+    page.wait_for_function("document.getElementById('threshold-value').textContent !== '0.000'")
+    changed = [int(row[4]) for row in rows(page, "threshold-table")]
+    assert changed == sorted(changed) != alarms  # in the order that was asked for, of what is there now
     page.locator("#threshold-table th button", has_text="class").click()
     assert head.get_attribute("aria-sort") is None
     labels = [row[0] for row in rows(page, "threshold-table")]

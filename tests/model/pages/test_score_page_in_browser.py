@@ -81,6 +81,7 @@ def count_of(number: int, noun: str) -> str:
 
 def test_figures_follow_label_and_threshold(visit, made):
     page = visit(made.page)
+    page.locator("#class-table th button", has_text="Events").click()  # which stays the order whatever is set
     for threshold, label in ((0, None), (0, HOSTILE), (55, None), (55, "=high"), (80, "low"), (100, HOSTILE)):
         set_filter(page, label, threshold)
         reached = made.table[made.table["probability"] >= threshold / 100]
@@ -90,7 +91,8 @@ def test_figures_follow_label_and_threshold(visit, made):
         assert said.startswith(f"{events}, {count_of(len(kept), 'line')}, ")
         assert said.endswith(f" min in {count_of(kept['path'].nunique(), 'recording')}.")
         rows = [row.locator("th, td").all_inner_texts() for row in page.locator("#class-table tbody tr").all()]
-        assert [row[0] for row in rows] == sorted(LABELS)
+        assert sorted(row[0] for row in rows) == sorted(LABELS)
+        assert [int(row[1]) for row in rows] == sorted((int(row[1]) for row in rows), reverse=True)
         for name, events, lines, minutes, recordings, _ in rows:
             of_name = reached[reached["label"] == name]
             assert int(events) == len(made.events(threshold / 100, name))
