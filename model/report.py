@@ -89,7 +89,7 @@ def _of_labels(output: str, figures: dict[str, Any]) -> str:
     text = (
         f"{counted(figures['events'], 'event')} of {counted(figures['labels'], 'label')} in "
         f"{counted(figures['lines'], 'line')} of {counted(figures['files'], 'recording')}. {output}, "
-        f"{size_text(figures['bytes'])}, has the time lines of {figures['timelines']:,} recordings, "
+        f"{size_text(figures['bytes'])}, has the time lines of {counted(figures['timelines'], 'recording')}, "
         f"{figures['timelines_heard_whole']:,} with all their sound, and {figures['cards_heard']:,} windows to "
         "check by ear"
     )

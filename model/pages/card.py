@@ -16,7 +16,7 @@ MOST_TOP = 5
 """Of the most probable classes, so many are shown."""
 
 _ENVELOPE_COLUMNS = 160
-_FULL_SCALE = 127
+_LARGEST = 127
 
 
 def card(
@@ -57,21 +57,27 @@ def card(
 
 
 def sound_of(waveform: NDArray[np.float32], rate_hz: int) -> Mapping[str, Any]:
-    """Returns the part of a card that is heard: `sound`, `type`, `seconds` and `envelope`."""
+    """Returns the part of a card that is heard: `sound`, `type`, `seconds`, `envelope`, and `peak` of full scale."""
     sound = encode_sound(waveform, rate_hz)
     return {
         "sound": _text(sound.content),
         "type": sound.media_type,
         "seconds": round(sound.seconds, 6),
         "envelope": _text(envelope(waveform).tobytes()),
+        "peak": float(f"{min(_peak(waveform), 1.0):.3g}"),
     }
 
 
 def envelope(waveform: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Returns the smallest and the largest sample of each of some columns, full scale at 127: (columns, 2)."""
+    """Returns the smallest and the largest sample of each of some columns, the loudest one at 127: (columns, 2)."""
     begins = np.unique(np.linspace(0, len(waveform), _ENVELOPE_COLUMNS, endpoint=False).astype(np.int64))
     both = np.stack([np.minimum.reduceat(waveform, begins), np.maximum.reduceat(waveform, begins)], axis=1)
-    return np.asarray(np.round(np.clip(both, -1, 1) * _FULL_SCALE), np.int8)
+    peak = _peak(waveform)
+    return np.asarray(np.round(both * (_LARGEST / peak)) if peak else both, np.int8)
+
+
+def _peak(waveform: NDArray[np.float32]) -> float:
+    return float(np.abs(waveform).max())
 
 
 def _text(content: bytes) -> str:

@@ -28,7 +28,7 @@ def score_texts(figures: ScoreFigures, summary: Mapping[str, Any], data: Mapping
 
 
 def _explained(figures: ScoreFigures, summary: Mapping[str, Any]) -> str:
-    said = "" if summary["hours_known"] else (
+    said = "" if summary["hours_known"] or not figures.num_lines else (
         "Sound is counted to the end of each recording's last line, as nothing beside the table says how long the "
         "recordings are. "
     )  # fmt: skip
@@ -82,10 +82,12 @@ def _sample_text(summary: Mapping[str, Any]) -> str:
 def _notes(figures: ScoreFigures, summary: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     """Returns what the page adds up, draws and leaves out, a sentence each."""
     lines = data["timelines"]
-    notes = [
-        f"All {counted(figures.num_lines, 'line')} are counted, by label at each hundredth of a probability, so that "
-        "the numbers follow label and threshold exactly."
-    ]
+    notes = []
+    if figures.num_lines:
+        notes.append(
+            f"All {counted(figures.num_lines, 'line')} are counted, by label at each hundredth of a probability, so "
+            "that the numbers follow label and threshold exactly."
+        )
     if figures.num_recordings > len(lines):
         listed = len(figures.listed)
         notes.append(

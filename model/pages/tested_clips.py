@@ -178,7 +178,7 @@ def predict_clips(run: str, features: str, test_on: tuple[str, ...] | None) -> T
         tested_on = tuple(part.name for part in parts)
     else:
         settings = settings_of(Path(run), manifest)
-        tested_on = test_on or (settings.rows.test_on if settings else ()) or (TESTING,)
+        tested_on = test_on or (settings.rows.test_on if settings else ()) or _tested_by_default(run, manifest)
         if settings:
             warn_of_test(manifest, settings, tested_on)
         tested = tested_rows(run, features, tested_on)
@@ -193,6 +193,13 @@ def predict_clips(run: str, features: str, test_on: tuple[str, ...] | None) -> T
         parts=parts,
         tested_on=tested_on,
     )
+
+
+def _tested_by_default(run: str, manifest: Manifest) -> tuple[str, ...]:
+    if TESTING not in manifest.partitions:
+        raise UsageError(f"name with --test-on what {run} is judged by, which it was not trained on: its features have "
+                         f"no partition {TESTING}, but {', '.join(manifest.partitions)}")  # fmt: skip
+    return (TESTING,)
 
 
 def _clips(tested: TestedRows, predictions: Predictions) -> pa.Table:

@@ -3,6 +3,7 @@
 soundmill.clips = (() => {
   const { element, player, format, drawEnvelope } = soundmill;
   const BATCH = 60;
+  const QUIET = 0.1;
 
   function topClasses(card) {
     const rows = card.top.map(([name, probability]) => {
@@ -14,6 +15,12 @@ soundmill.clips = (() => {
         element("span", { class: "number" }, format.fixed(probability, 3)));
     });
     return element("ul", { class: "top-classes", "aria-label": "Most probable classes" }, ...rows);
+  }
+
+  /* How loud the loudest sample is, of full scale; said of sounds that may not be noticed. */
+  function loudness(card) {
+    if (!card.sound || card.peak > QUIET) return "";
+    return card.peak ? ` · quiet, ${(20 * Math.log10(card.peak)).toFixed(0)} dB at most` : " · digital silence";
   }
 
   /* The picture of a sound, which is a button that plays it: from where it is clicked, or all of it by the keyboard. */
@@ -58,7 +65,7 @@ soundmill.clips = (() => {
         element("h3", {}, ...describe(card)),
         element("p", { class: "path" }, card.path),
         element("p", { class: "hint" }, `${format.clock(card.start)} to ${format.clock(card.end)}`,
-          card.group ? ` · ${card.group}` : "", card.partition ? ` · ${card.partition}` : ""),
+          card.group ? ` · ${card.group}` : "", card.partition ? ` · ${card.partition}` : "", loudness(card)),
         topClasses(card),
         review.buttons(card)));
     made.addEventListener("focusin", () => review.enter(card));

@@ -60,10 +60,38 @@ const soundmill = (() => {
   for (const kind of ["pause", "ended", "seeked"]) audio.addEventListener(kind, tell);
   audio.addEventListener("error", () => notice("This browser cannot play that sound."));
 
+  /* Sounds are played as they are, or, once that is asked for, each as loud as full scale lets it be. */
+  const LOUDEST_GAIN = 1000; // what is quieter than 60 dB below full scale is little but noise of its 16 bits
+  let context = null;
+  let gain = null;
+  let isLouder = false;
+
+  function setGain() {
+    if (gain) gain.gain.value = isLouder && playing ? Math.min(LOUDEST_GAIN, 1 / Math.max(playing.peak, 1e-6)) : 1;
+  }
+
+  function makeLouder(isWanted) {
+    if (isWanted && !context) {
+      try {
+        context = new AudioContext();
+        gain = context.createGain();
+        context.createMediaElementSource(audio).connect(gain).connect(context.destination);
+      } catch (error) {
+        notice(`This browser cannot make sounds louder: ${error.message}`);
+        return false;
+      }
+    }
+    context?.resume();
+    isLouder = isWanted;
+    setGain();
+    return isLouder;
+  }
+
   function select(sound) {
     if (playing === sound) return;
     if (!urls.has(sound)) urls.set(sound, URL.createObjectURL(new Blob([bytes(sound.sound)], { type: sound.type })));
     playing = sound;
+    setGain();
     audio.src = urls.get(sound);
   }
 
@@ -90,12 +118,14 @@ const soundmill = (() => {
   const player = {
     play,
     toggle,
+    makeLouder,
+    gain: () => gain?.gain.value ?? 1,
     pause: () => audio.pause(),
     isPlaying: (sound) => playing === sound && !audio.paused,
     listen: (listener) => listeners.add(listener),
   };
 
-  /* Draws the smallest and the largest samples of columns; a quiet sound is drawn larger, as it would be a line else. */
+  /* Draws the smallest and the largest samples of columns, which are as large as can be: else a quiet sound is a line. */
   function drawEnvelope(canvas, text) {
     const values = new Int8Array(bytes(text).buffer);
     const columns = values.length / 2;

@@ -49,8 +49,8 @@
     clips.fill(at("clips"), some, describe);
     at("clips-count").textContent = said;
     if (!isAsked) return;
-    // At once, as a page that glides past all its tables tells nothing; from here on keys act on the first clip.
-    at("clips-title").scrollIntoView({ behavior: "instant" });
+    // From here on keys act on the first clip.
+    at("clips-title").scrollIntoView();
     if (some.length) review.go(1);
     else at("clips-title").focus({ preventScroll: true });
   }

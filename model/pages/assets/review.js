@@ -6,7 +6,7 @@ soundmill.review = (() => {
   const KEYS = [
     ["Space", "play or pause"], ["j →", "next clip"], ["k ←", "clip before"], ["y", "the label is right"], ["n", "the label is wrong"],
     ...(data.predictionMayBeRight ? [["p", "wrong, what the network says is right"]] : []),
-    ["l", "choose the right label"], ["u", "take the mark back"], ["d", "download review.csv"], ["?", "these keys"],
+    ["l", "choose the right label"], ["u", "take the mark back"], ["g", "louder: quiet sounds as loud as others"], ["d", "download review.csv"], ["?", "these keys"],
   ];
   const store = `soundmill-review-${document.documentElement.dataset.digest}`;
   const cards = new Map(); // by key, in the order of the page
@@ -110,7 +110,7 @@ soundmill.review = (() => {
     player.pause();
     list.element(next).focus({ preventScroll: true });
     enter(next);
-    list.element(next).scrollIntoView({ block: "nearest", behavior: "instant" });
+    list.element(next).scrollIntoView({ block: "nearest" });
   }
 
   /* Takes the list that keys go through. */
@@ -169,6 +169,7 @@ soundmill.review = (() => {
     if (list && card) list.element(card)?.focus();
   }
 
+  document.getElementById("choose-cancel").addEventListener("click", leave);
   input.addEventListener("input", () => {
     marked = 0;
     showOptions();
@@ -178,7 +179,7 @@ soundmill.review = (() => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       marked = (marked + (event.key === "ArrowDown" ? 1 : labels.length - 1)) % Math.max(1, labels.length);
       showOptions();
-    } else if (event.key === "Enter" && labels.length) take(labels[marked]);
+    } else if (event.key === "Enter" && event.target === input && labels.length) take(labels[marked]);
     else if (event.key === "Escape") leave();
     else return;
     event.preventDefault();
@@ -219,6 +220,11 @@ soundmill.review = (() => {
     help.setAttribute("aria-expanded", keysList.hidden ? "false" : "true");
   }
   help.addEventListener("click", toggleHelp);
+  const louder = document.getElementById("louder");
+  function toggleLouder() {
+    louder.setAttribute("aria-pressed", player.makeLouder(louder.getAttribute("aria-pressed") !== "true") ? "true" : "false");
+  }
+  louder.addEventListener("click", toggleLouder);
   document.getElementById("review-download").addEventListener("click", download);
 
   document.addEventListener("keydown", (event) => {
@@ -227,7 +233,7 @@ soundmill.review = (() => {
     if (target.matches("input:not([type=range]), select, textarea")) return;
     if (target.matches("input[type=range]") && event.key.startsWith("Arrow")) return;
     const actions = {
-      j: () => go(1), ArrowRight: () => go(1), k: () => go(-1), ArrowLeft: () => go(-1), d: download, "?": toggleHelp,
+      j: () => go(1), ArrowRight: () => go(1), k: () => go(-1), ArrowLeft: () => go(-1), d: download, g: toggleLouder, "?": toggleHelp,
     };
     if (current) {
       Object.assign(actions, {

@@ -140,6 +140,11 @@ def test_a_page_says_where_its_model_comes_from(page, clips):
     assert curve["place"] == "l2" and len(curve["columns"]["l2"]) == len(curve["columns"]["val_loss"])
 
 
+def test_a_set_without_a_partition_for_testing_asks_for_one(folds, tmp_path):
+    with pytest.raises(UsageError, match=r"name with --test-on what .* no partition testing, but fold-1, fold-2"):
+        call("model.report", folds / "fold-1", "--output", tmp_path / "page.html")
+
+
 def test_mistakes_that_have_no_room_are_counted(run, mixed, tmp_path):
     summary = tmp_path / "summary.json"
     succeed("model.report", run, "--output", tmp_path / "page.html", "--test-on", ",".join(TESTED), "--mistakes", 2,

@@ -30,12 +30,16 @@ BEGIN = """() => {
 }"""
 
 
+QUIET = 1
+
+
 def clips() -> list[dict]:
     """One of each label, at rates of MP3 and another; the last one's recording is gone."""
     made = []
     for number, label in enumerate(LABELS):
         rate_hz = (8_000, 16_000, 44_100, 6_000)[number % 4]
-        waveform = sine(440, SECONDS * rate_hz, rate_hz) if number + 1 < len(LABELS) else None
+        loudness = 0.003 if number == QUIET else 1
+        waveform = loudness * sine(440, SECONDS * rate_hz, rate_hz) if number + 1 < len(LABELS) else None
         top = [(LABELS[number - 1], 0.75), (label, 0.25)]
         made.append(
             card(f"{HOSTILE} =a, {number}.wav", (number / 3, number / 3 + SECONDS), label, top, waveform, rate_hz)
@@ -179,6 +183,21 @@ def test_each_sound_plays_from_where_it_is_clicked_and_one_at_a_time(open_page):
     wait_for_audio(page, f"audio.src !== '{source}' && audio.currentTime > 0.05")
     assert buttons.last.is_disabled()
     assert "not there any more" in buttons.last.inner_text()
+
+
+def test_a_quiet_sound_is_played_as_loud_as_others_when_that_is_asked_for(open_page):
+    page = open_page()
+    quiet = page.locator(".clip").nth(QUIET)
+    assert "quiet, -56 dB at most" in quiet.inner_text() and page.get_by_text("dB at most").count() == 1
+    peak = clips()[QUIET]["peak"]
+    for key, pressed, gain in (("g", "true", 1 / peak), ("g", "false", 1)):
+        press(page, key)
+        assert page.locator("#louder").get_attribute("aria-pressed") == pressed
+        quiet.locator("button.sound").press("Enter")
+        wait_for_audio(page, "audio.currentTime > 0.1")
+        assert page.evaluate("soundmill.player.gain()") == pytest.approx(gain, rel=1e-3)
+        quiet.locator("button.sound").press("Enter")
+        wait_for_audio(page, "audio.paused")
 
 
 def test_names_and_labels_stay_text(open_page):

@@ -65,13 +65,23 @@ def test_what_is_beyond_full_scale_does_not_turn_around():
     assert heard.min() > 0.99
 
 
+@pytest.mark.parametrize("scale", [1, 1e-4])
 @pytest.mark.parametrize("samples", [1, 159, 160, 161, 16_000])
-def test_an_envelope_holds_the_extremes(samples):
-    waveform = np.random.default_rng(samples).uniform(-1, 1, samples).astype(np.float32)
+def test_an_envelope_holds_the_extremes_of_quiet_sounds_too(samples, scale):
+    waveform = np.random.default_rng(samples).uniform(-scale, scale, samples).astype(np.float32)
     both = envelope(waveform)
+    peak = float(np.abs(waveform).max())
     assert len(both) == min(samples, 160)
-    assert both[:, 0].min() == round(127 * float(waveform.min()))
-    assert both[:, 1].max() == round(127 * float(waveform.max()))
+    assert both[:, 0].min() == round(127 * float(waveform.min()) / peak)
+    assert both[:, 1].max() == round(127 * float(waveform.max()) / peak)
+    made = card("a.wav", (0.0, 1.0), "yes", [("yes", 1.0)], waveform, 16_000)
+    assert made["peak"] == pytest.approx(peak, rel=0.005)
+
+
+def test_silence_has_an_envelope():
+    silence = np.zeros(1000, np.float32)
+    assert not envelope(silence).any()
+    assert card("a.wav", (0.0, 1.0), "yes", [("yes", 1.0)], silence, 16_000)["peak"] == 0
 
 
 def test_a_card_without_its_recording_has_no_sound():
