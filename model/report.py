@@ -109,6 +109,8 @@ def _of_run(figures: dict[str, Any]) -> str:
     if mistakes > shown["mistakes"]:
         text += ", those whose labels are the least probable"
     text += f", and {counted(shown['clips'] - shown['mistakes'], 'other clip')}."
+    if silent := shown["clips"] - shown["heard"]:
+        text += f" {counted(silent, 'clip')} of these cannot be heard; the page says of each why."
     if "comparison" in figures:
         compared = figures["comparison"]
         text += (

@@ -129,7 +129,11 @@ def _page_data(clips: TestedClips, cards: Cards, run: str, comparison: dict[str,
         "set": describe_set(layout, clips.manifest),
         "provenance": provenance(clips, run),
         "comparison": comparison,
-        "shown": {"clips": len(cards.content), "mistakes": sum(wrong)},
+        "shown": {
+            "clips": len(cards.content),
+            "mistakes": sum(wrong),
+            "heard": sum("sound" in card for card in cards.content),
+        },
         "predictionMayBeRight": True,
         "cards": cards.content,
     }

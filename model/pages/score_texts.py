@@ -73,10 +73,10 @@ def _sample_text(summary: Mapping[str, Any]) -> str:
         which = f"All {counted(summary['cards'], 'event')}"
     else:
         which = (
-            f"{counted(summary['cards'], 'event')} of {summary['events']:,}, as many of each label and band of "
-            "probability as far as there are so many, drawn by a hash"
+            f"{summary['cards']:,} of {counted(summary['events'], 'event')}, drawn by a hash: equally many of each label "
+            "and band of probability, as far as there are"
         )
-    return f"{which}: of each its most probable window, as it is to be judged."
+    return f"{which}. What is to be judged of each is its most probable window."
 
 
 def _notes(figures: ScoreFigures, summary: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:

@@ -188,7 +188,7 @@ const soundmill = (() => {
     const drawMark = ({ ctx, bbox, valToPos }) => {
       if (marked === null) return;
       const left = Math.round(valToPos(marked, "x", true));
-      ctx.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--focus").trim();
+      ctx.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
       ctx.fillRect(left - devicePixelRatio, bbox.top, 2 * devicePixelRatio, bbox.height);
     };
     const draw = () => {

@@ -176,16 +176,20 @@ def test_clips_that_were_learnt_from_are_named(run, caplog):
     assert f"{clips:,} of these clips are, by content, clips that the network was trained on" in built.html
 
 
-def test_a_recording_that_is_gone_has_its_picture_alone(clips):
+def test_a_recording_that_is_gone_has_its_picture_alone(run, clips, tmp_path, capsys):
     root = Path(clips.manifest.source["root"])
     root.rename(root.with_name("away"))
     try:
         cards = make_cards(clips, [0, 1])
+        succeed("model.report", run, "--output", tmp_path / "page.html", "--test-on", ",".join(TESTED))
     finally:
         root.with_name("away").rename(root)
     for card in cards.content:
         assert "sound" not in card
         assert card["image"] and "not there any more" in card["silent"]
+    shown = data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["shown"]
+    assert shown["heard"] == 0
+    assert f"{shown['clips']} clips of these cannot be heard" in capsys.readouterr().out
 
 
 def test_two_runs_side_by_side(run, mixed, clips):
