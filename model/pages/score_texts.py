@@ -73,8 +73,8 @@ def _sample_text(summary: Mapping[str, Any]) -> str:
         which = f"All {counted(summary['cards'], 'event')}"
     else:
         which = (
-            f"{summary['cards']:,} of {counted(summary['events'], 'event')}, drawn by a hash: equally many of each label "
-            "and band of probability, as far as there are"
+            f"{summary['cards']:,} of {counted(summary['events'], 'event')}, drawn by a hash: equally many of each "
+            "label and band of probability, as far as there are"
         )
     return f"{which}. What is to be judged of each is its most probable window."
 

@@ -175,10 +175,12 @@ const soundmill = (() => {
     return sort;
   }
 
+  const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
 
   /* Draws lines with uPlot into a figure that has a caption; it follows the width of the page and light and dark.
-     series: [{label, values, dash?, points?}]; options: {x, y, yRange?, distribution?}. Of what is returned, `mark(x)`
+     series: [{label, values, dash?, points?}]; options: {x, y, yRange?, distribution?, areWhole?}, the last
+     one where places are whole numbers. Of what is returned, `mark(x)`
      draws a line at a place of the x axis. */
   function chart(figure, places, series, options) {
     const host = element("div", { "aria-hidden": "true" });
@@ -204,7 +206,7 @@ const soundmill = (() => {
           hooks: { draw: [drawMark] },
           scales: { x: { time: false, distr: options.distribution || 1, ...(options.xRange ? { range: options.xRange } : {}) },
                     y: options.yRange ? { range: options.yRange } : {} },
-          axes: [{ ...axis, label: options.x }, { ...axis, label: options.y, size: (_, values) => 24 + 8 * Math.max(3, ...(values || []).map((value) => String(value).length)) }],
+          axes: [{ ...axis, label: options.x, ...(options.areWhole ? { incrs: WHOLE_STEPS } : {}) }, { ...axis, label: options.y, size: (_, values) => 24 + 8 * Math.max(3, ...(values || []).map((value) => String(value).length)) }],
           series: [{ label: options.x }, ...series.map((one, number) => ({
             label: one.label,
             stroke: one.colour || COLOURS[number % COLOURS.length],

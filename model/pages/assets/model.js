@@ -261,7 +261,7 @@
       const figure = element("figure", { class: "chart" }, element("figcaption", {}, `${label} by ${x}`));
       const series = [["training", name], ["validation", `val_${name}`]].filter(([, known]) => one.columns[known]);
       requestAnimationFrame(() => chart(figure, places, series.map(([title, known]) => ({ label: title, values: column(known) })),
-        { x, y: name, distribution: byPenalty ? 3 : 1 }));
+        { x, y: name, distribution: byPenalty ? 3 : 1, areWhole: !byPenalty }));
       return figure;
     }));
     const last = places.length;
