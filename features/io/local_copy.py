@@ -44,6 +44,15 @@ def ending_of(place: str) -> str:
     return os.path.splitext(os.path.basename(place))[1]
 
 
+def check_file_place(option: str, path: str) -> None:
+    """Raises `UsageError` where an option names a file of this machine that cannot be written there."""
+    if os.path.isdir(path):
+        raise UsageError(f"{option} is a file, but {path} is a folder")
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise UsageError(f"no folder for {option} {path}; make {folder} first")
+
+
 def check_local(option: str, place: str | None) -> None:
     """Raises `UsageError` where an option names a place in a store and can only name one of this machine."""
     if place is not None and not filesystem_of(place).is_local:

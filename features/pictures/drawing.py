@@ -19,6 +19,7 @@ from features.frontend.embedding_spec import EMBEDDING
 from features.frontend.mel import hz_to_mel
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import write_file
+from features.io.local_copy import check_file_place
 from features.pictures.fonts import choose_fonts
 from features.pictures.signal_summary import Trace
 from features.runtime.visible import isolated, num_columns, visible
@@ -51,11 +52,7 @@ def check_picture(option: str, path: str) -> None:
     """Raises `UsageError` where no picture can be written to what a command's option names."""
     if not path.lower().endswith(".png"):
         raise UsageError(f"{option} is a picture whose name ends in .png, not {path}")
-    if os.path.isdir(path):
-        raise UsageError(f"{option} is a file, but {path} is a folder")
-    folder = os.path.dirname(path)
-    if folder and not os.path.isdir(folder):
-        raise UsageError(f"no folder for {option} {path}; make {folder} first")
+    check_file_place(option, path)
 
 
 def new_figure(width: float, height: float, **options: Any) -> "Figure":

@@ -69,7 +69,9 @@ def to_check_first(predictions: Predictions, classes: Sequence[str]) -> list[int
     return sorted(range(len(true)), key=place)
 
 
-def choose_clips(predictions: Predictions, classes: Sequence[str], most_mistakes: int) -> list[int]:
+def choose_clips(
+    predictions: Predictions, classes: Sequence[str], most_mistakes: int, compared: Sequence[int] = ()
+) -> list[int]:
     """Returns the numbers of the clips that are shown, in the order of `to_check_first`: the mistakes come first.
 
     Behind them come a few clips of each cell of the confusion matrix that has none yet, as far as there is room, and
@@ -79,6 +81,7 @@ def choose_clips(predictions: Predictions, classes: Sequence[str], most_mistakes
         predictions: of all clips.
         classes: as their true labels are numbered.
         most_mistakes: so many mistakes at most but for those of the cells.
+        compared: numbers of clips that are shown besides, since another model says something else of them.
     """
     order = to_check_first(predictions, classes)
     true, predicted = predictions.class_ids(list(classes)), predictions.predicted
@@ -97,7 +100,7 @@ def choose_clips(predictions: Predictions, classes: Sequence[str], most_mistakes
     room = max(round(_CELLS_SHARE * most_mistakes), 1)
     others = [number for rank, _, number in sorted(ranks) if rank < _A_CELL][:room]
     place = {number: place for place, number in enumerate(order)}
-    return sorted([*chosen, *right, *others], key=place.__getitem__)
+    return sorted({*chosen, *right, *others, *compared}, key=place.__getitem__)
 
 
 def make_cards(clips: TestedClips, numbers: Sequence[int]) -> Cards:

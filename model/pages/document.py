@@ -4,13 +4,13 @@ import base64
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
 from features.io.filesystem import filesystem_of, place
+from features.io.local_copy import check_file_place
 
 _FOLDER = Path(__file__).parent
 # Before those of the page.
@@ -67,18 +67,13 @@ def check_page(option: str, path: str) -> None:
     """Raises `UsageError` where no page can be written to what a command's option names."""
     if not path.lower().endswith(".html"):
         raise UsageError(f"{option} is a page whose name ends in .html, not {path}")
-    if not filesystem_of(path).is_local:
-        return
-    if os.path.isdir(path):
-        raise UsageError(f"{option} is a file, but {path} is a folder")
-    folder = os.path.dirname(path)
-    if folder and not os.path.isdir(folder):
-        raise UsageError(f"no folder for {option} {path}; make {folder} first")
+    if filesystem_of(path).is_local:
+        check_file_place(option, path)
 
 
 def write_page(path: str, page: str) -> int:
     """Writes a page to a path or an object of a store, whole, and returns how many bytes it has."""
-    content = page.encode("utf-8", "backslashreplace")  # settings may hold a path with bytes that are no text
+    content = page.encode("utf-8")
     filesystem_of(path).write(place(path), content)
     return len(content)
 

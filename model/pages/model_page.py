@@ -10,7 +10,7 @@ from features.sources.paths import escape_path
 from model.evaluation.tested_folds import is_cross_validation
 from model.inference.artifact import read_description
 from model.inference.run_store import local_run
-from model.pages.clip_cards import MOST_MISTAKES, Cards, choose_clips, make_cards, to_check_first
+from model.pages.clip_cards import MOST_MISTAKES, Cards, choose_clips, make_cards
 from model.pages.document import check_page, render, write_page
 from model.pages.model_comparison import compare_models
 from model.pages.model_figures import measured, thresholds
@@ -74,17 +74,13 @@ def build_model_page(
 ) -> Page:
     """Makes the page of a model; the arguments and what is raised are those of `write_model_page`."""
     with _tested(run, features, test_on) as clips:
-        numbers = choose_clips(clips.predictions, clips.all_classes, most_mistakes)
-        comparison = None
+        comparison, compared = None, []
         if compare is not None:
             # The same set where its spec is that of the other run, too; else each has its own.
             with _tested(compare, features, test_on, beside=clips) as other:
                 comparison = compare_models(clips, other, (run, compare))
-            there = set(numbers)
-            numbers += [number for name in ("won", "lost") for number, *_ in comparison[name]["shown"]
-                        if number not in there]  # fmt: skip
-            place = {number: place for place, number in enumerate(to_check_first(clips.predictions, clips.all_classes))}
-            numbers.sort(key=place.__getitem__)
+            compared = [number for name in ("won", "lost") for number, *_ in comparison[name]["shown"]]
+        numbers = choose_clips(clips.predictions, clips.all_classes, most_mistakes, compared)
         cards = make_cards(clips, numbers)
         data = _page_data(clips, cards, run, comparison)
     return Page(render("model.html.j2", data, ("model.js",)), _figures(data))
@@ -99,10 +95,11 @@ def _tested(
     A run that is compared is tested on what the other, `beside`, was tested on: of its own set where specs differ.
     """
     with local_run(run, _NEEDED) as folder:
+        description = read_description(first_run(folder))  # first: who mistyped the run is not asked for its features
         if beside is not None:
             are_folds = beside.is_cross_validated or is_cross_validation(folder)
             test_on = None if are_folds else beside.tested_on
-            same_spec = read_description(first_run(folder)).fingerprint == beside.manifest.spec.fingerprint
+            same_spec = description.fingerprint == beside.manifest.spec.fingerprint
             features = beside.features if same_spec else None
         yield predict_clips(folder, features or trained_set(folder), test_on)
 

@@ -15,9 +15,9 @@ from features.frontend.waveform import to_mono
 from features.io.filesystem import is_uri
 from features.pictures.signal_summary import Trace, trace_file
 from features.sources.paths import AUDIO_EXTENSIONS, absolute_path, clip_file
+from features.sources.table_rows import TABLE_ENDINGS
 
 _READ_FRAMES = 2**20
-_TABLES = frozenset({".csv", ".tsv", ".txt", ".parquet"})
 NO_SOURCE = "it is not known where the recordings are"
 
 
@@ -103,6 +103,6 @@ class ScoredRecordings:
 def _folder_of(source: str) -> str:
     """Returns the folder in which the paths of a scoring begin."""
     root = absolute_path(source)
-    ends_as_file = os.path.splitext(root)[1].lower() in AUDIO_EXTENSIONS | _TABLES
+    ends_as_file = os.path.splitext(root)[1].lower() in {*AUDIO_EXTENSIONS, *TABLE_ENDINGS}
     is_file = ends_as_file if is_uri(root) else os.path.isfile(root)
     return root.rpartition("/")[0] if is_file else root

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from features.errors import UsageError
 from features.io.filesystem import exists, filesystem_of, is_uri, place
+from features.io.local_copy import check_file_place
 from features.sources.paths import absolute_path
 from model.labels.earlier_table import Merge
 from model.labels.embeddings import EMBEDDINGS, EmbeddingsOutput, stored_embedding
@@ -183,9 +184,7 @@ def _check_file(option: str, path: str, taken: set[str], may_replace: bool) -> N
     if absolute_path(path) in taken:
         raise UsageError(f"{option} {path} has the name of another output of this scoring; give it one of its own")
     taken.add(absolute_path(path))
-    if os.path.isdir(path):
-        raise UsageError(f"{option} is a file, but {path} is a folder")
-    if not is_uri(path) and not os.path.isdir(os.path.dirname(absolute_path(path))):
-        raise UsageError(f"no folder for {option} {path}; make it first")
+    if not is_uri(path):
+        check_file_place(option, path)
     if exists(path) and not may_replace:
         raise UsageError(f"{path} exists; give another {option}, or --overwrite to replace it")

@@ -2,10 +2,11 @@
 
 import contextlib
 import datetime
-import os
 import platform
 import subprocess
 from pathlib import Path
+
+from features.runtime.processes import usable_cores
 
 _CODE = Path(__file__).parents[2]
 _GIT_SECONDS = 10.0
@@ -21,7 +22,7 @@ def circumstances() -> dict[str, str | int | None]:
     return {
         "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.release()}, {_processor()}",
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "commit": code_commit(_CODE),
     }
 

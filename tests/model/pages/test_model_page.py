@@ -312,7 +312,7 @@ def test_clips_of_recordings_that_are_gone_have_their_times_where_these_are_know
 def test_what_has_no_page_is_refused(folds, run, mixed, tmp_path):
     for arguments, said in (
         ((folds, "--test-on", "testing"), "is a cross-validation, which tests each of its folds; leave --test-on out"),
-        ((tmp_path / "none",), "does not say which features it was trained on"),
+        ((tmp_path / "none",), "^no such run folder: "),
         ((run, "--mistakes", "-1"), "--mistakes is a number of clips, not -1"),
         ((run, "--compare", folds), "the same classes, but one of"),
     ):

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from features.errors import UsageError
+from model import report
+from model.labels.table_output import TABLE_FORMS
 from tests.conftest import call
 
 
@@ -48,6 +50,10 @@ def test_score_writes_the_same_page_at_once(labels, tmp_path):
 def test_what_the_other_page_takes_is_refused(tmp_path, arguments, said):
     with pytest.raises(UsageError, match=said):
         call("model.report", *arguments, "--output", tmp_path / "report.html")
+
+
+def test_tables_of_labels_are_known_by_the_names_that_score_gives_them():
+    assert set(report._LABELS) == set(TABLE_FORMS)
 
 
 def test_score_refuses_a_page_before_it_begins(untrained, words, tmp_path):
