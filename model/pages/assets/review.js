@@ -113,10 +113,11 @@ soundmill.review = (() => {
     list.element(next).scrollIntoView({ block: "nearest" });
   }
 
-  /* Takes the list that keys go through. */
+  /* Takes the list that keys go through; the clip that they act on stays, where the list has it. */
   function show(made) {
     list = made;
-    current = null;
+    if (list.cards.includes(current)) list.element(current).classList.add("current");
+    else current = null;
   }
 
   const dialog = document.getElementById("choose");
