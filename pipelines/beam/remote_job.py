@@ -122,7 +122,7 @@ class RemoteJob:
     def _watch(self, flink: FlinkMaster, stop: threading.Event) -> None:
         """Tells of restarts, of TaskManagers that are lost, and of tasks that no slot is free for."""
         told: set[int] = set()
-        managers = 0
+        managers = most = 0
         waiting, due = 0.0, _WAITING_SECONDS
         while not stop.wait(_LOOK_SECONDS):
             job = self._at(flink) if self._submitted.is_set() else None
@@ -137,8 +137,9 @@ class RemoteJob:
             told |= failures.keys()
             left = int(overview["taskmanagers"])
             if left < managers:
-                LOG.warning("warning: a worker was lost: Flink has %d of %d TaskManagers left", left, managers)
-            managers = left
+                # Of all that there were: several that are lost at once are missed one after the other.
+                LOG.warning("warning: a worker was lost: Flink has %d of %d TaskManagers left", left, most)
+            managers, most = left, max(most, left)
             waiting = waiting + _LOOK_SECONDS if job.waiting else 0.0
             if not waiting:
                 due = _WAITING_SECONDS
