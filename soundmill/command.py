@@ -86,3 +86,11 @@ def _unknown(name: str) -> str:
         return f"no option {name} before the command"
     near = difflib.get_close_matches(name, COMMANDS, cutoff=_NEAR)
     return f"no command {name!r}" + (f" (nearest: {', '.join(near)})" if near else "")
+
+
+if __name__ == "__main__":  # a process of `soundmill.run`, whose own number comes first
+    from features.runtime.parent_watch import end_with_parent
+
+    end_with_parent(int(sys.argv.pop(1)))
+    sys.argv[0] = SCRIPT  # what it tells to type next is a command of the script
+    main()
