@@ -33,6 +33,7 @@ class Rows:
         numbers: where each row stands, from 1; a row of several lines stands where it begins.
         torn: number and fault of each row that has not a field for each column.
         separator: between the columns; empty where the format needs none.
+        files: name of the file of each row, where they stand in several; else `name` is that of all.
     """
 
     name: str
@@ -42,11 +43,13 @@ class Rows:
     numbers: Sequence[int]
     torn: Sequence[tuple[int, str]] = ()
     separator: str = ""
+    files: Sequence[str] = ()
 
     def select(self, chosen: Sequence[int]) -> "Rows":
         """Returns some of the rows."""
         values = {column: [found[row] for row in chosen] for column, found in self.values.items()}
-        return replace(self, values=values, numbers=[self.numbers[row] for row in chosen])
+        files = [self.files[row] for row in chosen] if self.files else ()
+        return replace(self, values=values, numbers=[self.numbers[row] for row in chosen], files=files)
 
     @property
     def of_csv(self) -> bool:
@@ -55,7 +58,13 @@ class Rows:
 
     def where(self, row: int) -> str:
         """Names the place of a row in a message."""
-        return f"{self.name}, {self.unit} {self.numbers[row]}"
+        return f"{self.files[row] if self.files else self.name}, {self.unit} {self.numbers[row]}"
+
+    def both(self, row: int, other: int) -> str:
+        """Names the places of two rows in a message that has the name of the file already."""
+        if not self.files:
+            return f"{self.unit}s {self.numbers[row]} and {self.numbers[other]}"
+        return f"{self.where(row)} and {self.where(other)}"
 
     def require(self, column: str, option: str) -> None:
         """Raises `UsageError`, which names the option that names columns, where there is not one such column."""
