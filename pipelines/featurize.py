@@ -48,10 +48,12 @@ from pipelines.beam.workers import local_workers, names_runner
 from pipelines.options import (
     ALL_FIELDS,
     add_clip_options,
+    add_format_options,
     add_front_end,
     add_policies,
     add_table_options,
     add_work_options,
+    chosen_format,
     chosen_front_end,
     chosen_policies,
     table_layout,
@@ -198,8 +200,8 @@ def parser() -> argparse.ArgumentParser:
         "Computes the features of a folder or table of recordings into shards.", EXAMPLE, further=beam_option_names
     )
     result.add_argument(
-        "--input", required=True, metavar="DIR|TABLE",
-        help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)})",
+        "--input", required=True, metavar="DIR|TABLE|FILE",
+        help=f"folder with one folder per class, or a table ({' '.join(TABLE_ENDINGS)}); others by --input-format",
     )  # fmt: skip
     result.add_argument(
         "--output", required=True, metavar="FEATURES", help="folder of the feature set, or s3://BUCKET/NAME"
@@ -208,6 +210,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--format", choices=FORMATS, default="tfrecord", help="of the shards (%(default)s)")
     result.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
     add_clip_options(result)
+    add_format_options(result)
     add_table_options(result, "where a table says what", ALL_FIELDS)
     result.add_argument(
         "--allow-removal", action="store_true",
@@ -252,6 +255,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         policies=chosen_policies(options),
         network=choice.network,
         corrections=options.corrections,
+        input_format=chosen_format(options, choice.spec),
     )
     workers = parse_workers(options.workers)
     check_beam_options(beam_options)

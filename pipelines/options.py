@@ -4,7 +4,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 
+from features.errors import UsageError
 from features.frontend.presets import DEFAULT_PRESET, PRESETS, SpecChoice, load_preset, load_spec
+from features.frontend.spec import FeatureSpec
+from features.sources.formats.annotated import BACKGROUND, Annotated
+from features.sources.formats.window_grid import WindowGrid
+from features.sources.listing import INPUT_FORMATS, InputFormat
 from features.sources.policies import CHOICES, DEFAULTS, MESSAGES, Policies
 from features.sources.table_layout import TableLayout, option_name
 
@@ -66,6 +71,52 @@ def add_clip_options(parser: argparse.ArgumentParser) -> None:
         help="what was said of clips and windows on a page of model.report, its review.csv: their labels are changed, "
         "they are left out, or added; may be given several times; none returns to the labels of the source",
     )  # fmt: skip
+
+
+def add_format_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say in which format labelled recordings are."""
+    group = parser.add_argument_group("what others publish")
+    group.add_argument(
+        "--input-format", choices=INPUT_FORMATS,
+        help="of the input: audiofolder is Hugging Face's, lhotse a manifest of cuts or of recordings and "
+             "supervisions, "
+        "nemo a manifest of NeMo (a folder or a table, by its name)",
+    )  # fmt: skip
+    group.add_argument(
+        "--annotations", metavar="DIR|FILE",
+        help="selection tables of Raven or label tracks of Audacity, named after the recordings of the input: clips "
+             "are "
+        "the windows that have a label, one after the other",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-overlap-seconds", type=float, metavar="S",
+        help="a window takes a label that covers so much of it, or all of the annotation (half of the shorter of the "
+             "two)",
+    )  # fmt: skip
+    group.add_argument(
+        "--background-share", type=float, metavar="P",
+        help="take this share of the windows without a label, chosen by the hash of their path and start (0)",
+    )  # fmt: skip
+    group.add_argument("--background-label", metavar="NAME", help=f"the class of these windows ({BACKGROUND})")
+
+
+def chosen_format(options: argparse.Namespace, spec: FeatureSpec) -> InputFormat:
+    """Returns how the input is read; raises `UsageError` where the options contradict each other or the spec."""
+    given = [name for name in ("min_overlap_seconds", "background_share", "background_label")
+             if getattr(options, name) is not None]  # fmt: skip
+    if options.annotations is None:
+        if given:
+            raise UsageError(f"{option_name(given[0])} says which windows are clips, of --annotations; give these, or "
+                             "leave "
+                             "it out")  # fmt: skip
+        return InputFormat(options.input_format, None, spec.channels)
+    if spec.clip_samples is None:
+        raise UsageError("--annotations makes clips of the windows of recordings, and the spec takes files of any "
+                         "length whole: "
+                         "give a --preset or --spec with clip_seconds")  # fmt: skip
+    values = {name: getattr(options, name) for name in given}
+    annotated = Annotated(options.annotations, WindowGrid(spec.clip_samples, spec.sample_rate_hz), **values)
+    return InputFormat(options.input_format, annotated, spec.channels)
 
 
 def add_table_options(parser: argparse.ArgumentParser, title: str, names: Sequence[str]) -> None:

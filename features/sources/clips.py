@@ -55,12 +55,12 @@ class Source:
     """What a scan found.
 
     Attributes:
-        kind: `folder`, `file` or `table`.
+        kind: `folder`, `file`, `table`, or another format of `features.sources.listing`.
         root: absolute path that clip paths are relative to.
         clips: what `clip_table` makes, in the order of the paths' bytes, then of the starts.
         left_out: how many files were passed over, by why.
         rejects: files that were seen and cannot be used.
-        table: absolute path of the table.
+        table: absolute path of the table, the manifest or the annotations.
         pattern: what found the labels in the paths.
         columns: the table's columns that were used, by what was read from them.
         notes: what there is to say about the source.
@@ -69,6 +69,7 @@ class Source:
         lists: see `features.sources.partition.lists_of`; None until it was asked for.
         corrections: what a manifest says of the reviews that corrected the clips, None where none did; see
             `features.sources.corrections.correct`.
+        rule: which windows of recordings are clips, in words; None where clips are not windows.
     """
 
     kind: str
@@ -83,11 +84,12 @@ class Source:
     kept: pa.Table | None = None
     lists: dict[str, str] | None = None
     corrections: dict[str, Any] | None = None
+    rule: str | None = None
 
     @property
     def described(self) -> dict[str, str]:
         """What the manifest says of the source."""
-        parts = {"kind": self.kind, "root": self.root, "table": self.table, "pattern": self.pattern}
+        parts = {"kind": self.kind, "root": self.root, "table": self.table, "pattern": self.pattern, "rule": self.rule}
         return {name: value for name, value in parts.items() if value is not None}
 
 

@@ -17,6 +17,7 @@ COLUMNS = ("path", "stage", "reason", "message")
 STATE_COLUMNS = ("start", "duration", "size", "mtime_ns", "content_hash")
 VERSION_COLUMN = "version"
 """That of objects of a store, which stands last in a table that has any."""
+_UNLABELLED = ("windows ", "recordings ", "files ")
 
 
 def in_order(rejects: Iterable[Reject]) -> list[Reject]:
@@ -80,9 +81,15 @@ def rejects_sentence(rejects: dict[str, int], table: Location) -> str:
 
 
 def left_out_sentence(left_out: dict[str, int]) -> str:
-    """Returns what the last paragraph says of files whose names end as no audio does, by `Source.left_out`."""
+    """Returns what the last paragraph says of what was left out: by its name, or as it has no label or partition.
+
+    Args:
+        left_out: as `features.sources.clips.Source` has it.
+    """
     count = left_out.get(NOT_AUDIO, 0)
-    return f" {counted(count, 'file was', 'files were')} left out by name, as no audio ends so." if count else ""
+    unlabelled = ", ".join(f"{number:,} {why}" for why, number in left_out.items() if why.startswith(_UNLABELLED))
+    names = f" {counted(count, 'file was', 'files were')} left out by name, as no audio ends so." if count else ""
+    return names + (f" Not used: {unlabelled}." if unlabelled else "")
 
 
 def warnings_sentence(warnings: dict[str, int], table: Location) -> str:

@@ -50,7 +50,7 @@ def frame_at(seconds: float, rate_hz: int) -> int:
     return round(min(seconds * rate_hz, _LATEST_SAMPLE))
 
 
-def read_times(rows: Rows, used: Mapping[str, str]) -> Times:
+def read_times(rows: Rows, used: Mapping[str, str], points: bool = False) -> Times:
     """Reads the columns of times.
 
     A comma is a decimal sign, as a point is. A number such as `1,234` may as well be above a thousand, and is wrong,
@@ -61,6 +61,7 @@ def read_times(rows: Rows, used: Mapping[str, str]) -> Times:
     Args:
         rows: of the table.
         used: the column of each role; those of `ROLES` that are there are read.
+        points: whether an end may be the start.
     """
     seconds: dict[str, list[float]] = {}
     wrong: dict[int, str] = {}
@@ -74,7 +75,7 @@ def read_times(rows: Rows, used: Mapping[str, str]) -> Times:
             start = seconds["start"][row] if "start" in seconds and role == "end" else 0.0
             if role == "start" and -_EARLY_SECONDS <= number < 0:
                 number = 0.0
-            if number >= 0 if role == "start" else number > start:
+            if number >= 0 if role == "start" else number > start or (points and number == start):
                 seconds[role][row] = number
             else:
                 least = "not below 0" if role == "start" else "above the start" if role == "end" else "above 0"

@@ -17,10 +17,10 @@ from features.sources.clip_order import limit
 from features.sources.clips import Source
 from features.sources.corrections import correct
 from features.sources.leaks import equal_contents, spread_stems
+from features.sources.listing import InputFormat, list_labelled
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.review import Review, read_review
-from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store.layout import Layout
 from features.store.lost_classes import lost_classes, lost_text
@@ -37,7 +37,7 @@ class Request:
     """The request of a featurize run.
 
     Attributes:
-        input: folder, or table that names recordings.
+        input: folder, or table or manifest that names recordings.
         output: folder of the feature set.
         spec: the front end.
         storage_format: `tfrecord` or `parquet`.
@@ -51,6 +51,7 @@ class Request:
         rules: what of the cache is not believed.
         policies: whether clips that have a warning are used; the clips table says which were.
         network: where the file of the front end's network is, and what was said of it; None where nothing was.
+        input_format: how the input is read.
         corrections: reviews that correct the clips; `none` among them where those of the committed state need not be.
     """
 
@@ -69,6 +70,7 @@ class Request:
     policies: Policies = field(default_factory=lambda: dict(DEFAULTS))
     network: NetworkChoice | None = None
     corrections: Sequence[str] = ()
+    input_format: InputFormat = field(default_factory=InputFormat)
 
     @property
     def layout(self) -> Layout:
@@ -160,8 +162,8 @@ class Request:
         Args:
             reviews: that correct them, if any do.
         """
-        source = list_clips(
-            self.input, self.table_layout, labelled=True, pattern=self.label_pattern, partitioned=self.split is None
+        source = list_labelled(
+            self.input, self.table_layout, self.input_format, self.label_pattern, partitioned=self.split is None
         )
         source.columns = self._used_columns(source)
         check_text([*source.described.values(), *source.columns.values(), self.group or ""])
