@@ -63,4 +63,6 @@ def _lines(value: Any) -> list[str]:
 
 def _scalar(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if isinstance(value, float) and "." not in text:
+        text = text.replace("e", ".0e")  # YAML 1.1, which Python's readers go by, takes 1e-07 for a text
     return _NOT_IN_YAML.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
