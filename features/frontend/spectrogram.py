@@ -232,7 +232,7 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 @cache
-def _window(spec: FeatureSpec) -> NDArray[np.float32]:
+def hann_window(spec: FeatureSpec) -> NDArray[np.float32]:
     """Returns the Hann window (Harris, 1978) as `tf.signal.hann_window` has it.
 
     It is periodic where the length is even, as librosa and scipy take it; where it is odd, as the tutorial's 255 is,
@@ -246,7 +246,7 @@ def _window(spec: FeatureSpec) -> NDArray[np.float32]:
 
 @cache
 def _padded_window(spec: FeatureSpec) -> NDArray[np.float32]:
-    return np.pad(_window(spec), (0, (spec.fft_samples or 0) - spec.window_samples))
+    return np.pad(hann_window(spec), (0, (spec.fft_samples or 0) - spec.window_samples))
 
 
 @cache

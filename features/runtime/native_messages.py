@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from features.runtime.log import LOG
 from features.runtime.visible import visible
 
+ALL_MESSAGES = re.compile("")
+"""All that native code writes about its work where a failure is an exception."""
 # Standard error belongs to the whole process: one thread at a time changes it.
 _stderr_lock = threading.RLock()
 

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import UsageError
-from features.runtime.native_messages import quiet_stderr
+from features.runtime.native_messages import ALL_MESSAGES, quiet_stderr
 from model.inference.litert import BATCH_CLIPS
 
 PACKAGE = "ai-edge-quantizer"
 _WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _MOST_OF_OLD_FIELD = 127  # larger codes of operations stand in the new field alone
-_ALL_MESSAGES = re.compile("")
 
 
 def check_quantizer() -> None:
@@ -122,7 +121,7 @@ def _written_anew(content: bytes) -> bytes:
 def _quiet() -> Iterator[None]:
     """Holds back what the quantizer says of its work; a failure is an exception."""
     with (
-        quiet_stderr(_ALL_MESSAGES),
+        quiet_stderr(ALL_MESSAGES),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
         warnings.catch_warnings(),

@@ -1,37 +1,86 @@
-"""The front end in TensorFlow: from waveforms or a WAV file to features.
+"""The front end of every export: from waveforms to features, in operations that each format has, and from WAV files.
 
-It computes what `features.frontend.spectrogram` does, and what `features.frontend.waveform` does with WAV files of the
-spec's own rate, in operations that a SavedModel carries along. The two agree to rounding: a clip's values to 1e-4 of
-their range with every preset, to 1e-3 where the logarithm of nearly empty bands (HTK's are wide at the top) shows the
+It computes what `features.frontend.spectrogram` does. The Fourier transform is a convolution, whose kernels are cosines
+and sines under the window: LiteRT, ONNX Runtime and OpenVINO run that for any number of clips, and convert no
+`tf.signal.stft` whose number of clips is free. The two front ends agree to rounding: a clip's values to 1e-4 of their
+range with every preset, to 1e-3 where the logarithm of nearly empty bands (HTK's are wide at the top) shows the
 rounding of float32 itself.
+
+Files are for TensorFlow alone, as what `features.frontend.waveform` does with WAV files of the spec's own rate.
 """
 
 import math
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from features.frontend.spec import LOUDEST, MEAN, FeatureSpec
-from features.frontend.spectrogram import cosine_weights, mel_weights
+from features.frontend.spectrogram import cosine_weights, hann_window, mel_weights
 
+SCOPE = "front_end"
+"""Part of the names of all operations here, by which others tell them from those of the network."""
 # The header that tf.audio.decode_wav reads, to the bits per sample: `fmt ` is the first chunk, 1 is PCM, `\C` a byte.
 _PCM_HEADER = rb"RIFF\C{4}WAVEfmt \C{4}\x01\x00\C{12}\x10\x00"
 _PCM_HEADER_BYTES = 36
 
 
-def compute_features(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
-    """Computes the features of a batch of fitted clips, each as if it were alone.
+class TensorFlowFrontEnd(tf.Module):
+    """Computes the features of batches of fitted clips, each as if it were alone.
 
-    Args:
-        waveforms: float32 of shape (clips, spec.clip_samples); where the spec has no clip length, (clips, samples),
-            all of them real.
-        spec: the front end.
+    Its matrices are variables, which a SavedModel with several functions holds once.
+    """
 
-    Returns:
-        float32 of shape (clips, *spec.shape), rounded to spec.storage_dtype.
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Makes the matrices of a spec."""
+        super().__init__(name=SCOPE)
+        self._spec = spec
+        self._kernels = _constant(_fourier_kernels(spec))
+        self._mel = None if spec.front_end == "stft" else _constant(mel_weights(spec))
+        self._cosines = _constant(cosine_weights(spec)) if spec.front_end == "mfcc" else None
+
+    def __call__(self, waveforms: tf.Tensor) -> tf.Tensor:
+        """Computes features.
+
+        Args:
+            waveforms: float32 of shape (clips, spec.clip_samples); where the spec has no clip length, (clips, samples),
+                all of them real, `spec.least_samples` at least.
+
+        Returns:
+            float32 of shape (clips, *spec.shape), rounded to spec.storage_dtype.
+        """
+        with tf.name_scope(SCOPE):
+            bands = self._spectrum(waveforms)
+            if self._mel is not None:
+                bands = _log(tf.matmul(bands, self._mel), self._spec)  # (clips, frames, bands)
+            if self._cosines is not None:
+                bands = tf.matmul(bands, self._cosines)
+            if self._spec.pool is not None:
+                # A float32 sum over the frames of an hour would lose what the front end keeps, and not every format
+                # has float64; what is left of the mean is small.
+                mean = tf.reduce_mean(bands, axis=1, keepdims=True)
+                bands = tf.squeeze(mean + tf.reduce_mean(bands - mean, axis=1, keepdims=True), axis=1)
+            return tf.cast(tf.cast(bands, self._spec.storage_dtype), tf.float32)
+
+    def _spectrum(self, waveforms: tf.Tensor) -> tf.Tensor:
+        """Returns magnitudes or power of the short-time Fourier transform: (clips, frames, bins)."""
+        if self._spec.centred:
+            half = (self._spec.fft_samples or 0) // 2
+            waveforms = tf.pad(waveforms, [[0, 0], [half, half]])
+        # Not by `[..., tf.newaxis]`, which LiteRT converts to what it cannot run where the number of clips is free.
+        samples = tf.expand_dims(tf.expand_dims(waveforms, axis=2), axis=3)  # (clips, samples, 1, 1)
+        parts = tf.nn.conv2d(samples, self._kernels, (self._spec.hop_samples, 1), "VALID")
+        real, imaginary = tf.split(tf.squeeze(parts, axis=2), 2, axis=2)  # (clips, frames, bins) each
+        power = tf.square(real) + tf.square(imaginary)
+        return power if self._spec.spectrum_power == 2 else tf.sqrt(power)
+
+
+def require_frames(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
+    """Returns waveforms that have a frame, where TensorFlow runs the operations.
 
     Raises:
-        tf.errors.InvalidArgumentError: the waveforms are shorter than one window where nothing is padded; raised when
-            the operations run.
+        tf.errors.InvalidArgumentError: they are shorter than one window where nothing is padded; raised when the
+            operations run.
     """
     samples = tf.shape(waveforms)[1]
     long_enough = _require(
@@ -41,16 +90,7 @@ def compute_features(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
         f" samples are too short; give {spec.least_samples} or more",
     )
     with tf.control_dependencies([long_enough]):
-        waveforms = tf.identity(waveforms)
-    bands = _spectrum(waveforms, spec)
-    if spec.front_end != "stft":
-        bands = _log(tf.matmul(bands, mel_weights(spec)), spec)  # (clips, frames, bands)
-    if spec.front_end == "mfcc":
-        bands = tf.matmul(bands, cosine_weights(spec))
-    if spec.pool is not None:
-        # In float64, since a float32 sum over the frames of an hour would lose what the front end keeps.
-        bands = tf.cast(tf.reduce_mean(tf.cast(bands, tf.float64), axis=1), tf.float32)  # (clips, bands)
-    return tf.cast(tf.cast(bands, spec.storage_dtype), tf.float32)
+        return tf.identity(waveforms)
 
 
 def read_waveform(path: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
@@ -119,15 +159,17 @@ def _require(condition: tf.Tensor, *message: tf.Tensor | str) -> tf.Operation:
     return tf.debugging.Assert(condition, [tf.strings.join(message)])
 
 
-def _spectrum(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
-    """Returns magnitudes or power of the short-time Fourier transform: (clips, frames, bins)."""
-    if spec.centred:
-        half = (spec.fft_samples or 0) // 2
-        waveforms = tf.pad(waveforms, [[0, 0], [half, half]])
-    # Its Hann window is the one of features.frontend.spectrogram: symmetric where the length is an odd number.
-    spectrum = tf.signal.stft(waveforms, spec.window_samples, spec.hop_samples, spec.fft_samples)  # complex64
-    power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
-    return power if spec.spectrum_power == 2 else tf.sqrt(power)
+def _fourier_kernels(spec: FeatureSpec) -> NDArray[np.float32]:
+    """Returns the cosines and then the sines of all bins under the window: (window, 1, 1, 2 * bins)."""
+    fft_samples = spec.fft_samples or 0
+    turns = np.outer(np.arange(spec.window_samples), np.arange(fft_samples // 2 + 1)) % fft_samples
+    phase = 2.0 * np.pi * turns / fft_samples
+    kernels = np.concatenate([np.cos(phase), np.sin(phase)], axis=1) * hann_window(spec)[:, np.newaxis]
+    return np.asarray(kernels[:, np.newaxis, np.newaxis], np.float32)
+
+
+def _constant(matrix: NDArray[np.float32]) -> tf.Variable:
+    return tf.Variable(matrix, trainable=False, dtype=tf.float32)
 
 
 def _log(bands: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from features.errors import SoundmillError, UsageError
 from features.io.atomic import naming_full_disk
-from features.runtime.native_messages import quiet_stderr
+from features.runtime.native_messages import ALL_MESSAGES, quiet_stderr
 
 if TYPE_CHECKING:
     import keras
 
-# All that the converter writes about its work; a failure is an exception.
-_ALL_MESSAGES = re.compile("")
 _MISSING_OPERATION = re.compile(r"'(tf\.\w+)' op is neither")
 
 
@@ -32,7 +30,7 @@ def convert(network: "keras.Model", shape: tuple[int, ...]) -> bytes:
     module.weights = [weight.value for weight in network.weights]
     signature = tf.TensorSpec((BATCH_CLIPS, *shape, 1), tf.float32)
     module.serve = tf.function(lambda batch: network(batch, training=False), input_signature=[signature])
-    with tempfile.TemporaryDirectory() as folder, quiet_stderr(_ALL_MESSAGES):
+    with tempfile.TemporaryDirectory() as folder, quiet_stderr(ALL_MESSAGES):
         with naming_full_disk(folder):
             tf.saved_model.save(module, folder, signatures=module.serve)
         content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
