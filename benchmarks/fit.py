@@ -24,11 +24,12 @@ Ended = Callable[..., None]
 
 
 def fit_soundmill(options: argparse.Namespace, settings: Settings, ended: Ended) -> None:
-    """Trains as `model.train` does: shards, augmentation, noise, checkpoints, history, logs."""
+    """Trains as `model.train` does: shards, augmentation, noise, checkpoints, history."""
+    from model.training.history import EachEpoch
     from model.training.trainer import train
 
     given = {name: settings.flat()[name] for name in ("network", "epochs", "batch_size", "precision")}
-    train(options.features, options.run, given, watch=ended)
+    train(options.features, options.run, given, watch=EachEpoch(ended))
 
 
 def fit_keras(options: argparse.Namespace, settings: Settings, ended: Ended) -> None:

@@ -2,7 +2,7 @@
 
 Both train the default network on the same clips of Speech Commands with the batch size of its recipe, as whole
 processes in turns, and validate each epoch. `soundmill` is all of `model.train`: shards, augmentation with noise,
-checkpoints, history, logs. `keras` is `fit` of that network in float32 with all features in memory as one array, never
+checkpoints, history. `keras` is `fit` of that network in float32 with all features in memory as one array, never
 changed. The first epoch is left out: graphs are made in it, and files read.
 
     python benchmarks/training.py --output DIR --variants xla batch-200 bfloat16+batch-200 soundmill+bfloat16

@@ -14,6 +14,8 @@ from features.runtime.quantities import counted, rate_text
 from features.sources.partition import TESTING
 from features.store.manifest import load_manifest
 from model.pages.document import check_page
+from model.tracking.registry import KINDS, NONE, TENSORBOARD, check_trackers
+from model.tracking.trackers import tracking
 from model.training.options import add_inputs, add_settings, settings_given
 from model.training.stored_run import run_to_train
 from model.training.trainer import train
@@ -39,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
         help="begin with the weights of an earlier run on features of the same spec, for more clips or other classes",
     )  # fmt: skip
     result.add_argument(
+        "--tracker", action="append", choices=(*KINDS, NONE), metavar="TRACKER",
+        help=f"where the training is logged besides its folder, once for each: {', '.join(KINDS)}, {NONE} for nowhere; "
+        f"a resumed run goes on in its own ({TENSORBOARD})",
+    )  # fmt: skip
+    result.add_argument(
         "--report", nargs="?", const="", metavar="FILE.html",
         help=f"write the page of the model when the training has ended ({REPORT} in the run)",
     )  # fmt: skip
@@ -54,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
 def _preview(options: argparse.Namespace) -> int:
     from features.pictures.drawing import check_picture
 
-    for name in ("resume", "init", "report"):
+    for name in ("resume", "init", "report", "tracker"):
         if getattr(options, name) not in (None, False):
             raise UsageError(f"--{name} goes with --output; --preview shows a training from its settings")
     check_picture("--preview", options.preview)
@@ -88,7 +95,11 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         return _preview(options)
     if options.report is not None:
         _check_report(options)
-    with run_to_train(options.output, options.resume) as (run, send):
+    trackers = None if options.tracker is None else check_trackers(options.tracker)
+    with (
+        run_to_train(options.output, options.resume) as (run, send),
+        tracking(trackers, options.output, send) as watch,
+    ):
         figures = train(
             options.features,
             run,
@@ -96,9 +107,10 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             options.keep_in_memory,
             options.resume,
             options.noise,
-            watch=send,
+            watch=watch,
             init=options.init,
         )
+        watch.show(options.features, figures)
     report = None if options.report is None else options.report or join(options.output, REPORT)
     if report is not None:
         from model.pages.model_page import write_model_page  # which loads what makes pictures

@@ -24,6 +24,7 @@ ROWS = (
     ("model.training", "model.scoring", "model.formats", "model.neighbours"),
     ("model.evaluation", "model.tuning"),
     ("model.pages",),
+    ("model.tracking",),
     (
         "model.train",
         "model.tune",

@@ -20,11 +20,10 @@ PEERS = {path.stem for path in (ROOT / "tests" / "peers").glob("*.txt")}
 # What only those import who have installed the extra of that name.
 OF_EXTRAS = {
     "openvino": "openvino", "onnxruntime": "onnx", "espeakng-loader": "demo", "optuna": "tune",
-    "ai-edge-quantizer": "quantize",
+    "ai-edge-quantizer": "quantize", "comet-ml": "comet", "mlflow": "mlflow", "wandb": "wandb",
 }  # fmt: skip
 # Parts of libraries that import, when they are used, what their own library does not depend on.
 IMPORTED_BY_USE = {
-    "callbacks.TensorBoard": "tensorboard",
     "plot_model": "pydot",
     "to_pandas": "pandas",
     "from_pandas": "pandas",

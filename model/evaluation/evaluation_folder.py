@@ -18,9 +18,11 @@ from model.training.rows import Rows
 
 if TYPE_CHECKING:
     from model.pictures.reliability_picture import Curve
+    from model.pictures.run_pictures import Example
 
 PREDICTIONS_HEADER = ("path", "true", "predicted", "probability")
 GROUPS_HEADER = ("group", "clips", "correct", "accuracy")
+EXAMPLES_TITLE = "Mistakes first, the surest ones first: true → predicted (probability)"
 _EXAMPLES = 16
 # Of the examples, so many are mistakes where there are as many.
 _MISTAKES = 12
@@ -39,7 +41,7 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
         RunError: a shard is missing or damaged.
     """
     from model.pictures.reliability_picture import draw_reliability
-    from model.pictures.run_pictures import Example, draw_examples
+    from model.pictures.run_pictures import draw_examples
 
     classes = rows.classes
     write_file(folder / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
@@ -50,20 +52,8 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
     title = f"expected calibration error {error:.4f} on {metrics['clips']:,} clips"
     curves = _reliability_curves(predictions, classes, metrics["calibration"]["temperature"])
     draw_reliability(curves, title, folder / "reliability.png")
-    shown = choose_examples(predictions, classes)
-    tensors = _tensors(rows, shown)
-    examples = [
-        Example(
-            path=predictions.paths[row],
-            features=tensors[row],
-            true=predictions.true[row],
-            predicted=classes[predictions.predicted[row]],
-            probability=float(predictions.probabilities[row].max()),
-        )
-        for row in shown
-    ]
-    title = "Mistakes first, the surest ones first: true → predicted (probability)"
-    draw_examples(examples, rows.manifest.spec, title, folder / "examples.png")
+    examples = load_examples(predictions, rows, choose_examples(predictions, classes))
+    draw_examples(examples, rows.manifest.spec, EXAMPLES_TITLE, folder / "examples.png")
 
 
 def write_confusion(folder: Path, metrics: dict[str, Any]) -> None:
@@ -102,6 +92,32 @@ def choose_examples(predictions: Predictions, classes: list[str]) -> list[int]:
     wrong, right = rows[:num_wrong], rows[num_wrong:]
     mistakes = wrong[: max(_MISTAKES, _EXAMPLES - len(right))]
     return mistakes + right[: _EXAMPLES - len(mistakes)]
+
+
+def load_examples(predictions: Predictions, rows: Rows, shown: list[int]) -> "list[Example]":
+    """Returns clips as they are drawn, with what was predicted for them.
+
+    Args:
+        predictions: of the rows, in their order.
+        rows: what was predicted.
+        shown: numbers of the clips.
+
+    Raises:
+        RunError: a shard is missing or damaged.
+    """
+    from model.pictures.run_pictures import Example
+
+    tensors = _tensors(rows, shown)
+    return [
+        Example(
+            path=predictions.paths[row],
+            features=tensors[row],
+            true=predictions.true[row],
+            predicted=rows.classes[predictions.predicted[row]],
+            probability=float(predictions.probabilities[row].max()),
+        )
+        for row in shown
+    ]
 
 
 def _reliability_curves(predictions: Predictions, classes: list[str], temperature: float) -> "list[Curve]":

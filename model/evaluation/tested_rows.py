@@ -33,7 +33,9 @@ class TestedRows:
     draw: Draw
 
 
-def tested_rows(run: str, features: str, test_on: tuple[str, ...], within: Selection | None = None) -> TestedRows:
+def tested_rows(
+    run: str, features: str, test_on: tuple[str, ...], within: Selection | None = None, noise: str | None = None
+) -> TestedRows:
     """Opens what a network is tested on, without loading the network.
 
     Args:
@@ -41,6 +43,7 @@ def tested_rows(run: str, features: str, test_on: tuple[str, ...], within: Selec
         features: a feature set made with the spec that the network was trained on.
         test_on: partitions to test on.
         within: their rows that count; None for all.
+        noise: partition whose noise `_silence_` is cut from; None for that of the partition that is tested.
 
     Raises:
         UsageError: the run or the features cannot be used, or do not fit each other, or there is nothing to test on.
@@ -51,10 +54,10 @@ def tested_rows(run: str, features: str, test_on: tuple[str, ...], within: Selec
     manifest = load_fitting(features, run, spec)
     if not manifest.rows(test_on):
         raise UsageError(f"nothing to test on: {', '.join(test_on)} of {features} is empty; choose with --test-on")
-    plan, noise = labels_of(Path(run), spec)
-    silence = silence_by_partition(noise, spec, plan)
+    plan, kept_noise = labels_of(Path(run), spec)
+    silence = silence_by_partition(kept_noise, spec, plan)
     labelled = LabelledSet(place(features), manifest, description.classes, plan, silence)
-    rows, draw = labelled.to_test_on(test_on, _noise_of(test_on), within)
+    rows, draw = labelled.to_test_on(test_on, noise or _noise_of(test_on), within)
     if not rows:
         names = ", ".join(draw.left_out)
         raise UsageError(f"nothing to test on: the run uses none of the labels in {', '.join(test_on)} of {features} "

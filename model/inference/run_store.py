@@ -12,7 +12,7 @@ from features.io.mirror import Mirror
 from features.runtime.log import LOG
 
 # What only a training that goes on needs.
-_OF_TRAINING = ("checkpoints/", "logs/")
+_OF_TRAINING = ("checkpoints/", "logs/", "trackers/")
 MODEL_ALONE = ("model/", "config.json")
 """What of a run a command needs that labels with it."""
 
@@ -23,7 +23,7 @@ def local_run(run: str, only: Sequence[str] = ()) -> Iterator[str]:
 
     Args:
         run: run folder, or its URI.
-        only: how the names of its files begin that are needed; all but checkpoints and logs without it.
+        only: how the names of its files begin that are needed; all but checkpoints and what trackers have without it.
 
     Raises:
         SoundmillError: what the block raises; it names the run as it was given.

@@ -121,7 +121,7 @@ def make_cards(clips: TestedClips, numbers: Sequence[int]) -> Cards:
         probabilities = predictions.probabilities[number]
         order = np.argsort(-probabilities, kind="stable")[:MOST_TOP]
         waveform = None if row["shard"] is None else source_waveform(row, clips.manifest)
-        silent = _silent(row, waveform, spec)
+        silent = why_silent(row, waveform, spec)
         start = _start_seconds(row, clips.manifest.source.get("root", ""), waveform is not None)
         content = card(
             row["path"],
@@ -155,7 +155,7 @@ def is_drawn(spec: FeatureSpec) -> bool:
     return spec.front_end in _SPECTRA and len(spec.shape) == 2
 
 
-def _silent(row: dict[str, Any], waveform: NDArray[np.float32] | None, spec: FeatureSpec) -> str | None:
+def why_silent(row: dict[str, Any], waveform: NDArray[np.float32] | None, spec: FeatureSpec) -> str | None:
     """Returns why a clip cannot be heard, None where it can."""
     if row["shard"] is None:
         return "A window of the background noise of the training; its sound is not kept."

@@ -6,6 +6,7 @@ knows nine.
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_00
 """The rates of MP3 (ISO/IEC 11172-3 and 13818-3, and the half of the latter), which each browser plays."""
 
 _QUALITY = "HQ"
+MP3, WAV = "audio/mpeg", "audio/wav"
+_FORMATS = {MP3: ("MP3", "MPEG_LAYER_III"), WAV: ("WAV", "PCM_16")}
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,13 @@ def played_rate_hz(rate_hz: int) -> int:
     return next((known for known in RATES_HZ if known >= rate_hz), RATES_HZ[-1])
 
 
-def encode_sound(waveform: NDArray[np.float32], rate_hz: int) -> Sound:
+def encode_sound(waveform: NDArray[np.float32], rate_hz: int, media_types: Sequence[str] = (MP3, WAV)) -> Sound:
     """Returns a waveform as a file, the smaller one of MP3 and 16-bit WAV.
 
     Args:
         waveform: float32 of shape (samples,), one at least; what is beyond full scale is cut off there.
         rate_hz: its rate.
+        media_types: those of the two that it may be.
     """
     import soundfile
 
@@ -57,9 +61,9 @@ def encode_sound(waveform: NDArray[np.float32], rate_hz: int) -> Sound:
         played = waveform[:1]
     played = np.clip(played, -1.0, 1.0)
     files = {}
-    for media_type, kind in (("audio/mpeg", ("MP3", "MPEG_LAYER_III")), ("audio/wav", ("WAV", "PCM_16"))):
+    for media_type in media_types:
         file = io.BytesIO()
-        soundfile.write(file, played, rate, format=kind[0], subtype=kind[1])
+        soundfile.write(file, played, rate, format=_FORMATS[media_type][0], subtype=_FORMATS[media_type][1])
         files[media_type] = file.getvalue()
     media_type = min(files, key=lambda name: len(files[name]))
     return Sound(media_type, files[media_type], len(played) / rate)

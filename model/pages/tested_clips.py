@@ -183,7 +183,7 @@ def predict_clips(run: str, features: str, test_on: tuple[str, ...] | None) -> T
             warn_of_test(manifest, settings, tested_on)
         tested = tested_rows(run, features, tested_on)
         parts, predictions = [TestedPart("", run, 0, tested)], [predict_rows(load_executor(run), tested.rows)]
-    tables = [_clips(part.tested, one) for part, one in zip(parts, predictions, strict=True)]
+    tables = [clips_table(part.tested, one) for part, one in zip(parts, predictions, strict=True)]
     return TestedClips(
         features=features,
         manifest=manifest,
@@ -202,7 +202,8 @@ def _tested_by_default(run: str, manifest: Manifest) -> tuple[str, ...]:
     return (TESTING,)
 
 
-def _clips(tested: TestedRows, predictions: Predictions) -> pa.Table:
+def clips_table(tested: TestedRows, predictions: Predictions) -> pa.Table:
+    """Returns `COLUMNS` of the clips that were tested, in the order of their predictions."""
     clips = tested.rows.clips(COLUMNS)
     windows = predictions.paths[len(clips) :]  # of _silence_, which no clips table has
     if not windows:

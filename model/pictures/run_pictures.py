@@ -184,11 +184,12 @@ def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) 
     Args:
         examples: the clips, in the order in which they are shown.
         spec: the front end, for the axes.
-        title: of the picture.
+        title: of the picture; nothing for none.
     """
-    rows = max(1, -(-len(examples) // _GRID_COLUMNS))
-    figure = new_figure(3.2 * _GRID_COLUMNS, 3.05 * rows + 0.6, layout="constrained")
-    grid = figure.subplots(rows, _GRID_COLUMNS, squeeze=False).ravel()
+    columns = min(_GRID_COLUMNS, max(1, len(examples)))
+    rows = max(1, -(-len(examples) // columns))
+    figure = new_figure(3.2 * columns, 3.05 * rows + (0.6 if title else 0.0), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(examples) :]:
         axes.set_axis_off()
     for place, (axes, example) in enumerate(zip(grid, examples, strict=False)):
@@ -199,11 +200,12 @@ def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) 
         between = "\n" if sum(map(num_columns, names)) > _LONGEST_NAME else " "
         verdict = f"{mark}: {names[0]}{between}→ {names[1]} ({example.probability:.2f})"
         axes.set_title(f"{verdict}\n{plain(example.path, _LONGEST_EXAMPLE)}", fontsize=9, color=colour)
-        if place % _GRID_COLUMNS:
+        if place % columns:
             axes.set_ylabel("")
-        if place + _GRID_COLUMNS < len(examples):
+        if place + columns < len(examples):
             axes.set_xlabel("")
-    figure.suptitle(title, fontsize=11)
+    if title:
+        figure.suptitle(title, fontsize=11)
     return figure
 
 

@@ -160,8 +160,8 @@ class Training:
     def fit(self, watch: Watch | None = None) -> list[Row]:
         """Trains from the last checkpoint, or from the start, to the end, and returns the history.
 
-        The network has the weights of the best epoch afterwards. `watch` is called when an epoch has ended, and ends
-        the training by raising.
+        The network has the weights of the best epoch afterwards. `watch` is shown each epoch that has
+        ended.
 
         Raises:
             RunError: a shard is missing or damaged, or the training diverged.
@@ -185,7 +185,6 @@ class Training:
                     initial_epoch=len(history),
                     epochs=schedule.epochs,
                     callbacks=[
-                        keras.callbacks.TensorBoard(run / "logs", write_graph=False),
                         AverageInTests(),
                         recorder,
                         Keeper(run, recorder, schedule),

@@ -5,13 +5,37 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from features.io.atomic import write_file
 from model.training.settings import Schedule
 
 Row = dict[str, float]
-Watch = Callable[[Row], None]
-"""What is shown the row of each epoch that has ended; it may end the training by raising."""
+
+
+class Watch(Protocol):
+    """What follows a training; it may end that by raising."""
+
+    def begin(self, run: Path) -> None:
+        """Is called when the record of the training is in its run folder, before the first epoch, or the next one."""
+
+    def epoch(self, row: Row) -> None:
+        """Is shown the row of each epoch that has ended and been kept."""
+
+
+class EachEpoch:
+    """A function that follows the epochs of a training."""
+
+    def __init__(self, function: Callable[[Row], None]) -> None:
+        """Takes what is shown the row of each."""
+        self._function = function
+
+    def begin(self, run: Path) -> None:
+        """See `Watch`."""
+
+    def epoch(self, row: Row) -> None:
+        """See `Watch`."""
+        self._function(row)
 
 
 def read_history(path: Path) -> list[Row]:

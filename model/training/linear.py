@@ -96,7 +96,7 @@ class LinearTraining:
         """Trains, saves, and returns the figures of the run.
 
         Args:
-            watch: is shown each row of the history, and ends the training by raising.
+            watch: follows the training.
 
         Raises:
             RunError: a shard is missing or damaged.
@@ -143,7 +143,7 @@ class LinearTraining:
             progress.update(len(history))
             LOG.info("L2 %g: %s", tried.row["l2"], _described(tried.row))
             if watch:
-                watch(tried.row)
+                watch.epoch(tried.row)
             if best_epoch(history, schedule.best_by) == len(history):
                 best = tried
             if should_stop(history, schedule):

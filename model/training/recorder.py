@@ -52,17 +52,17 @@ class Recorder(keras.callbacks.Callback):
 
 
 class Watcher(keras.callbacks.Callback):
-    """Shows each row of the history to a function, after the callbacks before it have kept the epoch."""
+    """Shows each row of the history to who watches, after the callbacks before it have kept the epoch."""
 
     def __init__(self, recorder: Recorder, watch: Watch | None) -> None:
-        """Takes the callback that has the rows, and the function; None for nobody that watches."""
+        """Takes the callback that has the rows, and who watches; None for nobody that watches."""
         super().__init__()
         self._recorder, self._watch = recorder, watch
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         """Shows the row."""
         if self._watch:
-            self._watch(self._recorder.rows[-1])
+            self._watch.epoch(self._recorder.rows[-1])
 
 
 def _column(item: tuple[str, float]) -> tuple[bool, bool, str]:

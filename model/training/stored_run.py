@@ -1,7 +1,7 @@
 """A training whose run folder is in an object store: it works on this machine, and what an epoch leaves is sent."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from features.errors import SoundmillError
 from features.io.filesystem import Uri, is_uri
@@ -11,14 +11,15 @@ from features.store.layout import WORK
 from features.store.lease import Lease
 from features.store.locks import CLAIM, claim
 from model.inference.run_store import working_copy
+from model.training.history import EachEpoch, Row, Watch
 
 # Without them it is seen whether a run is there, and whether it has ended.
-_OF_RESUMING = ("checkpoints/", "logs/", "evaluation/")
+_OF_RESUMING = ("checkpoints/", "logs/", "trackers/", "evaluation/")
 
 
 @contextlib.contextmanager
-def run_to_train(output: str, resume: bool) -> Iterator[tuple[str, Callable[[dict[str, float]], None] | None]]:
-    """Yields the folder to train in, and what is to be called when an epoch has ended, None for nothing.
+def run_to_train(output: str, resume: bool) -> Iterator[tuple[str, Watch | None]]:
+    """Yields the folder to train in, and what has to watch the training, None for nothing.
 
     Args:
         output: run folder, which is yielded itself, or its URI: that is claimed for this process alone, its files are
@@ -39,12 +40,12 @@ def run_to_train(output: str, resume: bool) -> Iterator[tuple[str, Callable[[dic
     ):
         mirror.fetch(but=() if resume else _OF_RESUMING)
 
-        def send(_: dict[str, float]) -> None:
+        def send(_: Row) -> None:
             lease.check()
             mirror.send()
 
         try:
-            yield str(mirror.folder), send
+            yield str(mirror.folder), EachEpoch(send)
         except BaseException:
             _send_rest(mirror, lease)
             raise

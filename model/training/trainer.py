@@ -54,7 +54,7 @@ def train(
             run keeps what it takes of them, and has the same when it resumes.
         init: run folder whose weights the training begins with, and whose network it has where none is given; of its
             classes those that are trained again keep their outputs.
-        watch: is shown the row of the history when an epoch has ended, and ends the training by raising.
+        watch: follows the training.
 
     Returns:
         The figures of the run.
@@ -91,6 +91,8 @@ def train(
             write_config(run, features, manifest, settings, training.statistics, taken, training.versions)
             write_recipe(run / RECIPE, settings)
         with naming_full_disk(run):
+            if watch:
+                watch.begin(run)
             return {"network": settings.network, **training.fit(watch)}
 
 
@@ -101,7 +103,7 @@ class _Opened:
     Attributes:
         statistics: of the features learnt from.
         has_ended: whether nothing is left to train.
-        fit: trains, saves, and returns the figures; shows each row of the history to a function.
+        fit: trains, saves, and returns the figures; shows each row of the history to who watches.
         versions: of what trains.
     """
 

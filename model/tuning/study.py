@@ -18,6 +18,7 @@ from features.io.csv_text import csv_lines
 from features.runtime.log import LOG
 from features.store.locks import CLAIM, claim
 from features.store.manifest import load_manifest
+from model.training.history import EachEpoch
 from model.training.plan import Plan, plan_training, uses_noise
 from model.training.recipes import choose_settings
 from model.training.run_folder import RECIPE, DivergedError
@@ -106,10 +107,11 @@ def tune(
             trial.set_user_attr(_RUN, run.name)
             shown = ", ".join(f"{option(name)} {value}" for name, value in values.items())
             LOG.info("%s of %d: %s", run.name, trials, shown)
-            pruner = _Pruner(trial, choose_settings(manifest.spec.shape, {**given, **values}).schedule.epochs)
+            epochs = choose_settings(manifest.spec.shape, {**given, **values}).schedule.epochs
+            watch = EachEpoch(_Pruner(trial, epochs))
             try:
                 chosen, resume = {**given, **values}, run.exists()
-                figures = train(features, str(run), chosen, keep_in_memory, resume, noise_for(values), pruner)
+                figures = train(features, str(run), chosen, keep_in_memory, resume, noise_for(values), watch)
             except DivergedError as error:
                 LOG.warning("warning: %s: %s", run.name, error)
                 _end(study, trial, None)

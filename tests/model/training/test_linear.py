@@ -18,7 +18,7 @@ from model.inference.calibration import fit_temperature
 from model.inference.executor import load_executor
 from model.inference.outputs import Outputs
 from model.training import linear
-from model.training.history import read_history
+from model.training.history import EachEpoch, read_history
 from model.training.l2_choice import GRID, L2Choice, LabelledClips
 from model.training.logistic_regression import CONVERGED, WHILE_CHOOSING, Clips, Directions, Solution, solve
 from model.training.preview import preview
@@ -259,7 +259,7 @@ def test_settings_change_what_they_say(linear_run, feature_set, tmp_path):
         "classes": ("high", "low"),
         "unknown_share": 0.2,
     }
-    figures = train(str(feature_set), str(tmp_path / "run"), given, watch=shown.append)
+    figures = train(str(feature_set), str(tmp_path / "run"), given, watch=EachEpoch(shown.append))
     assert figures["epochs"] == len(shown) == len(GRID)
     assert figures["accuracy"] == max(row["val_accuracy"] for row in shown)
     assert read_description(tmp_path / "run").classes == ["high", "low", "_unknown_"]

@@ -32,4 +32,5 @@ def test_a_second_training_into_one_run_folder_ends_at_once(feature_set, tmp_pat
     # Nothing of the claim is left.
     assert sorted(os.listdir(run)) == [
         "checkpoints", "config.json", "curves.png", "history.csv", "layers.txt", "logs", "model", "recipe.toml",
+            "trackers",
     ]  # fmt: skip
