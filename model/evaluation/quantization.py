@@ -44,7 +44,7 @@ def quantize_run(run: str, features: str, test_on: tuple[str, ...]) -> dict[str,
     tested = tested_rows(run, features, test_on)
     description = tested.description
     content = read_litert(run, description)
-    made = quantize(content, _evenly(_rows_learnt(run, features, tested), RANGE_CLIPS))
+    made = quantize(content, _evenly(rows_learnt(run, features, tested), RANGE_CLIPS))
     measured = {
         "tested_on": list(test_on),
         "clips": len(tested.rows),
@@ -67,7 +67,7 @@ def _compare(float32: bytes, int8: bytes, executor: str, tested: TestedRows) -> 
     }
 
 
-def _rows_learnt(run: str, features: str, tested: TestedRows) -> Rows:
+def rows_learnt(run: str, features: str, tested: TestedRows) -> Rows:
     """Returns the rows that a run learnt from, of another set those of the same partitions."""
     manifest = tested.labelled.manifest
     settings = settings_of(Path(run), manifest)

@@ -25,12 +25,13 @@ class ExportFormat:
     packages: tuple[str, ...] = ()
 
 
-SAVED_MODEL, LITERT, ONNX = "saved_model", "litert", "onnx"
+SAVED_MODEL, LITERT, LITERT_INT8, ONNX = "saved_model", "litert", "litert-int8", "onnx"
 FORMATS = {
     chosen.name: chosen
     for chosen in (
         ExportFormat(SAVED_MODEL, "saved_model.pb", "saved_model"),
         ExportFormat(LITERT, "model.tflite", "litert"),
+        ExportFormat(LITERT_INT8, "model.tflite", "litert", "quantize", ("ai_edge_quantizer",)),
         ExportFormat(ONNX, "model.onnx", "onnx", "onnx", ("onnx", "onnxruntime", "tf2onnx")),
     )
 }

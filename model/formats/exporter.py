@@ -1,8 +1,10 @@
 """From a run to an exported folder that was compared with the live network."""
 
+import math
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from features.frontend.spectrogram import FrontEnd
 from features.io.atomic import atomic_folder, write_file
 from features.sources.paths import escape_path
 from model.formats.description import FORMAT_NAME, before_head
-from model.formats.export_format import FORMATS, LITERT, ONNX, SAVED_MODEL, ExportFormat, export_format
+from model.formats.export_format import FORMATS, ONNX, SAVED_MODEL, ExportFormat, export_format
+from model.formats.int8_export import Int8Clips, measure, range_batches
 from model.formats.parity import TOLERANCE, Exported, compare, made_signals, real_signals
 from model.formats.runtime_process import runtime_process
 from model.inference.artifact import Artifact, load_artifact, networks_folder, read_description
@@ -26,7 +29,13 @@ BEFORE_FILE = "before.md"
 _PATTERN = frozenset("*?[\\")
 
 
-def export(run: str, output: str, overwrite: bool = False, format_name: str = SAVED_MODEL) -> dict[str, Any]:
+def export(
+    run: str,
+    output: str,
+    overwrite: bool = False,
+    format_name: str = SAVED_MODEL,
+    int8_clips: Int8Clips | None = None,
+) -> dict[str, Any]:
     """Writes an export and compares it with the live network by its own runtime; a folder that is whole or not there.
 
     Where the front end runs a network of its own it is the head alone, with a text on what goes before it.
@@ -36,13 +45,16 @@ def export(run: str, output: str, overwrite: bool = False, format_name: str = SA
         output: the folder to write.
         overwrite: whether an export that stands there is replaced.
         format_name: one of `FORMATS`.
+        int8_clips: what an export in int8 is made and measured with; it may differ from the live network, if it is
+            as often right.
 
     Returns:
         The figures of the export.
 
     Raises:
         UsageError: the run cannot be used or the format cannot carry it, a package is missing, or the output exists.
-        RunError: it cannot be written, or the saved network gives other probabilities than the live one.
+        RunError: it cannot be written, its runtime cannot run it, or it gives other probabilities than the live
+            network, in int8 other labels.
     """
     started = time.monotonic()
     read_description(run)
@@ -54,14 +66,17 @@ def export(run: str, output: str, overwrite: bool = False, format_name: str = SA
 
     from model.formats.saved_model import reads_file
 
-    is_head = artifact.spec.network_name is not None
+    networks = networks_folder(run)
+    inputs_of = _inputs_of(artifact, networks)
     try:
         with tempfile.TemporaryDirectory() as scratch, quiet_tensorflow(), atomic_folder(final) as folder:
-            _write(folder, artifact, chosen)
-            exported = _loaded(folder, artifact, chosen, networks_folder(run))
+            _write(folder, artifact, chosen, inputs_of, int8_clips)
+            exported = _loaded(folder, chosen, inputs_of, artifact.spec.network_name is None)
             signals = made_signals(artifact.spec, Path(scratch))
             real, no_real = real_signals(Path(run), artifact.spec, reads_file)
-            differences = compare(artifact, exported, signals + real, networks_folder(run))
+            tolerance = math.inf if int8_clips else TOLERANCE
+            differences = compare(artifact, exported, signals + real, networks, tolerance)
+            measured = measure(artifact, exported, int8_clips, networks) if int8_clips else {}
             num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     except (OSError, tf.errors.OpError, soundfile.SoundFileError) as error:
         raise RunError(f"cannot write {output}: {_cause(error)}; nothing was kept of it") from error
@@ -71,8 +86,8 @@ def export(run: str, output: str, overwrite: bool = False, format_name: str = SA
         "file": chosen.file,
         "runtime": chosen.runtime,
         "bytes": num_bytes,
-        "takes": "features" if is_head else "waveforms",
-        "shape": artifact.spec.shape if is_head else (artifact.spec.clip_samples,),
+        "takes": "waveforms" if artifact.spec.network_name is None else "features",
+        "shape": (artifact.spec.clip_samples,) if artifact.spec.network_name is None else artifact.spec.shape,
         "clip_samples": artifact.spec.clip_samples,
         "sample_rate_hz": artifact.spec.sample_rate_hz,
         "signals": len(signals),
@@ -80,24 +95,31 @@ def export(run: str, output: str, overwrite: bool = False, format_name: str = SA
         "no_real_clips": no_real,
         "differences": differences,
         "largest_difference": max(differences.values()),
-        "tolerance": TOLERANCE,
+        "tolerance": tolerance,
+        **measured,
     }
 
 
-def _write(folder: Path, artifact: Artifact, chosen: ExportFormat) -> None:
+_Inputs = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def _write(
+    folder: Path, artifact: Artifact, chosen: ExportFormat, inputs_of: _Inputs, int8_clips: Int8Clips | None
+) -> None:
     """Writes the files of an export."""
     if chosen.name == SAVED_MODEL:
         from model.formats.saved_model import SavedModel
 
         SavedModel(artifact).save(folder)
-    elif chosen.name == LITERT:
-        from model.formats.litert_file import write_litert
-
-        write_litert(folder / chosen.file, artifact)
     elif chosen.name == ONNX:
         from model.formats.onnx_file import write_onnx
 
         write_onnx(folder / chosen.file, artifact)
+    else:
+        from model.formats.litert_file import write_litert
+
+        batches = map(inputs_of, range_batches(int8_clips)) if int8_clips else None
+        write_litert(folder / chosen.file, artifact, batches)
     if artifact.spec.network_name is not None:
         shape = ", ".join(map(str, ("n", *artifact.spec.shape)))
         steps = [f"{number}. {step}" for number, step in enumerate(before_head(artifact.spec), 1)]
@@ -106,21 +128,29 @@ def _write(folder: Path, artifact: Artifact, chosen: ExportFormat) -> None:
         ]))  # fmt: skip
 
 
-def _loaded(folder: Path, artifact: Artifact, chosen: ExportFormat, networks: Path) -> Exported:
-    """Returns an export loaded by its own runtime, a head behind its front end."""
-    process = runtime_process(chosen.runtime)
-    process.load(folder if chosen.name == SAVED_MODEL else folder / chosen.file)
+def _inputs_of(artifact: Artifact, networks: Path) -> _Inputs:
+    """Returns what makes of waveforms what an export takes: themselves, or of a head what the live front end gives."""
     if artifact.spec.network_name is None:
-        by_path = (lambda path: process.run(path)["probabilities"][0]) if chosen.name == SAVED_MODEL else None
-        return Exported(lambda waveforms: process.run(waveforms)["probabilities"], by_path)
+        return lambda waveforms: waveforms
     front_end = FrontEnd(artifact.spec, networks)
 
-    def of_features(waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+    def features_of(waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
         features = np.empty((len(waveforms), *artifact.spec.shape), artifact.spec.storage_dtype)
         front_end.compute(waveforms, features)
-        return process.run(features.astype("float32"))["probabilities"]
+        return features.astype(np.float32)
 
-    return Exported(of_features)
+    return features_of
+
+
+def _loaded(folder: Path, chosen: ExportFormat, inputs_of: _Inputs, takes_sound: bool) -> Exported:
+    """Returns an export loaded by its own runtime."""
+    process = runtime_process(chosen.runtime)
+    process.load(folder if chosen.name == SAVED_MODEL else folder / chosen.file)
+    takes_files = chosen.name == SAVED_MODEL and takes_sound
+    return Exported(
+        lambda waveforms: process.run(inputs_of(waveforms))["probabilities"],
+        (lambda path: process.run(path)["probabilities"][0]) if takes_files else None,
+    )
 
 
 def _cause(error: Exception) -> str:

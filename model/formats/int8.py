@@ -11,7 +11,7 @@ import importlib.util
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,7 @@ def check_quantizer() -> None:
 
 
 def quantize(content: bytes, features: NDArray[np.floating]) -> bytes:
-    """Returns a network in int8.
-
-    The range of what a layer passes on is that of all its values for these clips, whatever their order. The quantizer's
-    own choice, a running average over batches, would depend on it.
+    """Returns a network in int8 that takes batches of `BATCH_CLIPS` clips.
 
     Args:
         content: a flat buffer, as `model.inference.litert.convert` gives it.
@@ -47,8 +44,28 @@ def quantize(content: bytes, features: NDArray[np.floating]) -> bytes:
     Raises:
         UsageError: nothing of the network can be quantized, or the package is not installed.
     """
+    return quantize_by(content, _whole_batches(features))
+
+
+def quantize_by(content: bytes, batches: Iterable[NDArray[np.float32]], in_float: str | None = None) -> bytes:
+    """Returns a network in int8.
+
+    The range of what a layer passes on is that of all its values for these clips, whatever their order. The quantizer's
+    own choice, a running average over batches, would depend on it.
+
+    Args:
+        content: a flat buffer with one signature of one input.
+        batches: of clips, to take the ranges from, as the network takes them.
+        in_float: begins the names of what stays in float32 besides, with a slash behind it; None for nothing.
+
+    Returns:
+        A flat buffer with the same input and output, which LiteRT and OpenVINO read.
+
+    Raises:
+        UsageError: nothing of the network can be quantized, or the package is not installed.
+    """
     check_quantizer()
-    kept = _kept_in_float(content)
+    kept = _kept_in_float(content, in_float)
     with _quiet():
         from ai_edge_quantizer import recipe
         from ai_edge_quantizer.algorithm_manager import AlgorithmName
@@ -60,47 +77,61 @@ def quantize(content: bytes, features: NDArray[np.floating]) -> bytes:
 
         rules = RecipeManager()
         rules.load_quantization_recipe(recipe.static_wi8_ai8())
-        for name in kept:  # a rule looks for the names of an operation's outputs, each with a semicolon behind it
+        for names in kept:  # a rule looks for the names of all outputs of an operation, each with a semicolon
             rules.add_quantization_config(
-                f"^{re.escape(name)};?$", TFLOperationName.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
+                f"^{re.escape(names)}$", TFLOperationName.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
             )
         for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
             rules.add_quantization_config(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
         buffer = bytearray(content)
         ranges = Calibrator(memoryview(buffer), num_threads=1, qsv_update_func=min_max_update)
-        ranges.calibrate(_batches(content, features), rules)
+        ranges.calibrate(_by_signature(content, batches), rules)
         made = Quantizer(buffer, rules.get_quantization_recipe()).quantize(ranges.get_model_qsvs())
     return _written_anew(bytes(made.quantized_model))
 
 
-def _kept_in_float(content: bytes) -> list[str]:
-    """Returns the names of the tensors that operations give which stay in float32."""
+def _kept_in_float(content: bytes, in_float: str | None) -> list[str]:
+    """Returns the names of the tensors that operations give which stay in float32, with a semicolon behind each."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator, Model
 
     model = Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     operators = [graph.Operators(number) for number in range(graph.OperatorsLength())]
     codes = [model.OperatorCodes(operator.OpcodeIndex()) for operator in operators]
+    names = [
+        "".join(f"{graph.Tensors(number).Name().decode()};" for number in operator.OutputsAsNumpy())
+        for operator in operators
+    ]
     weighted = {getattr(BuiltinOperator, name) for name in _WITH_WEIGHTS}
-    places = [place for place, code in enumerate(codes) if code.BuiltinCode() in weighted]
+    places = [
+        place
+        for place, (code, name) in enumerate(zip(codes, names, strict=True))
+        if code.BuiltinCode() in weighted and not (in_float and name.startswith(f"{in_float}/"))
+    ]
     if len(places) < 2:
         raise UsageError(
             "int8 is for what lies between the first and the last layer with weights, and the network has "
-            f"{len(places)} of them; score with it as it is"
+            f"{len(places)} of them; take it as it is"
         )
-    outside = [*operators[: places[0]], *operators[places[-1] :]]
-    return [graph.Tensors(operator.Outputs(0)).Name().decode() for operator in outside]
+    return [*names[: places[0]], *names[places[-1] :]]
 
 
-def _batches(content: bytes, features: NDArray[np.floating]) -> dict[str, list[dict[str, NDArray[np.float32]]]]:
-    """Returns whole batches, the last one filled up with the first clips again, as the signature takes them."""
+def _whole_batches(features: NDArray[np.floating]) -> list[NDArray[np.float32]]:
+    """Returns whole batches, the last one filled up with the first clips again, as the network takes them."""
+    batches = -(-len(features) // BATCH_CLIPS)
+    rows = np.resize(features, (batches * BATCH_CLIPS, *features.shape[1:])).astype(np.float32)[..., np.newaxis]
+    return np.split(rows, batches)
+
+
+def _by_signature(
+    content: bytes, batches: Iterable[NDArray[np.float32]]
+) -> dict[str, Iterable[dict[str, NDArray[np.float32]]]]:
+    """Returns batches by the name of the input, for the name of the signature."""
     from ai_edge_litert.interpreter import Interpreter
 
     [(signature, names)] = Interpreter(model_content=content).get_signature_list().items()
     [taken] = names["inputs"]
-    batches = -(-len(features) // BATCH_CLIPS)
-    rows = np.resize(features, (batches * BATCH_CLIPS, *features.shape[1:])).astype(np.float32)[..., np.newaxis]
-    return {signature: [{taken: batch} for batch in np.split(rows, batches)]}
+    return {signature: [{taken: batch} for batch in batches]}
 
 
 def _written_anew(content: bytes) -> bytes:

@@ -3,14 +3,19 @@
 import io
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from features.io.atomic import naming_full_disk
 from features.runtime.native_messages import ALL_MESSAGES, quiet_stderr
 from model.formats.description import describe
+from model.formats.int8 import quantize_by
 from model.formats.network_function import NetworkFunction
+from model.formats.tf_front_end import SCOPE
 from model.inference.artifact import Artifact
 
 DESCRIPTION_ENTRY, LABELS_ENTRY = "soundmill.json", "labels.txt"
@@ -42,7 +47,19 @@ def with_description(content: bytes, artifact: Artifact) -> bytes:
     return file.getvalue()
 
 
-def write_litert(path: Path, artifact: Artifact) -> None:
-    """Writes the file of LiteRT."""
+def write_litert(path: Path, artifact: Artifact, batches: Iterable[NDArray[np.float32]] | None = None) -> None:
+    """Writes the file of LiteRT.
+
+    Args:
+        path: of the file.
+        artifact: the network.
+        batches: what it takes, to quantize the network, and not its front end, to int8 by; None for float32.
+
+    Raises:
+        UsageError: nothing of the network can be quantized.
+    """
+    content = convert_function(artifact)
+    if batches is not None:
+        content = quantize_by(content, batches, in_float=SCOPE)
     with naming_full_disk(path):
-        path.write_bytes(with_description(convert_function(artifact), artifact))
+        path.write_bytes(with_description(content, artifact))

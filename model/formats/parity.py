@@ -62,7 +62,11 @@ class Exported:
 
 
 def compare(
-    artifact: Artifact, exported: Exported, signals: Sequence[Signal], networks: Location | None = None
+    artifact: Artifact,
+    exported: Exported,
+    signals: Sequence[Signal],
+    networks: Location | None = None,
+    tolerance: float = TOLERANCE,
 ) -> dict[str, float]:
     """Compares an export with the live network, as waveforms and, where both take one, by path.
 
@@ -71,12 +75,13 @@ def compare(
         exported: the export.
         signals: what to compare them on.
         networks: folder with the network that the live front end runs, where it runs one.
+        tolerance: the largest difference that is allowed.
 
     Returns:
         The largest difference of a probability, by signal.
 
     Raises:
-        RunError: one is above `TOLERANCE`.
+        RunError: one is above the tolerance, or no number.
     """
     differences: dict[str, float] = {}
     for together in _of_one_length(signals):
@@ -88,10 +93,10 @@ def compare(
                 outputs.append(exported.file_probabilities(signal.path))
             difference = float(np.max(np.abs(np.stack(outputs) - expected)))
             LOG.debug("%s: probabilities differ by %.1e at most", signal.name, difference)
-            if not difference <= TOLERANCE:  # NaN is not either
+            if not difference <= tolerance:  # NaN is not either
                 raise RunError(
                     f"the exported network gives other probabilities than the live one: by {difference:.1e} on "
-                    f"{signal.name}, where {TOLERANCE:g} is allowed; nothing was kept of the export. Use the run "
+                    f"{signal.name}, where {tolerance:g} is allowed; nothing was kept of the export. Use the run "
                     f"itself, with {command_line('pipelines.score')}"
                 )
             differences[signal.name] = difference
