@@ -9,8 +9,9 @@ from features.runtime.markdown import front_matter, markdown_table, markdown_tex
 from features.runtime.visible import visible
 
 HOSTILE = ("a|b", "# x", "1. x", "- x", "<script>alert(1)</script>", "&amp;", "<!--", "`x`", "    x", "x  ", "[a](b)",
-           "*a* _b_ ~~c~~", "\\", "a\nb", "\r\n---\n", "www.a.b", "Http://a.b", "a@b.c", ": x", "'", '"', "\x00\x85\u2028",
-           "\u202e", "\ufeff", "no", "1e3", "null", "2026-11-30", "", " ", "日本 \U0001f600", "=", "$x$")  # fmt: skip
+           "*a* _b_ ~~c~~", "\\", "a\nb", "\r\n---\n", "www.a.b", "Http://a.b", "a@b.c", ": x", "'", '"',
+           "\x00\x85\u2028", "\u202e", "\ufeff", "no", "1e3", "null",
+           "2026-11-30", "", " ", "日本 \U0001f600", "=", "$x$")  # fmt: skip
 PARSER = MarkdownIt("gfm-like", {"linkify": False}).enable("table")
 NAMES = st.one_of(st.text(), st.lists(st.sampled_from(HOSTILE), max_size=4).map("".join))
 
@@ -33,9 +34,16 @@ def test_names_are_text_in_a_cell_a_heading_and_a_line(name):
     assert texts(f"Of {written} here.\n") == [f"Of {shown} here."]
 
 
-@given(st.recursive(NAMES | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
-                    lambda inner: st.lists(inner, min_size=1) | st.dictionaries(
-                        st.sampled_from(["name", "model-index", "type_"]), inner, min_size=1)))  # fmt: skip
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+KEYS = st.sampled_from(["name", "model-index", "type_"])
+
+
+@given(
+    st.recursive(
+        NAMES | st.none() | st.booleans() | NUMBERS,
+        lambda inner: st.lists(inner, min_size=1) | st.dictionaries(KEYS, inner, min_size=1),
+    )
+)
 @example([1e-7, -1e16, 5e-324, 1.5, 2.0])
 def test_a_head_is_the_mapping_that_was_written(value):
     head = front_matter({"value": value, "left_out": [], "also": {}})
