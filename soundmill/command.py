@@ -21,6 +21,7 @@ COMMANDS = {
     "show": ("features.show", "show what a feature set holds, or what the front end makes of one file"),
     "verify": ("features.verify", "check every checksum, row and place of a feature set; repair it"),
     "prune": ("features.prune", "remove what no kept state of a feature set names any more"),
+    "publish": ("features.publish", "lay a feature set or its sounds out for the libraries of others"),
     "train": ("model.train", "train a network on a feature set"),
     "tune": ("model.tune", "search for the settings of a network that win"),
     "evaluate": ("model.evaluate", "measure a trained network and show its mistakes"),

@@ -174,7 +174,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             partial.mkdir(parents=True)
             yield partial
             for file in partial.rglob("*"):
-                _fsync(file)
+                if file.is_dir() or file.stat().st_nlink == 1:  # one that is linked was there before
+                    _fsync(file)
             _fsync(partial)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -176,7 +176,7 @@ def read_shard(
     Raises:
         RunError: the file is missing, or is not what the manifest says, with its name and the way out.
     """
-    content = _checked_content(layout, expected, memory)
+    content = checked_content(layout, expected, memory)
     dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
     if layout.storage_format == "tfrecord":
         rows = list(records(content.data))
@@ -210,13 +210,19 @@ def read_tensors(
     Raises:
         RunError: as in `read_shard`; the checksum is that of the whole file here too.
     """
-    content = _checked_content(layout, expected, memory)
+    content = checked_content(layout, expected, memory)
     dtype, count = np.dtype(spec.storage_dtype).newbyteorder("<"), math.prod(spec.shape)
     return [np.frombuffer(content, dtype, count, offset).reshape(spec.shape) for offset in offsets]
 
 
-def _checked_content(layout: Layout, expected: Shard, memory: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """Returns the bytes of a shard, read-only, or raises `RunError` where they are not those that were written."""
+def checked_content(layout: Layout, expected: Shard, memory: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Returns the bytes of a shard, read-only, or raises `RunError` where they are not those that were written.
+
+    Args:
+        layout: of the feature set.
+        expected: what the manifest knows of the shard.
+        memory: as in `read_shard`.
+    """
     path = layout.shard(expected.name)
     way_out = f"{command_line('features.verify', layout.root, '--repair')} computes it again from the source"
     try:
