@@ -112,8 +112,8 @@ def write_lines(path, *lines):
     return str(path)
 
 
-def recording(name="mono", kind="file", **changed):
-    source = {"type": kind, "channels": [0], "source": f"sounds/{name}.wav"}
+def recording(name="mono", kind="file", source="sounds/{}.wav", **changed):
+    source = {"type": kind, "channels": [0], "source": source and source.format(name)}
     return {
         "id": name,
         "sources": [source],
@@ -142,7 +142,7 @@ def cut(start=0.0, duration=1.0, label="owl", name="mono", **changed):
         (cut(channel=3), "bad_row", "channels 3, which are in 0 of the 1 files"),
         (cut(recording=recording(sources=[])), "bad_row", "a recording without sources"),
         (cut(recording=recording(kind="command")), "bad_row", "'command'"),
-        (cut(recording=recording(kind="file", sources=[{"type": "memory", "channels": [0]}])), "bad_row", "not a path"),
+        (cut(recording=recording(kind="memory", source=None)), "bad_row", "not a path"),
         (cut(-1.0), "bad_row", "a number of seconds not below 0, but 'start' is '-1'"),
         (cut(0.25, name="gone"), "missing", "No such file"),
     ],
