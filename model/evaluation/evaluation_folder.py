@@ -17,8 +17,8 @@ from model.evaluation.predictions import Predictions, group_scores
 from model.training.rows import Rows
 
 if TYPE_CHECKING:
+    from model.pictures.example_pictures import Example
     from model.pictures.reliability_picture import Curve
-    from model.pictures.run_pictures import Example
 
 PREDICTIONS_HEADER = ("path", "true", "predicted", "probability")
 GROUPS_HEADER = ("group", "clips", "correct", "accuracy")
@@ -40,8 +40,8 @@ def write_evaluation(folder: Path, metrics: dict[str, Any], predictions: Predict
     Raises:
         RunError: a shard is missing or damaged.
     """
+    from model.pictures.example_pictures import draw_examples
     from model.pictures.reliability_picture import draw_reliability
-    from model.pictures.run_pictures import draw_examples
 
     classes = rows.classes
     write_file(folder / "metrics.json", json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
@@ -105,7 +105,7 @@ def load_examples(predictions: Predictions, rows: Rows, shown: list[int]) -> "li
     Raises:
         RunError: a shard is missing or damaged.
     """
-    from model.pictures.run_pictures import Example
+    from model.pictures.example_pictures import Example
 
     tensors = _tensors(rows, shown)
     return [

@@ -28,10 +28,10 @@ from features.pictures.signal_summary import trace_waveform
 from features.runtime.visible import num_columns
 
 _CURVES = {"loss": "loss (cross-entropy)", "accuracy": "accuracy", "recall": "recall"}
-_GRID_COLUMNS = 4
-_LONGEST_NAME = 22
+LONGEST_NAME = 22
+"""Columns of the name of a class in a title."""
+
 _LONGEST_PATH = 70
-_LONGEST_EXAMPLE = 36  # of a path, in a column of the grid
 # Classes of a window, the most probable first.
 _MOST_BARS = 10
 _LEAST_BARS = 4  # fewer would be thicker than they are long
@@ -69,25 +69,6 @@ class LabelledWindow:
     def best(self) -> list[str]:
         """The classes from the most to the least probable, the first of equals first."""
         return sorted(self.probabilities, key=lambda label: -self.probabilities[label])
-
-
-@dataclass(frozen=True)
-class Example:
-    """A clip and what the network predicts for it.
-
-    Attributes:
-        path: of its file.
-        features: shape spec.shape.
-        true: the true label.
-        predicted: the label that the network gives it.
-        probability: of the predicted label.
-    """
-
-    path: str
-    features: NDArray[np.floating]
-    true: str
-    predicted: str
-    probability: float
 
 
 def draw_curves(history: list[dict[str, float]], path: Path) -> None:
@@ -145,7 +126,7 @@ def confusion_figure(matrix: NDArray[np.int64], classes: list[str], title: str) 
     """Draws a confusion matrix, (classes, classes): colour is the share of the true class, numbers are clips."""
     number = len(classes)
     cell = min(_LARGEST_CELL, max(_SMALLEST_CELL, _MATRIX / number))
-    names = [plain(label, _LONGEST_NAME) for label in classes]
+    names = [plain(label, LONGEST_NAME) for label in classes]
     names_width = max(map(num_columns, names)) * LABEL_POINTS * CHARACTER
     # Names below the matrix stand at 45 degrees, and so reach as far to the left as down.
     left, bottom, side = names_width + 0.6, 0.75 * names_width + 0.6, cell * number
@@ -173,42 +154,6 @@ def confusion_figure(matrix: NDArray[np.int64], classes: list[str], title: str) 
     return figure
 
 
-def draw_examples(examples: Sequence[Example], spec: FeatureSpec, title: str, path: Path) -> None:
-    """Writes the picture of `examples_figure`."""
-    save(examples_figure(examples, spec, title), path)
-
-
-def examples_figure(examples: Sequence[Example], spec: FeatureSpec, title: str) -> Figure:
-    """Draws a grid of clips.
-
-    Args:
-        examples: the clips, in the order in which they are shown.
-        spec: the front end, for the axes.
-        title: of the picture; nothing for none.
-    """
-    columns = min(_GRID_COLUMNS, max(1, len(examples)))
-    rows = max(1, -(-len(examples) // columns))
-    figure = new_figure(3.2 * columns, 3.05 * rows + (0.6 if title else 0.0), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(examples) :]:
-        axes.set_axis_off()
-    for place, (axes, example) in enumerate(zip(grid, examples, strict=False)):
-        draw_features(axes, example.features, spec)
-        mark, colour = _verdict(example.true, example.predicted)
-        names = plain(example.true, _LONGEST_NAME), plain(example.predicted, _LONGEST_NAME)
-        # Two long names side by side would run into the neighbour's.
-        between = "\n" if sum(map(num_columns, names)) > _LONGEST_NAME else " "
-        verdict = f"{mark}: {names[0]}{between}→ {names[1]} ({example.probability:.2f})"
-        axes.set_title(f"{verdict}\n{plain(example.path, _LONGEST_EXAMPLE)}", fontsize=9, color=colour)
-        if place % columns:
-            axes.set_ylabel("")
-        if place + columns < len(examples):
-            axes.set_xlabel("")
-    if title:
-        figure.suptitle(title, fontsize=11)
-    return figure
-
-
 def windows_figure(windows: Sequence[LabelledWindow], spec: FeatureSpec, title: str) -> Figure:
     """Draws a row per window: its waveform, its spectrogram, and a bar for each of its ten most probable classes.
 
@@ -230,30 +175,30 @@ def windows_figure(windows: Sequence[LabelledWindow], spec: FeatureSpec, title: 
             draw_spectrogram(axes[1], trace)
         draw_features(axes[-2], window.features, spec)
         _draw_probabilities(axes[-1], window)
-        _, colour = _verdict(window.true, window.best[0])
+        _, colour = verdict(window.true, window.best[0])
         row.suptitle(_window_title(window), fontsize=9, color=colour)
     return figure
 
 
 def _window_title(window: LabelledWindow) -> str:
     predicted = window.best[0]
-    text = f"{plain(predicted, _LONGEST_NAME)} ({window.probabilities[predicted]:.2f})"
+    text = f"{plain(predicted, LONGEST_NAME)} ({window.probabilities[predicted]:.2f})"
     if window.true is not None:
-        mark, _ = _verdict(window.true, predicted)
-        text = f"{mark}: {plain(window.true, _LONGEST_NAME)} → {text}"
+        mark, _ = verdict(window.true, predicted)
+        text = f"{mark}: {plain(window.true, LONGEST_NAME)} → {text}"
     place = f"{window.start_seconds:.2f} to {window.end_seconds:.2f} s"
     return f"{text}    {place} of {plain(window.path, _LONGEST_PATH)}"
 
 
 def _draw_probabilities(axes: Any, window: LabelledWindow) -> None:
     shown = window.best[:_MOST_BARS]
-    _, verdict = _verdict(window.true, window.best[0])
-    colours = [verdict if verdict != _NEUTRAL else BLUE, *[_OTHER] * (len(shown) - 1)]
+    _, colour = verdict(window.true, window.best[0])
+    colours = [colour if colour != _NEUTRAL else BLUE, *[_OTHER] * (len(shown) - 1)]
     places = np.arange(len(shown))[::-1]
     values = [window.probabilities[label] for label in shown]
     bars = axes.barh(places, values, color=colours, height=0.75)
     axes.bar_label(bars, [f"{value:.3f}" for value in values], fontsize=TICK_POINTS, padding=2)
-    names = [plain(label, _LONGEST_NAME) + (" (true)" if label == window.true else "") for label in shown]
+    names = [plain(label, LONGEST_NAME) + (" (true)" if label == window.true else "") for label in shown]
     axes.set_yticks(places, names)
     middle, span = (len(shown) - 1) / 2, max(len(shown), _LEAST_BARS)
     axes.set_ylim(middle - span / 2, middle + span / 2)
@@ -266,7 +211,7 @@ def _draw_probabilities(axes: Any, window: LabelledWindow) -> None:
     axes.tick_params(labelsize=TICK_POINTS)
 
 
-def _verdict(true: str | None, predicted: str) -> tuple[str, str]:
+def verdict(true: str | None, predicted: str) -> tuple[str, str]:
     """Returns the word and the colour of a prediction; without a true class it has neither."""
     if true is None:
         return "", _NEUTRAL

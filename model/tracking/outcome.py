@@ -17,7 +17,7 @@ from model.inference.executor import load_executor
 from model.pages.clip_cards import why_silent
 from model.pages.sound import WAV, encode_sound
 from model.pages.tested_clips import clips_table
-from model.pictures.run_pictures import Example, draw_examples
+from model.pictures.example_pictures import Example, ExampleGrid, draw_examples
 from model.tracking.tracker import Confusion, Media, Outcome, Parameter
 
 _NOT_VALIDATED = "Nothing was validated on clips of its own: there are no confusion matrix and no examples."
@@ -107,9 +107,7 @@ def _show_examples(
         name = f"example-{number:02d}"
         verdict = "right" if example.true == example.predicted else "wrong"
         caption = f"{verdict}: {example.true} → {example.predicted} ({example.probability:.2f}), {example.path}"
-        picture = folder / f"{name}.png"
-        draw_examples([example], manifest.spec, "", picture)
-        shown.pictures.append(Media(name, caption, picture))
+        shown.pictures.append(Media(name, caption, folder / f"{name}.png"))
         waveform = None if clip["shard"] is None else source_waveform(clip, manifest)
         why = why_silent(clip, waveform, manifest.spec)
         if why is None and waveform is not None:
@@ -121,6 +119,7 @@ def _show_examples(
         probability = f"{example.probability:.6f}"
         labels = csv_label(example.true), csv_label(example.predicted)
         lines.append((name, *labels, probability, csv_path(example.path), why or f"{name}.wav"))
+    ExampleGrid.of(examples).cut(folder / "examples.png", [one.path for one in shown.pictures[-len(examples) :]])
     if silent:
         LOG.info("%d of %d examples have a picture alone: %s", silent, len(examples),
                  " ".join(sorted({line[-1] for line in lines[1:] if not line[-1].endswith(".wav")})))  # fmt: skip

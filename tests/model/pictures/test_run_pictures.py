@@ -3,15 +3,13 @@ import pytest
 
 from features.frontend.presets import preset
 from features.frontend.spectrogram import compute_features
+from model.pictures.example_pictures import Example, draw_examples, examples_figure
 from model.pictures.run_pictures import (
-    Example,
     LabelledWindow,
     confusion_figure,
     curves_figure,
     draw_confusion,
     draw_curves,
-    draw_examples,
-    examples_figure,
     windows_figure,
 )
 from tests.features.pictures.test_drawing import misplaced
@@ -103,10 +101,11 @@ def test_sixteen_examples_of_any_front_end(spec):
     assert not misplaced(figure)
 
 
-def test_few_examples_leave_the_rest_of_the_grid_empty():
+def test_few_examples_leave_the_rest_of_the_grid_empty(tmp_path):
     features = compute_features([noise(16_000)], STFT)[0]
     figure = examples_figure([Example("up/$1.wav", features, "up", "down", 0.987)], STFT, "Mistakes first")
-    assert [axes.axison for axes in figure.axes] == [True, False, False, False]
+    assert figure.axes[0].get_position().x1 < 1 / 4
+    assert len(figure.axes) == 1
     assert figure.axes[0].get_title() == "wrong: up → down (0.99)\nup/\\$1.wav"
 
 

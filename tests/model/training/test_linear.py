@@ -84,7 +84,7 @@ def test_a_process_trains_it_without_tensorflow_and_to_the_same_bits(linear_run,
 
 def test_a_run_has_what_other_runs_have(linear_run, trained, feature_set):
     run, figures = linear_run
-    others = {"checkpoints", "logs", "evaluation"}  # of steps, and of what came afterwards
+    others = {"checkpoints", "logs", "trackers", "evaluation"}  # of steps, of the command, and of what came afterwards
     assert {path.name for path in run.iterdir()} == {path.name for path in trained.iterdir()} - others
     assert (run / "layers.txt").read_text().splitlines()[1] == "47,991 parameters, 47,988 multiply-adds a clip"
     assert len(np.unique(matplotlib.image.imread(run / "curves.png")[..., :3].reshape(-1, 3), axis=0)) > 20
