@@ -56,10 +56,12 @@ $(S3_SERVER)/versitygw:
 birdnet: $(VENV)/.installed
 	$(BIN)/python -m tests.real_networks
 
-# The browser of the tests of pages: the distribution's Chromium, by apt-get where that is here and this is root; one line
-# says what is there or missing. SOUNDMILL_BROWSER may name another one.
+# The browser of the tests of pages: the distribution's Chromium, by apt-get where that is here and this is root; and what
+# the page of an ONNX export runs networks by, by npm where that is here, into .ort-web/ or the folder that
+# SOUNDMILL_ORT_WEB names. A line each says what is there or missing. SOUNDMILL_BROWSER may name another browser.
 browser: $(VENV)/.installed
 	$(BIN)/python -m tests.browser
+	$(BIN)/python -m tests.web_runtime
 
 # Writes anew the values in tests/golden that the tests compare with: what those programs compute of signals made in code.
 golden: $(VENV)/.installed peers
@@ -114,4 +116,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # A cluster that runs is stopped first: without its folder nobody would know its processes.
 clean:
 	if [ -e $(CLUSTER)/cluster.json ]; then $(BIN)/python -m pipelines.cluster stop --folder $(CLUSTER); fi
-	rm -rf $(VENV) .peers .birdnet $(CLUSTER) $(S3_SERVER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .peers .birdnet .ort-web $(CLUSTER) $(S3_SERVER) $(DEMO) $(SMOKE) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,7 +1,8 @@
 """Pages in a real browser: the distribution's Chromium, which `make browser` installs by this module, and Playwright.
 
-A test asks for the fixture `visit` and opens a file as a person does, from the disk. What no page may do fails the test
-at its end: an error or a warning in the console, an exception, a dialog, a request that leaves the page.
+A test asks for the fixture `visit` and opens a file as a person does, from the disk, or the address of a server of its
+own. What no page may do fails the test at its end: an error or a warning in the console, an exception, a dialog, a
+request that leaves the page, or its server.
 """
 
 import functools
@@ -57,8 +58,14 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-def watch(context: Any) -> list[str]:
-    """Returns a list that grows by what the pages of a browser's context do and no page may."""
+def watch(context: Any, server: str | None = None) -> list[str]:
+    """Returns a list that grows by what the pages of a browser's context do and no page may.
+
+    Args:
+        context: of the browser.
+        server: the beginning of addresses that its pages may request beside what is in them.
+    """
+    within = (*_WITHIN_THE_PAGE, *filter(None, [server]))
     faults: list[str] = []
 
     def on_message(message: Any) -> None:
@@ -66,7 +73,7 @@ def watch(context: Any) -> list[str]:
             faults.append(f"console {message.type}: {message.text}")
 
     def on_request(request: Any) -> None:
-        if not request.url.startswith(_WITHIN_THE_PAGE):
+        if not request.url.startswith(within):
             faults.append(f"request: {request.url}")
 
     def on_dialog(dialog: Any) -> None:
@@ -86,15 +93,18 @@ def watch(context: Any) -> list[str]:
 
 @pytest.fixture
 def visit(browser) -> Iterator[Callable[..., Any]]:
-    """A function that opens a file in a new profile of the browser, of the options of `new_context`, and returns it."""
+    """A function that opens a file or an address in a new profile of the browser, and returns the page.
+
+    Options are those of `new_context`.
+    """
     opened = []
 
-    def visit(path: Path, **options: Any) -> Any:
+    def visit(place: Path | str, **options: Any) -> Any:
         context = browser.new_context(**options)
         context.set_default_timeout(10_000)
-        opened.append((context, watch(context)))
+        opened.append((context, watch(context, None if isinstance(place, Path) else place.rpartition("/")[0] + "/")))
         page = context.new_page()
-        page.goto(path.as_uri())
+        page.goto(place.as_uri() if isinstance(place, Path) else place)
         return page
 
     yield visit

@@ -26,6 +26,7 @@ from features.store.versions import library_versions
 from model.inference.tensorflow_setup import ONEDNN
 from tests import browser as real_browser
 from tests import real_networks
+from tests import web_runtime as real_runtime
 from tests.browser import browser, visit  # noqa: F401 - fixtures
 from tests.object_store.server import s3, s3_server  # noqa: F401 - fixtures
 from tests.peers.library import (
@@ -172,6 +173,8 @@ def needs_of(item: pytest.Item) -> dict[str, str]:
         needs["SOUNDMILL_BIRDNET"] = "" if real_networks.are_here() else missing
     if "browser" in item.fixturenames:
         needs[real_browser.VARIABLE] = real_browser.missing()
+    if "web_runtime" in item.fixturenames:
+        needs[real_runtime.VARIABLE] = real_runtime.missing()
     for marker in item.iter_markers("peers"):
         [environment] = marker.args
         missing = f"{ENVIRONMENTS / environment} is not set up: run `make peers`"
@@ -200,6 +203,12 @@ def data() -> Path:
 def birdnet() -> Path:
     """The folder of others' networks: BirdNET's, `real_networks.BIRDNET`, and nmp.tflite, nmp.onnx, nmp/."""
     return real_networks.FOLDER
+
+
+@pytest.fixture(scope="session")
+def web_runtime() -> Path:
+    """The folder whose `node_modules` has what the page of an ONNX export runs networks by."""
+    return real_runtime.FOLDER
 
 
 @pytest.fixture(scope="session")

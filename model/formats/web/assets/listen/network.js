@@ -56,7 +56,7 @@ async function loadRuntime() {
 export class Network {
   /* Loads the file at a URL; each error is a sentence for the user. */
   static async load(url) {
-    const [ort, answer] = await Promise.all([loadRuntime(), fetch(url)]);
+    const [ort, answer] = await Promise.all([loadRuntime(), fetch(url, { cache: "no-store" })]);
     if (!answer.ok) throw new Error(`The network ${url} cannot be read: the server says ${answer.status}.`);
     const bytes = new Uint8Array(await answer.arrayBuffer());
     let description = null;

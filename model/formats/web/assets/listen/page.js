@@ -118,6 +118,7 @@ function begin(name, isLive) {
   turn += 1;
   shown = { name, windows: [], seconds: 0, isLive };
   showNow(null);
+  draw();
   at("player").pause();
   at("player").hidden = isLive;
   at("save").disabled = !isLive;
@@ -186,6 +187,7 @@ async function listen() {
     }
   }
 
+  notice("Opening the microphone …", true);
   microphone = await Microphone.open(network.rateHz, network.channels, (block) => {
     if (mine !== turn || !microphone) return;
     recording ??= new Recording(block.length, KEPT_SECONDS * network.rateHz + clipSamples());
