@@ -176,7 +176,7 @@ def _read_huggingface(source: SourceSet) -> list[str]:
         "",
         "```python",
         f'datasets.load_dataset(DIR, split="{split}").with_format("numpy")[:]["features"]  # (clips, {shape})',
-        f'pandas.read_parquet(DIR, filters=[("label", "==", {source.manifest.classes[0]!r})])',
+        f'pandas.read_parquet(f"{{DIR}}/data", filters=[("label", "==", {source.manifest.classes[0]!r})])',
         f'polars.read_parquet(f"{{DIR}}/{huggingface.data_files(split)}")["features"].to_numpy()  # (clips, {shape})',
         f"""duckdb.sql(f"SELECT label, count(*) FROM '{{DIR}}/{huggingface.data_files(split)}' GROUP BY label")""",
         "```",
