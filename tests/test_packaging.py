@@ -20,7 +20,8 @@ PEERS = {path.stem for path in (ROOT / "tests" / "peers").glob("*.txt")}
 # What only those import who have installed the extra of that name.
 OF_EXTRAS = {
     "openvino": "openvino", "onnxruntime": "onnx", "espeakng-loader": "demo", "optuna": "tune",
-    "onnx": "onnx", "tf2onnx": "onnx", "ai-edge-quantizer": "quantize", "comet-ml": "comet", "mlflow": "mlflow", "wandb": "wandb",
+    "onnx": "onnx", "tf2onnx": "onnx", "ai-edge-quantizer": "quantize",
+    "comet-ml": "comet", "mlflow": "mlflow", "wandb": "wandb",
 }  # fmt: skip
 # Parts of libraries that import, when they are used, what their own library does not depend on.
 IMPORTED_BY_USE = {
