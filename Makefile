@@ -23,7 +23,7 @@ test: $(VENV)/.installed
 # More cases of what `make test` runs, some minutes; real recordings are used where SOUNDMILL_DATA names their folder,
 # librosa where `make peers` ran.
 trial: $(VENV)/.installed
-	$(BIN)/python -m pytest -m 'trial and not timed and not cluster'
+	$(BIN)/python -m pytest -o faulthandler_timeout=900 -m 'trial and not timed and not cluster'
 	$(BIN)/python -m pytest -n 0 -m 'trial and timed'
 
 # What takes a minute or more each, an hour in all, and is no part of .ci/run: whole trainings on real recordings, the

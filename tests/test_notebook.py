@@ -33,7 +33,7 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(path, 4)
     resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
     pictures, text = outputs(notebook, "image/png"), "".join(outputs(notebook, "text"))
     assert len(pictures) >= 4
     assert sum("<audio" in html for html in outputs(notebook, "text/html")) >= 4
