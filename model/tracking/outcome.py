@@ -48,7 +48,7 @@ def show_outcome(run: Path, features: str, figures: dict[str, Any], folder: Path
         SoundmillError: the run or the set cannot be read.
         OSError: nothing can be written.
     """
-    shown = _Shown(scalars(figures))
+    shown = _Shown(scalars(figures, "run."))  # else `loss` would be one more point of that curve
     shown.pictures.append(Media("curves", "loss and accuracy by epoch", run / "curves.png"))
     tested = validated_rows(str(run), features)
     if tested is None:

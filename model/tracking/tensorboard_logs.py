@@ -35,7 +35,7 @@ class TensorBoardLogs:
         self._run = EventFile(self._folder / "run")
         self._epoch = 0
         self._run.add(0, summary_v2.hparams_pb(beginning.parameters, trial_id=beginning.name))
-        self.text("parameters", "".join(f"{name}: {value}\n" for name, value in beginning.parameters.items()))
+        self.text("parameters.txt", "".join(f"{name}: {value}\n" for name, value in beginning.parameters.items()))
         return None
 
     def epoch(self, number: int, figures: dict[str, float]) -> None:
@@ -69,11 +69,11 @@ class TensorBoardLogs:
             shutil.rmtree(model)
         shutil.copytree(outcome.model, model, copy_function=_link)
         names = sorted(str(path.relative_to(model)) for path in model.rglob("*") if path.is_file())
-        self.text("model", f"in {model}:\n" + "".join(f"{name}\n" for name in names))
+        self.text("model.txt", f"in {model}:\n" + "".join(f"{name}\n" for name in names))
 
     def end(self, how: str) -> None:
         """Closes the event files."""
-        self.text("end", how)
+        self.text("end.txt", how)
         for file in (self._training, self._validation, self._run):
             file.close()
 
@@ -139,14 +139,17 @@ def _picture(picture: Media) -> Any:
     with Image.open(picture.path) as image:
         size = [str(side).encode() for side in image.size]
     metadata = create_summary_metadata(picture.name, picture.caption, converted_to_tensor=False)
-    return _summary(picture.name, metadata, _strings([*size, content], [3]))
+    # A tag is of one kind for good: an example has one as a picture and another as a sound.
+    return _summary(f"pictures/{picture.name}", metadata, _strings([*size, content], [3]))
 
 
 def _sound(sound: Media) -> Any:
     from tensorboard.plugins.audio.metadata import Encoding, create_summary_metadata
 
     metadata = create_summary_metadata(sound.name, sound.caption, Encoding.Value("WAV"), converted_to_tensor=False)
-    return _summary(sound.name, metadata, _strings([sound.path.read_bytes(), sound.caption.encode()], [1, 2]))
+    return _summary(
+        f"sounds/{sound.name}", metadata, _strings([sound.path.read_bytes(), sound.caption.encode()], [1, 2])
+    )
 
 
 def _strings(values: list[bytes], shape: list[int]) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 from model.tracking.tracker import FINISHED, PROJECT, Beginning, Outcome
 
 _OFFLINE = "offline"
-_STAGED = "WANDB_DATA_DIR"
+# The model until it is sent, and logs: not in the home folder.
+_FOLDERS = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR")
 
 
 class WandbRun:
@@ -23,7 +24,8 @@ class WandbRun:
         folder = beginning.folder / "wandb"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        os.environ.setdefault(_STAGED, str(folder))  # the model until it is sent: not in the home folder
+        for name in _FOLDERS:
+            os.environ.setdefault(name, str(folder))
         import wandb
 
         named = wandb.setup().settings
