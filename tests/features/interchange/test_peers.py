@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from features.interchange.publication import publish
 from features.store import shards
 from tests.features.interchange.sets import HALF, ODD, POOLED, TINY, odd_rows, rows_of, table_set
-from tests.peers.library import ENVIRONMENTS
+from tests.peers.library import ENVIRONMENTS, ROOT
 
 pytestmark = [pytest.mark.trial, pytest.mark.peers("datasets")]
 OPENED = """
@@ -114,6 +115,24 @@ def test_the_lines_of_the_card_are_true(tmp_path):
     code = f"import duckdb, json, sys\nDIR = sys.argv[1]\nprint(json.dumps({lines[3]}.fetchall()))"
     counted = dict(json.loads(run("duckdb", code, tmp_path, tmp_path / "out")))
     assert counted == {label: sum(row.label == label for row in rows_of(features)["train"]) for label in ODD}
+
+
+def test_the_lines_of_the_page_are_true(tmp_path):
+    page = (ROOT / "features" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    [published] = [block for block in blocks if "import datasets" in block]
+    [of_set] = [block for block in blocks if "bin.reinterpret" in block]
+    queries = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    features = table_set(tmp_path / "speech-parquet", odd_rows(30, ("training", "testing")), TINY, "parquet")
+    publish(features, str(tmp_path / "speech"), "huggingface")
+    values = int(np.prod(TINY.shape))
+    assert run("datasets", of_set.replace("124 * 129", str(values)), tmp_path) == f"(15, {values})\n"
+    said = run("datasets", published, tmp_path)
+    assert said.count(f"(15, {', '.join(map(str, TINY.shape))})") == 2
+    assert said.count(" 6\n") == len(ODD)
+    code = "import duckdb, json, sys\nprint(json.dumps([duckdb.sql(query).fetchall() for query in sys.argv[1:]]))"
+    found = [dict(rows) for rows in json.loads(run("duckdb", code, tmp_path, *queries))]
+    assert found == [dict.fromkeys(ODD, 3), dict.fromkeys(ODD, 6)]
 
 
 AUDIO = """
