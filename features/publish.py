@@ -4,6 +4,7 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 
 # isort: split
 import argparse
+import os
 from typing import Any
 
 from features.interchange.publication import LAYOUTS, publish
@@ -66,10 +67,10 @@ def _paragraph(output: str, layout: str, figures: dict[str, Any]) -> str:
     if figures["files"]["linked"]:
         text += " What is linked is one file with the original: do not change it in place."
     if figures["empty"]:
-        text += f" There is no split for {', '.join(figures['empty'])}, which has no clips."
+        text += f" Without clips, and so without a split: {', '.join(figures['empty'])}."
     if figures["rejects_table"]:
         text += rejects_sentence(figures["rejects"], figures["rejects_table"])
-    return f"{text} Open it: {_OPENED_BY[layout].format(output)}"
+    return f"{text} Open it: {_OPENED_BY[layout].format(os.path.abspath(output))}"
 
 
 if __name__ == "__main__":

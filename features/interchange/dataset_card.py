@@ -103,9 +103,9 @@ def _what(source: SourceSet, layout: str) -> list[str]:
     lines = [f"{kind} of {clips}, in {len(manifest.classes):,} classes, from state {manifest.state} of a set of "
              "features that soundmill computed."]  # fmt: skip
     if manifest.corrections:
-        lines.append(f"Labels were corrected by a review: {corrections_text(manifest.corrections)}.")
+        lines.append(f"Reviews have changed it: {corrections_text(manifest.corrections)}.")
     if source.empty:
-        lines.append(f"No split has no clips, so there is none for {', '.join(source.empty)}.")
+        lines.append(f"Without clips, and so without a split: {', '.join(source.empty)}.")
     return lines
 
 

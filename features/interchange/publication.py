@@ -21,6 +21,7 @@ from features.store.manifest import load_manifest
 
 _MARK = "publication.json"
 _FORMAT = "soundmill-publication"
+_PATTERN = frozenset("*?[")
 LAYOUTS: dict[str, Callable[[SourceSet, Path], Written]] = {
     "tfds": write_tfds,
     "huggingface": write_huggingface,
@@ -48,6 +49,10 @@ def publish(features: Location, output: str, layout: str, overwrite: bool = Fals
     manifest = load_manifest(features)
     kept = [features, *([manifest.source["root"]] if layout == "audiofolder" else [])]
     final = _check_output(output, overwrite, [Path(place) for place in kept if not is_uri(place)])
+    if layout != "tfds" and _PATTERN.intersection(str(final)):
+        characters = " ".join(sorted(_PATTERN))
+        raise UsageError(f"datasets takes {characters} in a path for a pattern and cannot open {final}; give an "
+                         "--output without them")  # fmt: skip
     if not manifest.counts["clips"]:
         raise UsageError(f"{features} has no clips to publish")
     source = SourceSet(manifest.layout(features), manifest, read_clips(manifest.layout(features), manifest), final.name)

@@ -30,7 +30,11 @@ HALF = changed(TINY, storage_dtype="float16")
 
 
 def table_set(
-    folder: Path, rows: list[dict[str, object]], spec: FeatureSpec = TINY, storage_format: str = "tfrecord"
+    folder: Path,
+    rows: list[dict[str, object]],
+    spec: FeatureSpec = TINY,
+    storage_format: str = "tfrecord",
+    **provenance: object,
 ) -> Path:
     """Featurizes the clips of a table: `path`, `label`, and `start`, `duration` in seconds, `group`, `partition`.
 
@@ -52,7 +56,7 @@ def table_set(
     update = prepare(Layout(folder, storage_format), None, source, clips, spec, provenance_of(source), time.time_ns(),
                      CacheRules())  # fmt: skip
     build_units(update)
-    committed(update)
+    committed(update, **provenance)
     return folder
 
 

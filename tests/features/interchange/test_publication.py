@@ -123,6 +123,17 @@ def test_the_card_has_measured_facts_and_every_name_as_it_is(sets, tmp_path):
     assert str(sets["tfrecord"].parent) not in "".join(map(str, files(tmp_path / "out").values()))
 
 
+def test_the_card_of_a_corrected_set_says_so_and_not_by_which_file(tmp_path):
+    counts = {"relabelled": 2, "left_out": 1, "added": 3, "right": 4}
+    record = {"files": [{"path": "/home/me/review.csv", "sha256": "0" * 64}], **counts}
+    features = table_set(tmp_path / "set", odd_rows(8), corrections=record)
+    assert load_manifest(features).format_version == 6
+    publish(features, str(tmp_path / "out"), "tfds")
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "Reviews have changed it: 2 labels corrected, 1 clip left out, 3 windows added." in text
+    assert "/home/me" not in text
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_stands_there_is_replaced_where_it_is_a_publication_and_that_is_asked_for(sets, tmp_path, layout):
     out = tmp_path / "out"
@@ -329,6 +340,15 @@ def test_a_set_and_sounds_in_a_store_are_published_as_those_in_folders_are(sets,
             assert content == (sounds / row["path"]).read_bytes()
     with pytest.raises(UsageError, match="--output is a place on this machine"):
         call("features.publish", tmp_path / "set", "--output", f"{s3.uri}/out", "--layout", "tfds")
+
+
+@pytest.mark.parametrize("layout", ["huggingface", "audiofolder"])
+def test_a_path_that_datasets_takes_for_a_pattern_is_refused(sets, tmp_path, layout):
+    with pytest.raises(
+        UsageError, match=r"datasets takes \* \? \[ in a path for a pattern and cannot open .*b\[1\]/out"
+    ):
+        publish(sets["tfrecord"], str(tmp_path / "b[1]" / "out"), layout)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
