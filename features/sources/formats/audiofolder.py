@@ -121,7 +121,7 @@ def _of_metadata(input_path: str, root: str, metadata: Sequence[str], layout: Ta
             joined = replace(joined, values={**values, PARTITION: [split or "" for split in splits]})
             used = {role: name for role, name in used.items() if role != "fold"} | {"partition": PARTITION}
     if not numbers and not rejects:
-        raise UsageError(f"no audio in {input_path}: {' and '.join(metadata[:3])} have no rows")
+        raise UsageError(f"no audio in {input_path}: no row in {' or '.join(metadata[:3])}")
     layout = TableLayout(path_column=_FILE)
     source = clips_of_rows(joined, Reading(input_path, root, layout, used), rejects)
     return replace(source, kind=AUDIOFOLDER, table=None)

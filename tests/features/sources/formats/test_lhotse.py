@@ -125,8 +125,8 @@ def recording(name="mono", kind="file", source="sounds/{}.wav", **changed):
 
 def cut(start=0.0, duration=1.0, label="owl", name="mono", **changed):
     supervision = {"id": "s", "recording_id": name, "start": 0.0, "duration": duration, "text": label}
-    return {"id": "c", "start": start, "duration": duration, "channel": 0, "supervisions": [supervision], "type": "MonoCut",
-            "recording": recording(name), **changed}  # fmt: skip
+    whole = {"id": "c", "start": start, "duration": duration, "channel": 0, "type": "MonoCut"}
+    return whole | {"supervisions": [supervision], "recording": recording(name)} | changed
 
 
 @pytest.mark.parametrize(
