@@ -57,6 +57,20 @@ def test_a_manifest_is_a_source_like_others(tmp_path):
         featurize(tmp_path / "sounds", output, "--label-pattern", "(?P<label>.)")
 
 
+def test_an_audiofolder_that_was_published_comes_back(tmp_path):
+    write_sounds(tmp_path / "source")
+    manifest = cuts(tmp_path / "source", "owl", "wren", "owl", "wren")
+    featurize(manifest, tmp_path / "features", "--input-format", "lhotse", "--group", "content")
+    published = tmp_path / "published"
+    assert call("features.publish", tmp_path / "features", "--output", published, "--layout", "audiofolder") == 0
+    featurize(published, tmp_path / "again", "--input-format", "audiofolder")
+    found = []
+    for folder in (tmp_path / "features", tmp_path / "again"):
+        clips = clips_table(folder, load_manifest(folder)).to_pylist()
+        found.append(sorted((row["label"], row["partition"], row["group"], row["seconds"]) for row in clips))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("form", ["raven", "audacity"])
 def test_labels_of_scoring_become_the_windows_that_they_are_of(run_folder, tmp_path, form):
     sounds = [sine(hz, 16_000) for hz in (300, 700, 2500, 6000)] + [noise(2_000)]
