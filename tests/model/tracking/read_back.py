@@ -39,6 +39,8 @@ def read_tensorboard(run: Path) -> Stored:
 
     found = Stored(model=files_of(run / "logs" / "model"))
     for folder, prefix in (("train", ""), ("validation", "val_")):
+        if not (run / "logs" / folder).exists():  # without validation
+            continue
         events = read_events(run, folder)
         for tag in events.Tags()["tensors"]:
             points = [(event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
