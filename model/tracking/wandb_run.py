@@ -1,7 +1,7 @@
 """Weights & Biases: an offline run that `wandb sync` sends, `RUN/trackers/wandb`, or what the user's settings say.
 
-Offline it is unless `WANDB_MODE` or a settings file of wandb (which `wandb online` writes) names a mode. Offline alone
-is not silent: wandb's process asks its server when it ends unless `WANDB_ERROR_REPORTING` is false.
+Offline it is unless `WANDB_MODE` or a settings file of wandb names a mode; `wandb online` names none. Offline alone is
+not silent: wandb's process asks its server when it ends unless `WANDB_ERROR_REPORTING` is false.
 """
 
 import os
