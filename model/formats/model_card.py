@@ -9,6 +9,7 @@ from typing import Any
 from features.io.atomic import write_file
 from features.runtime.markdown import front_matter, markdown_text
 from features.runtime.quantities import counted, size_text
+from model.formats.export_format import FORMATS
 from model.formats.front_end_words import clip_words, front_end_words
 from model.formats.measured_words import Evaluation, class_rows, folder_name, measured_words, mistake_rows
 from model.formats.run_it import run_it
@@ -17,10 +18,8 @@ from model.inference.artifact import read_description
 from model.inference.artifact_description import ArtifactDescription
 
 CARD = "README.md"
-# Of each format: the library that Hugging Face's hub is to show, what is in the folder, and what wrote and ran it.
+# Of each format: the library that Hugging Face's hub is to show, and what wrote the export and ran it.
 _LIBRARIES = {"saved_model": "tensorflow", "litert": "litert", "litert-int8": "litert", "onnx": "onnx"}
-_FILES = {"saved_model": "saved_model.pb", "litert": "model.tflite", "litert-int8": "model.tflite",
-          "onnx": "model.onnx"}  # fmt: skip
 _PACKAGES = {
     "saved_model": ("tensorflow", "keras"),
     "litert": ("tensorflow", "keras", "ai-edge-litert"),
@@ -123,7 +122,7 @@ def _what(description: ArtifactDescription, figures: dict[str, Any]) -> list[str
     return [
         f"# {network} for {classes} of sound",
         "",
-        f"A network of soundmill that gives a sound one of {classes}, as `{_FILES[figures['format']]}`, "
+        f"A network of soundmill that gives a sound one of {classes}, as `{FORMATS[figures['format']].file}`, "
         f"{size_text(figures['bytes'])}.",
         "",
         "## What it takes",

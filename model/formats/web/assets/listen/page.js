@@ -158,7 +158,7 @@ async function listen() {
   const mine = begin("the microphone", true);
   let [next, isBusy, leftOut] = [0, false, 0];
 
-  async function label() {
+  async function labelWindows() {
     if (isBusy || mine !== turn) return;
     isBusy = true;
     try {
@@ -188,13 +188,18 @@ async function listen() {
   }
 
   notice("Opening the microphone …", true);
-  microphone = await Microphone.open(network.rateHz, network.channels, (block) => {
+  const opened = await Microphone.open(network.rateHz, network.channels, (block) => {
     if (mine !== turn || !microphone) return;
     recording ??= new Recording(block.length, KEPT_SECONDS * network.rateHz + clipSamples());
     recording.write(block);
     showLevel(block[0]);
-    label();
+    labelWindows();
   }, (sentence) => { closeMicrophone(); notice(sentence); });
+  if (mine !== turn) { // meanwhile a person has asked for something else
+    opened.close();
+    return;
+  }
+  microphone = opened;
   at("microphone").setAttribute("aria-pressed", "true");
   notice(microphone.changes.length
     ? `This browser changes the sound of the microphone: ${microphone.changes.join(", ")}.`
@@ -242,7 +247,7 @@ function choices(select, pairs) {
 
 function prepare() {
   const seconds = clipSamples() / network.rateHz;
-  const length = network.clipSamples === null ? "whole recordings" : `windows of ${seconds} s`;
+  const length = network.clipSamples === null ? `whole recordings (of the microphone, ${seconds} s)` : `windows of ${seconds} s`;
   const channels = { mean: "the mean of the channels", loudest: "the loudest channel" }[network.channels];
   at("about").textContent = `${network.name}: ${count(network.classes.length, "class").replace(/classs$/, "classes")}, ${length} at ` +
     `${network.rateHz.toLocaleString("en")} Hz, ${channels ?? `channel ${network.channels}`}. It runs in this browser; no sound leaves it.`;
