@@ -106,13 +106,23 @@ def test_what_it_gets_wrong_most_is_in_order(tmp_path, evaluated):
     ]
 
 
+def test_an_export_in_int8_has_its_own_accuracy(tmp_path, evaluated):
+    measured = {"accuracy": 0.75, "float_accuracy": 0.875, "tested_on": ["validation"], "tested_clips": 8}
+    head, body = card(tmp_path, evaluated, format="litert-int8", same_label=1.0, **measured)
+    [[result]] = [model["results"] for model in head["model-index"]]
+    assert [metric["value"] for metric in result["metrics"]] == [0.75]
+    assert result["dataset"]["split"] == "validation"
+    assert "the accuracy is 0.7500** on validation: 8 clips, of which the network in float32 is right on 0.8750" in body
+
+
 @pytest.mark.parametrize(("seen", "said"), [(3, "Of these clips it was trained on 3"), (None, "is not known")])
 def test_clips_that_it_was_trained_on_are_said(tmp_path, evaluated, seen, said):
     run = shutil.copytree(evaluated, tmp_path / "run")
     path, metrics = metrics_of(run)
     path.write_text(json.dumps(metrics | {"clips_trained_on": seen}))
-    body = card(tmp_path, run)[1]
+    head, body = card(tmp_path, run)
     assert said in body and "none of these clips" not in body
+    assert ("model-index" in head) == (seen is None), "clips that were learnt say nothing of new ones"
 
 
 def test_without_an_evaluation_of_this_network_it_says_so(tmp_path, evaluated):
