@@ -34,7 +34,8 @@ from features.sources.rejects import in_order, to_csv
 from features.sources.safe_names import safe_names
 
 REJECTS = "rejects.csv"
-COLUMNS = ("file_name", "label", "group", "path", "start")
+# The partition stands there too, as names of folders say to readers of this layout no folds.
+COLUMNS = ("file_name", "label", "group", "partition", "path", "start")
 _BATCH_ROWS = 10_000
 # What pandas, by which datasets reads CSV files, takes for a value that is missing, within quotes too.
 _MISSING = frozenset((
@@ -90,7 +91,7 @@ def write_audiofolder(source: SourceSet, folder: Path) -> Written:
             split = split_name(clip.partition)
             written.ways[outcome] += 1
             written.split_bytes[split] += target.stat().st_size
-            lines[split].append((names.of(clip), clip.label, clip.group, clip.path, clip.start))
+            lines[split].append((names.of(clip), clip.label, clip.group, clip.partition, clip.path, clip.start))
         done += len(clips)
         progress.update(done)
     progress.close()

@@ -3,22 +3,20 @@
 It says what the set was measured to hold, and nothing of where it lay.
 """
 
-import html
-import re
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from features.frontend.presets import preset_name
 from features.interchange import audiofolder, huggingface
-from features.interchange.front_matter import front_matter
 from features.interchange.splits import split_name
 from features.interchange.written import SourceSet, Written
+from features.runtime.markdown import front_matter, markdown_table, markdown_text
 from features.sources.corrections import corrections_text
 
 CARD = "README.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
           (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"))  # fmt: skip
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
 
 
 def dataset_card(source: SourceSet, layout: str, written: Written) -> str:
@@ -31,7 +29,7 @@ def dataset_card(source: SourceSet, layout: str, written: Written) -> str:
     """
     return front_matter(_head(source, layout, written)) + "\n".join([
         "",
-        f"# {_text(source.name)}",
+        f"# {markdown_text(source.name)}",
         "",
         *_what(source, layout),
         "",
@@ -81,7 +79,7 @@ def _head(source: SourceSet, layout: str, written: Written) -> dict[str, Any]:
 
 def _columns(source: SourceSet, layout: str) -> Iterable[dict[str, Any]]:
     """Yields the columns as `datasets.Features` are written in YAML."""
-    label = {"class_label": {"names": {str(number): name for number, name in enumerate(source.manifest.classes)}}}
+    label = {"class_label": {"names": source.manifest.classes}}
     shape, dtype = source.spec.shape, source.spec.storage_dtype
     if layout == "audiofolder":
         yield {"name": "audio", "dtype": "audio"}
@@ -90,7 +88,7 @@ def _columns(source: SourceSet, layout: str) -> Iterable[dict[str, Any]]:
     else:
         yield {"name": "features", "list": dtype, "length": shape[0]}
     yield {"name": "label", "dtype": label}
-    order = ("group", "path", "start") if layout == "audiofolder" else ("path", "start", "group")
+    order = ("group", "partition", "path", "start") if layout == "audiofolder" else ("path", "start", "group")
     for name in order:
         yield {"name": name, "dtype": "int64" if name == "start" else "string"}
 
@@ -120,19 +118,15 @@ def _clips_table(source: SourceSet) -> list[str]:
         return sum(count for count, _ in held), sum(seconds or 0.0 for _, seconds in held)
 
     classes = source.manifest.classes
-    lines = [
-        "## Clips",
-        "",
-        _row(["class", *map(split_name, partitions), "all"]),
-        _row(["---"] * (len(partitions) + 2)),
-    ]
+    rows = []
     for label in classes:
         counts = [total([label], [name])[0] for name in partitions]
-        lines.append(_row([_text(label), *(f"{count:,}" for count in counts), f"{sum(counts):,}"]))
+        rows.append([markdown_text(label), *(f"{count:,}" for count in counts), f"{sum(counts):,}"])
     sums = [total(classes, [name]) for name in partitions]
-    lines.append(_row(["all", *(f"{count:,}" for count, _ in sums), f"{sum(count for count, _ in sums):,}"]))
+    rows.append(["all", *(f"{count:,}" for count, _ in sums), f"{sum(count for count, _ in sums):,}"])
     hours = [seconds / 3600 for _, seconds in sums]
-    return [*lines, _row(["hours", *(f"{part:,.3f}" for part in hours), f"{sum(hours):,.3f}"])]
+    rows.append(["hours", *(f"{part:,.3f}" for part in hours), f"{sum(hours):,.3f}"])
+    return ["## Clips", "", markdown_table(["class", *map(split_name, partitions), "all"], rows)]
 
 
 def _front_end(source: SourceSet) -> list[str]:
@@ -149,9 +143,8 @@ def _front_end(source: SourceSet) -> list[str]:
         "```",
     ]
     if network:
-        licence, origin = (_text(str(network[key] or "not given")) for key in ("licence", "source"))
-        lines += ["", f"The network of the front end is {_text(str(network['name']))}; its licence: {licence}; its "
-                  f"source: {origin}."]  # fmt: skip
+        name, licence, origin = (markdown_text(network[key] or "not given") for key in ("name", "licence", "source"))
+        lines += ["", f"The network of the front end is {name}; its licence: {licence}; its source: {origin}."]
     return lines
 
 
@@ -215,15 +208,5 @@ def _is_half(source: SourceSet) -> bool:
     return source.spec.storage_dtype == "float16"
 
 
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _toml(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _text(text: str) -> str:
-    """Returns a text that Markdown shows as it is, on one line."""
-    plain = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return _MARKUP.sub(r"\\\1", html.escape(plain, quote=False))
+    return json.dumps(value, ensure_ascii=False)  # strings, numbers and truth values, which TOML has as JSON does

@@ -13,7 +13,7 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]<>()#!|~&$:@^]|(?<=www)\.", re.IGNORECASE)
 # What YAML allows in no stream (YAML 1.2, rule 1), or takes for the end of a line or of a character's bytes; as JSON
 # writes them, YAML reads them within double quotes.
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-_PLAIN_KEY = re.compile(r"[a-z][a-z_-]*")
+_PLAIN_KEY = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def markdown_text(text: str) -> str:
@@ -40,7 +40,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def front_matter(content: Mapping[str, Any]) -> str:
     """Returns the head of a card: a mapping of JSON's kinds as YAML, its texts within quotes.
 
-    Keys consist of lower letters, `_` and `-`. A mapping or a list that is empty is left out.
+    Keys consist of lower letters, digits, `_` and `-`. A mapping or a list that is empty is left out.
     """
     return "\n".join(("---", *_lines(content), "---", ""))
 
@@ -50,7 +50,9 @@ def _lines(value: Any) -> list[str]:
         lines = []
         for key, inner in value.items():
             if not _PLAIN_KEY.fullmatch(key):
-                raise ValueError(f"a key of a card's head consists of lower letters, _ and -, and is not {key!r}")
+                raise ValueError(
+                    f"a key of a card's head consists of lower letters, digits, _ and -, and is not {key!r}"
+                )
             if isinstance(inner, Mapping | list):
                 below = _lines(inner)
                 lines += [f"{key}:", *(f"  {line}" for line in below)] if below else []

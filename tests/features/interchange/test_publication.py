@@ -22,7 +22,11 @@ from features.interchange.publication import LAYOUTS, publish
 from features.interchange.tfds import dataset_name
 from features.io.filesystem import place
 from features.maintenance.removal import prune
+from features.runtime.markdown import markdown_text
+from features.sources.formats.audiofolder import scan_audiofolder
+from features.sources.partition import assign
 from features.sources.rejects import read_csv
+from features.sources.table_layout import TableLayout
 from features.store import shards
 from features.store.manifest import load_manifest
 from tests.conftest import call
@@ -105,8 +109,7 @@ def test_the_card_has_measured_facts_and_every_name_as_it_is(sets, tmp_path):
     publish(sets["tfrecord"], str(tmp_path / "out"), "huggingface")
     head = front(tmp_path / "out")
     names = {column["name"]: column for column in head["dataset_info"]["features"]}
-    classes = sorted(ODD)
-    assert names["label"]["dtype"]["class_label"]["names"] == {str(n): name for n, name in enumerate(classes)}
+    assert names["label"]["dtype"]["class_label"]["names"] == sorted(ODD)
     assert names["features"]["dtype"]["array2_d"] == {"shape": list(TINY.shape), "dtype": "float32"}
     assert head["size_categories"] == ["n<1K"]
     assert [(split["name"], split["num_examples"]) for split in head["dataset_info"]["splits"]] == [
@@ -114,7 +117,7 @@ def test_the_card_has_measured_facts_and_every_name_as_it_is(sets, tmp_path):
     ]  # fmt: skip
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert f"`{TINY.fingerprint}`" in text
-    assert r"| a, \"b\": &lt;i&gt;\#\|\*\`\\ c |".replace(r"\"", '"') in text
+    assert all(f"| {markdown_text(name)} | " in text for name in ODD)
     assert re.search(r"^\| all \| 15 \| 15 \| 30 \|$", text, re.MULTILINE)
     seconds = sum(row["seconds"] for row in pq.read_table(next(sets["tfrecord"].glob("clips-*"))).to_pylist())
     assert f"| {seconds / 3600:,.3f} |" in text
@@ -250,7 +253,7 @@ def test_whole_recordings_are_the_files_under_names_that_are_found(tmp_path):
     for row, split in zip(lines, ("train", "train", "test"), strict=True):
         assert (out / split / row["file_name"]).samefile(tmp_path / "set-sounds" / row["path"])
     columns = front(out)["configs"][0]["features"]
-    assert [column["name"] for column in columns] == ["audio", "label", "group", "path", "start"]
+    assert [column["name"] for column in columns] == ["audio", "label", "group", "partition", "path", "start"]
 
 
 def test_parts_of_recordings_are_cut_out_to_the_bit(tmp_path):
@@ -289,6 +292,19 @@ def test_a_table_that_csv_readers_would_change_is_parquet(tmp_path, label):
     ]
     table = pq.read_table(tmp_path / "out" / "train" / "metadata.parquet")
     assert sorted(table["label"].to_pylist()) == sorted([label, "x"] * 2)
+
+
+@pytest.mark.parametrize("partitions", [("training", "testing"), ("fold-1", "fold-2")])
+@pytest.mark.parametrize("labels", [("x", *ODD), ("NA", "=x")], ids=["csv", "parquet"])
+def test_sounds_are_read_back_with_their_labels_groups_and_partitions(tmp_path, labels, partitions):
+    rows = [{**row, "label": labels[n % len(labels)]} for n, row in enumerate(odd_rows(24, partitions))]
+    features = table_set(tmp_path / "set", rows)
+    publish(features, str(tmp_path / "out"), "audiofolder")
+    source = scan_audiofolder(str(tmp_path / "out"), TableLayout())
+    assert not source.rejects
+    clips, _ = assign(source.clips, source.root, None, None)
+    read = {(os.path.basename(row["path"]), row["label"], row["group"], row["partition"]) for row in clips.to_pylist()}
+    assert read == {(row["path"], row["label"], row["group"], row["partition"]) for row in rows}
 
 
 def test_sounds_that_changed_or_went_are_rejects(tmp_path, capsys):

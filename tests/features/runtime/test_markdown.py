@@ -35,7 +35,7 @@ def test_names_are_text_in_a_cell_a_heading_and_a_line(name):
 
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-KEYS = st.sampled_from(["name", "model-index", "type_"])
+KEYS = st.sampled_from(["name", "model-index", "type_", "array2_d"])
 
 
 @given(
