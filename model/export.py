@@ -13,9 +13,13 @@ from features.runtime import command
 from features.runtime.quantities import size_text
 from features.sources.partition import TESTING, parse_partitions
 from model.evaluation.int8_clips import features_of, int8_clips
-from model.formats.export_format import FORMATS, LITERT_INT8, SAVED_MODEL, export_format
+from model.formats.export_format import FORMATS, LITERT_INT8, ONNX, SAVED_MODEL, export_format
 from model.formats.exporter import BEFORE_FILE, export
 from model.formats.int8_export import MAX_ACCURACY_LOSS, Int8Clips
+from model.formats.model_card import CARD
+from model.formats.run_it import run_it
+from model.formats.web.page import PAGE
+from model.inference.artifact import read_description
 from model.inference.run_store import MODEL_ALONE, local_run
 from model.training.run_folder import NOISE
 
@@ -47,6 +51,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     check_local("--output", options.output)
     with local_run(options.model, _NEEDED) as run:
         figures = export(run, options.output, options.overwrite, options.format, _int8_clips(options, run))
+        lines = run_it(options.format, read_description(run).spec, f"{options.output}/").splitlines()
     checked = f"{figures['signals']} made signals"
     if figures["real_clips"]:
         checked += f" and {figures['real_clips']} clips of its source"
@@ -62,8 +67,10 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
         paragraph += f" It was not compared on real clips: {figures['no_real_clips']}."
     if figures["takes"] == "features":
         paragraph += f" What goes before it stands in {Path(options.output) / BEFORE_FILE}."
-    paragraph += f" Rate, length and classes are inside, {_INSIDE[figures['file']]}. Try it:"
-    command.finish(options, [paragraph, *_example(options.output, figures)], figures)
+    if figures["format"] == ONNX and figures["takes"] == "waveforms":
+        paragraph += f" {Path(options.output) / PAGE} runs it in a browser."
+    paragraph += f" Its card is {Path(options.output) / CARD}. It runs without soundmill:"
+    command.finish(options, [paragraph, *(f"  {line}".rstrip() for line in lines)], figures)
     return 0
 
 
@@ -82,13 +89,6 @@ def _int8_clips(options: argparse.Namespace, run: str) -> Int8Clips | None:
     return int8_clips(run, features, parse_partitions(options.test_on or TESTING), loss)
 
 
-_INSIDE = {
-    "saved_model.pb": "in assets/soundmill.json",
-    "model.tflite": "as soundmill.json of the ZIP archive at its end",
-    "model.onnx": "in its metadata, under soundmill",
-}
-
-
 def _takes(figures: dict[str, Any]) -> str:
     """Returns the sentence on what an export takes."""
     if figures["takes"] == "features":
@@ -98,20 +98,6 @@ def _takes(figures: dict[str, Any]) -> str:
     if figures["format"] == SAVED_MODEL:
         sentence += " Its signature from_path takes the path of a 16-bit PCM WAV file of that rate."
     return sentence
-
-
-def _example(output: str, figures: dict[str, Any]) -> list[str]:
-    """Returns lines of code that run an export."""
-    name, path = figures["takes"], repr(str(Path(output) / figures["file"]))
-    if figures["format"] == SAVED_MODEL:
-        call = 'tf.constant("clip.wav")' if name == "waveforms" else name
-        return [f"  model = tf.saved_model.load({output!r})", f'  print(model({call})["class_names"])']
-    if figures["runtime"] == "litert":
-        return [f"  run = Interpreter({path}).get_signature_runner()", f'  print(run({name}={name})["probabilities"])']
-    return [
-        f"  session = onnxruntime.InferenceSession({path})",
-        f'  print(session.run(["probabilities"], {{"{name}": {name}}}))',
-    ]
 
 
 if __name__ == "__main__":

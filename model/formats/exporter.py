@@ -1,6 +1,5 @@
 """From a run to an exported folder that was compared with the live network."""
 
-import math
 import os
 import tempfile
 import time
@@ -19,8 +18,10 @@ from features.sources.paths import escape_path
 from model.formats.description import FORMAT_NAME, before_head
 from model.formats.export_format import FORMATS, ONNX, SAVED_MODEL, ExportFormat, export_format
 from model.formats.int8_export import Int8Clips, measure, range_batches
+from model.formats.model_card import write_model_card
 from model.formats.parity import TOLERANCE, Exported, compare, made_signals, real_signals
 from model.formats.runtime_process import runtime_process
+from model.formats.web.page import write_web_page
 from model.inference.artifact import Artifact, load_artifact, networks_folder, read_description
 from model.inference.tensorflow_setup import quiet_tensorflow
 
@@ -74,30 +75,31 @@ def export(
             exported = _loaded(folder, chosen, inputs_of, artifact.spec.network_name is None)
             signals = made_signals(artifact.spec, Path(scratch))
             real, no_real = real_signals(Path(run), artifact.spec, reads_file)
-            tolerance = math.inf if int8_clips else TOLERANCE
+            tolerance = None if int8_clips else TOLERANCE
             differences = compare(artifact, exported, signals + real, networks, tolerance)
             measured = measure(artifact, exported, int8_clips, networks) if int8_clips else {}
-            num_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            figures = {
+                "format": chosen.name,
+                "file": chosen.file,
+                "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+                "takes": "waveforms" if artifact.spec.network_name is None else "features",
+                "shape": (artifact.spec.clip_samples,) if artifact.spec.network_name is None else artifact.spec.shape,
+                "clip_samples": artifact.spec.clip_samples,
+                "sample_rate_hz": artifact.spec.sample_rate_hz,
+                "signals": len(signals),
+                "real_clips": len(real),
+                "no_real_clips": no_real,
+                "differences": differences,
+                "largest_difference": max(differences.values()),
+                "tolerance": tolerance,
+                **measured,
+            }
+            write_model_card(folder, Path(run), figures)
+            if chosen.name == ONNX and artifact.spec.network_name is None:
+                write_web_page(folder)
     except (OSError, tf.errors.OpError, soundfile.SoundFileError) as error:
         raise RunError(f"cannot write {output}: {_cause(error)}; nothing was kept of it") from error
-    return {
-        "seconds": time.monotonic() - started,
-        "format": chosen.name,
-        "file": chosen.file,
-        "runtime": chosen.runtime,
-        "bytes": num_bytes,
-        "takes": "waveforms" if artifact.spec.network_name is None else "features",
-        "shape": (artifact.spec.clip_samples,) if artifact.spec.network_name is None else artifact.spec.shape,
-        "clip_samples": artifact.spec.clip_samples,
-        "sample_rate_hz": artifact.spec.sample_rate_hz,
-        "signals": len(signals),
-        "real_clips": len(real),
-        "no_real_clips": no_real,
-        "differences": differences,
-        "largest_difference": max(differences.values()),
-        "tolerance": tolerance,
-        **measured,
-    }
+    return {"seconds": time.monotonic() - started, **figures}
 
 
 _Inputs = Callable[[NDArray[np.float32]], NDArray[np.float32]]

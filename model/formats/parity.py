@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def compare(
     exported: Exported,
     signals: Sequence[Signal],
     networks: Location | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = TOLERANCE,
 ) -> dict[str, float]:
     """Compares an export with the live network, as waveforms and, where both take one, by path.
 
@@ -75,7 +76,7 @@ def compare(
         exported: the export.
         signals: what to compare them on.
         networks: folder with the network that the live front end runs, where it runs one.
-        tolerance: the largest difference that is allowed.
+        tolerance: the largest difference that is allowed; None for any, as long as it is a number.
 
     Returns:
         The largest difference of a probability, by signal.
@@ -93,11 +94,11 @@ def compare(
                 outputs.append(exported.file_probabilities(signal.path))
             difference = float(np.max(np.abs(np.stack(outputs) - expected)))
             LOG.debug("%s: probabilities differ by %.1e at most", signal.name, difference)
-            if not difference <= tolerance:  # NaN is not either
+            if not difference <= (math.inf if tolerance is None else tolerance):  # NaN is not either
                 raise RunError(
                     f"the exported network gives other probabilities than the live one: by {difference:.1e} on "
-                    f"{signal.name}, where {tolerance:g} is allowed; nothing was kept of the export. Use the run "
-                    f"itself, with {command_line('pipelines.score')}"
+                    f"{signal.name}, where {tolerance or 'a number'} is allowed; nothing was kept of the export. Use "
+                    f"the run itself, with {command_line('pipelines.score')}"
                 )
             differences[signal.name] = difference
     return differences
