@@ -325,6 +325,6 @@ def test_what_is_written_is_what_is_there_and_names_no_other_host(tmp_path):
     written = {path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8")
                for path in tmp_path.rglob("*") if path.is_file()}  # fmt: skip
     assert {"listen.html", "package.json", "listen/page.js", "listen/worklet.js"} <= written.keys()
-    assert not [name for name, text in written.items() if re.search(r"https?:|wss?:|//[a-z0-9-]+\.", text)]
+    assert not [name for name, text in written.items() if re.search(r"\b(?:https?|wss?):|//[a-z0-9-]+\.", text)]
     named = {name for text in written.values() for name in re.findall(r"[\"/]([a-z]+\.(?:js|css))\"", text)}
     assert named == {Path(name).name for name in written if name.startswith("listen/")}

@@ -34,7 +34,7 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-const count = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
+const count = (number, word, words = `${word}s`) => `${number.toLocaleString("en")} ${number === 1 ? word : words}`;
 const clipSamples = () => network.clipSamples ?? FREE_SECONDS * network.rateHz;
 const hopSamples = () => Math.max(1, Math.round(Number(at("hop").value) * clipSamples()));
 
@@ -249,7 +249,7 @@ function prepare() {
   const seconds = clipSamples() / network.rateHz;
   const length = network.clipSamples === null ? `whole recordings (of the microphone, ${seconds} s)` : `windows of ${seconds} s`;
   const channels = { mean: "the mean of the channels", loudest: "the loudest channel" }[network.channels];
-  at("about").textContent = `${network.name}: ${count(network.classes.length, "class").replace(/classs$/, "classes")}, ${length} at ` +
+  at("about").textContent = `${network.name}: ${count(network.classes.length, "class", "classes")}, ${length} at ` +
     `${network.rateHz.toLocaleString("en")} Hz, ${channels ?? `channel ${network.channels}`}. It runs in this browser; no sound leaves it.`;
   choices(at("hop"), HOPS.map((share) => [share, `${+(share * seconds).toFixed(4)} s`]));
   const own = network.thresholds
