@@ -87,9 +87,14 @@ def left_out_sentence(left_out: dict[str, int]) -> str:
         left_out: as `features.sources.clips.Source` has it.
     """
     count = left_out.get(NOT_AUDIO, 0)
-    unlabelled = ", ".join(f"{number:,} {why}" for why, number in left_out.items() if why.startswith(_UNLABELLED))
+    unlabelled = ", ".join(_counted(why, number) for why, number in left_out.items() if why.startswith(_UNLABELLED))
     names = f" {counted(count, 'file was', 'files were')} left out by name, as no audio ends so." if count else ""
     return names + (f" Not used: {unlabelled}." if unlabelled else "")
+
+
+def _counted(why: str, number: int) -> str:
+    things, _, how = why.partition(" ")
+    return f"{counted(number, things.removesuffix('s'))} {how}"
 
 
 def warnings_sentence(warnings: dict[str, int], table: Location) -> str:

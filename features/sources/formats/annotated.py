@@ -170,8 +170,11 @@ def _by_recording(
             reject = bad_row(name, "no recording has its name, and its rows name none")
             found.rejects.append(replace(reject, reason=Reason.MISSING))
             continue
+        is_of_one = len({annotation.named for annotation in file.annotations}) == 1
         for annotation in file.annotations:
-            recording = names.of_row(*annotation.named, annotation.where) if any(annotation.named) else own
+            recording = own
+            if any(annotation.named):  # a table of one recording that was renamed has its name
+                recording = names.of_row(*annotation.named, annotation.where) or (own if is_of_one else None)
             if recording is None:
                 reject = bad_row(
                     annotation.where, f"there is no recording {annotation.named[0] or annotation.named[1]}"

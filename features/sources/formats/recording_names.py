@@ -57,6 +57,8 @@ class RecordingNames:
     def of_row(self, path: str, file: str, where: str) -> str | None:
         """Returns the recording that a row names; None where there is none.
 
+        One of another format and the same name is it where the one that is named is not there.
+
         Args:
             path: as the row has it, of whichever computer; empty where it has none.
             file: its name; empty where the row has none.
@@ -72,7 +74,7 @@ class RecordingNames:
                 if own in self._paths:
                     return self._paths[own]
             parts = text.split("/")
-            found = self._names.get(parts[-1], [])
+            found = self._names.get(parts[-1]) or self._name_stems.get(_stem(parts[-1]), [])
             if found:
                 alike = [_alike(_plain(one).split("/"), parts) for one in found]
                 return self._only([one for one, count in zip(found, alike, strict=True) if count == max(alike)], where)

@@ -143,6 +143,30 @@ def test_recordings_without_a_file_are_left_out_and_an_empty_file_is_a_recording
     assert source.described["table"] == str(tmp_path / "labels")
 
 
+def test_a_table_says_of_which_recording_its_rows_are(tmp_path):
+    for name in ("a.wav", "b.wav", "new.wav"):
+        put(tmp_path, name)
+    header = ("Begin Time (s)", "End Time (s)", "Begin File", "File Offset (s)", "Annotation")
+    track(
+        tmp_path,
+        "all.txt",
+        header,
+        (0, 1, "a.wav", 0, "owl"),
+        (6, 7, "b.wav", 1, "wren"),
+        (11, 12, "gone.wav", 1, "frog"),
+    )
+    track(tmp_path, "new.Table.1.selections.txt", header, (2, 3, "old.wav", 2, "frog"))
+    source = scan(tmp_path)
+    assert [row[:2] + row[3:] for row in seconds_of(source)] == [
+        ("a.wav", 0, "owl"),
+        ("b.wav", 1, "wren"),
+        ("new.wav", 2, "frog"),
+    ]
+    [reject] = source.rejects
+    assert (reject.path, reject.reason) == ("all.txt, line 4", "missing")
+    assert reject.message == "there is no recording gone.wav"
+
+
 def test_what_cannot_be_used_is_a_reject_that_names_its_place(tmp_path):
     put(tmp_path, "a.wav")
     (tmp_path / "recordings" / "broken.wav").write_bytes(b"no sound")

@@ -123,6 +123,7 @@ def test_a_file_that_may_be_of_two_recordings_is_refused(file):
         ("D:\\field\\two\\x.wav", "", "two/x.wav"),
         ("", "a.wav", "a.wav"),
         ("/mnt/A.WAV", "a.wav", "a.wav"),
+        ("", "a.flac", "a.wav"),
         ("", "gone.wav", None),
     ],
 )
