@@ -119,7 +119,7 @@ def scan_annotated(input_path: str, layout: TableLayout, annotated: Annotated) -
         UsageError: the input or the annotations cannot be used.
         NothingUsableError: no window has a label.
     """
-    check_layout(layout, ANNOTATIONS, ("label_column",))
+    check_layout(layout, "--annotations", ("label_column",))
     source = scan(input_path, labelled=False)
     paths = source.clips["path"].to_pylist()
     found = _Clips(rejects=list(source.rejects))

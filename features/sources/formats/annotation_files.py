@@ -75,8 +75,8 @@ def read_annotations(path: str, name: str, label_column: str | None) -> Annotati
         UsageError: it cannot be read, has no column of labels, or its times count from the beginning of another file.
     """
     try:
-        with open(path, encoding=text_encoding(path), errors="surrogateescape", newline="") as file:
-            lines = file.read().splitlines()
+        with open(path, encoding=text_encoding(path), errors="surrogateescape") as file:
+            lines = [line.removesuffix("\n") for line in file]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot read {path}: {one_line(error)}") from error
     first = next((line for line in lines if line.strip()), "")

@@ -54,7 +54,7 @@ def scan_audiofolder(input_path: str, layout: TableLayout, partitioned: bool = T
         UsageError: the input, the metadata or an option cannot be used, or a clip is named twice.
         NothingUsableError: no file can be used.
     """
-    check_layout(layout, AUDIOFOLDER, _TAKEN)
+    check_layout(layout, f"--input-format {AUDIOFOLDER}", _TAKEN)
     if is_uri(input_path):
         raise UsageError(f"--input-format {AUDIOFOLDER} reads a folder of the file system, not {input_path}; of an "
                          "object store give "

@@ -53,7 +53,7 @@ def scan_lhotse(input_path: str, layout: TableLayout, channels: str | int, parti
         UsageError: the input or an option cannot be used, or a clip is named twice.
         NothingUsableError: no line can be used.
     """
-    check_layout(layout, LHOTSE, _TAKEN)
+    check_layout(layout, f"--input-format {LHOTSE}", _TAKEN)
     found = find_manifests(input_path, ENDINGS, partitioned and layout.partition_column is None)
     if len(found) == 1 and (other := _other_manifest(input_path)) is not None:
         found.append((other, ""))

@@ -59,19 +59,20 @@ class ManifestRows:
         return Rows(name, "line", list(self.columns), self.values, self.numbers, files=self.files if several else ())
 
 
-def check_layout(layout: TableLayout, input_format: str, taken: Sequence[str]) -> None:
+def check_layout(layout: TableLayout, option: str, taken: Sequence[str]) -> None:
     """Raises `UsageError` where an option of tables is given that the format has no use for.
 
     Args:
         layout: the options.
-        input_format: name of the format.
+        option: the one that asks for the format.
         taken: fields of the layout that the format takes.
     """
     allowed = [option_name(name) for name in taken]
-    for option in layout.given:
-        if option not in allowed:
-            raise UsageError(f"--input-format {input_format} takes {', '.join(allowed)} of the options of tables, and "
-                             f"not {option}: the format itself says it; leave the option out")  # fmt: skip
+    for given in layout.given:
+        if given not in allowed:
+            raise UsageError(f"{option} takes {', '.join(allowed)} of the options of tables, and not {given}: the "
+                             "format "
+                             "itself says it; leave the option out")  # fmt: skip
 
 
 def find_manifests(input_path: str, endings: Sequence[str], partitioned: bool) -> list[tuple[str, str]]:

@@ -48,7 +48,7 @@ def scan_nemo(input_path: str, layout: TableLayout, partitioned: bool = True) ->
         UsageError: the input or an option cannot be used, or a clip is named twice.
         NothingUsableError: no line can be used.
     """
-    check_layout(layout, NEMO, _TAKEN)
+    check_layout(layout, f"--input-format {NEMO}", _TAKEN)
     found = find_manifests(input_path, ENDINGS, partitioned and layout.partition_column is None)
     labels = _LABELS if layout.label_column is None else (layout.label_column,)
     group = layout.group_column or _GROUP

@@ -212,7 +212,7 @@ def test_what_has_no_meaning_is_refused(tmp_path):
         list_labelled(str(tmp_path), TableLayout(), InputFormat("nemo", Annotated(str(tmp_path / "labels"), GRID)))
     with pytest.raises(UsageError, match="leave one out"):
         list_labelled(str(tmp_path), TableLayout(), InputFormat(None, Annotated(str(tmp_path), GRID)), "(?P<label>.)")
-    with pytest.raises(UsageError, match="takes --label-column"):
+    with pytest.raises(UsageError, match="--annotations takes --label-column"):
         scan(tmp_path, TableLayout(path_column="x"))
     track(tmp_path, "a.txt", (0, 0.4, ""))
     with pytest.raises(NothingUsableError, match=r"no window of the 1 recording .*: a.txt, line 1: the label is empty"):

@@ -46,11 +46,19 @@ def test_a_selection_table_with_two_lines_a_selection(tmp_path):
 
 @pytest.mark.parametrize("number", ["1,5", "1.5"])
 def test_a_label_track_with_lines_of_frequencies_and_points(tmp_path, number):
-    rows = [("0", number, "owl"), ("\\", "100.0", "4000.0"), (number, number, "click"), ("2", "3", "a\tb"), ("3", "4")]
+    rows = [
+        ("0", number, "owl"),
+        ("\\", "100.0", "4000.0"),
+        (number, number, "click"),
+        ("2", "3", "a\tb\x85c"),
+        ("3", "4"),
+    ]
     assert read(write(tmp_path / "x.txt", rows, None))[0] == [
-        (0, 1.5, "owl"), (1.5, 1.5, "click"), (2, 3, "a\tb"), (3, 4, None)
+        (0, 1.5, "owl"), (1.5, 1.5, "click"), (2, 3, "a\tb\x85c"), (3, 4, None)
     ]  # fmt: skip
     assert read(write(tmp_path / "x.txt", [], None))[0] == []
+    (tmp_path / "x.txt").write_bytes("\ufeff0\t1\tü\r\n1\t2\tö\r\n".encode("utf-16-le"))
+    assert read(tmp_path / "x.txt")[0] == [(0, 1, "ü"), (1, 2, "ö")]
 
 
 def test_the_column_of_labels(tmp_path):
