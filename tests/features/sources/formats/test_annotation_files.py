@@ -153,18 +153,26 @@ def test_the_files_of_a_folder(tmp_path):
 
 
 READ = """
-import json, sys
+import json, pathlib, shutil
 import crowsetta
-raven = crowsetta.formats.bbox.Raven.from_file("raven.txt").to_bbox()
-box = crowsetta.formats.bbox.AudBBox.from_file("box.txt")
-seq = crowsetta.formats.seq.AudSeq.from_file("seq.txt")
-seq.to_file("seq-written.txt"); box.to_file("box-written.txt")
-seq = seq.to_seq(round_times=False)
-print(json.dumps({
-    "raven": [[one.onset, one.offset, one.label] for one in raven],
-    "box": [[one.onset, one.offset, one.label] for one in box.to_bbox()],
-    "seq": [list(row) for row in zip(map(float, seq.onsets_s), map(float, seq.offsets_s), seq.labels)],
-}))
+# Files of people that come with crowsetta, beside those that the test has written.
+examples = pathlib.Path(crowsetta.__file__).parent / "examples"
+for name, copy in (("Recording_1_Segment_02.Table.1.selections.txt", "species.txt"), ("spinetail.txt", "spinetail.txt"),
+                   ("405_marron1_June_14_2016_69640887.audacity.txt", "marron.txt")):
+    shutil.copy(examples / name, copy)
+raven, box = crowsetta.formats.bbox.Raven, crowsetta.formats.bbox.AudBBox
+seq = crowsetta.formats.seq.AudSeq
+found = {"raven": raven.from_file("raven.txt").to_bbox(), "species": raven.from_file("species.txt", "Species").to_bbox()}
+for name in ("box", "spinetail"):
+    found[name] = box.from_file(f"{name}.txt").to_bbox()
+    box.from_file(f"{name}.txt").to_file(f"{name}-written.txt")
+said = {name: [[one.onset, one.offset, one.label] for one in boxes] for name, boxes in found.items()}
+for name in ("seq", "marron"):
+    read = seq.from_file(f"{name}.txt")
+    read.to_file(f"{name}-written.txt")
+    read = read.to_seq(round_times=False)
+    said[name] = [list(row) for row in zip(map(float, read.onsets_s), map(float, read.offsets_s), read.labels)]
+print(json.dumps(said))
 """
 
 
@@ -181,7 +189,7 @@ def test_crowsetta_reads_the_same_and_what_it_writes_is_read(tmp_path):
     python = ENVIRONMENTS / "crowsetta" / "bin" / "python"
     result = subprocess.run([python, "-I", "-c", READ], cwd=tmp_path, capture_output=True, text=True, check=True)
     theirs = json.loads(result.stdout)
-    for name in ("raven", "box", "seq"):
-        assert [list(one) for one in read(tmp_path / f"{name}.txt")[0]] == theirs[name]
-    for name in ("box", "seq"):
-        assert [list(one) for one in read(tmp_path / f"{name}-written.txt")[0]] == theirs[name]
+    written = [f"{name}-written" for name in ("box", "seq", "spinetail", "marron")]
+    assert len(theirs["species"]) > 5 and len(theirs["spinetail"]) > 10 and len(theirs["marron"]) > 50
+    for name in [*theirs, *written]:
+        assert [list(one) for one in read(tmp_path / f"{name}.txt")[0]] == theirs[name.removesuffix("-written")]
