@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from features.errors import RunError
 
-# Each defines `load`, which takes the path of an export and returns a function from an input to outputs by name.
-_LOADERS = {
+LOADERS = {
     "saved_model": """
 import tensorflow as tf
 
@@ -54,6 +53,8 @@ def load(path):
     return lambda values: dict(zip(names, session.run(names, {taken.name: values})))
 """,
 }
+"""By runtime, lines that define `load`, which takes the path of an export and returns a function from an input to its
+outputs by name; `os` is imported before them."""
 # The runtime's own messages are no answers. What is answered is a line for each line that comes.
 _SERVE = """
 answers = os.fdopen(os.dup(1), "w")
@@ -85,7 +86,7 @@ class RuntimeProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="soundmill-")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", f"import json, os, sys\nimport numpy as np\n{_LOADERS[runtime]}{_SERVE}"],
+            [sys.executable, "-I", "-c", f"import json, os, sys\nimport numpy as np\n{LOADERS[runtime]}{_SERVE}"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             cwd=self._folder.name, env={**inherited, **_ENVIRONMENT, "HOME": self._folder.name},
         )  # fmt: skip
