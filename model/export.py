@@ -24,7 +24,8 @@ from model.inference.run_store import MODEL_ALONE, local_run
 from model.training.run_folder import NOISE
 
 EXAMPLE = "python -m model.export --model RUN --output DIR"
-_NEEDED = (*MODEL_ALONE, NOISE)  # by which labels_of knows what labels count as
+# Beside the model, by noise labels_of knows what labels count as, and the card says what an evaluation measured.
+_NEEDED = (*MODEL_ALONE, NOISE, "evaluation/")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +52,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     check_local("--output", options.output)
     with local_run(options.model, _NEEDED) as run:
         figures = export(run, options.output, options.overwrite, options.format, _int8_clips(options, run))
-        lines = run_it(options.format, read_description(run).spec, f"{options.output}/").splitlines()
+        lines = run_it(options.format, read_description(run).spec, options.output).splitlines()
     checked = f"{figures['signals']} made signals"
     if figures["real_clips"]:
         checked += f" and {figures['real_clips']} clips of its source"

@@ -176,8 +176,9 @@ def test_a_front_end_in_words_has_its_numbers(name):
 def test_the_lines_that_run_it_are_python(format_name, clip_seconds, channels):
     pooled = {} if clip_seconds else {"pool": "mean"}
     spec = replace(preset("log-mel"), clip_seconds=clip_seconds, channels=channels, crop="centre", **pooled)
-    code = run_it(format_name, spec)
-    ast.parse(code)
+    code = run_it(format_name, spec, folder := """a "b"\\{c}""")
+    texts = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    assert any(isinstance(text, str) and text.startswith(folder) for text in texts)
     assert "soundmill." not in code.replace("soundmill.json", "") and len(code.splitlines()) < 25
 
 
