@@ -7,7 +7,7 @@ the dataset card.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from features.store.shards import Shard, read_shard
 
 _FOLDER = "data"
 _FILE_BYTES = 256 * 2**20
-_GROUP_ROWS = 128
-_GROUP_BYTES = 16 * 2**20
+# Of a row group, which readers of single rows read as a whole.
+_GROUP_ROWS = 4096
+_GROUP_BYTES = 8 * 2**20
 
 
 def write_huggingface(source: SourceSet, folder: Path) -> Written:
@@ -42,13 +43,11 @@ def write_huggingface(source: SourceSet, folder: Path) -> Written:
     for split, held in files.items():
         for number, shards in enumerate(held):
             path = folder / _FOLDER / f"{split}-{number:05d}-of-{len(held):05d}.parquet"
-            group_rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // source.spec.row_bytes))
             with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["label", "group"]) as writer:
-                for _, _, shard in itertools.islice(listed, len(shards)):
-                    for rows in _tables(source, shard, schema, group_rows):
-                        writer.write_table(rows)
-                        written.split_bytes[split] += rows.nbytes
-                    written.rows[split] += shard.rows
+                for rows in _groups(source, (shard for *_, shard in itertools.islice(listed, len(shards))), schema):
+                    writer.write_table(rows)
+                    written.split_bytes[split] += rows.nbytes
+                    written.rows[split] += len(rows)
             written.ways[WRITTEN] += 1
     next(listed, None)  # ends the progress line
     return written
@@ -73,12 +72,25 @@ def _files(shards: list[Shard], source: SourceSet) -> list[list[Shard]]:
     return files
 
 
-def _tables(source: SourceSet, shard: Shard, schema: pa.Schema, group_rows: int) -> Iterator[pa.Table]:
-    """Yields the rows of a shard, so many at a time as a row group has."""
+def _groups(source: SourceSet, shards: Iterable[Shard], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yields the rows of shards, as many at a time as a row group has."""
+    most = max(1, min(_GROUP_ROWS, _GROUP_BYTES // source.spec.row_bytes))
+    waiting: list[pa.Table] = []
+    for rows in (rows for shard in shards for rows in _tables(source, shard, schema, most)):
+        if waiting and sum(map(len, waiting)) + len(rows) > most:
+            yield pa.concat_tables(waiting)
+            waiting = []
+        waiting.append(rows)
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _tables(source: SourceSet, shard: Shard, schema: pa.Schema, most: int) -> Iterator[pa.Table]:
+    """Yields the rows of a shard, so many at a time at most."""
     rows = read_shard(source.layout, shard, source.spec)
     starts = source.starts(shard)
-    for first in range(0, shard.rows, group_rows):
-        part = slice(first, first + group_rows)
+    for first in range(0, shard.rows, most):
+        part = slice(first, first + most)
         columns = [
             _lists(np.stack(rows.tensors[part])),
             pa.array(rows.labels[part], pa.string()),

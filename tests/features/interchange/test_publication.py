@@ -96,11 +96,17 @@ def test_files_of_parquet_hold_as_many_shards_as_fit(sets, tmp_path, monkeypatch
     publish(sets["tfrecord"], str(tmp_path / "out"), "huggingface")
     found = sorted(path.name for path in (tmp_path / "out" / "data").iterdir())
     assert found == [f"fold_{fold}-0000{n}-of-00001.parquet" for fold in (1, 2) for n in range(1)]
+    whole = pq.ParquetFile(tmp_path / "out" / "data" / "fold_1-00000-of-00001.parquet")  # of two shards, 8 and 7 rows
+    assert [whole.metadata.row_group(number).num_rows for number in range(whole.num_row_groups)] == [15]
+    monkeypatch.setattr(huggingface, "_GROUP_ROWS", 3)
     monkeypatch.setattr(huggingface, "_FILE_BYTES", 14 * spec.row_bytes)
     publish(sets["tfrecord"], str(tmp_path / "out"), "huggingface", overwrite=True)
     assert sorted(path.name for path in (tmp_path / "out" / "data").iterdir())[:2] == [
         "fold_1-00000-of-00002.parquet", "fold_1-00001-of-00002.parquet",
     ]  # fmt: skip
+    parts = [pq.ParquetFile(tmp_path / "out" / "data" / f"fold_1-0000{n}-of-00002.parquet") for n in range(2)]
+    groups = [[part.metadata.row_group(number).num_rows for number in range(part.num_row_groups)] for part in parts]
+    assert groups == [[3, 3, 2], [3, 3, 1]]
     rows = pq.read_table(tmp_path / "out" / "data")
     assert sorted(rows["path"].to_pylist()) == sorted(row["path"] for row in odd_rows())
 
