@@ -162,7 +162,8 @@ for name, copy in (("Recording_1_Segment_02.Table.1.selections.txt", "species.tx
     shutil.copy(examples / name, copy)
 raven, box = crowsetta.formats.bbox.Raven, crowsetta.formats.bbox.AudBBox
 seq = crowsetta.formats.seq.AudSeq
-found = {"raven": raven.from_file("raven.txt").to_bbox(), "species": raven.from_file("species.txt", "Species").to_bbox()}
+found = {"raven": raven.from_file("raven.txt").to_bbox()}
+found["species"] = raven.from_file("species.txt", "Species").to_bbox()
 for name in ("box", "spinetail"):
     found[name] = box.from_file(f"{name}.txt").to_bbox()
     box.from_file(f"{name}.txt").to_file(f"{name}-written.txt")
