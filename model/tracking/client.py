@@ -12,13 +12,14 @@ from typing import Any
 
 from features.errors import one_line
 from features.runtime.processes import python_command, python_environment
-from model.tracking.tracker import FINISHED
+from model.tracking.tracker import FAILED, FINISHED
 
 # What talks to servers may have to wait for them; a model is sent at the end.
 _SECONDS = {"begin": 180.0, "show": 600.0, "end": 600.0}
 _LEAST_SECONDS = 120.0
 # Of a training that the user stopped or that failed, so long is waited for trackers.
 _STOPPED_SECONDS = 20.0
+_EXIT_SECONDS = 5.0
 
 
 class Client:
@@ -39,6 +40,7 @@ class Client:
             OSError: it cannot be started.
         """
         self.failure: str | None = None
+        self._how = FAILED
         self._messages: queue.SimpleQueue[tuple[str, tuple[Any, ...]] | None] = queue.SimpleQueue()
         self._pipe, theirs = Pipe()
         with open(log, "ab") as file, theirs:
@@ -55,12 +57,16 @@ class Client:
         """Sends a call of a `Session`, when those before it have been answered."""
         self._messages.put((method, arguments))
 
-    def close(self, how: str) -> None:
-        """Has the tracker end, and waits for it; kills its processes where that takes too long, or Ctrl-C comes."""
+    def end(self, how: str) -> None:
+        """Has the tracker end when it has been told all, and does not wait for it."""
+        self._how = how
         self.tell("end", how)
         self._messages.put(None)
+
+    def wait(self) -> None:
+        """Waits until the tracker has ended; kills its processes where that takes too long, or Ctrl-C comes."""
         try:
-            self._thread.join(None if how == FINISHED else _STOPPED_SECONDS)
+            self._thread.join(None if self._how == FINISHED else _STOPPED_SECONDS)
             if self._thread.is_alive():
                 self.failure = f"it did not end within {_STOPPED_SECONDS:.0f} s"
         except BaseException:  # Ctrl-C
@@ -105,7 +111,7 @@ class Client:
                 return
             if self.failure is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_STOPPED_SECONDS)
+                    self._process.wait(_EXIT_SECONDS)  # all is written: only the interpreter is left
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -131,6 +137,9 @@ class Here:
             except Exception as error:  # whatever it is, the training is not to end by it
                 self.failure = one_line(error)
 
-    def close(self, how: str) -> None:
+    def end(self, how: str) -> None:
         """Has the tracker end."""
         self.tell("end", how)
+
+    def wait(self) -> None:
+        """There is nothing to wait for."""

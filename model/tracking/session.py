@@ -22,9 +22,16 @@ def read_state(run: Path, name: str) -> dict[str, Any]:
         return {}
 
 
-def tracked_by(run: Path) -> list[str]:
-    """Returns the names of the trackers that a run was written to before."""
-    return sorted(path.stem for path in (run / FOLDER).glob("*.json"))
+def note_tracker(run: Path, name: str) -> None:
+    """Notes that a run is written to a tracker, which `tracked_by` then knows, be it that the tracker fails."""
+    with open(run / FOLDER / f"{name}.json", "a", encoding="utf-8"):
+        pass
+
+
+def tracked_by(run: Path) -> list[str] | None:
+    """Returns the names of the trackers that a run was begun in; None where it is not known."""
+    folder = run / FOLDER
+    return sorted(path.stem for path in folder.glob("*.json")) if folder.exists() else None
 
 
 class Session:

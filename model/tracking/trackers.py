@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from features.errors import SoundmillError, one_line
+from features.errors import one_line
 from features.io.filesystem import without_slash
 from features.runtime.log import LOG
+from model.inference.artifact import has_artifact
 from model.tracking.client import Client, Here
 from model.tracking.registry import KINDS, TENSORBOARD
-from model.tracking.session import FOLDER, read_state, tracked_by
+from model.tracking.session import FOLDER, note_tracker, read_state, tracked_by
 from model.tracking.tracker import FAILED, FINISHED, STOPPED, Beginning
 from model.training.history import Row, Watch, read_history
 from model.training.run_folder import RECIPE, read_config
@@ -41,16 +42,24 @@ class Trackers:
     def begin(self, run: Path) -> None:
         """Tells all what is known of the training, and what they were not told of the epochs before."""
         self._run = run.absolute()
-        names = self._names if self._names is not None else tuple(tracked_by(run)) or (TENSORBOARD,)
+        names = self._names
+        if names is None:
+            before = tracked_by(run)
+            names = (TENSORBOARD,) if before is None else tuple(before)
+        history: list[Row] = []
+        with contextlib.suppress(FileNotFoundError):
+            history = read_history(run / "history.csv")
         with contextlib.suppress(OSError):  # each tracker says it
             (run / FOLDER).mkdir(exist_ok=True)
         for name in names:
-            self._start(name)
+            if has_artifact(run) and read_state(self._run, name).get("shown") == len(history):
+                LOG.info("%s has this training already", KINDS[name].title)
+            else:
+                self._start(name)
         if self._trackers:
             self._tell("begin", self._beginning())
-            with contextlib.suppress(FileNotFoundError):
-                for row in read_history(run / "history.csv"):
-                    self._tell_epoch(row)
+            for row in history:
+                self._tell_epoch(row)
         if self._then:
             self._then.begin(run)
 
@@ -62,16 +71,12 @@ class Trackers:
             self._then.epoch(row)
 
     def show(self, features: str, figures: dict[str, Any]) -> None:
-        """Shows all how the training came out, unless each of them was shown it already.
+        """Shows all how the training came out.
 
         Args:
             features: the feature set.
             figures: of the training.
         """
-        shown = [name for name in self._trackers if read_state(self._run, name).get("shown") == figures["epochs"]]
-        for name in shown:
-            LOG.info("%s has this training already", KINDS[name].title)
-            self._trackers.pop(name).close(FINISHED)
         if not self._trackers:
             return
         from model.tracking.outcome import show_outcome  # which loads what draws and what predicts
@@ -80,7 +85,7 @@ class Trackers:
         with tempfile.TemporaryDirectory(prefix="soundmill-outcome-") as folder:
             try:
                 outcome = show_outcome(self._run, features, figures, Path(folder))
-            except (SoundmillError, OSError) as error:
+            except Exception as error:  # whatever it is, the training has ended well
                 LOG.warning("warning: trackers are not shown how the training came out: %s", one_line(error))
             else:
                 self._tell("show", outcome)
@@ -89,17 +94,20 @@ class Trackers:
     def close(self, how: str) -> None:
         """Ends all."""
         for tracker in self._trackers.values():
-            tracker.close(how)
+            tracker.end(how)
+        for tracker in self._trackers.values():
+            tracker.wait()
         self._drop_failed()
         self._trackers.clear()
 
     def _start(self, name: str) -> None:
         kind = KINDS[name]
-        if kind.package and importlib.util.find_spec(kind.package) is None:
-            self._warn(name, f"the package {kind.package} is not installed (pip install 'soundmill[{name}]')")
-            return
         try:
-            self._trackers[name] = Client(name, self._run / FOLDER / f"{name}.log") if kind.package else Here(name)
+            note_tracker(self._run, name)
+            if kind.package and importlib.util.find_spec(kind.package) is None:
+                self._warn(name, f"the package {kind.package} is not installed (pip install 'soundmill[{name}]')")
+            else:
+                self._trackers[name] = Client(name, self._run / FOLDER / f"{name}.log") if kind.package else Here(name)
         except OSError as error:
             self._warn(name, one_line(error))
 
@@ -135,13 +143,16 @@ class Trackers:
         for name, tracker in list(self._trackers.items()):
             if tracker.failure is not None:
                 del self._trackers[name]
-                tracker.close(FAILED)
+                tracker.end(FAILED)
+                tracker.wait()
                 self._warn(name, tracker.failure)
 
     def _warn(self, name: str, why: str) -> None:
         log = self._run / FOLDER / f"{name}.log"
         more = f" ({log} has more)" if log.exists() and log.stat().st_size else ""
-        LOG.warning("warning: %s is left out, the training goes on without it: %s%s", KINDS[name].title, why, more)
+        LOG.warning(
+            "warning: %s is left out, which changes nothing of the training: %s%s", KINDS[name].title, why, more
+        )
 
 
 @contextlib.contextmanager

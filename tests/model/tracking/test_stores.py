@@ -125,3 +125,6 @@ def test_the_network_is_that_of_a_training_without_trackers(tracked, feature_set
     assert sha256[0] == sha256[1]
     assert not (tmp_path / "run" / "logs").exists()
     assert not list((tmp_path / "run" / "trackers").iterdir())
+    # Nor does it begin with one when it is resumed.
+    succeed("model.train", "--features", feature_set, "--output", tmp_path / "run", *OPTIONS, "--resume")
+    assert not (tmp_path / "run" / "logs").exists()

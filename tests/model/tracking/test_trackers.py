@@ -105,7 +105,7 @@ def test_a_package_that_is_missing_is_one_warning(feature_set, alone, tmp_path, 
     monkeypatch.setitem(KINDS, "comet", Kind("comet", "no_such_package_of_comet", "Comet"))
     train_with(("comet",), feature_set, tmp_path / "run")
     said = "the package no_such_package_of_comet is not installed (pip install 'soundmill[comet]')"
-    assert warnings(caplog) == [f"warning: Comet is left out, the training goes on without it: {said}"]
+    assert warnings(caplog) == [f"warning: Comet is left out, which changes nothing of the training: {said}"]
     assert read_description(tmp_path / "run").litert_sha256 == alone
 
 
@@ -126,7 +126,7 @@ def test_a_tracker_that_dies_in_an_epoch_is_one_warning(feature_set, alone, tmp_
     train_with(("tensorboard", "comet"), feature_set, tmp_path / "run", kill)
     [warning] = warnings(caplog)
     assert warning.startswith(
-        "warning: Comet is left out, the training goes on without it: its process ended (SIGKILL)"
+        "warning: Comet is left out, which changes nothing of the training: its process ended (SIGKILL)"
     )
     assert read_description(tmp_path / "run").litert_sha256 == alone
     assert read_back.read_tensorboard(tmp_path / "run").end == "finished"
@@ -179,6 +179,7 @@ def test_a_resumed_training_tells_what_is_new_and_goes_on_in_its_own_trackers(fe
     # Once more there is nothing to say.
     succeed("model.train", *options, "--epochs", 2, "--resume", *chosen("tensorboard"))
     assert read_back.read_tensorboard(run).curves == stored.curves
+    assert sorted((run / "logs" / "run").iterdir()) == events
 
 
 def test_sounds_that_are_gone_are_said_and_pictures_stay(words, tmp_path, caplog):
@@ -210,34 +211,42 @@ def test_without_validation_it_says_so(feature_set, tmp_path):
     assert stored.texts["validation.txt"].startswith("Nothing was validated on clips of its own")
 
 
-@pytest.mark.trial
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_what_interrupts_a_training_leaves_no_process_and_a_resumed_one_goes_on(feature_set, tmp_path, how):
+@pytest.mark.parametrize(
+    ("how", "names"),
+    [
+        pytest.param(signal.SIGINT, ("wandb", "comet"), marks=pytest.mark.trial),
+        pytest.param(signal.SIGKILL, ("wandb", "mlflow", "comet"), marks=pytest.mark.endurance),
+        pytest.param(signal.SIGINT, ("mlflow",), marks=pytest.mark.endurance),
+    ],
+)
+def test_what_interrupts_a_training_leaves_no_process_and_a_resumed_one_goes_on(feature_set, tmp_path, how, names):
     """By Ctrl-C or killed: each store has the epochs that ended, and after `--resume` all of them, each once."""
-    run, names = tmp_path / "run", ("wandb", "mlflow", "comet")
+    run, readers = tmp_path / "run", {name: getattr(read_back, f"read_{name}") for name in names}
     options = ("--features", feature_set, "--output", run, "--network", "mlp", "--batch-size", 1, "--patience", 0)
-    process = start_command("model.train", *options, "--epochs", 16, *chosen(*names))
+    process = start_command("model.train", *options, "--epochs", 10, *chosen(*names))
     # While it goes on, figures are there as they come.
     wait_until(lambda: all(read_state(run, name).get("epochs", 0) >= 2 for name in names))
-    assert len(read_back.read_mlflow(run).curves["loss"]) >= 2
-    [partial] = (run / "trackers" / "comet").glob("partial-*/*/messages.json")
-    assert partial.read_text().count('"metricName":"val_loss"') >= 2
-    wait_until(lambda: len(read_back.read_wandb(run).curves.get("loss", [])) >= 2)
+    if "comet" in names:  # whose archive is made at the end
+        [partial] = (run / "trackers" / "comet").glob("partial-*/*/messages.json")
+        assert partial.read_text().count('"metricName":"val_loss"') >= 2
+    for name in set(names) - {"comet"}:
+        wait_until(lambda: len(readers[name](run).curves.get("loss", [])) >= 2)  # noqa: B023 - called here
     groups = children_of(process.pid)
-    assert len(groups) >= 3
+    assert len(groups) >= len(names)
     assert process.poll() is None
     os.kill(process.pid, how)
     process.communicate()
     wait_until(lambda: not any(processes_of(group) for group in groups), 60)
-    told = [step for step, _ in read_back.read_mlflow(run).curves["loss"]]
-    assert told == list(range(1, len(told) + 1))
-    assert len(told) <= len(read_history(run / "history.csv")) < 16
-    assert read_back.read_mlflow(run).end == ("KILLED" if how == signal.SIGINT else "FAILED")
-    assert [step for step, _ in read_back.read_comet(run).curves["loss"]][:2] == [1, 2]
-    succeed("model.train", *options, "--epochs", 16, "--resume")
+    ends = {"mlflow": ("KILLED", "FAILED"), "comet": ("stopped", "failed"), "wandb": ("1", "1")}
+    for name, read in readers.items():
+        stored = read(run)
+        assert [step for step, _ in stored.curves["loss"]] == list(range(1, len(stored.curves["loss"]) + 1))
+        assert 2 <= len(stored.curves["loss"]) <= len(read_history(run / "history.csv")) < 10
+        assert stored.end == ends[name][how == signal.SIGKILL]
+    succeed("model.train", *options, "--epochs", 10, "--resume")
     history = read_history(run / "history.csv")
-    for name in names:
-        stored = getattr(read_back, f"read_{name}")(run)
+    for name, read in readers.items():
+        stored = read(run)
         assert stored.curves["loss"] == [(row["epoch"], pytest.approx(row["loss"])) for row in history], name
         assert stored.model == read_back.files_of(run / "model"), name
 
