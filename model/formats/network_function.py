@@ -26,8 +26,13 @@ class NetworkFunction(tf.Module):
             named `features` of shape (None, *spec.shape).
     """
 
-    def __init__(self, artifact: Artifact) -> None:
-        """Keeps the network, whose weights are saved with the module."""
+    def __init__(self, artifact: Artifact, by_fft: bool = False) -> None:
+        """Keeps the network, whose weights are saved with the module.
+
+        Args:
+            artifact: the network.
+            by_fft: see `TensorFlowFrontEnd`.
+        """
         super().__init__(name="soundmill")
         self._spec: FeatureSpec = artifact.spec
         self._outputs = artifact.outputs
@@ -35,7 +40,7 @@ class NetworkFunction(tf.Module):
         self._predict: Callable[[tf.Tensor], tf.Tensor] = lambda features: artifact.network(features, training=False)
         self._weights = [weight.value for weight in artifact.network.weights]
         if self._spec.network_name is None:
-            self._front_end: TensorFlowFrontEnd | None = TensorFlowFrontEnd(self._spec)
+            self._front_end: TensorFlowFrontEnd | None = TensorFlowFrontEnd(self._spec, by_fft)
             self.input = tf.TensorSpec((None, self._spec.clip_samples), tf.float32, name="waveforms")
         else:
             self._front_end = None

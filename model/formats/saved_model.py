@@ -31,7 +31,7 @@ class SavedModel(NetworkFunction):
 
     def __init__(self, artifact: Artifact) -> None:
         """Keeps the network and the names of its classes."""
-        super().__init__(artifact)
+        super().__init__(artifact, by_fft=True)
         self._classes = tuple(artifact.classes)
         self._description = describe(artifact)
 

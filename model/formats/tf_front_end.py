@@ -1,12 +1,12 @@
 """The front end of every export: from waveforms to features, in operations that each format has, and from WAV files.
 
 It computes what `features.frontend.spectrogram` does. The Fourier transform is a convolution, whose kernels are cosines
-and sines under the window: LiteRT, ONNX Runtime and OpenVINO run that for any number of clips, and convert no
-`tf.signal.stft` whose number of clips is free. The two front ends agree to rounding: a clip's values to 1e-4 of their
-range with every preset, to 1e-3 where the logarithm of nearly empty bands (HTK's are wide at the top) shows the
-rounding of float32 itself.
+and sines under the window: LiteRT, ONNX Runtime and OpenVINO run that for any number of clips, and ONNX and OpenVINO
+take no `tf.signal.stft` whose number of clips is free. In TensorFlow it is `tf.signal.stft`. The two front ends agree
+to rounding: a clip's values to 1e-4 of their range with every preset, to 1e-3 where the logarithm of nearly empty bands
+(HTK's are wide at the top) shows the rounding of float32 itself.
 
-Files are for TensorFlow alone, as what `features.frontend.waveform` does with WAV files of the spec's own rate.
+Files are for TensorFlow alone: what `features.frontend.waveform` does with WAV files of the spec's own rate.
 """
 
 import math
@@ -31,11 +31,17 @@ class TensorFlowFrontEnd(tf.Module):
     Its matrices are variables, which a SavedModel with several functions holds once.
     """
 
-    def __init__(self, spec: FeatureSpec) -> None:
-        """Makes the matrices of a spec."""
+    def __init__(self, spec: FeatureSpec, by_fft: bool = False) -> None:
+        """Makes the matrices of a spec.
+
+        Args:
+            spec: the front end.
+            by_fft: whether the Fourier transform is `tf.signal.stft`, for TensorFlow alone, which takes 6 to 67 times
+                as long for the convolutions.
+        """
         super().__init__(name=SCOPE)
         self._spec = spec
-        self._kernels = _constant(_fourier_kernels(spec))
+        self._kernels = None if by_fft else _constant(_fourier_kernels(spec))
         self._mel = None if spec.front_end == "stft" else _constant(mel_weights(spec))
         self._cosines = _constant(cosine_weights(spec)) if spec.front_end == "mfcc" else None
 
@@ -67,12 +73,22 @@ class TensorFlowFrontEnd(tf.Module):
         if self._spec.centred:
             half = (self._spec.fft_samples or 0) // 2
             waveforms = tf.pad(waveforms, [[0, 0], [half, half]])
-        # Not by `[..., tf.newaxis]`, which LiteRT converts to what it cannot run where the number of clips is free.
-        samples = tf.expand_dims(tf.expand_dims(waveforms, axis=2), axis=3)  # (clips, samples, 1, 1)
-        parts = tf.nn.conv2d(samples, self._kernels, (self._spec.hop_samples, 1), "VALID")
-        real, imaginary = tf.split(tf.squeeze(parts, axis=2), 2, axis=2)  # (clips, frames, bins) each
+        real, imaginary = self._transform(waveforms)
         power = tf.square(real) + tf.square(imaginary)
         return power if self._spec.spectrum_power == 2 else tf.sqrt(power)
+
+    def _transform(self, waveforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the parts of the short-time Fourier transform: (clips, frames, bins) each."""
+        spec = self._spec
+        if self._kernels is None:
+            # Its Hann window is the one of features.frontend.spectrogram: symmetric where the length is an odd number.
+            spectrum = tf.signal.stft(waveforms, spec.window_samples, spec.hop_samples, spec.fft_samples)
+            return tf.math.real(spectrum), tf.math.imag(spectrum)
+        # Not by `[..., tf.newaxis]`, which LiteRT converts to what it cannot run where the number of clips is free.
+        samples = tf.expand_dims(tf.expand_dims(waveforms, axis=2), axis=3)  # (clips, samples, 1, 1)
+        parts = tf.nn.conv2d(samples, self._kernels, (spec.hop_samples, 1), "VALID")
+        real, imaginary = tf.split(tf.squeeze(parts, axis=2), 2, axis=2)
+        return real, imaginary
 
 
 def require_frames(waveforms: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:

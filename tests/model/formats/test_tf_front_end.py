@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.frontend.clip import clip_waveform
 from features.frontend.presets import PRESETS, preset
@@ -58,14 +60,15 @@ def lengths(spec: FeatureSpec) -> list[int]:
     return sorted({length for length in around if length >= spec.least_samples})
 
 
+@pytest.mark.parametrize("by_fft", [True, False])
 @pytest.mark.parametrize("name", SPECTRA)
-def test_features_are_those_of_the_front_end(name):
+def test_features_are_those_of_the_front_end(name, by_fft):
     spec = preset(name)
     for samples in lengths(spec):
         spec = of_length(spec, samples)
         waveforms = signals(samples, spec.sample_rate_hz)
         expected = compute_features(waveforms, spec)
-        near(TensorFlowFrontEnd(spec)(tf.constant(waveforms)).numpy(), expected)
+        near(TensorFlowFrontEnd(spec, by_fft)(tf.constant(waveforms)).numpy(), expected)
 
 
 @pytest.mark.parametrize("name", SPECTRA)
@@ -82,12 +85,43 @@ def test_features_are_those_of_the_front_end_inside_a_graph(name):
             near(graph(waveforms[:, :samples]).numpy(), compute_features(waveforms[:, :samples], spec))
 
 
+@pytest.mark.parametrize("by_fft", [True, False])
 @pytest.mark.parametrize("name", OTHERS)
-def test_every_field_of_a_spec_counts(name):
+def test_every_field_of_a_spec_counts(name, by_fft):
     spec = OTHERS[name]
     waveforms = signals(spec.clip_samples, spec.sample_rate_hz)
-    actual = TensorFlowFrontEnd(spec)(tf.constant(waveforms)).numpy()
+    actual = TensorFlowFrontEnd(spec, by_fft)(tf.constant(waveforms)).numpy()
     near(actual, compute_features(waveforms, spec), HTK_TOLERANCE if name == "htk" else TOLERANCE)
+
+
+@st.composite
+def specs(draw) -> FeatureSpec:
+    """Spectra, log mel bands and MFCCs of any windows, hops and transforms."""
+    window = draw(st.integers(16, 300))
+    fft = window + draw(st.integers(0, 100))
+    fields = {
+        "front_end": "stft", "sample_rate_hz": 8_000, "clip_seconds": draw(st.integers(400, 900)) / 8_000,
+        "window_samples": window, "hop_samples": draw(st.integers(1, 200)), "fft_samples": fft,
+        "pool": draw(st.sampled_from([None, "mean"])),
+    }  # fmt: skip
+    if draw(st.booleans()):
+        fields |= {"window_samples": fft, "centred": True}
+    kind = draw(st.sampled_from(["stft", "log_mel", "mfcc"]))
+    if kind != "stft":
+        fields |= {"front_end": kind, "mel_filter_bank": "slaney", "mel_bands": draw(st.integers(1, 3)),
+                   "mel_low_hz": draw(st.integers(0, 500)), "mel_high_hz": draw(st.integers(3_000, 4_000)),
+                   "log_scale": "natural", "log_offset": 1e-3,
+                   "spectrum_power": draw(st.sampled_from([1, 2]))}  # fmt: skip
+    if kind == "mfcc":
+        fields["coefficients"] = 1
+    return FeatureSpec.from_dict({name: value for name, value in fields.items() if value is not None})
+
+
+@settings(max_examples=25, deadline=None)
+@given(spec=specs(), seed=st.integers(0, 9))
+def test_convolutions_give_the_values_of_any_spec(spec, seed):
+    waveforms = noise(2 * (spec.clip_samples or 0), seed=seed).reshape(2, -1)
+    near(TensorFlowFrontEnd(spec)(tf.constant(waveforms)).numpy(), compute_features(waveforms, spec))
 
 
 @pytest.mark.parametrize("spec", [STFT, LOG_MEL, POOLED], ids=["stft", "log-mel", "pooled"])
