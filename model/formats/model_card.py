@@ -212,9 +212,9 @@ def _running(description: ArtifactDescription, figures: dict[str, Any]) -> list[
     lines = ["In this folder, without soundmill:", "", f"```python\n{code}```", ""]
     if figures["format"] == "onnx" and figures["takes"] == "waveforms":
         lines += [
-            f"In a browser, from the microphone or a file: `npm install` fetches {' '.join(runtime())} into this "
-            f"folder, `python -m http.server --bind 127.0.0.1` serves it, and `{PAGE}` is opened at the address that "
-            "this prints.",
+            "In a browser, from the microphone or a file: `npm install --ignore-scripts` fetches "
+            f"{' '.join(runtime())} into this folder, `python -m http.server --bind 127.0.0.1` serves it, and `{PAGE}` "
+            "is opened at the address that this prints.",
             "",
         ]
     return lines

@@ -48,8 +48,8 @@ async function loadRuntime() {
   } catch (error) {
     const wanted = await (await fetch(new URL("../package.json", import.meta.url))).json();
     const [[name, version]] = Object.entries(wanted.dependencies);
-    throw new Error(`The runtime ${name} ${version} is missing: run "npm install" in the folder of this page, whose ` +
-      `package.json names it, and load the page again. (${error.message})`);
+    throw new Error(`The runtime ${name} ${version} is missing: run "npm install --ignore-scripts" in the folder of ` +
+      `this page, whose package.json names it, and load the page again. (${error.message})`);
   }
 }
 
