@@ -110,7 +110,7 @@ class RuntimeProcess:
         if not path:
             np.save(inputs, values)
         self._ask({"path": path, "inputs": inputs, "outputs": outputs})
-        with np.load(outputs) as found:
+        with np.load(outputs, allow_pickle=False) as found:
             return dict(found)
 
     def close(self) -> None:
