@@ -115,7 +115,8 @@ class ExampleGrid:
         for place, path in enumerate(paths):
             left, top = self.corner(place)
             edges = left, top, left + _TILE, top + self.tile_height
-            box = tuple(round(edge * dots) for edge in edges)
+            # The last dots of a picture may be missing, since its size is rounded down.
+            box = tuple(min(round(edge * dots), most) for edge, most in zip(edges, 2 * whole.size, strict=True))
             content = io.BytesIO()
             whole.crop(box).save(content, format="png")  # type: ignore[arg-type]
             write_file(path, content.getvalue(), durable=False)

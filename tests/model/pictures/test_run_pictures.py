@@ -1,9 +1,10 @@
+import matplotlib.image
 import numpy as np
 import pytest
 
 from features.frontend.presets import preset
 from features.frontend.spectrogram import compute_features
-from model.pictures.example_pictures import Example, draw_examples, examples_figure
+from model.pictures.example_pictures import Example, ExampleGrid, draw_examples, examples_figure
 from model.pictures.run_pictures import (
     LabelledWindow,
     confusion_figure,
@@ -107,6 +108,24 @@ def test_few_examples_leave_the_rest_of_the_grid_empty(tmp_path):
     assert figure.axes[0].get_position().x1 < 1 / 4
     assert len(figure.axes) == 1
     assert figure.axes[0].get_title() == "wrong: up → down (0.99)\nup/\\$1.wav"
+
+
+def test_an_example_is_cut_out_of_the_picture_with_its_title_and_its_axes(tmp_path):
+    features = compute_features([noise(16_000)], STFT)[0]
+    examples = [Example(f"{number}.wav", features * number, "up", "down", 0.5) for number in range(1, 6)]
+    draw_examples(examples, STFT, "Mistakes first", tmp_path / "examples.png")
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    grid = ExampleGrid.of(examples)
+    grid.cut(tmp_path / "examples.png", paths)
+    whole, *parts = (matplotlib.image.imread(path)[..., :3] for path in (tmp_path / "examples.png", *paths))
+    height, width = parts[0].shape[:2]
+    assert width == pytest.approx(whole.shape[1] / 4, abs=1)
+    assert all(part.shape[:2] == pytest.approx((height, width), abs=1) for part in parts)
+    top = round(grid.corner(4)[1] * whole.shape[1] / grid.size[0])
+    np.testing.assert_array_equal(parts[4], whole[top : top + len(parts[4]), : parts[4].shape[1]])
+    for part in parts:  # nothing is cut off
+        assert all((edge == 1).all() for edge in (part[0], part[-1], part[:, 0], part[:, -1]))
+        assert (part < 1).any()
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_one_training_at_a_time(s3, monkeypatch):
         with pytest.raises(UsageError, match="one training at a time"), run_to_train(uri, resume=True):
             pass
         (Path(folder) / "history.csv").write_text("1")
-        send({})
+        send.epoch({})
         assert s3_names(uri) == ["history.csv", "work/.writer"]
     assert s3_names(uri) == ["history.csv"]
     with (
@@ -128,7 +128,7 @@ def test_one_training_at_a_time(s3, monkeypatch):
         filesystem_of(uri).write(f"{uri}/work/.writer", b"another\nx\n")
         threading.Event().wait(0.3)  # what was seen of it is believed for a tenth of a second
         (Path(folder) / "history.csv").write_text("2")
-        send({})
+        send.epoch({})
     assert filesystem_of(uri).read(f"{uri}/history.csv") == b"1"
     assert filesystem_of(uri).read(f"{uri}/work/.writer") == b"another\nx\n"
 
