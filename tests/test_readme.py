@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from features.frontend.presets import NETWORKS, PRESETS, load_spec
+from model.formats.run_it import run_it
+from model.inference.artifact import read_description
 from model.labels.labels import LabelRules, labels_table
 from model.labels.table_output import csv_header, csv_rows
 from model.labels.window_rows import WindowRows
@@ -113,14 +115,19 @@ def test_code_reads_labels_into_pandas_as_they_are(tmp_path, monkeypatch):
 
 
 @pytest.mark.trial
-def test_code_uses_an_export_without_soundmill(tmp_path, trained, words):
-    [block] = [block for block in BLOCKS if "saved_model" in block]
-    assert call("model.export", "--model", trained, "--output", tmp_path / "exported") == 0
+@pytest.mark.parametrize("format_name", ["saved_model", "litert", "onnx"])
+def test_code_uses_an_export_without_soundmill(tmp_path, trained, words, format_name):
+    spec = read_description(trained).spec
+    [block] = [block for block in BLOCKS if block == run_it(format_name, spec, "exported/")]
+    assert call("model.export", "--model", trained, "--output", tmp_path / "exported", "--format", format_name) == 0
     shutil.copy(sorted(words.glob("low/*.wav"))[0], tmp_path / "clip.wav")
-    result = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split()[0] in ("[b'high']", "[b'low']", "[b'middle']")
-    assert 1 / 3 < float(result.stdout.split()[-1].strip("[]")) <= 1
+    label, probability = result.stdout.split()
+    assert label in ("high", "low", "middle")
+    assert 1 / 3 < float(probability) <= 1
 
 
 def test_the_tensorflow_reader_takes_ten_lines_at_most():
