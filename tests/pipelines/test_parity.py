@@ -139,7 +139,7 @@ def test_the_export_says_the_same(flow, tmp_path):
     spec = load_manifest(flow.features).spec
     takes_features = spec.network_name is not None
     if takes_features:
-        assert spec.network_name in (tmp_path / "export" / "README.md").read_text()
+        assert spec.network_name in (tmp_path / "export" / "before.md").read_text()
     with open(flow.labels, newline="") as file:
         scored = [row for row in csv.DictReader(file) if float(row["start_seconds"]) == 0]
     by_path = 0
