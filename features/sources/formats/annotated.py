@@ -76,11 +76,14 @@ class Annotated:
         return f"windows of {self.grid.seconds:g} s, labelled from {enough}{share if self.background_share else ''}"
 
     def is_enough(self, overlap: int, annotation: int, window: int, rate_hz: int) -> bool:
-        """Returns whether a window takes the label of an annotation, by how many frames they share and have."""
+        """Returns whether a window takes the label of an annotation, by how many frames they share and have.
+
+        Times and edges of windows are rounded to frames, so that one frame less is enough.
+        """
         shorter = min(annotation, window)
         if self.min_overlap_seconds is None:
-            return 2 * overlap >= shorter
-        return overlap >= min(frame_at(self.min_overlap_seconds, rate_hz), shorter)
+            return 2 * (overlap + 1) >= shorter
+        return overlap + 1 >= min(frame_at(self.min_overlap_seconds, rate_hz), shorter)
 
     def is_background(self, path: str, start: int) -> bool:
         """Returns whether a window without a label is a clip: by its path and its first frame alone."""
@@ -100,6 +103,7 @@ class _Clips:
     labels: list[str] = field(default_factory=list)
     files: list[TableFile] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)  # recordings of which an annotation cannot be read
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -107,8 +111,9 @@ def scan_annotated(input_path: str, layout: TableLayout, annotated: Annotated) -
     """Lists the windows of recordings that have a label, and some of those that have none.
 
     A window of which two labels cover enough is a reject. One that an annotation lies in, but not enough of it, is
-    neither a clip of its label nor background. Recordings without a file of annotations are left out; one whose file is
-    empty has windows without a label alone.
+    neither a clip of its label nor background, as is none of a recording of which an annotation cannot be read, since
+    that may lie anywhere. Recordings without a file of annotations are left out; one whose file is empty has windows
+    without a label alone.
 
     Args:
         input_path: folder of recordings, or one.
@@ -163,7 +168,8 @@ def _by_recording(
             continue
         found.rejects += file.rejects
         notes += file.notes
-        own = names.of_file(name)
+        own, are_unread = names.of_file(name), bool(file.rejects)
+        annotates = set() if own is None else {own}
         if own is not None:
             by_recording.setdefault(own, [])
         elif not any(any(annotation.named) for annotation in file.annotations):
@@ -180,8 +186,12 @@ def _by_recording(
                     annotation.where, f"there is no recording {annotation.named[0] or annotation.named[1]}"
                 )
                 found.rejects.append(replace(reject, reason=Reason.MISSING))
+                are_unread = are_unread or own is not None
             else:
                 by_recording.setdefault(recording, []).append(annotation)
+                annotates.add(recording)
+        if are_unread:
+            found.unread |= annotates
     if not by_recording and not found.rejects:
         raise UsageError(f"--annotations {place} has no files that end in .txt or .tsv")
     return by_recording, notes
@@ -215,6 +225,9 @@ def _add_windows(
             continue
         if not said and number in touched:
             found.left_out["windows with too little of an annotation"] += 1
+            continue
+        if not said and annotated.background_share and path in found.unread:
+            found.left_out["windows beside annotations that cannot be read"] += 1
             continue
         if not said and not annotated.is_background(path, begin):
             found.left_out["windows without a label"] += 1

@@ -142,7 +142,8 @@ def _read_track(lines: Sequence[str], name: str) -> AnnotationFile:
                                          f"and then the label, with tabs between, not {line[:60]!r}"))  # fmt: skip
             continue
         numbers.append(number)
-        for column, text in zip(_TRACK, [*line.split("\t", 2), ""], strict=False):
+        # As Audacity has it, a tab ends the label; BirdNET-Analyzer writes its confidence behind one.
+        for column, text in zip(_TRACK, [*line.split("\t"), ""], strict=False):
             values[column].append(text)
     rows = Rows(name, "line", list(_TRACK), values, numbers)
     _take(

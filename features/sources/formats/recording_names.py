@@ -40,7 +40,8 @@ class RecordingNames:
     def of_file(self, name: str) -> str | None:
         """Returns the recording that a file of annotations is named after; None where there is none.
 
-        That in the same folder comes first, a name with its ending before one without.
+        That in the same folder comes first, a name with its ending before one without. Where one of the two lies
+        deeper, the folders that both have are the same.
 
         Args:
             name: of the file, relative to the folder of annotations.
@@ -51,7 +52,9 @@ class RecordingNames:
         text = _plain(_ENDING.sub("", name.replace(os.sep, "/")))
         short = text.rpartition("/")[2]
         exact = [self._paths[text]] if text in self._paths else []
-        tries = (exact, self._stems.get(text), self._names.get(short), self._name_stems.get(short))
+        near = [[one for one in index.get(short, []) if _may_be_beside(_plain(one), text)]
+                for index in (self._names, self._name_stems)]  # fmt: skip
+        tries = (exact, self._stems.get(text), *near)
         return self._only(next(filter(None, tries), []), name)
 
     def of_row(self, path: str, file: str, where: str) -> str | None:
@@ -94,6 +97,13 @@ def _plain(text: str) -> str:
 
 def _stem(path: str) -> str:
     return os.path.splitext(path)[0]
+
+
+def _may_be_beside(recording: str, file: str) -> bool:
+    """Returns whether the folders that both paths have are the same, counted from their ends."""
+    folders, others = recording.split("/")[:-1], file.split("/")[:-1]
+    both = min(len(folders), len(others))
+    return folders[len(folders) - both :] == others[len(others) - both :]
 
 
 def _alike(path: list[str], other: list[str]) -> int:

@@ -15,6 +15,7 @@ from features.sources.formats.annotated import Annotated, scan_annotated
 from features.sources.formats.window_grid import WindowGrid
 from features.sources.listing import InputFormat, list_labelled
 from features.sources.table_layout import TableLayout
+from features.sources.table_times import frame_at
 from tests.features.sources.formats.sounds import RATE, clips_of
 from tests.signals import noise, write_wav
 
@@ -185,9 +186,40 @@ def test_what_cannot_be_used_is_a_reject_that_names_its_place(tmp_path):
         "gone.txt": "missing",
         "notes.txt": "bad_row",
     }
-    # Where an annotation without a label lies, nothing is background.
-    assert [row[1] for row in seconds_of(source)] == [0, 1, 2, 4]
+    # Where an annotation lies that cannot be read, nobody knows; beside them nothing is background.
+    assert [row[1] for row in seconds_of(source)] == [0]
+    assert source.left_out["windows beside annotations that cannot be read"] == 3
     assert source.left_out["windows with too little of an annotation"] == 1
+    track(tmp_path, "a.txt", (0, 1, "owl"), (3, 3.5, ""), (7, 8, "owl"))
+    assert [row[1] for row in seconds_of(scan(tmp_path, background_share=1))] == [0, 1, 2, 4]
+
+
+def test_beside_rows_of_a_recording_that_is_not_there_nothing_is_background(tmp_path):
+    put(tmp_path, "a.wav")
+    put(tmp_path, "b.wav")
+    columns = ("Begin Time (s)", "End Time (s)", "Annotation", "Begin File")
+    track(tmp_path, "a.selections.txt", columns, (0, 1, "owl", "renamed.wav"))
+    track(tmp_path, "b.txt", (0, 1, "owl"))
+    source = scan(tmp_path, background_share=1)
+    assert {row[0] for row in seconds_of(source)} == {"b.wav"}
+    assert [reject.message for reject in source.rejects] == ["there is no recording renamed.wav"]
+    # A table of many recordings, of which this folder has one, says nothing else of that.
+    track(tmp_path, "a.selections.txt", columns)
+    track(tmp_path, "all.txt", (*columns, "File Offset (s)"), (0, 1, "owl", "a.wav", 0), (5, 6, "owl", "gone.wav", 0))
+    assert [row[:2] for row in seconds_of(scan(tmp_path, background_share=1)) if row[0] == "a.wav"][1] == ("a.wav", 1.0)
+
+
+@pytest.mark.parametrize("rate_hz", [11_025, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize(("samples", "spec_hz"), [(16_000, 16_000), (15_600, 16_000), (16_538, 22_050)])
+def test_half_of_a_window_is_enough_at_any_rate(rate_hz, samples, spec_hz):
+    grid = WindowGrid(samples, spec_hz)
+    annotated = Annotated("labels", grid)
+    windows = list(grid.windows(20 * rate_hz, rate_hz))
+    for number in range(1, 15):
+        begin, end = (frame_at(count * grid.seconds, rate_hz) for count in (number + 0.5, number + 2))
+        taken = [one for one, overlap in grid.overlaps(begin, end, windows, rate_hz)
+                 if annotated.is_enough(overlap, end - begin, windows[one][1] - windows[one][0], rate_hz)]  # fmt: skip
+        assert taken == [number, number + 1]
 
 
 def test_what_has_no_meaning_is_refused(tmp_path):

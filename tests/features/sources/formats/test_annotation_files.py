@@ -50,11 +50,11 @@ def test_a_label_track_with_lines_of_frequencies_and_points(tmp_path, number):
         ("0", number, "owl"),
         ("\\", "100.0", "4000.0"),
         (number, number, "click"),
-        ("2", "3", "a\tb\x85c"),
+        ("2", "3", "a b\x85c", "0.9"),
         ("3", "4"),
     ]
     assert read(write(tmp_path / "x.txt", rows, None))[0] == [
-        (0, 1.5, "owl"), (1.5, 1.5, "click"), (2, 3, "a\tb\x85c"), (3, 4, None)
+        (0, 1.5, "owl"), (1.5, 1.5, "click"), (2, 3, "a b\x85c"), (3, 4, None)
     ]  # fmt: skip
     assert read(write(tmp_path / "x.txt", [], None))[0] == []
     (tmp_path / "x.txt").write_bytes("\ufeff0\t1\tü\r\n1\t2\tö\r\n".encode("utf-16-le"))
@@ -103,6 +103,9 @@ def test_a_table_of_several_recordings_has_the_times_of_each(tmp_path):
         ("deep/b.c.selections.txt", "deep/b.c.flac"),
         ("b.c.txt", "deep/b.c.flac"),
         ("two/x.txt", "two/x.wav"),
+        ("labels/deep/b.c.txt", "deep/b.c.flac"),
+        ("three/b.c.txt", None),
+        ("three/x.txt", None),
         ("u\u0308.txt", "\u00fc.wav"),
         ("both.flac.txt", "both.flac"),
         ("gone.txt", None),
