@@ -7,17 +7,18 @@ from features.errors import NothingUsableError, UsageError
 from features.io.filesystem import is_uri
 from features.sources.clips import Source
 from features.sources.folder import scan
+from features.sources.formats import annotation_files
 from features.sources.formats.annotated import Annotated, scan_annotated
 from features.sources.formats.audiofolder import AUDIOFOLDER, METADATA, scan_audiofolder
 from features.sources.formats.lhotse import CUTS, LHOTSE, scan_lhotse
 from features.sources.formats.manifests import first_object
-from features.sources.formats.nemo import FILES, NEMO, scan_nemo
+from features.sources.formats.nemo import ENDINGS, FILES, NEMO, scan_nemo
 from features.sources.table import list_clips, scan_table
 from features.sources.table_layout import TableLayout
 
 FOLDER, TABLE = "folder", "table"
 INPUT_FORMATS = (FOLDER, TABLE, AUDIOFOLDER, LHOTSE, NEMO)
-_MANIFEST_ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".ndjson")
+_MOST_LOOKED_INTO = 10  # files of a folder
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def list_labelled(
 def _with_hint(input_path: str, layout: TableLayout, pattern: str | None, partitioned: bool) -> Source:
     """Lists the clips of a folder or a table, and says where the input looks like another format."""
     look = None if pattern is not None or layout.given else looks_like(input_path)
-    hint = None if look is None else f"{input_path} looks like {look[1]}, which --input-format {look[0]} reads"
+    hint = None if look is None else f"{input_path} {look}"
     try:
         source = list_clips(input_path, layout, labelled=True, pattern=pattern, partitioned=partitioned)
     except UsageError as error:
@@ -98,31 +99,47 @@ def _with_hint(input_path: str, layout: TableLayout, pattern: str | None, partit
     return source
 
 
-def looks_like(input_path: str) -> tuple[str, str] | None:
-    """Returns the format that an input looks like, and why, where it is not read without `--input-format`."""
+def looks_like(input_path: str) -> str | None:
+    """Returns what an input looks like, and which option reads that; None where it is read without one."""
     if is_uri(input_path):
         return None
     if os.path.isdir(input_path):
-        places = [input_path, *(entry.path for entry in _folders(input_path))]
-        found = next((name for place in places for name in METADATA if os.path.isfile(os.path.join(place, name))), None)
-        return None if found is None else (AUDIOFOLDER, f"Hugging Face's audiofolder, as it has {found}")
-    if not input_path.lower().endswith(_MANIFEST_ENDINGS) or not os.path.isfile(input_path):
+        return _looks_of_folder(input_path)
+    return _looks_of_file(input_path)
+
+
+def _looks_of_folder(folder: str) -> str | None:
+    places = [folder, *(entry.path for entry in _entries(folder) if entry.is_dir())]
+    for name in METADATA:
+        if any(os.path.isfile(os.path.join(place, name)) for place in places):
+            return f"looks like Hugging Face's audiofolder, as it has {name}, which --input-format {AUDIOFOLDER} reads"
+    files = [entry for entry in _entries(folder) if entry.name.lower().endswith((*ENDINGS, *annotation_files.ENDINGS))]
+    looks = ((entry.name, _looks_of_file(entry.path)) for entry in files[:_MOST_LOOKED_INTO])
+    return next((f"has {name}, which {look}" for name, look in looks if look), None)
+
+
+def _looks_of_file(path: str) -> str | None:
+    if path.lower().endswith(annotation_files.ENDINGS):
+        kind = annotation_files.kind_of_annotations(path)
+        return kind and f"looks like {kind}, which --annotations reads, beside the recordings as --input"
+    if not path.lower().endswith(ENDINGS) or not os.path.isfile(path):
         return None
-    first = first_object(input_path) or {}
+    first = first_object(path) or {}
+    look = None
     if any(name in first for name in FILES):
-        return NEMO, f"a NeMo manifest, as its first line has {next(name for name in FILES if name in first)}"
-    if first.get("type") in CUTS:
-        return LHOTSE, f"a Lhotse CutSet, as its first line is a {first['type']}"
-    if "sources" in first and "sampling_rate" in first:
-        return LHOTSE, "a Lhotse manifest of recordings, as its first line has sources"
-    if "recording_id" in first and "duration" in first:
-        return LHOTSE, "a Lhotse manifest of supervisions, as its first line has a recording_id"
-    return None
+        look = NEMO, f"a NeMo manifest, as its first line has {next(name for name in FILES if name in first)}"
+    elif first.get("type") in CUTS:
+        look = LHOTSE, f"a Lhotse CutSet, as its first line is a {first['type']}"
+    elif "sources" in first and "sampling_rate" in first:
+        look = LHOTSE, "a Lhotse manifest of recordings, as its first line has sources"
+    elif "recording_id" in first and "duration" in first:
+        look = LHOTSE, "a Lhotse manifest of supervisions, as its first line has a recording_id"
+    return look and f"looks like {look[1]}, which --input-format {look[0]} reads"
 
 
-def _folders(path: str) -> list[os.DirEntry[str]]:
+def _entries(path: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
-            return sorted((entry for entry in entries if entry.is_dir()), key=lambda entry: entry.name)
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError:
         return []

@@ -22,6 +22,8 @@ _PATH, _FILE = "Begin Path", "Begin File"
 LABEL_COLUMNS = ("Annotation", "Species", "Label", "Common Name")
 _TRACK = ("start", "end", "label")
 _BACKSLASH = "\\"
+_HEAD_CHARACTERS = 4096
+ENDINGS = (".txt", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,18 @@ def read_annotations(path: str, name: str, label_column: str | None) -> Annotati
     if _BEGIN in first:
         return _read_table(path, name, label_column)
     return None if first and not _is_label(first) else _read_track(lines, name)
+
+
+def kind_of_annotations(path: str) -> str | None:
+    """Returns what a local file with annotations is, by its first line; None of another file."""
+    try:
+        with open(path, encoding=text_encoding(path), errors="replace") as file:
+            first = next((line for line in file.read(_HEAD_CHARACTERS).splitlines() if line.strip()), "")
+    except (OSError, UnicodeError):
+        return None
+    if _BEGIN in first:
+        return "a selection table of Raven"
+    return "a label track of Audacity" if _is_label(first) else None
 
 
 def _read_table(path: str, name: str, label_column: str | None) -> AnnotationFile:
@@ -213,6 +227,6 @@ def annotation_files(place: str) -> Iterator[tuple[str, str]]:
     for folder, folders, names in os.walk(place):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.lower().endswith((".txt", ".tsv")) and not name.startswith("."):
+            if name.lower().endswith(ENDINGS) and not name.startswith("."):
                 path = os.path.join(folder, name)
                 yield path, os.path.relpath(path, place)

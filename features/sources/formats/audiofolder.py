@@ -1,7 +1,8 @@
 """Reads a folder as `load_dataset("audiofolder")` of Hugging Face's `datasets` does.
 
 Either files `metadata.csv`, `.jsonl` or `.parquet`, whose rows name files relative to their own folder, or the label is
-the name of the folder that a file lies in. Partitions are said by names of folders, or where none says one, of files.
+the name of the folder that a file lies in. Partitions are said by names of folders, or where none says one, by a column
+`partition` or `fold`, or by names of files.
 Where `datasets` passes over metadata, it is read all the same: beside folders of partitions instead of in them.
 """
 
@@ -113,18 +114,19 @@ def _of_metadata(input_path: str, root: str, metadata: Sequence[str], layout: Ta
     joined = Rows(metadata[0] if len(metadata) == 1 else os.path.basename(root), tables[0].unit, list(values), values,
     numbers,
                   separator=tables[0].separator, files=files)  # fmt: skip
-    if partitioned and not {"partition_column", "fold_column"} & {
-        name for name, value in vars(layout).items() if value
-    }:
-        splits = _splits(values[_FILE])
+    left_out = {}
+    if partitioned and layout.partition_column is None and layout.fold_column is None:
+        splits = _splits(values[_FILE], of_names=not {"partition", "fold"} & used.keys())
         if any(splits):
-            joined = replace(joined, values={**values, PARTITION: [split or "" for split in splits]})
+            inside = [row for row, split in enumerate(splits) if split is not None or not values[_FILE][row].strip()]
+            left_out = _outside(len(splits) - len(inside))
+            joined = replace(joined, values={**values, PARTITION: [split or "" for split in splits]}).select(inside)
             used = {role: name for role, name in used.items() if role != "fold"} | {"partition": PARTITION}
     if not numbers and not rejects:
         raise UsageError(f"no audio in {input_path}: no row in {' or '.join(metadata[:3])}")
     layout = TableLayout(path_column=_FILE)
     source = clips_of_rows(joined, Reading(input_path, root, layout, used), rejects)
-    return replace(source, kind=AUDIOFOLDER, table=None)
+    return replace(source, kind=AUDIOFOLDER, table=None, left_out=left_out)
 
 
 def _used(tables: Sequence[Rows], layout: TableLayout, partitioned: bool) -> dict[str, str]:
@@ -179,9 +181,7 @@ def _of_folders(input_path: str, partitioned: bool) -> Source:
     clips = source.clips.set_column(source.clips.column_names.index("label"), "label", pa.array(labels, pa.string()))
     if partitioned and any(splits):
         clips = clips.append_column("partition", pa.array(splits, pa.string()))
-    left_out = dict(source.left_out)
-    if outside := sum(label is not None for label in labels) - sum(taken):
-        left_out["files in no partition"] = outside
+    left_out = {**source.left_out, **_outside(sum(label is not None for label in labels) - sum(taken))}
     clips = clips.filter(pa.array(taken, pa.bool_())).combine_chunks()
     if not len(clips):
         raise UsageError(f"no label in {input_path}: {rejects[-1].path}: {rejects[-1].message}; metadata.csv with the "
@@ -190,10 +190,20 @@ def _of_folders(input_path: str, partitioned: bool) -> Source:
     return replace(source, kind=AUDIOFOLDER, clips=clips, rejects=rejects, left_out=left_out)
 
 
-def _splits(paths: Sequence[str]) -> list[str | None]:
-    """Returns the partition that the folders of each path say; where none of them says one, that of the names."""
+def _outside(count: int) -> dict[str, int]:
+    """Returns what is left out by reason: files in no partition, where others are in one."""
+    return {"files in no partition": count} if count else {}
+
+
+def _splits(paths: Sequence[str], of_names: bool = True) -> list[str | None]:
+    """Returns the partition that the folders of each path say; where none of them says one, that of the names.
+
+    Args:
+        paths: of the files.
+        of_names: whether names of files say partitions.
+    """
     parts = [path.split("/") for path in paths]
     by_folders = [split_of_folders(folders[:-1]) for folders in parts]
-    if any(by_folders):
+    if any(by_folders) or not of_names:
         return by_folders
     return [split_of_name(folders[-1]) for folders in parts]

@@ -49,11 +49,24 @@ def test_the_error_of_a_manifest_says_which_option_reads_it(tmp_path, name, line
     assert str(error.value).count("looks like") == 1
 
 
+def test_annotations_and_folders_of_manifests_are_named_with_their_option(tmp_path):
+    (tmp_path / "x.txt").write_text("0.5\t1.5\towl\n")
+    (tmp_path / "y.txt").write_text("Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\n1\t0\t1\towl\n")
+    for name, kind in (("x.txt", "label track of Audacity"), ("y.txt", "selection table of Raven")):
+        with pytest.raises(UsageError, match=f"{name} looks like a {kind}, which --annotations reads"):
+            listed(tmp_path / name)
+    with pytest.raises(UsageError, match=r"has x\.txt, which looks like a label track of Audacity"):
+        listed(tmp_path)
+    (tmp_path / "a.json").write_text(json.dumps(NEMO) + "\n")
+    with pytest.raises(UsageError, match=r"has a\.json, which looks like a NeMo manifest.*--input-format nemo reads$"):
+        listed(tmp_path)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"{", b"[1]", b'{"path": "a.wav"}\n', b"\x1f\x8b\x08", b"\xff\xfe\x00", b"x" * 100]
 )
 def test_other_files_look_like_nothing(tmp_path, content):
-    for name in ("x.jsonl", "x.json", "x.jsonl.gz", "x.csv"):
+    for name in ("x.jsonl", "x.json", "x.jsonl.gz", "x.csv", "x.txt", "x.ndjson"):
         (tmp_path / name).write_bytes(content)
         assert looks_like(str(tmp_path / name)) is None
     assert looks_like(str(tmp_path / "gone.jsonl")) is None

@@ -121,6 +121,25 @@ def test_metadata_beside_folders_of_partitions_is_read_which_datasets_passes_ove
     assert "partition" not in scan_audiofolder(str(tmp_path), TableLayout(), partitioned=False).clips.column_names
 
 
+def test_folders_say_partitions_before_columns_and_columns_before_names_of_files(tmp_path):
+    rows = "file_name,label,fold\n{}/train_0.wav,dog,1\n{}/1.wav,cat,2\n,cat,1\n"
+    for folders, partitions, left_out in (
+        (("one", "two"), {"fold-1", "fold-2"}, {}),
+        (("train", "dev"), {"training", "validation"}, {}),
+        (("train", "two"), {"training"}, {"files in no partition": 1}),
+    ):
+        root = make(tmp_path / "".join(folders), [f"{folders[0]}/train_0.wav", f"{folders[1]}/1.wav"],
+                    {"metadata.csv": rows.format(*folders)})  # fmt: skip
+        source = scan_audiofolder(str(root), TableLayout())
+        assert set(source.clips["partition"].to_pylist()) == partitions
+        assert source.left_out == left_out
+        assert [reject.path for reject in source.rejects] == ["metadata.csv, line 4"]
+    texts = {"metadata.csv": "file_name,label\ntrain_0.wav,dog\n1.wav,cat\n"}
+    source = scan_audiofolder(str(make(tmp_path / "names", ["train_0.wav", "1.wav"], texts)), TableLayout())
+    assert rows_of(source) == [("train_0.wav", "training", "dog")]
+    assert source.left_out == {"files in no partition": 1}
+
+
 def test_labels_stay_the_text_that_they_are(tmp_path):
     make(tmp_path, ["0.wav", "1.wav"], {"metadata.csv": "file_name,label\n0.wav,001\n1.wav,NA\n"})
     assert [row[2] for row in rows_of(scan_audiofolder(str(tmp_path), TableLayout()))] == ["001", "NA"]
