@@ -45,7 +45,7 @@ class Trackers:
         names = self._names
         if names is None:
             before = tracked_by(run)
-            names = (TENSORBOARD,) if before is None else tuple(before)
+            names = (TENSORBOARD,) if before is None else tuple(name for name in before if name in KINDS)
         history: list[Row] = []
         with contextlib.suppress(FileNotFoundError):
             history = read_history(run / "history.csv")
@@ -57,9 +57,7 @@ class Trackers:
             else:
                 self._start(name)
         if self._trackers:
-            self._tell("begin", self._beginning())
-            for row in history:
-                self._tell_epoch(row)
+            self._begin(history)
         if self._then:
             self._then.begin(run)
 
@@ -111,21 +109,36 @@ class Trackers:
         except OSError as error:
             self._warn(name, one_line(error))
 
+    def _begin(self, history: list[Row]) -> None:
+        try:
+            beginning = self._beginning()
+        except Exception as error:  # whatever it is, the training can go on
+            for name, tracker in self._trackers.items():
+                tracker.end(FAILED)
+                tracker.wait()
+                self._warn(name, one_line(error))
+            self._trackers.clear()
+            return
+        self._tell("begin", beginning)
+        for row in history:
+            self._tell_epoch(row)
+
     def _beginning(self) -> Beginning:
         from model.tracking.outcome import scalars
 
         config = read_config(self._run) or {}
         settings: Settings = config.pop("settings")
         spec = {"fingerprint": config["fingerprint"], **config.pop("spec")}
+        texts = {"spec.json": json.dumps(spec, indent=1, ensure_ascii=False) + "\n"}
+        recipe = self._run / RECIPE
+        if recipe.exists():  # a run that ended before there were any has none
+            texts[RECIPE] = recipe.read_text(encoding="utf-8")
         return Beginning(
             run=self._run,
             folder=self._run / FOLDER,
             name=os.path.basename(without_slash(self._output)) or self._output,
             parameters=scalars({**settings.flat(), **config}),
-            texts={
-                "spec.json": json.dumps(spec, indent=1, ensure_ascii=False) + "\n",
-                RECIPE: (self._run / RECIPE).read_text(encoding="utf-8"),
-            },
+            texts=texts,
         )
 
     def _tell_epoch(self, row: Row) -> None:

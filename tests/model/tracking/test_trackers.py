@@ -16,7 +16,7 @@ from model.tracking import client
 from model.tracking.mlflow_store import metric_names
 from model.tracking.registry import KINDS, Kind, check_trackers
 from model.tracking.session import read_state
-from model.tracking.trackers import tracking
+from model.tracking.trackers import Trackers, tracking
 from model.training.history import EachEpoch, read_history
 from model.training.trainer import train
 from tests.conftest import start_command, succeed, wait_until
@@ -147,6 +147,28 @@ def test_a_tracker_that_hangs_is_one_warning_and_leaves_no_process(feature_set, 
     assert "it did not answer within 1 s" in warning
     assert read_description(tmp_path / "run").litert_sha256 == alone
     assert processes_of(groups[0]) == []
+
+
+def test_a_run_that_cannot_be_read_is_one_warning(tmp_path, caplog):
+    (tmp_path / "trackers").mkdir()
+    (tmp_path / "trackers" / "of_later_versions.json").write_text("{}")
+    Trackers(None, str(tmp_path), None).begin(tmp_path)
+    assert warnings(caplog) == []
+    trackers = Trackers(("tensorboard",), str(tmp_path), None)
+    trackers.begin(tmp_path)
+    trackers.show("features", {})
+    [warning] = warnings(caplog)
+    assert warning.startswith("warning: TensorBoard is left out, which changes nothing of the training: ")
+
+
+def test_a_run_of_before_there_were_recipes_is_tracked_when_it_is_resumed(trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("recipe.toml", "logs", "trackers"))
+    with tracking(None, str(run), None) as trackers:
+        trackers.begin(run)
+    stored = read_back.read_tensorboard(run)
+    assert len(stored.curves["loss"]) == len(read_history(run / "history.csv"))
+    assert "spec.json" in stored.texts and "recipe.toml" not in stored.texts
 
 
 def test_logs_that_cannot_be_written_are_one_warning(feature_set, alone, tmp_path, caplog):
