@@ -11,8 +11,7 @@ RATE = 8_000
 
 
 def write_sounds(folder: Path) -> Path:
-    """Writes `sounds/` with a recording of one channel, one of another rate and one of two channels; returns the "
-    "folder."""
+    """Writes `sounds/`: recordings of one channel, of another rate and of two channels; returns the folder."""
     sounds = folder / "sounds"
     sounds.mkdir(parents=True)
     write_wav(sounds / "mono.wav", noise(2 * RATE + 7, seed=1), RATE)

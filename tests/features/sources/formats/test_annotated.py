@@ -1,5 +1,4 @@
-"""Windows of annotated recordings as clips: which windows there are, which label each takes, and which are "
-"background."""
+"""Windows of annotated recordings as clips: which there are, which label each takes, and which are background."""
 
 from itertools import pairwise
 
