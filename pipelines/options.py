@@ -79,14 +79,12 @@ def add_format_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input-format", choices=INPUT_FORMATS,
         help="of the input: audiofolder is Hugging Face's, lhotse a manifest of cuts or of recordings and "
-             "supervisions, "
-        "nemo a manifest of NeMo (a folder or a table, by its name)",
+        "supervisions, nemo a manifest of NeMo (a folder or a table, by its name)",
     )  # fmt: skip
     group.add_argument(
         "--annotations", metavar="DIR|FILE",
         help="selection tables of Raven or label tracks of Audacity, named after the recordings of the input: clips "
-             "are "
-        "the windows that have a label, one after the other",
+        "are the windows that have a label, one after the other",
     )  # fmt: skip
     group.add_argument(
         "--min-overlap-seconds", type=float, metavar="S",
@@ -107,13 +105,11 @@ def chosen_format(options: argparse.Namespace, spec: FeatureSpec) -> InputFormat
     if options.annotations is None:
         if given:
             raise UsageError(f"{option_name(given[0])} says which windows are clips, of --annotations; give these, or "
-                             "leave "
-                             "it out")  # fmt: skip
+                             "leave it out")  # fmt: skip
         return InputFormat(options.input_format, None, spec.channels)
     if spec.clip_samples is None:
         raise UsageError("--annotations makes clips of the windows of recordings, and the spec takes files of any "
-                         "length whole: "
-                         "give a --preset or --spec with clip_seconds")  # fmt: skip
+                         "length whole: give a --preset or --spec with clip_seconds")  # fmt: skip
     values = {name: getattr(options, name) for name in given}
     annotated = Annotated(options.annotations, WindowGrid(spec.clip_samples, spec.sample_rate_hz), **values)
     return InputFormat(options.input_format, annotated, spec.channels)

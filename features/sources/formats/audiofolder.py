@@ -68,8 +68,7 @@ def scan_audiofolder(input_path: str, layout: TableLayout, partitioned: bool = T
         return _of_metadata(input_path, root, metadata, layout, partitioned)
     if layout.given:
         raise UsageError(f"{layout.given[0]} names a column of {' or '.join(METADATA)}, and {input_path} has no such "
-                         "file; "
-                         "leave the option out")  # fmt: skip
+                         "file; leave the option out")  # fmt: skip
     return _of_folders(input_path, partitioned)
 
 
@@ -161,8 +160,7 @@ def _of_folders(input_path: str, partitioned: bool) -> Source:
     if len(depths) > 1:
         shown = [min(path for path in paths if path.count("/") == depth) for depth in sorted(depths)[:2]]
         raise UsageError(f"the files of {input_path} lie at different depths, such as {shown[0]} and {shown[1]}, so "
-                         "that "
-                         "audiofolder has no labels; leave --input-format out where the first folder is the "
+                         "that audiofolder has no labels; leave --input-format out where the first folder is the "
                          "label")  # fmt: skip
     splits = _splits(paths)
     labels: list[str | None] = []
@@ -185,8 +183,7 @@ def _of_folders(input_path: str, partitioned: bool) -> Source:
     clips = clips.filter(pa.array(taken, pa.bool_())).combine_chunks()
     if not len(clips):
         raise UsageError(f"no label in {input_path}: {rejects[-1].path}: {rejects[-1].message}; metadata.csv with the "
-                         "columns "
-                         "file_name and label says them otherwise")  # fmt: skip
+                         "columns file_name and label says them otherwise")  # fmt: skip
     return replace(source, kind=AUDIOFOLDER, clips=clips, rejects=rejects, left_out=left_out)
 
 

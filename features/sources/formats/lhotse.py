@@ -143,13 +143,11 @@ class _Lines:
         """Raises `UsageError` where the manifests have no clips together."""
         if "cuts" in self.kinds and len(self.kinds) > 1:
             raise UsageError(f"{input_path} has cuts and {' and '.join(sorted(self.kinds - {'cuts'}))}, which say the "
-                             "same "
-                             "twice; give the manifest of cuts, or that of recordings, as --input")  # fmt: skip
+                             "same twice; give the manifest of cuts, or that of recordings, as --input")  # fmt: skip
         for kind, other in ((_RECORDINGS, _SUPERVISIONS), (_SUPERVISIONS, _RECORDINGS)):
             if kind in self.kinds and other not in self.kinds:
                 raise UsageError(f"{input_path} has {kind} and no {other}; Lhotse's manifest of {other} lies beside it "
-                                 "under the "
-                                 f"same name but for {other!r} in the place of {kind!r}")  # fmt: skip
+                                 f"under the same name but for {other!r} in the place of {kind!r}")  # fmt: skip
         if not self.rows.numbers and not self.rows.rejects:
             raise UsageError(f"no audio in {input_path}: it has no lines")
 
@@ -180,8 +178,7 @@ class _Lines:
         labels = self._values(self.label, part, supervisions)
         if len(labels) > 1:
             raise CutError(f"a cut with {len(labels)} labels, {' and '.join(map(repr, labels[:3]))}, and a clip has "
-                           "one; "
-                           "trim_to_supervisions of Lhotse makes a cut of each", Reason.BAD_LABEL)  # fmt: skip
+                           "one; trim_to_supervisions of Lhotse makes a cut of each", Reason.BAD_LABEL)  # fmt: skip
         if not labels:
             raise CutError(f"without a label: no supervision has {self.label!r} (--label-column names another field)",
                            Reason.BAD_LABEL)  # fmt: skip

@@ -38,8 +38,7 @@ def recording_file(recording: dict[str, Any], part: dict[str, Any], channels: st
         name = change.get("name") if isinstance(change, dict) else change
         if name != _SAME_SOUND:
             raise CutError(f"of a recording that Lhotse changes by {name!r} when it loads it, and a clip is a part of "
-                           "a file as it "
-                           "is; save the recordings that were changed as files of their own")  # fmt: skip
+                           "a file as it is; save the recordings that were changed as files of their own")  # fmt: skip
     sources = recording.get("sources")
     if not isinstance(sources, list) or not sources or not all(isinstance(one, dict) for one in sources):
         raise CutError("of a recording without sources")
@@ -47,14 +46,12 @@ def recording_file(recording: dict[str, Any], part: dict[str, Any], channels: st
     holding = [source for source in sources if set(wanted) & set(_numbers(source.get("channels", 0)))]
     if len(holding) != 1:
         raise CutError(f"of channels {_text(wanted)}, which are in {len(holding)} of the {len(sources)} files of its "
-                       "recording, and "
-                       "a clip is a part of one file")  # fmt: skip
+                       "recording, and a clip is a part of one file")  # fmt: skip
     there = _numbers(holding[0].get("channels", 0))
     if set(wanted) < set(there) and not (len(wanted) == 1 and channels == there.index(wanted[0]) + 1):
         way_out = f"; a spec with channels = {there.index(wanted[0]) + 1} uses it" if len(wanted) == 1 else ""
         raise CutError(f"of channel {_text(wanted)} of a file with the channels {_text(there)}, and a clip has all "
-                       "channels of its "
-                       f"file, of which the spec's channels says what is used{way_out}")  # fmt: skip
+                       f"channels of its file, of which the spec's channels says what is used{way_out}")  # fmt: skip
     return _place(holding[0])
 
 
@@ -65,8 +62,7 @@ def _place(source: dict[str, Any]) -> str:
     if kind == "file" or (kind == "url" and is_uri(place)):
         return place
     raise CutError(f"of a recording whose source is a {kind!r}, and a clip is a part of a file; Lhotse's save_audios "
-                   "writes "
-                   "files")  # fmt: skip
+                   "writes files")  # fmt: skip
 
 
 def number_of(value: object, name: str) -> str:

@@ -71,8 +71,7 @@ def check_layout(layout: TableLayout, option: str, taken: Sequence[str]) -> None
     for given in layout.given:
         if given not in allowed:
             raise UsageError(f"{option} takes {', '.join(allowed)} of the options of tables, and not {given}: the "
-                             "format "
-                             "itself says it; leave the option out")  # fmt: skip
+                             "format itself says it; leave the option out")  # fmt: skip
 
 
 def find_manifests(input_path: str, endings: Sequence[str], partitioned: bool) -> list[tuple[str, str]]:

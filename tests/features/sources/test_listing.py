@@ -81,8 +81,7 @@ def test_a_folder_with_metadata_is_read_as_always_and_a_note_says_so(tmp_path):
         source = listed(tmp_path)
         assert source.kind == "folder" and set(source.clips["label"].to_pylist()) == {"dog"}
         assert source.notes == [f"{tmp_path} looks like Hugging Face's audiofolder, as it has {place.name}, which "
-                                "--input-format "
-                                "audiofolder reads"]  # fmt: skip
+                                "--input-format audiofolder reads"]  # fmt: skip
 
 
 def test_a_table_of_the_fields_of_nemo_is_a_table_where_options_name_its_columns(tmp_path):
