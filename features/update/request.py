@@ -16,6 +16,7 @@ from features.sources import partition
 from features.sources.clip_order import limit
 from features.sources.clips import Source
 from features.sources.corrections import correct
+from features.sources.formats.annotated import ANNOTATIONS
 from features.sources.leaks import equal_contents, spread_stems
 from features.sources.listing import InputFormat, list_labelled
 from features.sources.paths import absolute_path
@@ -202,7 +203,7 @@ class Request:
             return
         here = (source.root, source.table or "a folder")
         there = (base.source["root"], base.source.get("table", "a folder"))
-        same_kind = (source.table is None) == ("table" not in base.source)
+        same_kind = source.kind == base.source.get("kind", source.kind)
         if self.source_moved and same_kind:  # what is not found again is found out by `check_removal`
             return
         moved = "--source-moved where the same recordings lie there now, " if same_kind else ""
@@ -210,3 +211,9 @@ class Request:
             if one != other:
                 raise UsageError(f"{self.output} was made from {one}, not from {other}; give another --output, {moved}"
                                  "or --allow-removal to make it the features of that")  # fmt: skip
+        if not same_kind:
+            kind = base.source["kind"]
+            option = f"--{kind}" if kind == ANNOTATIONS else f"--input-format {kind}"
+            raise UsageError(f"{self.output} was made of what {option} reads, and what is read now is of the kind "
+                             f"{source.kind}; add {option} to keep to that, give another --output, or --allow-removal "
+                             "to make it the features of that")  # fmt: skip

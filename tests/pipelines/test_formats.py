@@ -57,6 +57,22 @@ def test_a_manifest_is_a_source_like_others(tmp_path):
         featurize(tmp_path / "sounds", output, "--label-pattern", "(?P<label>.)")
 
 
+def test_a_set_keeps_to_the_format_that_it_was_made_of(tmp_path):
+    for seed, name in enumerate(("a/0.wav", "b/1.wav")):
+        (tmp_path / "sounds" / name).parent.mkdir(parents=True)
+        write_wav(tmp_path / "sounds" / name, noise(8000, seed=seed), 8000)
+    (tmp_path / "sounds" / "metadata.csv").write_text("file_name,label\na/0.wav,dog\nb/1.wav,cat\n")
+    output, options = tmp_path / "features", ("--input-format", "audiofolder")
+    featurize(tmp_path / "sounds", output, *options)
+    for moved in ((), ("--source-moved",)):
+        with pytest.raises(UsageError, match="of the kind folder; add --input-format audiofolder to keep to that"):
+            featurize(tmp_path / "sounds", output, *moved)
+    assert load_manifest(output).classes == ["cat", "dog"]
+    assert featurize(tmp_path / "sounds", output, *options)["computed"] == 0
+    assert featurize(tmp_path / "sounds", output, "--allow-removal")["computed"] == 0
+    assert load_manifest(output).classes == ["a", "b"]
+
+
 def test_an_audiofolder_that_was_published_comes_back(tmp_path):
     write_sounds(tmp_path / "source")
     manifest = cuts(tmp_path / "source", "owl", "wren", "owl", "wren")
