@@ -304,6 +304,30 @@ def test_the_parts_agree_with_soundmill(page, folder):
     assert metadata == session.get_modelmeta().custom_metadata_map and json.loads(metadata["soundmill"])
 
 
+@pytest.mark.parametrize("num_labels", [1, 6, 7, 8])
+def test_the_time_line_has_a_bar_for_each_window(page, num_labels):
+    rows_of_bars = (
+        "async ([labels]) => { const { Timeline } = await import('/listen/timeline.js');"
+        " const canvas = document.getElementById('line').cloneNode();"
+        " document.getElementById('line').after(canvas);"
+        " const pen = canvas.getContext('2d', { willReadFrequently: true }), timeline = new Timeline(canvas);"
+        " timeline.draw(labels.map((label, n) => ({ start: n, end: n + 1, label, probability: 1 })), 0, labels.length);"
+        " const column = (n) => { const x = Math.round(timeline.place(n + 0.45) * devicePixelRatio);"
+        "   const { data } = pen.getImageData(x, 0, 1, 6 * 26);"  # the lanes, without the axis
+        "   return data.filter((value, index) => index % 4 === 3 && value > 200).length; };"
+        " const answer = [labels.map((_, n) => column(n)), canvas.getAttribute('aria-label')];"
+        " canvas.remove(); return answer; }"
+    )
+    labels = [f"label {number}" for number in range(num_labels)] + ["label 0"]
+    rows, said = page.evaluate(rows_of_bars, [labels])
+    assert rows == [16] * len(labels)
+    alone = labels[:num_labels] if num_labels <= 6 else labels[:5]
+    counts = [f"{label} {labels.count(label)}" for label in alone]
+    if num_labels > 6:
+        counts.append(f"{num_labels - 5} others {num_labels - 5}")
+    assert said == f"Labels from 0.0 to {len(labels)}.0 s: {', '.join(counts)}"
+
+
 def test_nothing_hinders_people(page, tmp_path):
     choose(page, write_wav(tmp_path / "long.wav", sine(700.0, 3 * RATE_HZ)))
     for scheme, size in (("light", (1280, 800)), ("dark", (1280, 800)), ("light", (390, 844))):
