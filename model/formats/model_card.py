@@ -9,7 +9,7 @@ from typing import Any
 from features.io.atomic import write_file
 from features.runtime.markdown import front_matter, markdown_text
 from features.runtime.quantities import counted, size_text
-from model.formats.export_format import FORMATS
+from model.formats.export_format import FORMATS, SAVED_MODEL
 from model.formats.front_end_words import clip_words, front_end_words
 from model.formats.measured_words import Evaluation, class_rows, folder_name, measured_words, mistake_rows
 from model.formats.run_it import run_it
@@ -145,7 +145,7 @@ def _what(description: ArtifactDescription, figures: dict[str, Any]) -> list[str
     return [
         f"# {network} for {classes} of sound",
         "",
-        f"A network of soundmill that gives a sound one of {classes}, as `{FORMATS[figures['format']].file}`, "
+        f"A network of soundmill that gives a sound one of {classes}, {_form(figures['format'])}, "
         f"{size_text(figures['bytes'])}.",
         "",
         "## What it takes",
@@ -157,6 +157,12 @@ def _what(description: ArtifactDescription, figures: dict[str, Any]) -> list[str
         "These, the classes, rate, length, temperature and thresholds are inside the file.",
         "",
     ]
+
+
+def _form(format_name: str) -> str:
+    if format_name == SAVED_MODEL:
+        return "as the TensorFlow SavedModel that this folder is"
+    return f"as `{FORMATS[format_name].file}`"
 
 
 def _trained_on(description: ArtifactDescription, record: dict[str, Any], evaluations: list[Evaluation]) -> list[str]:
@@ -171,7 +177,8 @@ def _trained_on(description: ArtifactDescription, record: dict[str, Any], evalua
     if record.get("rows_sha256"):
         lines.append(f"The digest of its shards, with those validated on, is `{record['rows_sha256']}`.")
     if "settings" in record:
-        lines.append(f"Seed {record['settings']['seed']}, begun on {markdown_text(str(record.get('begun'))[:10])}.")
+        begun = f", begun on {markdown_text(str(record['begun'])[:10])}" if record.get("begun") else ""
+        lines.append(f"Seed {record['settings']['seed']}{begun}.")
     return [" ".join(lines), ""]
 
 

@@ -91,6 +91,18 @@ def test_figures_are_those_of_the_evaluation(tmp_path, evaluated):
     assert description["fingerprint"] in body and f"temperature {description['temperature']:.6g}" in body
     assert str(evaluated) not in body and str(Path(metrics["features"]).parent) not in body
     assert "license" not in head and "Nothing is said here of a licence" in body
+    record = json.loads((evaluated / "config.json").read_text())
+    assert f"Seed {record['settings']['seed']}, begun on {record['begun'][:10]}." in body
+
+
+def test_a_run_that_does_not_say_when_it_was_begun_has_no_date(tmp_path, evaluated):
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    record = json.loads((run / "config.json").read_text())
+    del record["begun"]
+    (run / "config.json").write_text(json.dumps(record))
+    _, body = card(tmp_path / "export", run, format="saved_model")
+    assert f"Seed {record['settings']['seed']}.\n" in body and "begun" not in body and "None" not in body
+    assert "as the TensorFlow SavedModel that this folder is, 1.2 MB." in body
 
 
 def test_what_it_gets_wrong_most_is_in_order(tmp_path, evaluated):
