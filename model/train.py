@@ -15,6 +15,7 @@ from features.sources.partition import TESTING
 from features.store.manifest import load_manifest
 from model.pages.document import check_page
 from model.tracking.registry import KINDS, NONE, TENSORBOARD, check_trackers
+from model.tracking.session import FOLDER
 from model.tracking.trackers import tracking
 from model.training.options import add_inputs, add_settings, settings_given
 from model.training.stored_run import run_to_train
@@ -110,7 +111,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
             watch=watch,
             init=options.init,
         )
-        watch.show(options.features, figures)
+        logged = watch.show(options.features, figures)
     report = None if options.report is None else options.report or join(options.output, REPORT)
     if report is not None:
         from model.pages.model_page import write_model_page  # which loads what makes pictures
@@ -131,6 +132,9 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     tested = ("--test-on", ",".join(figures["test_on"])) if figures["test_on"] else ()
     following = command_line("model.evaluate", "--model", options.output, "--features", options.features, *tested)
     paragraph += f" The run is in {options.output}: curves.png shows it."
+    others = [KINDS[name].title for name in logged if name != TENSORBOARD]
+    if others:
+        paragraph += f" It is in {', '.join(others)} too: {join(options.output, FOLDER)}, or where your settings say."
     if report is not None:
         paragraph += f" Open {report} in a browser to hear what it gets wrong."
     paragraph += f" Next: {following}"

@@ -68,15 +68,18 @@ class Trackers:
         if self._then:
             self._then.epoch(row)
 
-    def show(self, features: str, figures: dict[str, Any]) -> None:
-        """Shows all how the training came out.
+    def show(self, features: str, figures: dict[str, Any]) -> list[str]:
+        """Shows all how the training came out, and ends them.
 
         Args:
             features: the feature set.
             figures: of the training.
+
+        Returns:
+            The names of those that took the training from its beginning to its end.
         """
         if not self._trackers:
-            return
+            return []
         from model.tracking.outcome import show_outcome  # which loads what draws and what predicts
 
         # In the folder of this process, and there until all have taken the files.
@@ -87,16 +90,18 @@ class Trackers:
                 LOG.warning("warning: trackers are not shown how the training came out: %s", one_line(error))
             else:
                 self._tell("show", outcome)
-            self.close(FINISHED)
+            return self.close(FINISHED)
 
-    def close(self, how: str) -> None:
-        """Ends all."""
+    def close(self, how: str) -> list[str]:
+        """Ends all, and returns the names of those that did not fail."""
         for tracker in self._trackers.values():
             tracker.end(how)
         for tracker in self._trackers.values():
             tracker.wait()
         self._drop_failed()
+        whole = list(self._trackers)
         self._trackers.clear()
+        return whole
 
     def _start(self, name: str) -> None:
         kind = KINDS[name]

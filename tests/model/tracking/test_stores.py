@@ -48,6 +48,7 @@ def tracked(feature_set, tmp_path_factory) -> tuple[Path, Path, NetworkWatch]:
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
+    assert f"It is in MLflow, Comet, Weights & Biases too: {run}/trackers, or where your settings say." in done.stdout
     return run, calls, watch
 
 

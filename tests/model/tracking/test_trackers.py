@@ -46,8 +46,8 @@ def processes_of(group: int) -> list[str]:
     return found
 
 
-def train_with(names: tuple[str, ...], feature_set: Path, run: Path, act=lambda trackers: None) -> None:
-    """Trains in trackers, to which something happens when the first epoch has ended."""
+def train_with(names: tuple[str, ...], feature_set: Path, run: Path, act=lambda trackers: None) -> list[str]:
+    """Trains in trackers, to which something happens when the first epoch has ended; those that took all of it."""
     rows = []
 
     def follow(row) -> None:
@@ -57,7 +57,7 @@ def train_with(names: tuple[str, ...], feature_set: Path, run: Path, act=lambda 
 
     with tracking(names, str(run), EachEpoch(follow)) as trackers:
         figures = train(str(feature_set), str(run), LINEAR, watch=trackers)
-        trackers.show(str(feature_set), figures)
+        return trackers.show(str(feature_set), figures)
 
 
 def warnings(caplog) -> list[str]:
@@ -103,7 +103,7 @@ def test_the_logs_of_tensorboard_are_there_by_default(trained, feature_set):
 
 def test_a_package_that_is_missing_is_one_warning(feature_set, alone, tmp_path, caplog, monkeypatch):
     monkeypatch.setitem(KINDS, "comet", Kind("comet", "no_such_package_of_comet", "Comet"))
-    train_with(("comet",), feature_set, tmp_path / "run")
+    assert train_with(("comet",), feature_set, tmp_path / "run") == []
     said = "the package no_such_package_of_comet is not installed (pip install 'soundmill[comet]')"
     assert warnings(caplog) == [f"warning: Comet is left out, which changes nothing of the training: {said}"]
     assert read_description(tmp_path / "run").litert_sha256 == alone
@@ -123,7 +123,7 @@ def test_a_tracker_that_dies_in_an_epoch_is_one_warning(feature_set, alone, tmp_
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
 
-    train_with(("tensorboard", "comet"), feature_set, tmp_path / "run", kill)
+    assert train_with(("tensorboard", "comet"), feature_set, tmp_path / "run", kill) == ["tensorboard"]
     [warning] = warnings(caplog)
     assert warning.startswith(
         "warning: Comet is left out, which changes nothing of the training: its process ended (SIGKILL)"
