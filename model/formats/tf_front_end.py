@@ -66,7 +66,7 @@ class TensorFlowFrontEnd(tf.Module):
                 # has float64; what is left of the mean is small.
                 mean = tf.reduce_mean(bands, axis=1, keepdims=True)
                 bands = tf.squeeze(mean + tf.reduce_mean(bands - mean, axis=1, keepdims=True), axis=1)
-            return tf.cast(tf.cast(bands, self._spec.storage_dtype), tf.float32)
+            return _rounded(bands, self._spec.storage_dtype)
 
     def _spectrum(self, waveforms: tf.Tensor) -> tf.Tensor:
         """Returns magnitudes or power of the short-time Fourier transform: (clips, frames, bins)."""
@@ -186,6 +186,15 @@ def _fourier_kernels(spec: FeatureSpec) -> NDArray[np.float32]:
 
 def _constant(matrix: NDArray[np.float32]) -> tf.Variable:
     return tf.Variable(matrix, trainable=False, dtype=tf.float32)
+
+
+def _rounded(bands: tf.Tensor, dtype: str) -> tf.Tensor:
+    """Returns float32 values as a set keeps them: rounded to a dtype, and float32 again."""
+    if dtype == "float32":
+        return bands
+    # tf2onnx (1.17) leaves out two casts that follow each other there and back, and with them what is rounded.
+    kept = tf.cast(bands, dtype)
+    return tf.cast(tf.reshape(kept, tf.shape(kept)), tf.float32)
 
 
 def _log(bands: tf.Tensor, spec: FeatureSpec) -> tf.Tensor:
