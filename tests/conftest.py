@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import fnmatch
 import gc
 import importlib
 import os
@@ -333,6 +334,14 @@ def wait_until(holds: Callable[[], object], seconds: float = 180.0) -> None:
     while not holds():
         assert time.monotonic() < end, f"it did not come true in {seconds} s"
         time.sleep(0.01)
+
+
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """Returns the files of some name that lie anywhere below a folder, while others are made and removed there.
+
+    `Path.rglob` raises where a folder goes away that it has just listed.
+    """
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in fnmatch.filter(names, pattern)]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from features.errors import RETRYABLE, Reason
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
-from tests.conftest import call, clips_table, run_command, start_command, wait_until
+from tests.conftest import call, clips_table, files_below, run_command, start_command, wait_until
 from tests.model.untrained import save_untrained
 from tests.pipelines.bad_files import KINDS, spoiling, wav_16, wav_24
 from tests.pipelines.conftest import LONG_AGO, files_of, is_alive, workers_of
@@ -315,7 +315,7 @@ def test_a_worker_that_is_killed_ends_a_scoring_with_one_line(many_clips, run_fo
     wait_until(lambda: len(workers_of(process.pid)) == 2)
     workers = workers_of(process.pid)
     if moment == "as it works":
-        wait_until(lambda: list(parts.rglob("0*.part")))
+        wait_until(lambda: files_below(parts, "0*.part"))
         assert process.poll() is None, "the run was over before a worker could be killed"
     os.kill(workers[0], signal.SIGKILL)
     killed = time.monotonic()

@@ -7,7 +7,7 @@ import subprocess
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import call, start_command, wait_until
+from tests.conftest import call, files_below, start_command, wait_until
 
 SECONDS = 10  # within which a run that was stopped has ended
 
@@ -47,7 +47,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
     arguments = ("--model", run_folder, "--input", many_clips / "high", "--output", output)
 
     process = start_command("pipelines.score", *arguments, "--workers", 1)
-    wait_until(lambda: list(parts.rglob("0*.part")))
+    wait_until(lambda: files_below(parts, "0*.part"))
     os.killpg(process.pid, signal_)
     code, lines = end(process)
     if signal_ == signal.SIGINT:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from features.errors import UsageError
-from tests.conftest import call, start_command, wait_until
+from tests.conftest import call, files_below, start_command, wait_until
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def first(many_clips, run_folder, tmp_path):
         "pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.csv",
         "--top", 1, "--workers", 1,
     )  # fmt: skip
-    wait_until(lambda: list((tmp_path / "labels.csv.parts").rglob("0*.part")))
+    wait_until(lambda: files_below(tmp_path / "labels.csv.parts", "0*.part"))
     os.killpg(process.pid, signal.SIGSTOP)
     return process
 

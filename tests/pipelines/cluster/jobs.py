@@ -1,5 +1,6 @@
 """featurize and score as jobs: what is asked for, what they leave, and which of their units are finished."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from features.sources.partition import PARTITIONS
 from features.store.layout import MANIFEST, Layout
 from features.store.manifest import load_manifest
+from tests.conftest import files_below
 
 Identity = tuple[int, int]
 
@@ -33,8 +35,12 @@ class Job:
     def finished(self) -> dict[Path, Identity]:
         """The notes of the units that are finished, with what tells a file from one that is written anew."""
         place, pattern = self._units
-        states = {path: path.stat() for path in place.rglob(pattern)}
-        return {path: (state.st_ino, state.st_mtime_ns) for path, state in states.items()}
+        found = {}
+        for path in files_below(place, pattern):
+            with contextlib.suppress(FileNotFoundError):  # score takes them away when it is done
+                state = path.stat()
+                found[path] = state.st_ino, state.st_mtime_ns
+        return found
 
     @property
     def _units(self) -> tuple[Path, str]:
@@ -51,7 +57,7 @@ class Job:
 
     def partial(self) -> list[Path]:
         """Files that are not finished."""
-        return list(self.output.parent.rglob("*.partial"))
+        return files_below(self.output.parent, "*.partial")
 
 
 def set_files(folder: Path) -> dict[str, bytes]:
