@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from features.audio.containers import inspect
 from features.audio.decoder_client import probe_in_process, read_in_process
 from features.audio.ffmpeg import convert, read_converted
-from features.audio.plain_wav import HEADER_BYTES, WAV, plain_wav, read_plain
-from features.audio.protocol import Decoded, OpenFile
+from features.audio.plain_wav import HEADER_BYTES, SAMPLE_BYTES, WAV, plain_wav, read_plain
+from features.audio.protocol import RATES_HZ, ClipLength, Decoded, OpenFile
 from features.errors import JOINED, WRONG_SIZE, ClipError, Reason
 from features.io.regular_file import open_regular
 
 AudioSource = bytes | str
 """The content of a file, or the path of one as `os.fsdecode` gives it; of a plain WAV also the URI of an object."""
 
-# What recordings have; a header that says another rate is damaged, and to resample it may take forever.
-LEAST_RATE_HZ, MOST_RATE_HZ = 100, 768_000
+LEAST_RATE_HZ, MOST_RATE_HZ = RATES_HZ[0], RATES_HZ[-1]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class AudioInfo:
         rate_hz: sample rate.
         truncated: whether the file is known to hold less than its header promises.
         end_unverified: whether only its last frame shows that it was not cut off.
-        pcm_offset: where the samples of a plain 16-bit PCM WAV begin, None for everything else.
+        pcm_offset: where the samples of a plain PCM WAV begin, None for everything else.
+        pcm_bytes: of a sample of one channel there.
         decoder: what reads it: `wav`, or name and version of libsndfile or of ffmpeg; empty where nothing was read.
         size: bytes of the file.
         size_note: by how much its header and the file disagree, empty if they do not or are only `truncated`.
@@ -50,6 +50,7 @@ class AudioInfo:
     truncated: bool = False
     end_unverified: bool = False
     pcm_offset: int | None = None
+    pcm_bytes: int = 2
     decoder: str = ""
     size: int = 0
     size_note: str = ""
@@ -75,22 +76,48 @@ def probe(source: AudioSource) -> AudioInfo:
             decodes, or its header is damaged; or a decoder died, took too long or wanted too much memory.
         RunError: no process can be started for decoding.
     """
-    head, size = _head(source)
-    if size == 0:
-        raise ClipError("decode", Reason.EMPTY, "the file has no bytes")
-    info = probe_plain(head, size)
-    if info is None:
-        with _opened(source) as file:
-            info = _probe_coded(file)
+    return probe_and_decode(source, None)[0]
+
+
+def probe_and_decode(source: AudioSource, clip: ClipLength | None) -> tuple[AudioInfo, Decoded | None]:
+    """Does what `probe` does, and decodes at once what is used of a file that is a clip.
+
+    Args:
+        source: the path of the file, or its content.
+        clip: what of it is used.
+
+    Returns:
+        What the header says; and that part as `decode_part` gives it, None where it is to be asked for by that.
+
+    Raises:
+        ClipError: what `probe` or `decode_part` raise.
+        RunError: no process can be started for decoding.
+    """
+    decoded = None
+    head, size = (source, len(source)) if isinstance(source, bytes) else (b"", 0)
+    with contextlib.ExitStack() as opened:
+        file = None
+        if isinstance(source, str):
+            file = opened.enter_context(_opened(source))
+            try:
+                head, size = os.pread(file.descriptor, HEADER_BYTES, 0), file.size
+            except OSError as error:
+                raise file_error(error) from error
+        if size == 0:
+            raise ClipError("decode", Reason.EMPTY, "the file has no bytes")
+        info = probe_plain(head, size)
+        if info is None:
+            info, decoded = _probe_coded(file or opened.enter_context(_opened(source)), clip)
     if not LEAST_RATE_HZ <= info.rate_hz <= MOST_RATE_HZ:
         rates = f"a sample rate is {LEAST_RATE_HZ:,} to {MOST_RATE_HZ:,} Hz"
         raise ClipError("decode", Reason.DAMAGED, f"{rates}, and the header says {info.rate_hz:,} Hz")
-    return info
+    return info, None if decoded is None else _finite(decoded)
 
 
-def _probe_coded(file: OpenFile) -> AudioInfo:
+def _probe_coded(file: OpenFile, clip: ClipLength | None) -> tuple[AudioInfo, Decoded | None]:
     try:
-        return AudioInfo(**probe_in_process(file)._asdict(), size=file.size)
+        info, decoded = probe_in_process(file, clip)
+        return AudioInfo(**info._asdict(), size=file.size), decoded
     except ClipError as error:
         if error.reason != Reason.UNSUPPORTED_CODEC:
             raise
@@ -105,7 +132,7 @@ def _probe_coded(file: OpenFile) -> AudioInfo:
             sound.frames, sound.channels, sound.rate_hz, truncated=complained or container.cut_off,
             decoder=sound.decoder, size=file.size, size_note=container.note,
             joined_note=container.joined, in_order=True,
-        )  # fmt: skip
+        ), None  # fmt: skip
 
 
 def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
@@ -140,7 +167,8 @@ def decode_part(
     wanted = min(info.frames - start, info.frames if frames is None else frames)
     if info.pcm_offset is not None:
         try:
-            return Decoded(read_plain(source, info.pcm_offset + start * 2 * info.channels, wanted, info.channels))
+            offset = info.pcm_offset + start * info.channels * info.pcm_bytes
+            return Decoded(read_plain(source, offset, (wanted, info.channels), info.pcm_bytes))
         except OSError as error:
             raise file_error(error) from error
     with _opened(source) as file:
@@ -148,10 +176,16 @@ def decode_part(
             decoded = Decoded(read_converted(convert(file), start, wanted))
         else:
             decoded = read_in_process(file, (start, wanted), info.channels, forward)
-    # A sum is finite only if every term is, unless large terms overflow it: look closer only then.
-    with np.errstate(invalid="ignore"):
-        total = decoded.samples.sum(dtype=np.float64)
-    if not np.isfinite(total) and not np.isfinite(decoded.samples).all():
+    return _finite(decoded)
+
+
+def _finite(decoded: Decoded) -> Decoded:
+    """Returns what was decoded; raises `ClipError` where there is NaN or infinity in it."""
+    samples = decoded.samples.reshape(-1)
+    # A sum of squares is finite only if every term is, unless large terms overflow it: look closer only then.
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = np.dot(samples, samples)
+    if not np.isfinite(energy) and not np.isfinite(samples).all():
         raise ClipError("decode", Reason.NOT_FINITE, "the samples hold NaN or infinity")
     return decoded
 
@@ -174,16 +208,19 @@ def is_cut_off(source: AudioSource, info: AudioInfo) -> bool:
 
 
 def probe_plain(head: bytes, size: int) -> AudioInfo | None:
-    """Reads the header of a 16-bit PCM WAV that is decoded without soundfile; None for everything else.
+    """Reads the header of a PCM WAV that is decoded without soundfile; None for everything else.
 
     Args:
         head: how the file begins, or all of it.
         size: of the file.
     """
-    plain = plain_wav(head, size)
+    plain = plain_wav(head, size, SAMPLE_BYTES)
     if plain is None or not LEAST_RATE_HZ <= plain.rate_hz <= MOST_RATE_HZ:
         return None
-    return AudioInfo(plain.frames, plain.channels, plain.rate_hz, pcm_offset=plain.offset, decoder=WAV, size=size)
+    return AudioInfo(
+        plain.frames, plain.channels, plain.rate_hz,
+        pcm_offset=plain.offset, pcm_bytes=plain.sample_bytes, decoder=WAV, size=size,
+    )  # fmt: skip
 
 
 def file_error(error: OSError) -> ClipError:
@@ -194,17 +231,6 @@ def file_error(error: OSError) -> ClipError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return ClipError("decode", Reason.PERMISSION, text)
     return ClipError("decode", Reason.UNREADABLE, text)
-
-
-def _head(source: AudioSource) -> tuple[bytes, int]:
-    if isinstance(source, bytes):
-        return source, len(source)
-    try:
-        descriptor, status = open_regular(source)
-        with open(descriptor, "rb", buffering=0) as file:
-            return file.read(HEADER_BYTES), status.st_size
-    except OSError as error:
-        raise file_error(error) from error
 
 
 @contextlib.contextmanager

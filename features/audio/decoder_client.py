@@ -1,13 +1,16 @@
 """Asks processes that decode: what crashes, hangs or eats memory there costs one file, and not the run."""
 
 import json
+import mmap
 import os
+import select
 import signal
 import socket
 import subprocess
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,38 +19,56 @@ from features.audio.protocol import (
     END,
     MESSAGE,
     SAMPLES,
+    SHARED,
+    SHARED_BYTES,
+    ClipLength,
     CodecInfo,
     Decoded,
     FileIdentity,
     OpenFile,
     limit_bytes,
     limit_seconds,
+    open_shared_memory,
 )
 from features.errors import ClipError, PassingError, Reason
 from features.runtime.log import is_verbose
 from features.runtime.processes import python_command, python_environment
 from features.runtime.threads import ONE_THREAD
 
+_What = TypeVar("_What")
+_Received = TypeVar("_Received", bytes, int)
+_MESSAGE_BYTES = 2**12  # messages that are no samples have rarely more
 _MOST_ANSWER_BYTES = 2**20
+# What a file needed is kept for the next: else the C library gives it back to the system, which clears it anew.
+_KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
 _START_SECONDS = 60.0
 _ENDING_SECONDS = 5.0
 
 
-def probe_in_process(file: OpenFile) -> CodecInfo:
+def probe_in_process(file: OpenFile, clip: ClipLength | None = None) -> tuple[CodecInfo, Decoded | None]:
     """Has `features.audio.soundfile_codec.probe_coded` done in a process of its own; raises `ClipError` as that does.
 
+    Args:
+        file: the file.
+        clip: what of it becomes a clip, where that is to be decoded as well.
+
+    Returns:
+        What was found out; and what is used of the file as `read_in_process` gives it, None where that is to be asked
+        for: where it is large, or known what the header says.
+
     Raises:
-        ClipError: besides, the process died, took too long or wanted too much memory.
+        ClipError: besides, the process died, took too long or wanted too much memory; or what `read_in_process` raises.
         RunError: no such process can be started.
     """
     key = (file.identity, file.mp3)
     info = _probed.get(key)
-    if info is None or file.identity is None:
-        _, end = _ask(file, None)
-        info = CodecInfo(**end["info"])
-        _probed.clear()
-        _probed[key] = info
-    return info
+    if info is not None and file.identity is not None:
+        return info, None
+    blocks, end = _ask(file, None, clip=clip)
+    info = CodecInfo(**end["info"])
+    _probed.clear()
+    _probed[key] = info
+    return info, _decoded(blocks, end, info.channels) if "missing" in end else None
 
 
 def read_in_process(file: OpenFile, part: tuple[int, int], channels: int, forward: bool) -> Decoded:
@@ -69,6 +90,10 @@ def read_in_process(file: OpenFile, part: tuple[int, int], channels: int, forwar
     blocks, end = _ask(file, part, forward)
     if blocks and end["channels"] != channels:
         raise ClipError("decode", Reason.VANISHED, "the file changed while it was read")
+    return _decoded(blocks, end, channels)
+
+
+def _decoded(blocks: list[NDArray[np.float32]], end: dict[str, Any], channels: int) -> Decoded:
     samples = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, np.float32), *blocks])
     missing = tuple((begin, behind) for begin, behind in end["missing"])
     return Decoded(samples.reshape(-1, channels), missing)
@@ -79,15 +104,20 @@ class _Decoder:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        memory = open_shared_memory()
         # What decoders print of files that they refuse is in the reject already.
         silence = None if is_verbose() else subprocess.DEVNULL
-        with theirs:
+        with theirs, open(memory, "rb"):
+            self._shared = np.frombuffer(mmap.mmap(memory, SHARED_BYTES), np.float32)
             self._process = subprocess.Popen(
-                python_command("features.audio.decoder_process", os.getpid()),
-                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=silence,
-                env=python_environment(**ONE_THREAD),  # threads never used are room it may not take
+                python_command("features.audio.decoder_process", os.getpid(), memory),
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=silence, pass_fds=[memory],
+                env=python_environment(**ONE_THREAD, **_KEPT_MEMORY),  # unused threads are room it may not take
             )  # fmt: skip
         self._connection = ours
+        self._arrives = select.poll()
+        self._arrives.register(ours, select.POLLIN)
+        self._arrived = b""  # and not taken
         self.process_id = self._process.pid
         self.asked = 0
         self.last_file: FileIdentity | None = None
@@ -98,14 +128,14 @@ class _Decoder:
             raise PassingError(f"the decoding process does not start: {error}; --verbose shows what it says") from error
 
     def ask(
-        self, file: OpenFile, part: tuple[int, int] | None, forward: bool
+        self, file: OpenFile, part: tuple[int, int] | None, forward: bool, clip: ClipLength | None
     ) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
         """Sends a request and returns blocks of samples and the end of the answer."""
         self.asked += 1
         self.last_file, self.last_thread = file.identity, threading.get_ident()
-        request = json.dumps({"size": file.size, "mp3": file.mp3, "part": part, "forward": forward}).encode()
+        request = {"size": file.size, "mp3": file.mp3, "part": part, "forward": forward, "clip": clip}
         try:
-            socket.send_fds(self._connection, [request], [file.descriptor])
+            socket.send_fds(self._connection, [json.dumps(request).encode()], [file.descriptor])
         except OSError as error:
             raise self._death() from error
         return self._receive(time.monotonic() + limit_seconds(file.size), limit_bytes(file.size))
@@ -117,28 +147,45 @@ class _Decoder:
             if kind == END and length <= _MOST_ANSWER_BYTES:
                 return blocks, json.loads(self._bytes(length, deadline) or b"{}")
             room -= length
-            if kind != SAMPLES or room < 0:
+            if kind not in (SHARED, SAMPLES) or room < 0:
                 self.end()
                 raise ClipError("decode", Reason.OUT_OF_MEMORY_GUARD,
                                 "it becomes more samples than a file of its size can hold")  # fmt: skip
-            blocks.append(np.frombuffer(self._bytes(length, deadline), np.float32))
+            if kind == SHARED:
+                blocks.append(self._shared[: length // 4].copy())
+            else:
+                blocks.append(np.frombuffer(self._bytes(length, deadline), np.float32))
 
-    def _bytes(self, count: int, deadline: float) -> bytearray:
+    def _bytes(self, count: int, deadline: float) -> bytes | bytearray:
+        if count <= _MESSAGE_BYTES:
+            while len(self._arrived) < count:
+                self._wait(deadline)
+                self._arrived += self._took(self._connection.recv, _MESSAGE_BYTES)
+            taken, self._arrived = self._arrived[:count], self._arrived[count:]
+            return taken
         content = bytearray(count)
-        view, done = memoryview(content), 0
-        while done < count:
-            self._connection.settimeout(max(1e-3, deadline - time.monotonic()))
-            try:
-                received = self._connection.recv_into(view[done:])
-            except TimeoutError as error:
-                self.end()
-                raise ClipError("decode", Reason.TIMEOUT, "decoding took too long and was ended") from error
-            except OSError as error:
-                raise self._death() from error
-            if not received:
-                raise self._death()
-            done += received
+        done = len(self._arrived)
+        content[:done], self._arrived = self._arrived, b""
+        with memoryview(content) as view:
+            while done < count:
+                self._wait(deadline)
+                done += self._took(self._connection.recv_into, view[done:])
         return content
+
+    def _wait(self, deadline: float) -> None:
+        """Waits until something arrives, or the other end is closed."""
+        if not self._arrives.poll(max(1.0, 1e3 * (deadline - time.monotonic()))):
+            self.end()
+            raise ClipError("decode", Reason.TIMEOUT, "decoding took too long and was ended")
+
+    def _took(self, receive: Callable[[_What], _Received], what: _What) -> _Received:
+        try:
+            received = receive(what)
+        except OSError as error:
+            raise self._death() from error
+        if not received:
+            raise self._death()
+        return received
 
     def _death(self) -> ClipError:
         self._connection.close()
@@ -187,13 +234,13 @@ def _take_idle(identity: FileIdentity | None) -> _Decoder | None:
 
 
 def _ask(
-    file: OpenFile, part: tuple[int, int] | None, forward: bool = False
+    file: OpenFile, part: tuple[int, int] | None, forward: bool = False, clip: ClipLength | None = None
 ) -> tuple[list[NDArray[np.float32]], dict[str, Any]]:
     while True:
         decoder = _take_idle(file.identity) or _Decoder()
         fresh = not decoder.asked
         try:
-            blocks, end = decoder.ask(file, part, forward)
+            blocks, end = decoder.ask(file, part, forward, clip)
         except ClipError as error:
             if fresh or error.reason != Reason.DECODER_DIED:
                 raise

@@ -6,6 +6,7 @@ has its kind and length before it: blocks of samples, then a line of JSON, which
 
 import contextlib
 import json
+import mmap
 import os
 import resource
 import signal
@@ -13,7 +14,21 @@ import socket
 import sys
 from typing import Any
 
-from features.audio.protocol import END, MESSAGE, REQUEST_BYTES, SAMPLES
+import numpy as np
+from numpy.typing import NDArray
+
+from features.audio.protocol import (
+    END,
+    MESSAGE,
+    RATES_HZ,
+    REQUEST_BYTES,
+    SAMPLES,
+    SHARED,
+    SHARED_BYTES,
+    ClipLength,
+    CodecInfo,
+)
+from features.audio.sound_parts import close_left
 from features.audio.soundfile_codec import DECODER, probe_coded, read_coded
 from features.errors import ClipError, Reason
 from features.runtime.parent_watch import end_with_parent
@@ -26,32 +41,79 @@ def main() -> None:
     """Answers requests until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
     end_with_parent(int(sys.argv[1]))
-    connection = socket.socket(fileno=os.dup(0))
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
+    asker = _Asker(int(sys.argv[2]))
     _limit_memory()
-    _send(connection, END, b"")  # ready
+    asker.end(b"")  # ready
     while True:
-        request, descriptors, _, _ = socket.recv_fds(connection, REQUEST_BYTES, 1)
+        request, descriptors = asker.receive()
         if not request:
             return
         with open(descriptors[0], "rb") as file:
-            answer = _answer(connection, file.fileno(), **json.loads(request))
-        _send(connection, END, json.dumps(answer).encode())
+            try:
+                answer = _answer(asker, file.fileno(), **json.loads(request))
+            finally:
+                close_left()
+        asker.end(json.dumps(answer).encode())
+
+
+class _Asker:
+    """The other end: a socket, and memory for samples that is shared with it."""
+
+    def __init__(self, memory: int) -> None:
+        """Takes the socket that is the standard input, and the descriptor of the memory."""
+        self._connection = socket.socket(fileno=os.dup(0))
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        self._memory = np.frombuffer(mmap.mmap(memory, SHARED_BYTES), np.float32)
+        os.close(memory)
+        self._shares = True  # whether the memory is free
+        self._waiting = b""
+
+    def receive(self) -> tuple[bytes, list[int]]:
+        """Waits for a request and an open file; nothing where there will be none."""
+        request, descriptors, _, _ = socket.recv_fds(self._connection, REQUEST_BYTES, 1)
+        return request, descriptors
+
+    def samples(self, block: NDArray[np.float32]) -> None:
+        """Gives a block of samples."""
+        if self._shares and block.nbytes <= SHARED_BYTES:
+            self._memory[: block.size] = block.reshape(-1)
+            self._waiting = MESSAGE.pack(SHARED, block.nbytes)  # with what follows
+        else:
+            self._connection.sendall(self._waiting + MESSAGE.pack(SAMPLES, block.nbytes))
+            self._connection.sendall(block.tobytes())
+            self._waiting = b""
+        self._shares = False
+
+    def end(self, answer: bytes) -> None:
+        """Ends an answer."""
+        self._connection.sendall(self._waiting + MESSAGE.pack(END, len(answer)) + answer)
+        self._waiting, self._shares = b"", True
 
 
 def _answer(
-    connection: socket.socket, descriptor: int, size: int, mp3: bool, part: list[int] | None, forward: bool
+    asker: _Asker,
+    descriptor: int,
+    size: int,
+    mp3: bool,
+    part: list[int] | None,
+    forward: bool,
+    clip: list[int] | None,
 ) -> dict[str, Any]:
+    info: dict[str, Any] = {}
     try:
         if part is None:
-            return {"info": probe_coded(descriptor, size, mp3)._replace(decoder=DECODER)._asdict()}
-        channels, (start, frames) = 0, part
+            found = probe_coded(descriptor, size, mp3, leave_open=clip is not None)._replace(decoder=DECODER)
+            info = {"info": found._asdict()}
+            part = _part_at_once(found, clip)
+            if part is None:
+                return info
         missing: list[tuple[int, int]] = []
+        channels, (start, frames) = 0, part
         for samples in read_coded(descriptor, mp3, (start, frames), forward, missing):
             channels = samples.shape[1]
-            _send(connection, SAMPLES, samples.tobytes())
-        return {"channels": channels, "missing": missing}
+            asker.samples(samples)
+        return {**info, "channels": channels, "missing": missing}
     except ClipError as error:
         return {"error": [error.stage, error.reason, error.message]}
     except MemoryError:
@@ -59,9 +121,13 @@ def _answer(
         return {"error": ["decode", Reason.OUT_OF_MEMORY_GUARD, message]}
 
 
-def _send(connection: socket.socket, kind: bytes, content: bytes) -> None:
-    connection.sendall(MESSAGE.pack(kind, len(content)))
-    connection.sendall(content)
+def _part_at_once(info: CodecInfo, clip: list[int] | None) -> list[int] | None:
+    """Returns the part that is decoded with the first request, None where that is left to another one."""
+    if clip is None or info.rate_hz not in RATES_HZ:
+        return None
+    samples, rate_hz, centre = clip
+    start, frames = ClipLength(samples, rate_hz, bool(centre)).part(info.frames, info.rate_hz)
+    return [start, frames] if 0 < 4 * frames * info.channels <= SHARED_BYTES else None
 
 
 def _limit_memory() -> None:

@@ -1,6 +1,8 @@
 """What both ends of the socket to a decoding process share: messages, and the limits of a request."""
 
+import os
 import struct
+import tempfile
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +10,16 @@ from numpy.typing import NDArray
 
 REQUEST_BYTES = 4096
 
-# Kind and length of each message of an answer: blocks of samples, then a line of JSON, which ends it.
+# Kind and length of each message of an answer: blocks of samples, then a line of JSON, which ends it. The samples of
+# the first block, where they fit, lie in memory that both processes share, and not in the message.
 MESSAGE = struct.Struct("<cI")
 
-SAMPLES, END = b"S", b"E"
+SHARED, SAMPLES, END = b"M", b"S", b"E"
+
+SHARED_BYTES = 4 * 2**20
+
+# What recordings have; a header that says another rate is damaged, and to resample it may take forever.
+RATES_HZ = range(100, 768_001)
 
 _LEAST_SECONDS = 60.0
 
@@ -87,6 +95,38 @@ class Decoded(NamedTuple):
             else:
                 lacks |= first < end and begin < behind
         return self.samples[begin:end], lacks
+
+
+class ClipLength(NamedTuple):
+    """How much of a recording becomes a clip.
+
+    Attributes:
+        samples: at a rate, None for all.
+        rate_hz: that rate.
+        centre: whether the middle is used of one that is longer, else its beginning.
+    """
+
+    samples: int | None
+    rate_hz: int
+    centre: bool
+
+    def part(self, frames: int, rate_hz: int) -> tuple[int, int]:
+        """Returns which part of so many frames is used: how many are skipped, and how many then taken."""
+        if self.samples is None:
+            return 0, frames
+        wanted = min(frames, max(1, self.samples * rate_hz // self.rate_hz))
+        return ((frames - wanted) // 2 if self.centre else 0), wanted
+
+
+def open_shared_memory() -> int:
+    """Returns a descriptor of `SHARED_BYTES` that processes can share; nothing of them is taken before it is used."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("samples")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, SHARED_BYTES)
+    return descriptor
 
 
 def limit_seconds(size: int) -> float:

@@ -22,7 +22,11 @@ _UNTOUCHED = 0x7FC5_0D17
 
 
 class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file that libsndfile has opened."""
+    """A sound file that libsndfile has opened.
+
+    Attributes:
+        was_read: whether samples of it were asked for.
+    """
 
     def __init__(self, source: int | FileView, mp3: bool = False) -> None:
         """Opens a descriptor or a view; `mp3` says whether the file's name says that it is an MP3."""
@@ -45,6 +49,8 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
                     super().__init__(link)
                 except soundfile.LibsndfileError:
                     raise error from None
+
+    was_read = False
 
     def seekable(self) -> bool:
         """Returns False, or every read would end with a seek to where it has come to, which codecs take long for."""
@@ -72,6 +78,7 @@ def blocks(audio: SoundFile, frames: int) -> Iterator[NDArray[np.float32]]:
 
 def _read(audio: SoundFile, frames: int) -> tuple[NDArray[np.float32], Exception | None]:
     """Reads up to so many frames; where decoding stops, returns those before that place and why."""
+    audio.was_read = True
     samples = np.empty((frames, audio.channels), np.float32)
     bits = samples.view(np.uint32)
     bits[...] = _UNTOUCHED

@@ -64,6 +64,24 @@ FileKey = tuple[int | bool, ...]
 _last: dict[FileKey, Plan] = {}
 
 
+# The first part of that file, opened, where nothing was read of it; see `leave`.
+_left: list[SoundFile] = []
+
+
+def leave(audio: SoundFile) -> None:
+    """Has the first part of the last file, which nothing was read of, used by what asks for it next.
+
+    To open it may take as long as to decode a second of it. Before its descriptor is closed, `close_left` is called.
+    """
+    _left.append(audio)
+
+
+def close_left() -> None:
+    """Closes what was left and not used."""
+    while _left:
+        _left.pop().close()
+
+
 def file_key(descriptor: int, mp3: bool) -> FileKey:
     """Returns device, number, size and time of change of an open file, and whether its name says that it is an MP3."""
     status = os.fstat(descriptor)
@@ -92,7 +110,8 @@ def _planned(descriptor: int, mp3: bool) -> tuple[Plan, SoundFile | None]:
     if (
         plan is not None and os.fstat(descriptor).st_nlink
     ):  # one without a name may be another that has its number again
-        return plan, None
+        return plan, _left.pop() if _left else None
+    close_left()
     _last.clear()
     plan, audio = _plan(descriptor, mp3, os.fstat(descriptor).st_size)
     _last[key] = plan

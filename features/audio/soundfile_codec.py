@@ -1,5 +1,6 @@
 """Decodes through soundfile whatever it reads. This runs in a process of its own, see `decoder_client`."""
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from features.audio.foreign import foreign_kind
 from features.audio.part_reader import read_part
 from features.audio.protocol import CodecInfo
 from features.audio.sound_file import UNKNOWN_FORMAT, UNKNOWN_FRAMES
-from features.audio.sound_parts import length, open_planned, stretches_at
+from features.audio.sound_parts import leave, length, open_planned, stretches_at
 from features.errors import ClipError, Reason
 
 DECODER = f"libsndfile {soundfile.__libsndfile_version__}"
@@ -20,31 +21,37 @@ _UNSUPPORTED_ENCODING = 4
 _ZEROS = 2**20
 
 
-def probe_coded(descriptor: int, size: int, mp3: bool) -> CodecInfo:
+def probe_coded(descriptor: int, size: int, mp3: bool, leave_open: bool = False) -> CodecInfo:
     """Reads the header of an open file, and counts its frames where the header cannot be believed.
 
     Args:
         descriptor: of the file.
         size: bytes of the file.
         mp3: whether its name says that it is an MP3.
+        leave_open: whether its samples are asked for next, and before the descriptor is closed.
 
     Raises:
         ClipError: it is not audio that soundfile reads, or damaged, which is seen also where its frames are counted.
     """
     try:
         plan, audio = open_planned(descriptor, mp3)
-        with audio:
+        with contextlib.ExitStack() as closing:
+            closing.enter_context(audio)
             container, parts = plan.container, plan.parts
             if len(parts) > 1:
                 frames, missing = sum(part.frames for part in parts), plan.cut_off
             else:
                 frames, missing = length(audio, parts[0])
-            return CodecInfo(
+            info = CodecInfo(
                 frames, audio.channels, audio.samplerate, missing or container.cut_off,
                 end_unverified=audio.format == "FLAC" and audio.frames != UNKNOWN_FRAMES,
                 size_note=container.note, joined_note=plan.joined,
                 in_order=not audio.can_seek or audio.subtype.startswith("MPEG"),
             )  # fmt: skip
+            if leave_open and len(parts) == 1 and not audio.was_read:
+                closing.pop_all()
+                leave(audio)
+            return info
     except soundfile.LibsndfileError as error:
         container, kind = inspect(descriptor, size), foreign_kind(descriptor)
         if kind or container.holds_sound or error.code == _UNSUPPORTED_ENCODING:

@@ -7,11 +7,11 @@ is used whole.
 import numpy as np
 from numpy.typing import NDArray
 
-from features.audio.decode import AudioInfo, AudioSource, decode_part, is_cut_off, probe
+from features.audio.decode import AudioInfo, AudioSource, decode_part, is_cut_off, probe, probe_and_decode
 from features.audio.protocol import limit_bytes
 from features.errors import ClipError, Reason
 from features.frontend.spec import FeatureSpec
-from features.frontend.waveform import DecodedClip, fit_clips, to_mono, used_part
+from features.frontend.waveform import DecodedClip, clip_length, fit_clips, to_mono, used_part
 
 NO_SAMPLES = "the file holds no samples"
 
@@ -56,6 +56,9 @@ def decode_clip(
     Raises:
         ClipError: the clip cannot be used.
     """
+    decoded = None
+    if info is None and start == 0 and duration is None:
+        info, decoded = probe_and_decode(source, clip_length(spec))
     info = info or probe(source)
     left = max(0, info.frames - start)
     frames = left if duration is None else min(left, duration)
@@ -64,7 +67,8 @@ def decode_clip(
         raise ClipError("decode", Reason.EMPTY, NO_SAMPLES if start == 0 else past)
     check_room(frames, info, spec)
     skipped, wanted = used_part(frames, info.rate_hz, spec)
-    samples, lacks = decode_part(source, info, start + skipped, wanted).part(0, wanted)
+    decoded = decoded or decode_part(source, info, start + skipped, wanted)
+    samples, lacks = decoded.part(0, wanted)
     if len(samples) == 0:
         raise ClipError("decode", Reason.DAMAGED, f"the header promises {info.frames} samples and none can be read")
     # One frame is what rounding start and duration from seconds may add.

@@ -162,7 +162,8 @@ def real_signals(run: Path, spec: FeatureSpec, reads_file: Callable[[str], bool]
             waveform, _, _ = clip_waveform(recording.file, spec, row["start"], row["duration"])
             info = recording.probe()
             whole = row["start"] == 0 and row["duration"] is None
-            plain = not is_uri(path) and info.pcm_offset == _PLAIN_HEADER_BYTES and info.rate_hz == spec.sample_rate_hz
+            plain = not is_uri(path) and (info.pcm_offset, info.pcm_bytes) == (_PLAIN_HEADER_BYTES, 2)
+            plain &= info.rate_hz == spec.sample_rate_hz
             name = f"{row['path']} from sample {row['start']}" if row["start"] else row["path"]
             signals.append(Signal(name, waveform, path if whole and plain and reads_file(path) else None))
     return signals, "" if signals else f"no clip of its source, {root}, is there any more"

@@ -80,10 +80,10 @@ def spoiling(folder: Path, seconds: float) -> dict[str, str]:
 
 
 def wav_24(number: int, mark: str = "none", amplitude: float = 0.1, cut: int = 0) -> bytes:
-    """A WAV of 24 bit, which is not read by hand, with a mark in it; so many of its last bytes are missing."""
+    """A WAV of 24 bit that another process reads, for the mark in it; so many of its last bytes are missing."""
     samples = np.round(noise(8_000, seed=number, amplitude=amplitude) * 2**23).astype("<i4")
     three_bytes = samples[:, None].view(np.uint8)[:, :3].tobytes()
-    content = riff(form(bits=24), chunk(b"LIST", f"decoder: {mark}".encode()), chunk(b"data", three_bytes))
+    content = riff(form(bits=24), chunk(b"mark", f"decoder: {mark}".encode()), chunk(b"data", three_bytes))
     return content[: len(content) - cut]
 
 

@@ -35,6 +35,16 @@ def form(channels: int = 1, rate_hz: int = 16_000, tag: int = 1, bits: int = 16)
     return chunk(b"fmt ", struct.pack("<HHIIHH", tag, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, bits))
 
 
+GUID = bytes.fromhex("0100000000001000800000aa00389b71")  # of PCM
+
+
+def extended(header: bytes, valid_bits: int | None = None, guid: bytes = GUID) -> bytes:
+    """The chunk `fmt ` of an extensible WAV, of one that is not."""
+    _, *fields = struct.unpack("<HHIIHH", header[8:])
+    more = struct.pack("<HHI", 22, fields[-1] if valid_bits is None else valid_bits, 0)
+    return chunk(b"fmt ", struct.pack("<HHIIHH", 0xFFFE, *fields) + more + guid)
+
+
 def riff(*chunks: bytes, size: int | None = None) -> bytes:
     body = b"WAVE" + b"".join(chunks)
     return b"RIFF" + struct.pack("<I", len(body) if size is None else size) + body
@@ -83,6 +93,8 @@ def reason_of(content: bytes | str) -> tuple[str, Reason]:
 
 
 @given(
+    sample_bytes=st.sampled_from([2, 3, 4]),
+    extensible=st.booleans(),
     channels=st.integers(1, 4),
     frames=st.integers(1, 40),
     rate_hz=st.sampled_from([100, 8_000, 16_000, 44_100, 768_000]),
@@ -92,16 +104,55 @@ def reason_of(content: bytes | str) -> tuple[str, Reason]:
     after=st.lists(st.tuples(st.sampled_from([b"LIST", b"id3 "]), st.binary(max_size=9)), max_size=2),
     seed=st.integers(0, 9),
 )
-def test_plain_pcm_is_read_as_soundfile_reads_it(channels, frames, rate_hz, before, after, seed):
-    samples = np.random.default_rng(seed).integers(-32768, 32768, frames * channels, endpoint=False).astype("<i2")
+def test_plain_pcm_is_read_as_soundfile_reads_it(
+    sample_bytes, extensible, channels, frames, rate_hz, before, after, seed
+):
+    samples = np.random.default_rng(seed).bytes(frames * channels * sample_bytes)
+    header = form(channels, rate_hz, bits=8 * sample_bytes)
     content = riff(
         *(chunk(*parts) for parts in before),
-        form(channels, rate_hz),
-        chunk(b"data", samples.tobytes()),
+        extended(header) if extensible else header,
+        chunk(b"data", samples),
         *(chunk(*parts) for parts in after),
     )
     assert probe_plain(content, len(content)) is not None
     same_as_soundfile(content)
+
+
+@pytest.mark.parametrize("bits", [16, 24, 32])
+def test_extreme_samples_of_any_width_are_soundfiles(bits):
+    most = 2 ** (bits - 1)
+    values = {0, 1, most - 1, most // 2, most // 2 + 1, 2**24 % most, (2**24 + 1) % most, (2**24 + 3) % most}
+    both = sorted({*values, *(-value for value in values), -most})
+    samples = b"".join(value.to_bytes(bits // 8, "little", signed=True) for value in both)
+    content = riff(form(bits=bits), chunk(b"data", samples))
+    assert probe_plain(content, len(content)) is not None
+    same_as_soundfile(content)
+    info = probe(content)
+    assert decode(content, info)[:, 0].tolist() == [float(np.float32(value)) / most for value in both]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        extended(form(bits=24), valid_bits=20),
+        extended(form(bits=24), guid=b"\x03" + GUID[1:]),
+        extended(form(bits=24), guid=GUID[:-1] + b"\0"),
+        form(bits=24)[:-4] + struct.pack("<HH", 4, 24),  # in four bytes each
+        form(tag=3, bits=32),
+        form(bits=8),
+    ],
+)
+def test_samples_that_are_no_plain_integers_are_left_to_soundfile(no_ffmpeg, header):
+    content = riff(header, chunk(b"data", bytes(range(48))))
+    assert probe_plain(content, len(content)) is None
+    try:
+        expected = soundfiles(content)[0]
+    except soundfile.LibsndfileError:
+        assert reason_of(content)[0] == "decode"
+        return
+    if np.isfinite(expected).all():
+        same_as_soundfile(content)
 
 
 CHUNK_NAMES = st.sampled_from(
@@ -112,15 +163,17 @@ SIZES = st.one_of(st.none(), st.sampled_from([0, 1, 7, 2**31 - 1, 2**31, 2**32 -
 
 @st.composite
 def careless_wavs(draw) -> bytes:
-    """WAVs of 16-bit PCM as careless programs leave them, of which some are plain and some are not WAVs any more."""
+    """WAVs of PCM as careless programs leave them, of which some are plain and some are not WAVs any more."""
     channels = draw(st.integers(1, 3))
     samples = draw(st.binary(max_size=60))
-    samples += bytes(-len(samples) % draw(st.sampled_from([2 * channels] * 4 + [1, 2])))
-    frame_bytes = draw(st.sampled_from([2 * channels] * 8 + [1, 2, 3, 4, 0]))
+    width = draw(st.sampled_from([2, 2, 3, 4]))
+    samples += bytes(-len(samples) % draw(st.sampled_from([width * channels] * 4 + [1, 2])))
+    frame_bytes = draw(st.sampled_from([width * channels] * 8 + [1, 2, 3, 4, 0]))
     form_bytes = struct.pack("<HHIIHH", draw(st.sampled_from([1] * 8 + [3, 0xFFFE, 6])), channels,
                              draw(st.sampled_from([100, 8_000, 16_000, 44_100, 768_000])), 32_000, frame_bytes,
-                             draw(st.sampled_from([16] * 8 + [8, 12, 15, 24])))  # fmt: skip
-    form_bytes += draw(st.sampled_from([b""] * 4 + [b"\0\0", b"\x16\0" + bytes(22)]))
+                             draw(st.sampled_from([8 * width] * 8 + [8, 12, 15, 24])))  # fmt: skip
+    more = [b"\0\0", b"\x16\0" + bytes(22), struct.pack("<HHI", 22, 8 * width, 0) + GUID]
+    form_bytes += draw(st.sampled_from([b""] * 4 + more))
     parts = [(b"fmt ", form_bytes), (b"data", samples)]
     for extra in draw(st.lists(st.tuples(CHUNK_NAMES, st.binary(max_size=9)), max_size=3)):
         parts.insert(draw(st.integers(0, len(parts))), extra)
@@ -305,6 +358,8 @@ def test_real_truncated_files_are_seen_to_be(data, name):
 CONTENTS = {
     "plain wav": wav(2, samples=np.tile(SAMPLES, 20)),
     "wav 24 bit": encoded(noise(100), "WAV", "PCM_24"),
+    "wav 32 bit": encoded(noise(200).reshape(-1, 2), "WAV", "PCM_32"),
+    "float wav": encoded(noise(100), "WAV", "FLOAT"),
     "flac": encoded(noise(100), "FLAC", "PCM_16"),
     "ogg": encoded(noise(100), "OGG", "VORBIS"),
 }

@@ -67,8 +67,8 @@ SAMPLES = noise(1_000)
 
 
 def marked(mark: str) -> bytes:
-    """A WAV of 24 bit, which is not read by hand, with a mark in it."""
-    return encoded(SAMPLES, "WAV", "PCM_24") + chunk(b"LIST", mark.encode())
+    """A WAV of floats, which is not read by hand, with a mark in it."""
+    return encoded(SAMPLES, "WAV", "FLOAT") + chunk(b"LIST", mark.encode())
 
 
 def end_all() -> None:
@@ -172,10 +172,10 @@ def test_what_an_earlier_file_did_to_a_decoder_is_not_held_against_the_next(spoi
 
 def test_a_decoder_serves_many_files_and_threads_have_their_own(tmp_path):
     end_all()
-    paths = [write(tmp_path, f"{number}.wav", encoded(noise(500, number), "WAV", "PCM_24")) for number in range(40)]
+    paths = [write(tmp_path, f"{number}.wav", encoded(noise(500, number), "WAV", "FLOAT")) for number in range(40)]
     expected = [clip_waveform(path, STFT)[0] for path in paths]
     assert len(decoder_client._idle) == 1
-    assert decoder_client._idle[0].asked == 80
+    assert decoder_client._idle[0].asked == 40
     results: dict[int, list[np.ndarray]] = {}
 
     def work(number: int) -> None:
@@ -194,7 +194,7 @@ def test_a_decoder_serves_many_files_and_threads_have_their_own(tmp_path):
 
 def test_a_file_that_another_thread_has_open_stays_so(tmp_path):
     end_all()
-    paths = [write(tmp_path, f"{number}.wav", encoded(noise(500, number), "WAV", "PCM_24")) for number in range(3)]
+    paths = [write(tmp_path, f"{number}.wav", encoded(noise(500, number), "WAV", "FLOAT")) for number in range(3)]
     clip_waveform(paths[0], STFT)
     of_this_thread = decoder_client._idle.pop()
     with ThreadPoolExecutor(1) as other:
@@ -288,9 +288,9 @@ def test_what_decoders_print_is_not_shown(tmp_path):
 
 
 def test_a_file_that_is_replaced_between_its_header_and_its_samples_has_changed(tmp_path):
-    path = write(tmp_path, "a.wav", encoded(noise(1_000), "WAV", "PCM_24"))
+    path = write(tmp_path, "a.wav", encoded(noise(1_000), "WAV", "FLOAT"))
     info = probe(path)
-    write(tmp_path, "a.wav", encoded(noise(1_000).reshape(-1, 2), "WAV", "PCM_24"))
+    write(tmp_path, "a.wav", encoded(noise(1_000).reshape(-1, 2), "WAV", "FLOAT"))
     with pytest.raises(ClipError) as error:
         decode(path, info)
     assert error.value.reason == Reason.VANISHED

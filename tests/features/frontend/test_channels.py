@@ -86,6 +86,16 @@ def test_two_channels_cancel_where_their_mean_is_20_db_below_them(below_db, canc
     assert mono.cancelled == cancels
 
 
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_the_mean_of_channels_is_numpys_to_the_bit(channels):
+    bits = np.random.default_rng(channels).integers(0, 2**32, (5_000, channels), np.uint32).view(np.float32)
+    samples = np.where(np.isfinite(bits), bits, np.float32(-0.0))  # of all sizes, those that overflow too
+    samples[:3] = [[0.0], [-0.0], [1e-45]]
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = samples.mean(axis=1, dtype=np.float32)
+    np.testing.assert_array_equal(to_mono(samples).waveform.view(np.uint32), expected.view(np.uint32))
+
+
 @pytest.mark.parametrize("frames", [0, 1, 2, 1_000])
 def test_silence_and_one_channel_cancel_nothing(frames):
     assert not to_mono(np.zeros((frames, 2), np.float32)).cancelled
