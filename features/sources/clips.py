@@ -1,6 +1,6 @@
 """Clips of a source: what a scan lists, one by one and as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from features.errors import Reject
+
+_PART_CLIPS = 65_536
+_TYPES = {"path": pa.string()} | dict.fromkeys(("start", "duration", "size", "mtime_ns"), pa.int64())
+_TYPES |= dict.fromkeys(("version", "label"), pa.string())
 
 
 @dataclass(frozen=True)
@@ -93,33 +97,50 @@ class Source:
         return {name: value for name, value in parts.items() if value is not None}
 
 
-def clip_table(paths: pa.Array, sizes: Sequence[int], mtimes_ns: Sequence[int | None], **columns: Any) -> pa.Table:
-    """Returns the table of clips.
+def clip_table(paths: Any, sizes: Any, mtimes_ns: Any = None, **columns: Any) -> pa.Table:
+    """Returns the table of clips, of columns of Arrow or of sequences of what is in them.
 
     Args:
         paths: as `escape_path` writes them.
         sizes: bytes of each file.
-        mtimes_ns: modification time of each file, None for an object of a store.
+        mtimes_ns: modification time of each file, None for an object of a store; None where all are objects.
         columns: start and duration (whole files without them), label and version (none without them), group and
             partition (no such columns without them).
 
     Returns:
         Table of path, start, duration, size, mtime_ns, version, label, and group and partition where they were given.
+        Labels and partitions are held as `numbered`.
     """
-    number = len(paths)
-    values = {
-        "path": paths,
-        "start": np.zeros(number, np.int64),
-        "duration": pa.nulls(number, pa.int64()),
-        "size": sizes,
-        "mtime_ns": mtimes_ns,
-        "version": pa.nulls(number, pa.string()),
-        "label": pa.nulls(number, pa.string()),
-        **columns,
-    }
-    whole_numbers = ("start", "duration", "size", "mtime_ns")
-    return pa.table({name: pa.array(value, pa.int64() if name in whole_numbers else pa.string())
-                     for name, value in values.items()})  # fmt: skip
+    given = {**dict.fromkeys(_TYPES), "path": paths, "size": sizes, "mtime_ns": mtimes_ns, **columns}
+    # What all clips are the same in takes the memory of one column.
+    zeros = pa.py_buffer(np.zeros(len(paths) + 1, np.int64))
+    table = {}
+    for name, values in given.items():
+        kind = _TYPES.get(name, pa.string())
+        if name == "start" and values is None:
+            values = pa.Array.from_buffers(kind, len(paths), [None, zeros])
+        elif values is None:
+            buffers = [zeros, zeros] if kind == pa.int64() else [zeros, zeros, zeros.slice(0, 0)]
+            values = pa.Array.from_buffers(kind, len(paths), buffers, null_count=len(paths))
+        elif not isinstance(values, pa.Array | pa.ChunkedArray):
+            values = pa.array(values, kind)
+        table[name] = numbered(values) if name in ("label", "partition") else values
+    return pa.table(table)
+
+
+def numbered(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Returns a column of strings as a dictionary of Arrow: 32 bits for each, and the values that there are."""
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
+def in_parts(column: pa.Array | pa.ChunkedArray, function: Callable[[pa.Array], pa.Array]) -> pa.ChunkedArray:
+    """Returns what a function makes of a column, part by part, so that what it takes on its way is little memory."""
+    parts = [
+        function(chunk.slice(first, _PART_CLIPS))
+        for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
+        for first in range(0, max(1, len(chunk)), _PART_CLIPS)
+    ]
+    return pa.chunked_array([pa.concat_arrays(parts)])
 
 
 def file_states(clips: pa.Table) -> list[pa.ChunkedArray]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.runtime.quantities import counted
 from features.sources.clip_order import limit
-from features.sources.clips import Source, clip_table
+from features.sources.clips import Source, clip_table, numbered
 from features.sources.judged import Judged, end_frame
 from features.sources.judged_recordings import Recording, find_recordings
 from features.sources.labels import near_labels
@@ -80,7 +80,7 @@ def correct(
     clips, taken = clips.filter(pa.array(kept)), None if taken is None else taken[kept]
     if windows:
         added = _table(windows, by_path, placed, is_divided)
-        clips = pa.concat_tables([clips, added.select(clips.column_names)])
+        clips = pa.concat_tables([clips, added.select(clips.column_names)]).unify_dictionaries()
         order = _source_order(clips)
         clips = clips.take(order)
         taken = None if taken is None else np.append(taken, np.ones(len(windows), bool))[order]
@@ -138,9 +138,9 @@ def _relabelled(clips: pa.Table, by_number: Mapping[int, Judged]) -> pa.Table:
         return clips
     changed = np.zeros(len(clips), bool)
     changed[list(labels)] = True
-    old = clips["label"].combine_chunks()
-    new = pc.replace_with_mask(old, pa.array(changed), pa.array(list(labels.values()), old.type))
-    return clips.set_column(clips.column_names.index("label"), clips.schema.field("label"), new)
+    old = clips["label"].combine_chunks().cast(pa.string())
+    new = pc.replace_with_mask(old, pa.array(changed), pa.array(list(labels.values()), pa.string()))
+    return clips.set_column(clips.column_names.index("label"), "label", numbered(new))
 
 
 def _table(

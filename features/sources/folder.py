@@ -1,16 +1,19 @@
 """Lists the clips of a folder (labels from its folders, from its names, or none) or of one file."""
 
+import bisect
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.errors import NothingUsableError, Reason, Reject, UsageError
 from features.io.file_time import mtime_ns
 from features.io.filesystem import is_uri
-from features.sources.clips import Source, clip_table
+from features.sources.clips import Source, clip_table, in_parts, numbered
 from features.sources.divided_folders import check_folders
 from features.sources.labels import clean_label
 from features.sources.object_tree import list_objects
@@ -54,18 +57,22 @@ def scan(input_path: str, labelled: bool, pattern: str | None = None) -> Source:
                 f"{input_path} is not audio: its name ends in none of {' '.join(sorted(AUDIO_EXTENSIONS))}"
             )
         root = os.path.dirname(root)
-    if found.rejects and not found.paths:
+    if found.rejects and not found.files:
         first = found.rejects[0]
         message = (f"no audio in {input_path}: {len(found.rejects)} files and folders cannot be read; the first: "
                    f"{first.path}: {first.reason}, {first.message}")  # fmt: skip
         raise NothingUsableError(message, found.rejects)
-    if not found.paths:
+    if not found.files:
         left = ", ".join(f"{count} {why}" for why, count in sorted(found.left_out.items()))
         raise UsageError(f"no audio in {input_path}" + (f" (left out: {left})" if left else ""))
-    clips = _clips(found)
+    files = found.files.take()
+    times = files["mtime_ns"] if "mtime_ns" in files.column_names else None
+    versions = {"version": files["version"]} if times is None else {}
+    clips = clip_table(escape_paths(files["path"]), files["size"], times, **versions)
     if labelled:
-        clips = _with_labels(clips, searched, found.rejects)
-        _check_labels(clips, input_path, searched, found)
+        named = _folder_names(files["path"]) if searched is None else _named_by(searched, clips["path"])
+        listed, clips = clips, _with_labels(clips, named, searched, found.rejects)
+        _check_labels(clips, input_path, searched, listed)
     notes = []
     if labelled and pattern is None:
         folders = [escape_path(name) for name in sorted(found.folders)]
@@ -83,8 +90,9 @@ def _list(root: str) -> tuple[str, Listing] | None:
         return None
     if os.path.isdir(root):
         return "folder", walk(os.fsencode(root))
-    status = os.stat(root)
-    return "file", Listing([os.fsencode(os.path.basename(root))], [status.st_size], [mtime_ns(status)])
+    found, status = Listing(), os.stat(root)
+    found.files.add(os.fsencode(os.path.basename(root)), status.st_size, mtime_ns(status))
+    return "file", found
 
 
 def _label_of(path: str, folders: list[str]) -> str | None:
@@ -114,49 +122,69 @@ def _label_pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def _clips(found: Listing) -> pa.Table:
-    paths = pa.array(found.paths, pa.binary())
-    order = pc.sort_indices(paths)
-    versions = {"version": found.versions} if found.versions else {}
-    files = clip_table(escape_paths(paths), found.sizes, found.mtimes_ns, **versions)
-    return files.take(order).combine_chunks()
+def _folder_names(paths: pa.ChunkedArray) -> dict[str, pa.DictionaryArray]:
+    """Returns the labels of files by their paths, which are sorted: the first folder's name, null where there is none.
+
+    What is in one folder stands together, so that each is looked at once, and not each path.
+    """
+    numbers: dict[str | None, int] = {}
+    found, lengths, first = list[int](), list[int](), 0
+    while first < len(paths):
+        folder, slash, _ = paths[first].as_py().partition(b"/")
+        end = first + 1
+        if slash:  # the sign after it is the least that follows on what begins so
+            behind = folder + bytes([slash[0] + 1])
+            end = bisect.bisect_left(range(len(paths)), behind, lo=end, key=lambda row: paths[row].as_py())
+        label = clean_label(escape_path(folder)) if slash else None
+        found.append(numbers.setdefault(label, len(numbers)))
+        lengths.append(end - first)
+        first = end
+    labels = pa.array(numbers, pa.string())
+    return {"label": numbered(labels).take(pa.array(np.repeat(np.array(found, np.int32), lengths)))}
 
 
-def _with_labels(clips: pa.Table, pattern: re.Pattern[str] | None, rejects: list[Reject]) -> pa.Table:
+def _named_by(pattern: re.Pattern[str], paths: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """Returns what the groups of a pattern find in paths, null where that is nothing."""
+
+    def searched(part: pa.Array) -> pa.Array:
+        hits = [pattern.search(path) for path in part.to_pylist()]
+        found = {name: [(hit and hit[name]) or None for hit in hits] for name in pattern.groupindex}
+        found["label"] = [clean_label(label) for label in found["label"]]
+        return pa.StructArray.from_arrays([pa.array(values, pa.string()) for values in found.values()], [*found])
+
+    found = in_parts(paths, searched)
+    columns = zip(pattern.groupindex, found.flatten(), strict=True)
+    return {name: column if name == "group" else numbered(column) for name, column in columns}
+
+
+def _with_labels(
+    clips: pa.Table, named: Mapping[str, pa.Array], pattern: re.Pattern[str] | None, rejects: list[Reject]
+) -> pa.Table:
     """Returns the clips whose path has a label, with what else it names; the others become rejects."""
-    if pattern is None:
-        parts = pc.split_pattern(clips["path"].combine_chunks(), "/", max_splits=1)
-        folders = pc.if_else(pc.equal(pc.list_value_length(parts), 2), pc.list_element(parts, 0), None)
-        by_folder = folders.dictionary_encode()
-        labels = pa.array(map(clean_label, by_folder.dictionary.to_pylist()), pa.string())
-        named = {"label": labels.take(by_folder.indices)}
-    else:
-        hits = [pattern.search(path) for path in clips["path"].to_pylist()]
-        named = {name: pa.array([(hit and hit[name]) or None for hit in hits], pa.string())
-                for name in pattern.groupindex}  # fmt: skip
-        named["label"] = pa.array(map(clean_label, named["label"].to_pylist()), pa.string())
     labelled = named["label"].is_valid()
     message = (
         "--label-pattern finds no label in it" if pattern else
         "it lies directly in the source folder; the label is the name of the first folder below that"
     )  # fmt: skip
-    unlabelled = clips.filter(pc.invert(labelled))
-    for path, size in zip(unlabelled["path"].to_pylist(), unlabelled["size"].to_pylist(), strict=True):
-        rejects.append(Reject(path, "scan", Reason.BAD_LABEL, message, size=size))
     for name, values in named.items():
         place = clips.column_names.index(name) if name in clips.column_names else len(clips.column_names)
         clips = clips.remove_column(place) if place < len(clips.column_names) else clips
-        clips = clips.add_column(place, pa.field(name, pa.string()), values)
+        clips = clips.add_column(place, name, values)
+    if pc.all(labelled).as_py():
+        return clips
+    unlabelled = clips.filter(pc.invert(labelled))
+    for path, size in zip(unlabelled["path"].to_pylist(), unlabelled["size"].to_pylist(), strict=True):
+        rejects.append(Reject(path, "scan", Reason.BAD_LABEL, message, size=size))
     return clips.filter(labelled).combine_chunks()
 
 
-def _check_labels(clips: pa.Table, input_path: str, pattern: re.Pattern[str] | None, found: Listing) -> None:
-    """Raises `UsageError` where no clip has a label."""
+def _check_labels(clips: pa.Table, input_path: str, pattern: re.Pattern[str] | None, listed: pa.Table) -> None:
+    """Raises `UsageError` where no clip of those that were listed has a label."""
     if not len(clips) and pattern:
-        raise UsageError(f"--label-pattern {pattern.pattern!r} finds no label in any of the {len(found.paths)} paths "
-                         f"below {input_path}, such as {escape_path(min(found.paths))}")  # fmt: skip
+        raise UsageError(f"--label-pattern {pattern.pattern!r} finds no label in any of the {len(listed)} paths "
+                         f"below {input_path}, such as {listed['path'][0]}")  # fmt: skip
     if not len(clips):
         raise UsageError(
-            f"no class folder in {input_path}: its {len(found.paths)} audio files lie directly in it; "
+            f"no class folder in {input_path}: its {len(listed)} audio files lie directly in it; "
             "put each into a folder named after its class, or give --label-pattern"
         )

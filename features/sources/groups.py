@@ -12,13 +12,14 @@ from features.errors import UsageError
 from features.io.filesystem import is_uri
 from features.io.local_copy import local_copy
 from features.io.parallel import map_ahead
+from features.sources.clips import in_parts
 from features.sources.paths import clip_file
 
 _SPEAKER_MARK = "_nohash_"
 
 
-def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
-    """Returns the group of each path.
+def groups_of(paths: pa.ChunkedArray, rule: str | None, root: str) -> pa.ChunkedArray:
+    """Returns the group of each path; the paths themselves where each is a group of its own.
 
     Args:
         paths: as `features.sources.paths.escape_path` writes them.
@@ -30,7 +31,8 @@ def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
         UsageError: the regular expression is not one, or finds nothing in a path.
     """
     if rule is None:
-        return _speakers(paths)
+        named = pc.any(pc.match_substring(paths, _SPEAKER_MARK)).as_py()
+        return in_parts(paths, _speakers) if named else paths
     if rule == "path":
         return paths
     if rule == "content":  # a file may have many clips
@@ -40,7 +42,7 @@ def groups_of(paths: pa.Array, rule: str | None, root: str) -> pa.Array:
         find: Callable[[str], str] = dict(zip(files, hashes, strict=True)).__getitem__
     else:
         find = _match_rule(rule)
-    return pa.array(map(find, paths.to_pylist()), pa.string())
+    return in_parts(paths, lambda part: pa.array(map(find, part.to_pylist()), pa.string()))
 
 
 def _speakers(paths: pa.Array) -> pa.Array:

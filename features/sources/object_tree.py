@@ -67,13 +67,14 @@ def list_objects(root: str) -> tuple[str, Listing] | None:
         found = _walk(root, store.list(root))
     except PermissionError as error:
         return "folder", Listing(rejects=[Reject(".", "scan", Reason.PERMISSION, error.strerror or str(error))])
-    if found.paths or found.left_out or "/" not in root.partition("://")[2]:
+    if found.files or found.left_out or "/" not in root.partition("://")[2]:
         return "folder", found
     try:
         entry = store.status(root)
     except FileNotFoundError:
         return None
-    return "file", Listing([os.fsencode(os.path.basename(root))], [entry.size], [None], [version_of(entry)])
+    found.files.add(os.fsencode(os.path.basename(root)), entry.size, version=version_of(entry))
+    return "file", found
 
 
 def _walk(root: str, entries: Iterable[Entry]) -> Listing:
@@ -92,10 +93,7 @@ def _walk(root: str, entries: Iterable[Entry]) -> Listing:
         elif passed is not None or is_hidden(name):
             hidden.add(b"/".join([*above, name][: len(above) + 1 if passed is None else passed + 1]))
         elif is_audio(name):
-            found.paths.append(path)
-            found.sizes.append(entry.size)
-            found.mtimes_ns.append(None)
-            found.versions.append(version_of(entry))
+            found.files.add(path, entry.size, version=version_of(entry))
         elif entry.size or b"." in name:
             found.left_out[NOT_AUDIO] += 1
         else:

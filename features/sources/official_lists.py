@@ -3,8 +3,11 @@
 import functools
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.errors import UsageError
 from features.io.filesystem import join
@@ -29,7 +32,7 @@ class _Entries:
     elsewhere: list[str] = field(default_factory=list)
 
 
-def read_lists(root: str, names: Mapping[str, str], paths: Collection[str]) -> tuple[dict[str, str], list[str]]:
+def read_lists(root: str, names: Mapping[str, str], paths: pa.ChunkedArray) -> tuple[dict[str, str], list[str]]:
     """Reads the lists of a root, whichever system wrote them.
 
     Args:
@@ -46,10 +49,9 @@ def read_lists(root: str, names: Mapping[str, str], paths: Collection[str]) -> t
     """
     listed: dict[str, str] = {}
     notes: list[str] = []
-    clips = frozenset(paths)
     finder = FileFinder(os.fsencode(root), functools.cache(lambda: ObjectTree.of(root)))
     for partition, name in names.items():
-        entries = _read(join(root, name), finder, clips)
+        entries = _read(join(root, name), finder, paths)
         both = sorted(set(entries.found) & listed.keys())
         if both:
             raise UsageError(f"a clip is in one partition, but {_some(both)} in {' and '.join(names.values())}"
@@ -72,7 +74,7 @@ def read_lists(root: str, names: Mapping[str, str], paths: Collection[str]) -> t
     return listed, notes
 
 
-def _read(path: str, finder: FileFinder, clips: frozenset[str]) -> _Entries:
+def _read(path: str, finder: FileFinder, paths: pa.ChunkedArray) -> _Entries:
     entries = _Entries()
     try:
         with (
@@ -82,8 +84,11 @@ def _read(path: str, finder: FileFinder, clips: frozenset[str]) -> _Entries:
             lines = [line.rstrip("\n") for line in file]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot read {path}: {error}; save it as UTF-8") from error
-    for number, line in enumerate(lines, start=1):
-        written = os.fsencode(line)
+    names = [os.fsencode(line) for line in lines]
+    texts = list({escape_path(text) for name in names for text in (name, name.strip())})
+    # Of the clips, which may be many more, those alone become objects of Python that a list names.
+    clips = frozenset(paths.filter(pc.is_in(paths, value_set=pa.array(texts, pa.string()))).to_pylist())
+    for number, (line, written) in enumerate(zip(lines, names, strict=True), start=1):
         exact = next((text for text in map(escape_path, (written, written.strip())) if text in clips), None)
         if exact is not None:
             entries.found.append(exact)

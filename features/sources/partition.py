@@ -14,9 +14,8 @@ from features.errors import UsageError
 from features.io.filesystem import filesystem_of, is_uri, join
 from features.io.parallel import map_ahead
 from features.runtime.visible import name_column
-from features.sources.clips import Source
+from features.sources.clips import Source, in_parts, numbered
 from features.sources.groups import groups_of
-from features.sources.labels import alike_text, look_alike, with_separators
 from features.sources.official_lists import read_lists
 
 TRAINING, VALIDATION, TESTING = PARTITIONS = ("training", "validation", "testing")
@@ -27,7 +26,6 @@ OFFICIAL_LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"
 DEFAULT_SPLIT = (80, 10, 10)
 SPLIT_OPTION = f"--split {'/'.join(map(str, DEFAULT_SPLIT))}"
 
-_SHOWN_LABELS = 5
 _FOLD = "fold-"
 _FOLD_VALUE = re.compile(r"(?:fold[-_ ]?)?([0-9]{1,9})")
 # Warden's MAX_NUM_WAVS_PER_CLASS: the number of buckets that the hash of a group falls into.
@@ -49,12 +47,30 @@ def hash_partition(group: str, split: tuple[int, int, int] = DEFAULT_SPLIT) -> s
 
 def hash_partitions(groups: Sequence[str], split: tuple[int, int, int] = DEFAULT_SPLIT) -> NDArray[np.str_]:
     """Returns `hash_partition` of each group."""
+    return np.array(PARTITIONS)[_hash_numbers(groups, split)]
+
+
+def _hash_numbers(groups: Sequence[str], split: tuple[int, int, int]) -> NDArray[np.int32]:
+    """Returns for each group the number of its partition in `PARTITIONS`."""
     # usedforsecurity: the digest spreads groups evenly, it protects nothing.
     ends = b"".join([hashlib.sha1(group.encode(), usedforsecurity=False).digest()[-4:] for group in groups])
     # The buckets are a power of two, so the digest's last bits say which it is.
     percent = (np.frombuffer(ends, ">u4") & _BUCKETS) * (100.0 / _BUCKETS)
     _, validation, testing = split
-    return np.select([percent < validation, percent < validation + testing], [VALIDATION, TESTING], TRAINING)
+    numbers = [PARTITIONS.index(name) for name in (VALIDATION, TESTING, TRAINING)]
+    chosen = np.select([percent < validation, percent < validation + testing], numbers[:2], numbers[2])
+    return chosen.astype(np.int32)
+
+
+def _hashed(groups: pa.ChunkedArray, split: tuple[int, int, int]) -> pa.ChunkedArray:
+    """Returns the partitions of groups by their hashes, each group of a dictionary hashed once."""
+
+    def of(part: pa.Array) -> pa.Array:
+        is_few = pa.types.is_dictionary(part.type)
+        numbers = pa.array(_hash_numbers((part.dictionary if is_few else part).to_pylist(), split))
+        return pa.DictionaryArray.from_arrays(numbers.take(part.indices) if is_few else numbers, pa.array(PARTITIONS))
+
+    return pa.chunked_array(map(of, groups.chunks)) if pa.types.is_dictionary(groups.type) else in_parts(groups, of)
 
 
 def parse_split(text: str) -> tuple[int, int, int]:
@@ -137,27 +153,25 @@ def assign(
         UsageError: the lists cannot be used, see `features.sources.official_lists.read_lists`, or a clip's partition
             is not one.
     """
-    groups = groups_of(clips["path"].combine_chunks(), group, root)
+    groups = groups_of(clips["path"], group, root)
     if group is None and "group" in clips.column_names:
-        groups = pc.coalesce(clips["group"].combine_chunks(), groups)
-    named = clips["partition"].to_pylist() if split is None and "partition" in clips.column_names else None
+        groups = pc.coalesce(clips["group"], groups)
+    groups = _in_little_memory(groups, clips["path"])
+    named = numbered(clips["partition"]) if split is None and "partition" in clips.column_names else None
     notes = list[str]()
     lists = {} if split is not None else official_lists(root) if lists is None else lists
     if lists:
-        listed, notes = read_lists(root, lists, clips["path"].to_pylist())
-        partitions = pa.array([listed.get(path, TRAINING) for path in clips["path"].to_pylist()], pa.string())
-        if any(named or ()):
+        listed, notes = read_lists(root, lists, clips["path"])
+        entries = pc.index_in(clips["path"], value_set=pa.array(listed, pa.string())).fill_null(len(listed))
+        partitions = numbered(pa.array([*listed.values(), TRAINING])).take(entries)
+        if named is not None and any(pc.unique(named).to_pylist()):
             names = " and ".join(lists.values())
             notes.append(f"the partitions are those of the lists in {root}, not those that the table's column or the "
                          f"names have; move {names} away to have these")  # fmt: skip
     elif named is not None:
-        _check_tested(named)
-        pairs = zip(clips["path"].to_pylist(), named, strict=True)
-        partitions = pa.array([_named_partition(path, value) for path, value in pairs], pa.string())
+        partitions = _named_partitions(clips["path"], named)
     else:
-        by_group = groups.dictionary_encode()
-        hashed = hash_partitions(by_group.dictionary.to_pylist(), split or DEFAULT_SPLIT)
-        partitions = pa.array(hashed, pa.string()).take(by_group.indices)
+        partitions = _hashed(groups, split or DEFAULT_SPLIT)
     decided_by = overruling(clips, root, split, lists)
     if group is not None and decided_by:
         notes.append(f"--group moves no clip to another partition, since {decided_by} decide; add {SPLIT_OPTION} to "
@@ -175,8 +189,30 @@ def overruling(clips: pa.Table, root: str, split: tuple[int, int, int] | None, l
     return "the table's column or the names" if "partition" in clips.column_names else None
 
 
-def _check_tested(named: Iterable[str | None]) -> None:
-    values = sorted({value for value in named if value})
+def _in_little_memory(groups: pa.ChunkedArray, paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns groups as `numbered` where half of them or more have been seen before, else as they are."""
+    if groups is paths:
+        return groups
+    few = numbered(groups)
+    return few if len(few) and 2 * len(few.chunk(0).dictionary) <= len(few) else groups
+
+
+def _named_partitions(paths: pa.ChunkedArray, named: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns the partitions that names mean; raises `UsageError` for one that means none, or where two are tested."""
+    values = pc.unique(named).to_pylist()
+    _check_tested(sorted(value for value in values if value))
+    meant = {value: read_partition(value or "") for value in values}
+    if None in meant.values():
+        none = pa.array([value for value, meaning in meant.items() if meaning is None], pa.string())
+        wrong = pc.is_in(named, value_set=none)
+        first = pc.index(wrong, True).as_py()
+        raise UsageError(f"a partition is {', '.join(PARTITIONS)} or a fold such as fold-1, but --label-pattern finds "
+                         f"{named[first].as_py()!r} in {paths[first]}; change it, or give --split")  # fmt: skip
+    places = pc.index_in(named, value_set=pa.array(values, pa.string()))
+    return numbered(pa.array(meant.values(), pa.string()).take(places))
+
+
+def _check_tested(values: Sequence[str]) -> None:
     both = both_tested(values)
     if both:
         others = "|".join(re.escape(value) for value in values if value != both[0])
@@ -184,14 +220,6 @@ def _check_tested(named: Iterable[str | None]) -> None:
             f"--label-pattern finds the partitions {both[0]!r} and {both[1]!r}, and either may be what "
             f"is tested; let it find one of them, as (?P<partition>{others}) does, or give --split"
         )
-
-
-def _named_partition(path: str, value: str | None) -> str:
-    partition = read_partition(value or "")
-    if partition is None:
-        raise UsageError(f"a partition is {', '.join(PARTITIONS)} or a fold such as fold-1, but --label-pattern finds "
-                         f"{value!r} in {path}; change it, or give --split")  # fmt: skip
-    return partition
 
 
 def official_lists(root: str) -> dict[str, str]:
@@ -242,29 +270,6 @@ def count_table(clips: pa.Table) -> list[str]:
 def without_clips(counts: Mapping[str, Mapping[str, int]], partitions: Iterable[str]) -> list[str]:
     """Returns the labels of which none of some partitions has a clip, of what `count` counts."""
     return [label for label, numbers in counts.items() if not any(numbers.get(name) for name in partitions)]
-
-
-def remarks(clips: pa.Table) -> list[str]:
-    """Returns what there is to say about clips that no network can be trained on as they are."""
-    counts, said = count(clips), []
-    if len(counts) == 1:
-        said.append(f"one class only, {next(iter(counts))}; training takes two")
-    names = {name for by_partition in counts.values() for name in by_partition}
-    if TRAINING not in names and names <= set(PARTITIONS):
-        said.append("the training partition is empty; --group and --split say who belongs to it")
-    without = without_clips(counts, (TRAINING,))
-    if TRAINING in names and names <= set(PARTITIONS) and without:
-        said.append(f"classes without a training clip, which no network learns: {', '.join(without)}")
-    if several := with_separators(counts):
-        more = f" and {len(several) - _SHOWN_LABELS} more" if len(several) > _SHOWN_LABELS else ""
-        verbs = "label holds a separator and is" if len(several) == 1 else "labels hold a separator and are"
-        said.append(f"{len(several):,} {verbs} taken as one class each: {', '.join(several[:_SHOWN_LABELS])}{more}; "
-                    "where several labels are meant, give each clip one")  # fmt: skip
-    if alike := look_alike(counts):
-        pairs = "; ".join(map(alike_text, alike[:_SHOWN_LABELS]))
-        more = f"; and {len(alike) - _SHOWN_LABELS} more" if len(alike) > _SHOWN_LABELS else ""
-        said.append(f"labels that look alike are classes of their own: {pairs}{more}; give each class one name")
-    return said
 
 
 def train_options(names: list[str]) -> str:

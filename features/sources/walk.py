@@ -3,12 +3,14 @@
 import collections
 import os
 import stat
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from features.audio.decode import file_error
 from features.errors import Reject
 from features.io.file_time import mtime_ns
+from features.sources.file_columns import FileColumns
 from features.sources.paths import AUDIO_EXTENSIONS, BACKGROUND_FOLDER, NOT_AUDIO, escape_path
 
 _ENDINGS = frozenset(map(os.fsencode, AUDIO_EXTENSIONS))
@@ -21,22 +23,16 @@ _DOT = ord(".")
 
 @dataclass
 class Listing:
-    """Audio files in no order, column by column: a million of them are three lists.
+    """Audio files below a root.
 
     Attributes:
-        paths: relative to the root, as the file system has them.
-        sizes: bytes of each file.
-        mtimes_ns: modification time of each file, None of each object of a store.
-        versions: of each object of a store; none of files.
+        files: their paths, relative to the root, as the file system has them, with sizes and times or versions.
         left_out: how many files were passed over, by why.
         rejects: files and folders that were seen and cannot be read.
         folders: names of those in the root that are walked and are not behind a link.
     """
 
-    paths: list[bytes] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    mtimes_ns: list[int | None] = field(default_factory=list)
-    versions: list[str] = field(default_factory=list)
+    files: FileColumns = field(default_factory=FileColumns)
     left_out: collections.Counter[str] = field(default_factory=collections.Counter)
     rejects: list[Reject] = field(default_factory=list)
     folders: list[bytes] = field(default_factory=list)
@@ -79,35 +75,54 @@ def walk(root: bytes) -> Listing:
 def _list_folder(found: Listing, prefix: bytes, entries: Iterator[os.DirEntry[bytes]]) -> list[tuple[bytes, bool]]:
     """Adds the audio files of a folder; returns the folders in it, and whether each is behind a link."""
     folders: list[tuple[bytes, bool]] = []
-    paths, sizes, mtimes_ns = found.paths, found.sizes, found.mtimes_ns
+    names, sizes, mtimes_ns = list[bytes](), array("q"), array("q")
     try:
         for entry in entries:
-            name = entry.name
-            if name[0] == _DOT:
-                found.left_out["hidden"] += 1
-            elif _is_folder(entry):
-                if is_litter(name):
-                    left = sum(len(names) for _, _, names in os.walk(entry.path))
-                    found.left_out[f"in {os.fsdecode(name)}"] += left
-                else:
-                    folders.append((name, entry.is_symlink()))
-            elif name[-4:] not in _ENDINGS and not is_audio(name):  # the first test decides most names
-                found.left_out[NOT_AUDIO] += 1
-            else:
+            name, status = entry.name, None
+            if name[-4:] in _ENDINGS and name[0] != _DOT:  # as most are: of these no more is asked than what follows
                 try:
-                    status = entry.stat()
-                except OSError as error:
-                    found.rejects.append(_reject(prefix + name, error))
-                    continue
-                if not stat.S_ISREG(status.st_mode):  # a pipe: to open it would be to wait forever
-                    found.left_out["not a file"] += 1
-                    continue
-                paths.append(prefix + name)
-                sizes.append(status.st_size)
+                    status = entry.stat() if entry.is_file() else None
+                except OSError:
+                    status = None  # the same error is met again below, and said
+            if status is None and (status := _look_at(found, prefix, entry, folders)) is None:
+                continue
+            names.append(name)
+            sizes.append(status.st_size)
+            try:
+                mtimes_ns.append(status.st_mtime_ns)
+            except OverflowError:
                 mtimes_ns.append(mtime_ns(status))
     except OSError as error:
         found.rejects.append(_reject(prefix[:-1], error))
+    found.files.add_folder(prefix, names, sizes, mtimes_ns, is_leaf=not folders)
     return folders
+
+
+def _look_at(
+    found: Listing, prefix: bytes, entry: os.DirEntry[bytes], folders: list[tuple[bytes, bool]]
+) -> os.stat_result | None:
+    """Notes what an entry is; returns what the system says of it where it is an audio file."""
+    name = entry.name
+    if name[0] == _DOT:
+        found.left_out["hidden"] += 1
+    elif _is_folder(entry):
+        if is_litter(name):
+            left = sum(len(names) for _, _, names in os.walk(entry.path))
+            found.left_out[f"in {os.fsdecode(name)}"] += left
+        else:
+            folders.append((name, entry.is_symlink()))
+    elif not is_audio(name):
+        found.left_out[NOT_AUDIO] += 1
+    else:
+        try:
+            status = entry.stat()
+        except OSError as error:
+            found.rejects.append(_reject(prefix + name, error))
+        else:
+            if stat.S_ISREG(status.st_mode):
+                return status
+            found.left_out["not a file"] += 1  # a pipe: to open it would be to wait forever
+    return None
 
 
 def class_folders(root: bytes) -> list[bytes]:

@@ -21,6 +21,7 @@ from features.sources.leaks import equal_contents, spread_stems
 from features.sources.listing import InputFormat, list_labelled
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
+from features.sources.remarks import remarks
 from features.sources.review import Review, read_review
 from features.sources.table_layout import TableLayout
 from features.store.layout import Layout
@@ -173,7 +174,7 @@ class Request:
         source, taken = correct(source, reviews, self.limit, is_divided=named) if reviews else (source, None)
         clips, notes = partition.assign(source.clips, source.root, self.group, self.split, lists)
         clips = clips.filter(pa.array(taken)) if taken is not None else clips if reviews else limit(clips, self.limit)
-        for note in (*source.notes, *notes, *partition.remarks(clips)):
+        for note in (*source.notes, *notes, *remarks(clips)):
             LOG.warning("warning: %s", note)
         return source, clips
 

@@ -83,7 +83,7 @@ def find_noise(root: str, folder: str | None = None) -> str | None:
     place = absolute(join(root, BACKGROUND_FOLDER) if folder is None else folder)
     listed = list_objects(place) if is_uri(place) else None
     is_there = os.path.isdir(place) or (listed is not None and listed[0] == "folder")
-    if is_there and (listed[1] if listed else walk(os.fsencode(place))).paths:
+    if is_there and (listed[1] if listed else walk(os.fsencode(place))).files:
         return place
     if folder is None:
         return None
@@ -108,7 +108,7 @@ def compute_noise(folder: str, spec: FeatureSpec) -> Noise:
         with tempfile.TemporaryDirectory(prefix="soundmill-") as copied:
             Mirror(folder, Path(copied)).fetch()
             return compute_noise(copied, spec)
-    paths = sorted(walk(os.fsencode(folder)).paths)
+    paths: list[bytes] = walk(os.fsencode(folder)).files.take()["path"].to_pylist()
     infos: dict[bytes, AudioInfo] = {}
     for path in paths:
         try:

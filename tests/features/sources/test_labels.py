@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.sources.labels import alike_text, clean_label, look_alike, with_separators
-from features.sources.partition import remarks
+from features.sources.remarks import remarks
 from tests.features.examples import clip_rows
 
 NFD = unicodedata.normalize("NFD", "Möwe")

@@ -158,7 +158,7 @@ def test_entries_in_any_bytes(tmp_path):
         with open(folder + name, "wb") as file:
             file.write(b"abc")
     (tmp_path / "testing_list.txt").write_bytes(b"j\xc3\xa4\xff/\\.wav\nj\xc3\xa4\xff/ .wav\n")
-    paths = scan(str(tmp_path), labelled=True).clips["path"].to_pylist()
+    paths = scan(str(tmp_path), labelled=True).clips["path"]
     listed, notes = read_lists(str(tmp_path), {TESTING: "testing_list.txt"}, paths)
     assert listed == {"jä\\xff/\\\\.wav": TESTING, "jä\\xff/ .wav": TESTING}
     assert notes == []

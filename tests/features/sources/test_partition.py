@@ -25,8 +25,8 @@ from features.sources.partition import (
     parse_split,
     partition_order,
     read_partition,
-    remarks,
 )
+from features.sources.remarks import remarks
 from tests.features.examples import clip_rows
 from tests.signals import sine, write_wav
 

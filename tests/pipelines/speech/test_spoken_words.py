@@ -66,7 +66,7 @@ def test_clips_are_one_second_of_16_bit_pcm_and_all_different(trees):
 
 def test_the_lists_name_clips_that_are_there(trees):
     source = scan(str(trees / "1" / "labelled"), labelled=True)
-    listed, notes = read_lists(source.root, OFFICIAL_LISTS, set(source.clips["path"].to_pylist()))
+    listed, notes = read_lists(source.root, OFFICIAL_LISTS, source.clips["path"])
     assert not notes
     assert set(listed.values()) == {"validation", "testing"}
     assert sorted(set(source.clips["label"].to_pylist())) == sorted(WORDS)
