@@ -1,7 +1,7 @@
 """What a committed state knows of clips: which row of which shard holds the features of which file, and the rejects."""
 
 import contextlib
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 import pyarrow as pa
 
@@ -28,11 +28,17 @@ def read_cache(layout: Layout, manifest: Manifest) -> pa.Table:
     Raises:
         RunError: a table of the state cannot be read.
     """
-    clips, rejects = layout.at_once(lambda: read_clips(layout, manifest), lambda: _rejects(layout, manifest))
+    return pa.concat_tables(cache_parts(layout, manifest)).combine_chunks()
+
+
+def cache_parts(layout: Layout, manifest: Manifest) -> Iterator[pa.Table]:
+    """Yields what `read_cache` returns, part after part, the rejects last."""
+    clips = read_clips(layout, manifest)
     for name in CACHE_SCHEMA.names:
         if name not in CLIPS_COLUMNS:
             clips = clips.append_column(name, pa.nulls(len(clips), CACHE_SCHEMA.field(name).type))
-    return pa.concat_tables([clips.select(CACHE_SCHEMA.names), rejects]).combine_chunks()
+    yield clips.select(CACHE_SCHEMA.names)
+    yield _rejects(layout, manifest)
 
 
 def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str, reported: Set[str]) -> pa.Table:

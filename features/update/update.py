@@ -13,25 +13,26 @@ from numpy.typing import NDArray
 from features.errors import DECODER_DEPENDENT, Reject, RunError, UsageError
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import Location, Uri
+from features.io.take import take_rows
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.runtime.quantities import counted, size_text
 from features.sources.clips import Source
-from features.sources.policies import decided_anew
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
-from features.store.clips_table import CLIPS_COLUMNS, CLIPS_SCHEMA
 from features.store.commit import Contents, commit, gather
 from features.store.decoders import outdated, rows_of
-from features.store.known_rows import empty_cache, read_cache, read_spare
+from features.store.known_rows import empty_cache, read_spare
 from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
 from features.store.rejects_table import has_rejects
 from features.store.run_log import last_scan_ns
-from features.store.shards import Shard
 from features.store.unit_report import finished_units, lost_shards, other_decoder
-from features.update.changes import KEY_COLUMNS, NOTHING, Changes, Evidence, compare, num_found, spare_lines
+from features.update.changes import Changes, Evidence, compare, spare_lines
+from features.update.clip_index import KEY_COLUMNS
 from features.update.front_end_network import FrontEndNetwork
+from features.update.known_lines import NOTHING, read_lines
 from features.update.plan import Plan, make_plan, unit_members
+from features.update.staying import StayingLines
 from features.update.work_list import write_work_list
 
 # A row has a path and a label beside its tensor, in the shard and in the tables.
@@ -130,20 +131,22 @@ class Update:
         """Returns of the clips that this run decodes the number of those that are rows of the next state."""
         clips = self._clips_of(self.todo)
         clips = clips[self._decoded[clips]]
-        if not len(clips):
-            return 0
-        decoded = self.changes.clips.select(list(KEY_COLUMNS)).take(pa.array(clips))
-        return num_found(decoded, self.contents.clips)
+        refused = {(reject.path, reject.start) for reject in self.contents.rejects}
+        if not refused or not len(clips):
+            return len(clips)
+        paths = pa.array({path for path, _ in refused}, pa.string())
+        asked = clips[np.asarray(pc.is_in(self.changes.clips["path"], value_set=paths), np.bool_)[clips]]
+        keys = take_rows(self.changes.clips.select(KEY_COLUMNS), asked)
+        return len(clips) - sum(key in refused for key in zip(*(one.to_pylist() for one in keys.columns), strict=True))
 
     def write_work_list(self, path: Location) -> None:
         """Writes the units that are to be done."""
-        clips, members = self._clips_of(self.todo), self.plan.members_of(self.todo)
+        clips = self._clips_of(self.todo)
         ends = np.cumsum([len(self.plan.units[name]) for name in self.todo], dtype=np.int64)
         copies = bool((self.changes.known[clips] != NOTHING).any() or (self.spare_of[clips] != NOTHING).any())
 
         def rows(first: int, last: int) -> pa.Table:
-            of_units = members.slice(first, last - first)
-            return unit_members(self.changes, clips[first:last], of_units, self.spare, self.spare_of, copies)
+            return unit_members(self.changes, clips[first:last], self.spare, self.spare_of, copies)
 
         write_work_list(self.todo, ends, rows, path, copies)
 
@@ -160,39 +163,21 @@ class Update:
     @functools.cached_property
     def contents(self) -> Contents:
         """What the next state holds, once its units are finished."""
-        return gather(self.layout, self.plan.partitions, self._staying(), self._rejects(), self.spec, self.base)
+        staying = StayingLines(self.changes, self.plan)
+        return gather(self.layout, self.plan.partitions, staying, self._rejects(), self.spec, self.base)
 
     def _is_base(self, base: Manifest) -> bool:
         """Returns whether the next state would be the committed one, to the times of the files."""
         if self.plan.units or list(self.plan.staying.values()) != base.all_shards:
             return False
-        cache = self.changes.cache.take(pa.array(self.changes.known))
-        return (
-            base.provenance == self.provenance
-            and all(self.changes.clips[name].equals(cache[name]) for name in _OF_THE_SCAN)
-            and has_rejects(self.layout, base, self._rejects())
-        )
-
-    def _staying(self) -> dict[str, tuple[Shard, pa.Table]]:
-        """Returns the shards that stay and their lines of the clips table."""
-        if not self.plan.rows:
-            return {}
-        clips = np.concatenate(list(self.plan.rows.values()))
-        lines = self.changes.cache.take(pa.array(self.changes.known[clips])).select(CLIPS_COLUMNS)
-        for name in _OF_THE_SCAN:
-            now = self.changes.clips[name].take(pa.array(clips))
-            lines = lines.set_column(lines.column_names.index(name), CLIPS_SCHEMA.field(name), now)
-        staying, first = {}, 0
-        for name, shard in self.plan.staying.items():
-            staying[name] = shard, lines.slice(first, shard.rows)
-            first += shard.rows
-        return staying
+        same = base.provenance == self.provenance and self.changes.dated
+        return same and has_rejects(self.layout, base, self._rejects())
 
     def _rejects(self) -> list[Reject]:
         """Returns the rejects of the scan, and known ones that need not be tried again."""
         refused = np.flatnonzero(self.changes.refused)
-        lines = self.changes.cache.take(pa.array(self.changes.known[refused]))
-        now = self.changes.clips.select([*_OF_THE_SCAN, "label"]).take(pa.array(refused)).to_pylist()
+        lines = self.changes.lines.rejects_of(self.changes.known[refused])
+        now = take_rows(self.changes.clips.select([*_OF_THE_SCAN, "label"]), refused).to_pylist()
         rows = lines.select([*COLUMNS, *STATE_COLUMNS]).to_pylist()
         return self.source.rejects + [Reject(**{**row, **state}) for row, state in zip(rows, now, strict=True)]
 
@@ -224,27 +209,23 @@ def prepare(
     """
     policies = provenance.policies
     same_root = base is not None and base.source.get("root") == source.root
-    cache = empty_cache() if base is None else read_cache(layout, base)
     lost, last_scan, reported = layout.at_once(
         lambda: [] if base is None else lost_shards(layout, base.all_shards),
         lambda: last_scan_ns(layout, base.state) if base is not None and same_root else None,
         layout.reported,
     )
-    if lost:  # their file is gone or cut off: these rows are computed again
-        cache = cache.filter(pc.invert(pc.is_in(cache["shard"], value_set=pa.array(lost))))
-    if base is not None and policies != base.policies:
-        cache = decided_anew(cache, policies)
-    others = tuple(_outdated(cache, rules))
-    evidence = Evidence(source.root, scan_started_ns, last_scan, rules.verify_content, _other_decoder(base, cache),
-                        others, same_root)  # fmt: skip
-    changes = compare(clips, cache, evidence)
+    lines = read_lines(layout, base, lost, policies)
+    evidence = Evidence(source.root, scan_started_ns, last_scan, rules.verify_content, _other_decoder(base),
+                        rules.changed_decoder, same_root)  # fmt: skip
+    changes = compare(clips, lines, evidence)
     shards, state = ({}, 0) if base is None else (base.partitions, base.state)
     plan = make_plan(changes, shards, spec, layout.storage_format, state, source.root, policies)
     finished = finished_units(layout, plan.units.keys() & reported, rules.changed_decoder)
     todo = [name for name in plan.units if name not in finished]
     new = changes.computed.any() and any(changes.computed[plan.units[name]].any() for name in todo)
     spare = read_spare(layout, base, spec.fingerprint, reported) if new else empty_cache()
-    spare = spare.filter(pc.invert(rows_of(spare["decoder"], _outdated(spare, rules))))
+    others = outdated(spare["decoder"].unique().to_pylist(), rules.changed_decoder)
+    spare = spare.filter(pc.invert(rows_of(spare["decoder"], others)))
     return Update(
         layout, base, source, spec, provenance, changes, plan, scan_started_ns, todo,
         spare, spare_lines(changes, spare), rules,
@@ -290,11 +271,8 @@ def check_removal(update: Update, limit: int | None) -> None:
         )
 
 
-def _outdated(cache: pa.Table, rules: CacheRules) -> list[str | None]:
-    """Returns the decoders of a cache's rows whose rows are computed anew."""
-    return outdated(cache["decoder"].filter(cache["row"].is_valid()).unique().to_pylist(), rules.changed_decoder)
-
-
-def _other_decoder(base: Manifest | None, cache: pa.Table) -> bool:
-    reasons = cache["reason"].unique().to_pylist()
-    return base is not None and not DECODER_DEPENDENT.isdisjoint(reasons) and other_decoder(base.versions)
+def _other_decoder(base: Manifest | None) -> bool:
+    """Returns whether another decoder is here than the one that could not read some of the clips."""
+    return (
+        base is not None and not DECODER_DEPENDENT.isdisjoint(base.counts["rejects"]) and other_decoder(base.versions)
+    )

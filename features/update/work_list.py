@@ -62,6 +62,7 @@ _PREFIX = "cached_"
 _FEW = ("label", "partition")
 _OF_FEW = pa.dictionary(pa.int32(), pa.string())
 _CLIP_FIELDS = [pa.field(name, _OF_FEW if name in _FEW else _TYPES.get(name, pa.string())) for name in CLIP_COLUMNS]
+CACHED_SCHEMA = pa.schema([pa.field(name, _TYPES.get(name, pa.string())) for name in CACHED_COLUMNS])
 _CACHED_FIELDS = [pa.field(_PREFIX + name, _TYPES.get(name, pa.string())) for name in CACHED_COLUMNS]
 
 

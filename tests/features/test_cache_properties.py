@@ -607,7 +607,7 @@ class History:
         """Counts what a run was a test of."""
         self.met.update({f"figure {name}": number for name, number in update.figures.items()})
         known = (update.changes.known[clips] for clips in update.plan.units.values())
-        shards = (update.changes.cache["shard"].take(pa.array(lines[lines >= 0])).unique() for lines in known)
+        shards = (np.unique(update.changes.lines.shard[lines[lines >= 0]]) for lines in known)
         self.met["merged"] += any(len(merged) >= max(2, self.layout.merged - 1) for merged in shards)
         self.met["verified"] += verify
         self.met["resumed"] += self.unfinished and len(update.todo) < len(update.plan.units)
