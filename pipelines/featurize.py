@@ -6,7 +6,6 @@ import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the oth
 import argparse
 import contextlib
 import functools
-import gc
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from features.io.temporary import temporary_folder
 from features.maintenance.removal import remove_partials
 from features.runtime import command
 from features.runtime.invocation import command_line
-from features.runtime.processes import choose_workers, parse_workers
+from features.runtime.processes import parse_workers
 from features.runtime.progress import Progress
 from features.runtime.quantities import counted, rate_text, size_text
 from features.sources import partition
@@ -44,7 +43,8 @@ from features.update.request import Request
 from features.update.update import CacheRules, Update, check_space
 from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
-from pipelines.beam.workers import local_workers, names_runner
+from pipelines.building import build, expect, pays
+from pipelines.local.units import local_units
 from pipelines.options import (
     ALL_FIELDS,
     add_clip_options,
@@ -63,21 +63,22 @@ if TYPE_CHECKING:
     from features.update.build_job import BuildJob
 
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/"
-# From so many clips on, by front end, several processes are sooner done than one, their start included; to copy a row
-# takes a third, and nothing beside a network, of which windows count.
-_CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000, "embedding": 100}
+# What copying takes less than computing; beside a network, of which windows count, it takes nothing.
 _COPIES_OF_A_CLIP = {"stft": 3, "log_mel": 3, "mfcc": 3, "embedding": 1_000}
 RunUnits = Callable[["BuildJob", Sequence[int], bool], None]
 """Builds the shards of these numbers; the last says whether several processes are sooner done than one."""
 
 
-def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple[Manifest, dict[str, Any]]:
+def featurize(
+    request: Request, run: RunUnits, elsewhere: bool = False, expect: Callable[[bool], None] = lambda pays: None
+) -> tuple[Manifest, dict[str, Any]]:
     """Brings a feature set up to date with its source.
 
     Args:
         request: input, output and options of the run.
         run: builds the shards; not called where nothing is to be done.
         elsewhere: whether a runner has the workers that do.
+        expect: told of a new set, before it is planned, whether several processes are sooner done than one.
 
     Returns:
         The committed state and the figures of the run.
@@ -92,7 +93,7 @@ def featurize(request: Request, run: RunUnits, elsewhere: bool = False) -> tuple
         if request.layout.is_begun():  # not a folder of something else
             lease = stack.enter_context(running(request.layout))
         try:
-            update = request.read()
+            update = request.read(lambda clips: expect(pays(request.spec, clips)))
         except NothingUsableError as error:
             table = write_rejects(request.layout, existing_manifest(request.output), error.rejects)
             raise UsageError(f"{error}; all are in {table}") from error
@@ -137,8 +138,6 @@ def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> No
     weights = {name: len(update.plan.units[name]) for name in update.todo}
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP[update.spec.front_end]
-    if update.spec.network_name is not None and update.spec.clip_samples is not None:
-        work *= update.spec.count_frames(update.spec.clip_samples)  # each window takes a network the same time
     work_list = update.layout.work_list(writer_name())  # its folder is there: the lease lies in it
     update.write_work_list(work_list)
     pa.default_memory_pool().release_unused()  # what the plan took on its way
@@ -161,37 +160,9 @@ def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> No
         reasons = functools.partial(reject_reasons, update.layout)
         units = Units(update.layout.reports_folder, ".parquet", weights, reasons, progress, elsewhere)
         with follow(Progress("featurize", clips, "clips"), units):
-            run(job, range(len(update.todo)), work >= _CLIPS_THAT_PAY[update.spec.front_end])
+            run(job, range(len(update.todo)), pays(update.spec, work))
     finally:
         update.layout.files.delete(work_list)
-
-
-def build_on_beam(
-    job: "BuildJob", numbers: Sequence[int], pays: bool, *, workers: int | None, beam_options: Sequence[str]
-) -> None:
-    """Builds shards as a pipeline of Beam.
-
-    Args:
-        job: what they take.
-        numbers: which units of its work list are to be built.
-        pays: whether several processes are sooner done than one.
-        workers: worker processes of a local run, None to choose.
-        beam_options: options that are Beam's; `--runner` among them chooses where it runs.
-
-    Raises:
-        UsageError: Beam does not know an option or the runner.
-        RunError: the pipeline failed, or a worker process died.
-    """
-    processes = choose_workers(workers, len(numbers), pays=pays)
-    with local_workers(processes, beam_options, "featurize") as forked:
-        # Beam takes half a second to load, so it is not loaded where nothing is to be computed; to garbage-collect
-        # all that it makes and keeps would take a quarter more.
-        gc.disable()
-        from pipelines.beam.build_shards import BuildShards
-        from pipelines.beam.runners import run_units
-
-        gc.enable()
-        run_units(BuildShards(job), numbers, beam_options, forked, job.lease)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -263,8 +234,9 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         lines, figures = describe(request, workers)
         command.finish(options, lines, figures)
         return command.exit_code(figures["rejected"], options.max_rejects)
-    build = functools.partial(build_on_beam, workers=workers, beam_options=beam_options)
-    manifest, figures = featurize(request, build, names_runner(beam_options))
+    with local_units(workers, beam_options) as local:
+        run = functools.partial(build, local=local, beam_options=beam_options)
+        manifest, figures = featurize(request, run, local is None, functools.partial(expect, local))
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
         f"{counted(figures['clips'], 'clip')} in {counted(len(manifest.classes), 'class', 'classes')} ({clips}); "

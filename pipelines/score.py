@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from features.io.filesystem import place
 from features.runtime import command
-from features.runtime.processes import choose_workers, parse_workers
+from features.runtime.processes import parse_workers
 from features.runtime.progress import AudioProgress, Progress
 from features.runtime.quantities import counted
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
@@ -19,6 +19,7 @@ from model.inference.executor import EXECUTORS
 from model.inference.precision import PRECISIONS
 from model.inference.run_store import MODEL_ALONE, local_run
 from model.pages.document import check_page
+from model.scoring.batches_in_turn import BatchesInTurn
 from model.scoring.dry_run import describe
 from model.scoring.job import PART_ENDING
 from model.scoring.label_windows import LabelJob
@@ -37,13 +38,13 @@ from model.scoring.options import (
 from model.scoring.outcome import lines_sentence, work_sentence
 from model.scoring.output_files import OutputFiles
 from model.scoring.plan import shortened_sentence
-from model.scoring.planning import PlanJob, read_here
+from model.scoring.planning import HeadersInTurn, PlanJob
 from model.scoring.recordings import start_times_sentence
 from model.scoring.request import AUTO, Request
 from model.scoring.scorer import BatchSize, score
 from pipelines.beam.follow import Units, follow
 from pipelines.beam.options import beam_option_names, check_beam_options
-from pipelines.beam.workers import local_workers, names_runner
+from pipelines.local.units import LocalRun, local_units
 from pipelines.options import (
     FILE_FIELDS,
     add_policies,
@@ -62,37 +63,43 @@ _NETWORK_WINDOWS_THAT_PAY = 300
 _FILES_THAT_PAY = 50_000
 
 
-def label_on_beam(
-    job: LabelJob, batches: Mapping[int, BatchSize], *, workers: int | None, beam_options: Sequence[str]
+def label(
+    job: LabelJob, batches: Mapping[int, BatchSize], *, local: LocalRun | None, beam_options: Sequence[str] = ()
 ) -> None:
-    """Labels batches as a pipeline of Beam.
+    """Labels batches.
 
     Args:
         job: what labelling a batch takes beside its number.
         batches: size of each batch, by its number.
-        workers: processes of a local run, None to choose.
+        local: what labels them on this machine, None where a runner of Beam does.
         beam_options: passed on to Beam.
     """
     windows = sum(size.windows for size in batches.values())
     network_windows = sum(size.network_windows for size in batches.values())
     pays = windows >= _WINDOWS_THAT_PAY or network_windows >= _NETWORK_WINDOWS_THAT_PAY
     runs = _runs(batches)
-    processes = choose_workers(workers, len(runs), pays=pays)
     # A batch is a few hundred windows at most: what is finished is progress enough.
     units = Units(
         folder=job.parts.folder,
         ending=PART_ENDING,
         weights={job.parts.unit_name(number): size.seconds for number, size in batches.items()},
         rejects=lambda name: [reject.reason for reject in job.parts.read_note(int(name)).rejects],
-        elsewhere=names_runner(beam_options),
+        elsewhere=local is None,
     )
-    with local_workers(processes, beam_options, "score") as forked:
+    with follow(AudioProgress("score", sum(units.weights.values())), units):
+        if local is not None:
+            local.do(functools.partial(BatchesInTurn, job), runs, pays, job.lease, _load)
+            return
         # Beam and its inference take a second to load: what can be refused was refused before.
         from pipelines.beam.label_windows import LabelWindows
         from pipelines.beam.runners import run_units
 
-        with follow(AudioProgress("score", sum(units.weights.values())), units):
-            run_units(LabelWindows(job), runs, beam_options, forked, job.lease)
+        run_units(LabelWindows(job), runs, beam_options, job.lease)
+
+
+def _load() -> None:
+    import scipy.fft  # noqa: F401  # the rest is loaded already, but for what runs the network, which starts threads
+    import soundfile  # noqa: F401
 
 
 def _runs(batches: Mapping[int, BatchSize]) -> list[list[int]]:
@@ -106,15 +113,15 @@ def _runs(batches: Mapping[int, BatchSize]) -> list[list[int]]:
     return runs
 
 
-def read_headers_on_beam(
-    job: PlanJob, numbers: Sequence[int], *, workers: int | None, beam_options: Sequence[str]
+def read_headers(
+    job: PlanJob, numbers: Sequence[int], *, local: LocalRun | None, beam_options: Sequence[str] = ()
 ) -> None:
-    """Reads the headers of many files: as a pipeline of Beam, or in this process where no other is requested or pays.
+    """Reads the headers of many files.
 
     Args:
         job: what they take.
         numbers: of the units to read.
-        workers: processes of a local run, None to choose.
+        local: what reads them on this machine, None where a runner of Beam does.
         beam_options: passed on to Beam.
     """
     units = Units(
@@ -122,21 +129,17 @@ def read_headers_on_beam(
         ending=".parquet",
         weights={job.unit_name(number): job.num_files(number) for number in numbers},
         rejects=lambda name: job.reject_reasons(int(name)),
-        elsewhere=names_runner(beam_options),
+        elsewhere=local is None,
     )
     files = sum(units.weights.values())
-    processes = choose_workers(workers, len(numbers), pays=files >= _FILES_THAT_PAY)
-    with (
-        follow(Progress("plan", files, "files"), units),
-        local_workers(processes, beam_options, "plan") as forked,
-    ):
-        if forked is None and not names_runner(beam_options):
-            read_here(job, numbers)
+    with follow(Progress("plan", files, "files"), units):
+        if local is not None:
+            local.do(functools.partial(HeadersInTurn, job), numbers, files >= _FILES_THAT_PAY, job.lease, _load)
             return
         from pipelines.beam.read_headers import ReadHeaders
         from pipelines.beam.runners import run_units
 
-        run_units(ReadHeaders(job), numbers, beam_options, forked, job.lease)
+        run_units(ReadHeaders(job), numbers, beam_options, job.lease)
 
 
 def threshold(text: str) -> float | str:
@@ -235,9 +238,9 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
             lines, figures = describe(replace(request, run=folder), workers)
         command.finish(options, lines, figures)
         return command.exit_code(figures["rejected"], options.max_rejects)
-    run = functools.partial(label_on_beam, workers=workers, beam_options=beam_options)
-    read = functools.partial(read_headers_on_beam, workers=workers, beam_options=beam_options)
-    with local_run(options.model, MODEL_ALONE) as folder:
+    with local_units(workers, beam_options) as local, local_run(options.model, MODEL_ALONE) as folder:
+        run = functools.partial(label, local=local, beam_options=beam_options)
+        read = functools.partial(read_headers, local=local, beam_options=beam_options)
         figures = score(replace(request, run=folder), run, read)
     if options.report is not None:
         from model.pages.score_page import write_score_page  # which loads what makes pictures

@@ -37,8 +37,9 @@ ROWS = (
         "model.search",
         "model.report",
     ),
+    ("pipelines.local",),
     ("pipelines.beam", "pipelines.cluster", "pipelines.downloads", "pipelines.speech"),
-    ("pipelines.options",),
+    ("pipelines.options", "pipelines.building"),
     ("pipelines.featurize", "pipelines.score", "pipelines.download", "pipelines.demo"),
     ("soundmill.feature_set", "soundmill.trained_model", "soundmill.command_process"),
     ("soundmill.command",),
@@ -56,7 +57,7 @@ ALLOWED = {
 }
 FOLDERS = {room for room in ROW if (ROOT / room.replace(".", "/")).is_dir()}
 COMMANDS = {room for row in ROWS for room in row} - FOLDERS - {
-    "features.errors", "pipelines.options", "soundmill.feature_set", "soundmill.trained_model",
+    "features.errors", "pipelines.options", "pipelines.building", "soundmill.feature_set", "soundmill.trained_model",
     "soundmill.command_process",
 }  # fmt: skip
 COMPUTED = "an import by a computed name"

@@ -18,11 +18,13 @@ from features.io.temporary import remove_temporary_folder
 from features.runtime.interruption import INTERRUPTED, MESSAGE, raise_interrupts
 from features.runtime.invocation import command_line
 from features.runtime.log import FILE_ONLY, LOG, start_log
+from features.runtime.no_pandas import keep_pandas_out
 from features.runtime.progress import clearing_bars
 from features.runtime.visible import print_lines, visible
 
 _EXPECTED = re.compile(r"argument (?:\S+/)?(--\S+): expected one argument")
 _OPTION = re.compile("--?[a-zA-Z]")  # a hyphen and a digit begin a number
+_owned = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -127,10 +129,13 @@ def run(
         arguments: the command's parser.
         given: the command line behind the command's name, None for that of the process.
     """
+    global _owned
+    _owned = True
     options, others = arguments.parse_known_args(given)
     if options.summary and not os.path.isdir(os.path.dirname(os.path.abspath(options.summary))):
         arguments.error(f"no folder for --summary {options.summary}")
     start_log(options.verbose, options.log_file)
+    keep_pandas_out()
     try:
         raise_interrupts()
         with clearing_bars():
@@ -138,6 +143,11 @@ def run(
     except BaseException as error:
         code = _answer(error, options.verbose)
     _end(code)
+
+
+def owns_process() -> bool:
+    """Returns whether this process runs a command and nothing else, from `run` on."""
+    return _owned
 
 
 def _answer(error: BaseException, verbose: bool) -> int:

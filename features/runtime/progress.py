@@ -41,6 +41,11 @@ class Progress:
         self._due = self._started + (_FIRST_BAR_SECONDS if self._has_bar else _FIRST_LOG_SECONDS)
         self._bar: Bar | None = None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether `update` would say something now: what is told to it may take long to find out."""
+        return time.monotonic() >= self._due
+
     def update(self, done: float, note: str = "") -> None:
         """Notes that `done` units are finished; draws only as often as a person can read.
 
@@ -48,9 +53,9 @@ class Progress:
             done: units that are finished.
             note: what follows the time left, from its comma or space on.
         """
-        now = time.monotonic()
-        if now < self._due:
+        if not self.is_due:
             return
+        now = time.monotonic()
         rate = done / max(now - self._started, 1e-9)
         left = f", {_duration((self._total - done) / rate)} left" if rate else ""
         text = f"{self._amounts(done, rate)}{left}{note}"

@@ -28,7 +28,7 @@ class ShardsInTurn:
         self._next: _Begun | None = None
         self._written: Future[None] | None = None
 
-    def build(self, number: int) -> None:
+    def work(self, number: int) -> None:
         """Builds a shard now, or begins with it and builds the one before it.
 
         Raises what `BuildJob.build` does, also of a unit before this one.
@@ -42,7 +42,7 @@ class ShardsInTurn:
         self._go_on_with(before)
 
     def finish(self) -> None:
-        """Ends with all shards written; raises what `build` does."""
+        """Ends with all shards written; raises what `work` does."""
         before, self._next = self._next, None
         self._go_on_with(before)
         self._wait()

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -85,8 +85,11 @@ class Request:
         record = None if network is None else network.record
         return Provenance(dict(self.policies), source.described, {**chosen, **columns}, record, source.corrections)
 
-    def read(self) -> Update:
+    def read(self, expect: Callable[[int], None] = lambda clips: None) -> Update:
         """Lists the clips, logs what is unusual about them, and compares them with the committed state.
+
+        Args:
+            expect: told, before all else is found out, how many clips will be computed for a new set.
 
         Raises:
             UsageError: the input or a review cannot be used, the output holds something else or was corrected by
@@ -100,6 +103,8 @@ class Request:
         network = find_network(self.layout, self.spec, self.network, base)
         source, clips = self.find_clips(reviews)
         self._check_source(base, source)
+        if base is None:
+            expect(len(clips))
         update = prepare(
             self.layout,
             base,

@@ -4,6 +4,7 @@ What is read lies in a folder of the planning, beside the job's, so that one tha
 of the same files, by their sizes and times, the same windows and the same decoders.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -147,11 +148,30 @@ class PlanJob:
         return part
 
 
+class HeadersInTurn:
+    """Reads the headers of the files of units, unit after unit."""
+
+    def __init__(self, job: PlanJob) -> None:
+        """Opens the list of files; raises what `PlanJob.open` does."""
+        self._job, self._files = job, job.open()
+
+    def work(self, number: int) -> None:
+        """Reads those of the unit of this number, see `PlanJob.read`."""
+        self._job.read(self._files, number)
+
+    def finish(self) -> None:
+        """Does nothing: no unit is left begun."""
+
+    def close(self) -> None:
+        """Closes the list of files."""
+        self._files.close()
+
+
 def read_here(job: PlanJob, numbers: Sequence[int]) -> None:
     """Reads the units of these numbers in this process."""
-    with job.open() as files:
+    with contextlib.closing(HeadersInTurn(job)) as headers:
         for number in numbers:
-            job.read(files, number)
+            headers.work(number)
 
 
 def plan_source(

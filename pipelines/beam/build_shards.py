@@ -31,7 +31,7 @@ class _BuildShard(beam.DoFn):
         self._shards = ShardsInTurn(self._job)
 
     def process(self, number: int) -> None:
-        self._shards.build(number)
+        self._shards.work(number)
 
     def finish_bundle(self) -> None:
         self._shards.finish()  # a bundle that has ended is not tried again

@@ -57,7 +57,9 @@ def follow(progress: Progress, units: Units) -> Iterator[None]:
 
     def poll() -> None:
         while not follower.ended.wait(_POLL_SECONDS if isinstance(units.folder, Path) else _POLL_STORE_SECONDS):
-            follower.look()
+            # A look reads what was finished since the last one: where nothing of it is told, workers need the time.
+            if units.elsewhere or progress.is_due:
+                follower.look()
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
     thread.start()

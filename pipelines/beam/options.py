@@ -53,7 +53,7 @@ def beam_option_names() -> frozenset[str]:
 
 
 def check_beam_options(beam_options: Sequence[str]) -> None:
-    """Raises `UsageError` for options that are neither soundmill's nor Beam's, and for a runner that cannot be reached.
+    """Raises `UsageError` for options that are neither soundmill's nor Beam's, that have no runner, or none in reach.
 
     It takes seconds at most, but where a job server has to be started to be asked. Beam is loaded only where there are
     such options.
@@ -63,7 +63,8 @@ def check_beam_options(beam_options: Sequence[str]) -> None:
     options, runner, unknown = _parse(beam_options)
     if runner is None:
         _refuse(unknown, "neither soundmill nor Beam knows it")
-        return
+        raise UsageError(f"{beam_options[0]} is an option of Beam, which runs where --runner says: add --runner=NAME, "
+                         "or leave it out")  # fmt: skip
     from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
     from apache_beam.runners.portability.portable_runner import PortableRunner
 

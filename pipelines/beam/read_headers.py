@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from model.scoring.planning import PlanJob
+from model.scoring.planning import HeadersInTurn, PlanJob
 
 
 class ReadHeaders(beam.PTransform):
@@ -28,11 +28,11 @@ class _ReadHeaders(beam.DoFn):
         self._job = job
 
     def setup(self) -> None:
-        self._files = self._job.open()
+        self._headers = HeadersInTurn(self._job)
 
     def process(self, number: int) -> Iterator[int]:
-        self._job.read(self._files, number)
+        self._headers.work(number)
         yield number
 
     def teardown(self) -> None:
-        self._files.close()
+        self._headers.close()

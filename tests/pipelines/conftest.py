@@ -31,17 +31,11 @@ def files_of(folder: Path, *left_out: str) -> dict[str, bytes]:
 
 
 def workers_of(driver: int) -> list[int]:
-    """Returns the ids of the worker processes of a pipeline that are alive."""
+    """Returns the ids of the worker processes of a command that are alive: its child forks them."""
     parents = {}
     for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes()
-            parent = parent_of(int(entry.name))
-        except (OSError, ValueError, IndexError):
-            continue
-        if b"pipelines.beam.worker_main" in command:
-            parents[int(entry.name)] = parent
-    # The driver's child forks them.
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parents[int(entry.name)] = parent_of(int(entry.name))
     return [process for process, parent in parents.items() if parents.get(parent) == driver]
 
 

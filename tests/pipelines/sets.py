@@ -157,7 +157,7 @@ def build_here(job: BuildJob, numbers: Iterable[int], _: bool) -> None:
     """Builds shards in this process, one after the other."""
     with contextlib.closing(ShardsInTurn(job)) as shards:
         for number in numbers:
-            shards.build(number)
+            shards.work(number)
         shards.finish()
 
 

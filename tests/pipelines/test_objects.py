@@ -10,7 +10,8 @@ from features.errors import RunError, UsageError
 from features.io.filesystem import filesystem_of
 from model.scoring.request import Request
 from model.scoring.scorer import score
-from pipelines.score import label_on_beam
+from pipelines.local.units import LocalRun
+from pipelines.score import label
 from tests.conftest import call
 from tests.object_store.faults import Faults, proxy
 from tests.object_store.upload import upload
@@ -90,7 +91,7 @@ def test_parts_in_a_store_are_taken_up_again_and_one_score_writes_them(recording
 
     def finish(job, windows):
         assert list(windows) == batches[2:], "two are there"
-        label_on_beam(job, windows, workers=1, beam_options=())
+        label(job, windows, local=LocalRun(1, None))
 
     with pytest.raises(RunError, match="killed"):
         score(request, begin)

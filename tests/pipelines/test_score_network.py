@@ -28,7 +28,7 @@ from model.scoring.label_windows import label_windows
 from model.scoring.plan import WindowUnit
 from model.scoring.request import Request
 from model.scoring.scorer import score
-from pipelines.score import label_on_beam
+from pipelines.score import label
 from tests.conftest import call
 from tests.features.networks.small import (
     HIDDEN,
@@ -109,7 +109,7 @@ def test_two_workers_and_a_run_that_was_interrupted_write_the_same_bytes(folder,
     output.mkdir()
     further = ("--events", output / "events.csv", "--embeddings", output / "embeddings.parquet")
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.score.label_on_beam", only_the_first_unit)
+        patch.setattr("pipelines.score.label", only_the_first_unit)
         call("pipelines.score", "--model", folder / "run", "--input", folder / "field", "--output",
              output / "labels.csv", *OPTIONS, *further)  # fmt: skip
     [job] = (path for path in (output / "labels.csv.parts").iterdir() if path.is_dir())
@@ -181,7 +181,7 @@ def test_a_network_that_is_not_whole_is_one_line_and_nothing_is_written(folder, 
         spoil()
         request = Request(run=str(run), input=str(folder / "field"), output=str(tmp_path / "labels.csv"))
         with pytest.raises(UsageError, match=rf"{network}: the file of the network is {said}"):
-            score(request, label_on_beam)
+            score(request, label)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     spec = small_spec()
     broken = shutil.copytree(folder / "set", tmp_path / "set")

@@ -190,6 +190,9 @@ def test_wrong_use_is_refused_before_anything_is_done(place, case, monkeypatch, 
     monkeypatch.chdir(place)
     before = sorted(place.rglob("*"))
     (command, arguments), names = HERE[case]
+    import apache_beam  # noqa: F401  # as it is loaded it says what it lacks, which the console of a command leaves out
+
+    caplog.clear()
     caplog.set_level("INFO")
     with pytest.raises(UsageError) as raised:
         call(command, *arguments.split("|"))
@@ -205,7 +208,11 @@ def test_wrong_use_is_refused_before_anything_is_done(place, case, monkeypatch, 
 def test_options_that_beam_knows_are_not_refused(option):
     name = option.partition("=")[0]
     assert name in beam_option_names()
-    check_beam_options([option])
+    check_beam_options(["--runner=FnApiRunner", option])
+    with pytest.raises(
+        UsageError, match=f"{option} is an option of Beam, which runs where --runner says: add --runner"
+    ):
+        check_beam_options([option])
 
 
 def test_the_names_of_beams_options_are_those_that_beam_has():

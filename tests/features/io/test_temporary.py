@@ -12,8 +12,13 @@ ENDS = {
     "a child that ends first": "os.waitpid(child, 0) if (child := os.fork()) else sys.exit()\n"
     "assert os.listdir(temporary_folder())",
     "a command that fails": "from features.runtime.command import _end\n_end(2)",
-    "a worker": "from pipelines.beam.worker_main import _work\n"
-    "child = os.fork() or _work(lambda _: open(temporary_folder() + '/of-the-worker', 'w').close(), {})\n"
+    "a worker": "from types import SimpleNamespace\nfrom pipelines.local.worker_main import END, NUMBER, _work\n"
+    "def begin():\n"
+    "    open(temporary_folder() + '/of-the-worker', 'w').close()\n"
+    "    return SimpleNamespace(finish=lambda: None, close=lambda: None)\n"
+    "requests, driver = os.pipe()\n"
+    "os.write(driver, NUMBER.pack(END))\n"
+    "child = os.fork() or _work(begin, [], requests, driver)\n"
     "os.waitpid(child, 0)\n"
     "assert os.listdir(temporary_folder()) == ['file']\n"
     "assert len(os.listdir(os.environ['TMPDIR'])) == 1",

@@ -69,12 +69,12 @@ def test_the_next_unit_is_on_its_way_and_the_last_one_is_written_while_one_is_co
     monkeypatch.setattr(build_in_turn.ComputedShard, "write", write_late)
     with job_of(source, f"{s3.uri}/set") as job, contextlib.closing(ShardsInTurn(job)) as shards:
         for number in range(3):
-            shards.build(number)
+            shards.work(number)
         shards.finish()
         assert computed[1] == 0, "it is computed, and the one before it is not written"
         assert len(job.layout.reported()) == 3
         for number in range(3):
-            shards.build(number)
+            shards.work(number)
         shards.finish()
         assert len(computed) == len(begun) == 3, "what is finished is left as it is, and its recordings are not read"
 
@@ -93,8 +93,8 @@ def test_where_the_driver_has_ended_what_was_computed_is_not_written(source, s3,
     with job_of(source, f"{s3.uri}/set") as job:
         shards, before = ShardsInTurn(job), set(Path(temporary_folder()).iterdir())
         with pytest.raises(RunError, match="is not that of the driver"):
-            shards.build(0)
-            shards.build(1)
+            shards.work(0)
+            shards.work(1)
             shards.finish()
         shards.close()
         assert len(ended) == 1
@@ -112,7 +112,7 @@ def test_where_a_shard_cannot_be_written_nothing_is_left_of_the_next_one(source,
         shards, before = ShardsInTurn(job), set(Path(temporary_folder()).iterdir())
         with pytest.raises(OSError, match="the store answers no more"):
             for number in range(3):
-                shards.build(number)
+                shards.work(number)
         shards.close()
         assert set(Path(temporary_folder()).iterdir()) == before
 
@@ -124,6 +124,6 @@ def test_a_folder_is_written_as_each_shard_is_asked_for(tmp_path):
     words, folder = str(tmp_path / "words"), str(tmp_path / "set")
     with job_of(words, folder) as job, contextlib.closing(ShardsInTurn(job)) as shards:
         for number in range(3):
-            shards.build(number)
+            shards.work(number)
             assert len(job.layout.reported()) == number + 1
         shards.finish()

@@ -23,6 +23,8 @@ WEIGHTS = {"a": 100, "b": 50, "c": 1}
 class Seen:
     """What a progress line was told last, in place of a terminal."""
 
+    is_due = True
+
     def __init__(self) -> None:
         self.told: tuple[int, str] | None = None
 
@@ -160,6 +162,20 @@ def test_a_look_that_goes_on_when_the_job_has_ended_reads_no_more(units, seen):
     assert len(read) == 1
     follower.look()
     assert len(read) == 1, "nor does it list"
+
+
+@pytest.mark.parametrize(
+    ("due", "elsewhere", "looks"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_where_nothing_is_told_nothing_is_read(units, monkeypatch, due, elsewhere, looks):
+    """Workers of this machine need the time; of those elsewhere it is said too that none has begun."""
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    finish(units, "a", "empty")
+    line, read = Seen(), threading.Event()
+    line.is_due = due
+    seen = dataclasses.replace(units, elsewhere=elsewhere, rejects=lambda _: read.set() or ["empty"])
+    with follow(line, seen):
+        assert read.wait(5 if looks else 0.2) == looks
 
 
 def test_of_units_in_a_store_many_are_read_at_once(s3, units, through):

@@ -6,7 +6,7 @@ import pytest
 
 from features.errors import RunError
 from features.store.layout import Layout
-from pipelines.beam import workers
+from pipelines.local import workers
 from tests.conftest import call
 
 HIDING = 'mount -t tmpfs none "$0" && exec "$@"'
