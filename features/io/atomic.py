@@ -6,7 +6,7 @@ import mmap
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -79,26 +79,35 @@ class AtomicFile:
         Raises:
             RunError: no space is left.
         """
-        # The types of arrays say from Python 3.12 on that they are buffers.
-        views = [memoryview(part).cast("B") for part in parts if len(part)]  # type: ignore[arg-type]
-        length = sum(map(len, views))
+        length = 0
+        for part in parts:
+            # The types of arrays say from Python 3.12 on that they are buffers.
+            length += len(part) if isinstance(part, bytes) else memoryview(part).nbytes  # type: ignore[arg-type]
         if crc32c is None:
             crc32c = self.crc32c
-            for view in views:
+            for part in parts:
                 # google_crc32c takes no memoryview, and numpy wraps one without a copy.
-                crc32c = google_crc32c.extend(crc32c, np.frombuffer(view, np.uint8))
+                crc32c = google_crc32c.extend(crc32c, np.frombuffer(part, np.uint8) if len(part) else b"")
         try:
-            while views:
-                written = os.writev(self._file.fileno(), views[:_MOST_PARTS])
-                while views and written >= len(views[0]):
-                    written -= len(views.pop(0))
-                if written:
-                    views[0] = views[0][written:]
+            written = 0 if len(parts) > _MOST_PARTS else os.writev(self._file.fileno(), parts)  # type: ignore[arg-type]
+            if written < length:
+                self._write_rest(parts, written)
         except OSError as error:
             raise _failure(error, self.path) from error
         self.num_bytes += length
         self.crc32c = crc32c
         return length
+
+    def _write_rest(self, parts: Sequence[bytes | memoryview | NDArray[np.generic]], written: int) -> None:
+        """Writes what the system has left of some parts, of which so many bytes are written."""
+        views = [memoryview(part).cast("B") for part in parts if len(part)]  # type: ignore[arg-type]
+        while views:
+            while views and written >= len(views[0]):
+                written -= len(views.pop(0))
+            if written:
+                views[0] = views[0][written:]
+            if views:
+                written = os.writev(self._file.fileno(), views[:_MOST_PARTS])
 
     @property
     def partial_path(self) -> str:

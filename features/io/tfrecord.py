@@ -6,6 +6,7 @@ bytes of the tensor are written as they stand in memory.
 """
 
 import functools
+import itertools
 import operator
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from features.io.atomic import AtomicFile
 
 _MASK_DELTA = 0xA282EAD8
+_CRC = struct.Struct("<I")
 _DELIMITED = 2
 _BYTES_LIST, _INT64_LIST = 1, 3  # field numbers within tf.train.Feature
 # Tags of fields 1, 2 and 3 that have a length.
@@ -50,25 +52,30 @@ def write_records(
     places = []
     whole, end = file.crc32c, file.num_bytes
     for small, tensor in zip(fields, tensors, strict=True):
-        head = _example_head(small, name, tensor.nbytes)
-        length = struct.pack("<Q", len(head) + tensor.nbytes)
-        frame = length + struct.pack("<I", masked_crc32c(google_crc32c.value(length))) + head
+        size = tensor.nbytes
+        head = _example_head(small, name, size)
+        frame = _length_frame(len(head) + size) + head
         crc = google_crc32c.value(tensor)
-        tail = struct.pack("<I", masked_crc32c(_joined(google_crc32c.value(head), crc, tensor.nbytes)))
-        whole = google_crc32c.extend(_joined(google_crc32c.extend(whole, frame), crc, tensor.nbytes), tail)
+        tail = _CRC.pack(masked_crc32c(_joined(google_crc32c.value(head), crc, size)))
+        whole = google_crc32c.extend(_joined(google_crc32c.extend(whole, frame), crc, size), tail)
         places.append((end + len(frame), crc))
-        end += len(frame) + tensor.nbytes + len(tail)
+        end += len(frame) + size + len(tail)
         parts += frame, tensor, tail
     file.write(*parts, crc32c=whole)
     return places
 
 
+@functools.lru_cache(4096)
+def _length_frame(length: int) -> bytes:
+    """Returns what stands before a record of this length."""
+    encoded = struct.pack("<Q", length)
+    return encoded + _CRC.pack(masked_crc32c(google_crc32c.value(encoded)))
+
+
 def _joined(first: int, second: int, second_bytes: int) -> int:
     """Returns the CRC-32C of two parts that follow one another from theirs; the second is not read again."""
-    moved = _moved(second_bytes)
-    for place in range(4):
-        second ^= moved[place][first >> 8 * place & 0xFF]
-    return second
+    lowest, low, high, highest = _moved(second_bytes)
+    return second ^ lowest[first & 0xFF] ^ low[first >> 8 & 0xFF] ^ high[first >> 16 & 0xFF] ^ highest[first >> 24]
 
 
 @functools.lru_cache
@@ -122,26 +129,24 @@ def _tag(field: int, length: int) -> bytes:
 
 def _example_head(fields: Mapping[str, bytes | int], name: str, tensor_bytes: int) -> bytes:
     """Returns the bytes of an example up to those of its tensor."""
-    encoded = [(key, _INT64_LIST, _varint(value & 0xFFFFFFFFFFFFFFFF)) if isinstance(value, int)
-               else (key, _BYTES_LIST, value) for key, value in fields.items()]  # fmt: skip
-    layout = *((key, kind, len(value)) for key, kind, value in encoded), (name, _BYTES_LIST, tensor_bytes)
-    between = _between(layout)
-    return b"".join([piece for pair in zip(between, [*(value for _, _, value in encoded), b""], strict=True)
-                     for piece in pair])  # fmt: skip
+    values = [value if isinstance(value, bytes) else _varint(value & 0xFFFFFFFFFFFFFFFF) for value in fields.values()]
+    kinds = tuple([_BYTES_LIST if isinstance(value, bytes) else _INT64_LIST for value in fields.values()])
+    *between, last = _between((*fields, name), (*kinds, _BYTES_LIST), (*map(len, values), tensor_bytes))
+    return b"".join([*itertools.chain.from_iterable(zip(between, values, strict=True)), last])
 
 
 @functools.lru_cache(4096)
-def _between(layout: tuple[tuple[str, int, int], ...]) -> list[bytes]:
-    """Returns the bytes of an example before each of its values, by key, kind and length of these."""
+def _between(names: tuple[str, ...], kinds: tuple[int, ...], lengths: tuple[int, ...]) -> list[bytes]:
+    """Returns the bytes of an example before each of its values, by their keys, kinds and lengths."""
     heads = []
-    for name, kind, length in layout:
+    for name, kind, length in zip(names, kinds, lengths, strict=True):
         key = name.encode()
         key = _tag(1, len(key)) + key
         value = _tag(1, length)
         listed = _tag(kind, len(value) + length) + value
         feature = _tag(2, len(listed) + length) + listed
         heads.append(_tag(1, len(key) + len(feature) + length) + key + feature)
-    whole = sum(len(head) + length for head, (_, _, length) in zip(heads, layout, strict=True))
+    whole = sum(map(len, heads)) + sum(lengths)
     return [_tag(1, whole) + heads[0], *heads[1:]]
 
 
