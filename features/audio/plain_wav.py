@@ -19,9 +19,11 @@ _PCM_GUID = struct.pack("<H", _PCM) + bytes.fromhex("0000000010008000 00aa00389b
 # Chunks that do not change what the samples are.
 _HARMLESS_CHUNKS = (b"LIST", b"cue ", b"JUNK", b"bext", b"id3 ")
 # Samples that begin like this are taken by libsndfile for something else that was put into a WAV.
-_FOREIGN_STARTS = (b"OggS", b"wvpk")
+FOREIGN_STARTS = (b"OggS", b"wvpk")
 # Of 8-bit samples and of floats libsndfile has rules of its own.
 SAMPLE_BYTES = (2, 3, 4)
+# What brings 16 bits to a full scale of 1; a power of two, so that samples times it are exact.
+PCM_SCALE = np.float32(1.0 / 32768.0)
 
 
 class PlainWav(NamedTuple):
@@ -68,7 +70,7 @@ def plain_wav(head: bytes, size: int, sample_bytes: tuple[int, ...] = (2,)) -> P
         elif name == b"data" and form is not None and found is None:
             found = _samples(form, length, position, sample_bytes)
             start = head[position : position + 4]
-            if found is None or start in _FOREIGN_STARTS or (len(start) < 4 and len(head) < size):
+            if found is None or start in FOREIGN_STARTS or (len(start) < 4 and len(head) < size):
                 return None
         elif name not in _HARMLESS_CHUNKS and (name, length) != (b"fact", 4):  # another length leads libsndfile astray
             return None

@@ -8,25 +8,27 @@ a network makes of windows is computed in `features/frontend/embedding.py`.
 """
 
 import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from features.audio.plain_wav import PCM_SCALE
 from features.frontend.embedding import Embedder
 from features.frontend.embedding_spec import EMBEDDING
 from features.frontend.mel import cosine_matrix, mel_matrix
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import Location
+from features.runtime.blas_threads import one_blas_thread
 
 Batch = NDArray[np.float32]
+Waveform = NDArray[np.float32] | NDArray[np.int16]
+"""Samples of a clip: float32 with full scale at 1, or those of a 16-bit PCM WAV as they are."""
 
-_BLOCK_BYTES, _BLOCK_CLIPS = 2**20, 8
+_BLOCK_BYTES, _BLOCK_CLIPS = 2**19, 8
 _MEL_BLOCK_BANDS = 16
+_WINDOWED_SAMPLES = 4096
 
 
 @cache
@@ -85,17 +87,21 @@ class FrontEnd:
         self._embedder = Embedder(spec, networks) if spec.front_end == EMBEDDING else None
         self._frames: _Frames | None = None
 
-    def compute(self, waveforms: Batch | Sequence[NDArray[np.float32]], out: NDArray[np.floating]) -> None:
-        """Does what `compute_features` does, and writes what that returns into `out`."""
+    def compute(self, waveforms: Batch | Sequence[Waveform], out: NDArray[np.floating]) -> None:
+        """Does what `compute_features` does, and writes what that returns into `out`.
+
+        Waveforms of int16 are taken as they are too, unless the front end is a network: values are the same to the bit
+        as of the same samples in float32.
+        """
         spec = self.spec
         # Only matrices go through BLAS.
-        one_thread = _one_blas_thread() if spec.mel_bands else contextlib.nullcontext()
+        one_thread = one_blas_thread() if spec.mel_bands else contextlib.nullcontext()
         with one_thread, np.errstate(over="ignore", invalid="ignore"):
             step = block_clips(spec)
             if self._embedder is not None:
                 for first in range(0, len(waveforms), step):
                     _checked_samples(waveforms[first : first + step], spec)
-                self._embedder.compute(waveforms, out)
+                self._embedder.compute(waveforms, out)  # type: ignore[arg-type]
                 return
             for first in range(0, len(waveforms), step):
                 block = waveforms[first : first + step]
@@ -107,7 +113,7 @@ class FrontEnd:
             self._frames = None  # the next is as long as that only by chance, and it may be an hour
 
 
-def _checked_samples(waveforms: Batch | Sequence[NDArray[np.float32]], spec: FeatureSpec) -> int:
+def _checked_samples(waveforms: Batch | Sequence[Waveform], spec: FeatureSpec) -> int:
     """Returns the length that waveforms have in common."""
     shape = np.shape(waveforms[0])
     alike = len(shape) == 1 and all(waveform.shape == shape for waveform in waveforms)
@@ -129,24 +135,34 @@ class _Frames:
         length = max(samples + 2 * half, (count - 1) * spec.hop_samples + transform)
         padded = np.zeros((clips, length), dtype=np.float32)
         self.samples = samples
-        self._window = _padded_window(spec)
         self._waveforms = padded[:, half : half + samples]
         # (clips, frames, fft_samples); numpy's own functions for such views take longer than a clip's transform.
         steps = padded.strides[0], spec.hop_samples * padded.itemsize, padded.itemsize
         self._frames = np.ndarray((clips, count, transform), np.float32, padded, strides=steps)
         self._buffer = np.empty(self._frames.shape, dtype=np.float32)
         self.bytes = self._buffer.nbytes
+        # The window is applied to some frames at a time: numpy takes as long to begin a row as for the row.
+        together = min(count, max(1, _WINDOWED_SAMPLES // transform))
+        whole = count - count % together
+        self._rows = self._buffer[:, :whole].reshape(clips, -1, together * transform), self._buffer[:, whole:]
+        window = _padded_window(spec)
+        self._windows = np.tile(window, together), window
+        self._pcm_windows = np.tile(window * PCM_SCALE, together), window * PCM_SCALE
 
-    def spectrum(self, waveforms: Batch | Sequence[NDArray[np.float32]]) -> NDArray[np.complex64]:
+    def spectrum(self, waveforms: Batch | Sequence[Waveform]) -> NDArray[np.complex64]:
         """Returns the short-time Fourier transform: (clips, frames, bins)."""
         from scipy.fft import rfft  # which takes a tenth of a second to load, and --help does not need
 
         clips = len(waveforms)
+        of_pcm = all(waveform.dtype == np.int16 for waveform in waveforms)
         for row, waveform in enumerate(waveforms):
             self._waveforms[row] = waveform
+            if waveform.dtype == np.int16 and not of_pcm:
+                self._waveforms[row] *= PCM_SCALE
         buffer = self._buffer[:clips]
         buffer[...] = self._frames[:clips]
-        buffer *= self._window
+        for rows, window in zip(self._rows, self._pcm_windows if of_pcm else self._windows, strict=True):
+            np.multiply(rows[:clips], window, out=rows[:clips])
         spectrum: NDArray[np.complex64] = rfft(buffer, axis=-1, workers=1)
         return spectrum
 
@@ -195,40 +211,6 @@ def _log(bands: Batch, spec: FeatureSpec) -> Batch:
         loudest = bands.max(axis=(1, 2), keepdims=True)  # of each clip, never of the batch
         np.maximum(bands, loudest - np.float32(spec.dynamic_range_db), out=bands)
     return bands
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-# The number of BLAS threads is the whole process's. The first thread that computes sets it and the last restores it:
-# were each to do so, one that ends would give back to the others the threads that it found.
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_limit: list[Any] = []  # what restores the number
-
-
-@contextlib.contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    global _blas_users
-    with _blas_lock:
-        if _blas_users == 0:
-            limit = _blas().limit(limits=1, user_api="blas")
-            # To threadpoolctl 3.8 the thread that set the number owns it until it leaves such a block, and what others
-            # request is ignored: this one leaves the number at one, and any thread may be the last.
-            with _blas().limit(limits=1, user_api="blas"):
-                pass
-            _blas_limit.append(limit)
-        _blas_users += 1
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
-                with _blas_limit.pop():
-                    pass  # to leave it is to restore the number
 
 
 @cache

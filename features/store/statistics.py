@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.runtime.blas_threads import one_blas_thread
+
 # Of the root mean square of the deviations. Bands that hold no sound, those of 8 kHz recordings at 16 kHz, are at 0.5 %
 # of it at most, stored in 16 bits or not; mel bands and MFCCs of recordings that hold sound there are at 6 % at least.
 _STILL_SHARE = 0.02
+
+# Frames whose values are added up in float32.
+_FLOAT32_FRAMES = 128
+# So much is squared at a time, to stay in the cache of a core, and the sums of so many clips wait to be added.
+_SCRATCH_BYTES, _SUMMED_CLIPS, _WAITING_CLIPS = 2**18, 16, 64
 
 
 @dataclass(frozen=True)
@@ -86,33 +93,74 @@ class Statistics:
 
 
 class Sums:
-    """Adds up features clip by clip, so that the sums are the same to the bit whatever batches they came in."""
+    """Adds up features clip by clip, so that the sums are the same to the bit whatever batches they came in.
+
+    The values of a clip and their squares are added up in float32 over 128 frames at most, by a product with ones, and
+    from there on in float64. No sum is off by more than 8e-6 of that of the absolute values: 128 times the rounding
+    error of float32, 2**-24 (Higham, Accuracy and Stability of Numerical Algorithms, 2002, 4.2). Of a clip that is one
+    number from end to end it is up to 4e-7, of 200 recordings it was 1e-7 at most.
+    """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         """Takes the shape of a clip's features: (frames, coefficients) or (coefficients,)."""
-        self._shape = math.prod(shape[:-1]), shape[-1]
-        self._values = np.empty(self._shape)  # as float64, small enough to stay in the cache of a core
-        self._clips = 0
-        self._total, self._squares = np.zeros((2, shape[-1]))
+        self._shape = frames, coefficients = math.prod(shape[:-1]), shape[-1]
+        self._ones = np.ones(min(frames, _FLOAT32_FRAMES), dtype=np.float32)
+        clips = min(_SUMMED_CLIPS, max(1, _SCRATCH_BYTES // (4 * frames * coefficients)))
+        self._scratch = np.empty((clips, *self._shape), dtype=np.float32)
+        # Sum and sum of squares so far, and behind it those of clips that are still to be added to it.
+        self._sums = np.zeros((1 + _WAITING_CLIPS, 2, coefficients))
+        self._waiting, self._clips = 0, 0
 
     def add(self, features: NDArray[np.floating]) -> list[bool]:
         """Adds clips, (clips, *shape), but those with a value that is not finite; returns of each if it was added."""
-        with np.errstate(invalid="ignore"):
-            return [self._add(clip) for clip in features.reshape(len(features), *self._shape)]
+        clips, step, added = features.reshape(len(features), *self._shape), len(self._scratch), list[bool]()
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            for first in range(0, len(clips), step):
+                added += self._add(clips[first : first + step])
+        return added
 
-    def _add(self, clip: NDArray[np.floating]) -> bool:
-        values = self._values
-        values[...] = clip
-        total = np.add.reduce(values)
-        np.multiply(values, values, out=values)
-        squares = np.add.reduce(values)
-        if not np.isfinite(np.add.reduce(squares)):
-            return False
-        self._total += total
-        self._squares += squares
-        self._clips += 1
-        return True
+    def _add(self, given: NDArray[np.floating]) -> list[bool]:
+        clips = given
+        if self._waiting + len(clips) > _WAITING_CLIPS:
+            self._sum_up()
+        sums, scratch = self._sums[1 + self._waiting :][: len(clips)], self._scratch[: len(clips)]
+        if clips.dtype != np.float32:
+            clips = scratch
+            clips[...] = given
+        self._over_frames(clips, sums[:, 0])
+        self._over_frames(np.multiply(clips, clips, out=scratch), sums[:, 1])
+        if math.isfinite(np.add.reduce(sums[:, 1], axis=None)):
+            added: list[bool] = [True] * len(clips)
+        else:
+            # Squares may be too large for float32 where the values are not.
+            for number in np.flatnonzero(~np.isfinite(sums).all(axis=(1, 2))):
+                sums[number] = _exact_sums(given[number])
+            added = [bool(np.isfinite(one).all()) for one in sums]
+            sums[: sum(added)] = sums[added]
+        self._waiting += sum(added)
+        self._clips += sum(added)
+        return added
+
+    def _over_frames(self, clips: NDArray[np.float32], out: NDArray[np.float64]) -> None:
+        """Adds up the frames of (clips, frames, coefficients): (clips, coefficients)."""
+        out[...] = np.matmul(self._ones, clips[:, :_FLOAT32_FRAMES])
+        for first in range(_FLOAT32_FRAMES, clips.shape[1], _FLOAT32_FRAMES):
+            part = clips[:, first : first + _FLOAT32_FRAMES]
+            out += np.matmul(self._ones[: part.shape[1]], part)
+
+    def _sum_up(self) -> None:
+        # Row after row, as numpy adds up rows that have several numbers.
+        self._sums[0] = np.add.reduce(self._sums[: 1 + self._waiting], axis=0)
+        self._waiting = 0
 
     def statistics(self) -> Statistics:
         """Returns the sums so far."""
-        return Statistics(self._clips * self._shape[0], tuple(self._total.tolist()), tuple(self._squares.tolist()))
+        self._sum_up()
+        total, squares = self._sums[0].tolist()
+        return Statistics(self._clips * self._shape[0], tuple(total), tuple(squares))
+
+
+def _exact_sums(clip: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns sum and sum of squares over the frames of a clip, (2, coefficients), in float64."""
+    values = clip.astype(np.float64)
+    return np.stack([values.sum(axis=0), np.square(values).sum(axis=0)])

@@ -48,6 +48,9 @@ ROW_SCHEMA = pa.schema(
     }
 )
 
+# Columns of which many rows have one value; no reader looks for rows by their values.
+_REPEATED = ["label", "group", "partition", "seconds", "warning", "decoder", "stage", "reason", "message"]
+
 # Those that reports of earlier versions have not; and, of `version`, those of files of the file system.
 _LATER_COLUMNS = ("version", "decoder")
 
@@ -229,7 +232,7 @@ def write_report(
     }
     described = without_versions(rows).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     with layout.files.begin(layout.report(name)) as file:
-        pq.write_table(described, pa.PythonFile(file, mode="w"))
+        pq.write_table(described, pa.PythonFile(file, mode="w"), use_dictionary=_REPEATED, write_statistics=False)
 
 
 def _metadata(schema: pa.Schema) -> dict[str, Any]:

