@@ -23,6 +23,22 @@ def soundmill(source: Path, output: Path, clips: int, preset: str = "speech-comm
     return Contender("soundmill", command, clips, output)
 
 
+def before_and_now(source: Path, work: Path, clips: int, turns: int, before: Path) -> list[str]:
+    """Compares this commit with another one's checkout, beside the bare loop: two presets, and Parquet."""
+    tables = []
+    for preset, storage_format in (("speech-commands", "tfrecord"), ("log-mel-40", "tfrecord"),
+                                   ("speech-commands", "parquet")):  # fmt: skip
+        now, then = (soundmill(source, work / name, clips, preset, "--format", storage_format)
+                     for name in ("set", "before"))  # fmt: skip
+        now.name, then.name, then.tree = f"soundmill, {preset}, {storage_format}", "before", before
+        contenders = [now, then]
+        if preset == "speech-commands":  # the loop's front end
+            contenders.append(Contender("limit", peer("limit", source, work / "limit"), clips, work / "limit"))
+        alternate(contenders, turns)
+        tables.append(table(contenders, contenders[1:], contenders[1:]))
+    return tables
+
+
 def spectrograms(source: Path, few: Path, work: Path, clips: int, turns: int) -> str:
     """Compares spectrograms of many clips; librosa, which is slow, goes through few of them."""
     ours = soundmill(source, work / "set", clips)
@@ -61,8 +77,10 @@ def front_ends(source: Path, few: Path, work: Path, clips: int, turns: int) -> s
 def main() -> None:
     """Measures and prints."""
     parser = benchmark_parser(__doc__, clips=LARGE, turns=3)
+    parser.add_argument("--before", type=Path, help="checkout of another commit, to be measured against instead")
     parser.add_argument("--steps", default="large,small,front-ends", help="some of %(default)s")
     options = parser.parse_args()
+    options.output = options.output.resolve()  # a process of another checkout runs in that
     where, originals, turns = machine(*PACKAGES, peers=["librosa"]), find_originals(options.data), options.turns
     work = options.output / "work"
     if work.exists():
@@ -72,7 +90,12 @@ def main() -> None:
     work.mkdir(parents=True)
     sources = {name: made(options.output / f"clips-{count}", originals, count) for name, count in counts.items()}
     tables = []
-    for step in options.steps.split(","):
+    if options.before is not None:
+        before = options.before.resolve()
+        if not (before / "pipelines" / "featurize.py").exists():
+            raise UsageError(f"--before is a checkout of soundmill, which {before} is not")
+        tables = before_and_now(sources["large"], work, counts["large"], turns, before)
+    for step in () if options.before else options.steps.split(","):
         if step == "large":
             text = spectrograms(sources["large"], sources["few"], work, counts["large"], turns)
         elif step == "small":

@@ -35,6 +35,7 @@ class Contender:
         command: what is run, as a whole process with its imports.
         clips: how many clips it goes through.
         writes: what it leaves, removed after each turn.
+        tree: checkout whose code it runs, None for this one.
         reported: whether its time is the one that it prints, not that of the whole process.
         seconds: of each turn.
         cpu_seconds: of all its processes, per turn.
@@ -46,6 +47,7 @@ class Contender:
     clips: int
     writes: Path | None = None
     reported: bool = False
+    tree: Path | None = None
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
@@ -79,7 +81,7 @@ def alternate(contenders: Sequence[Contender], turns: int) -> None:
     """Runs all of them one after the other, so many times, so that what else the machine does meets all alike."""
     for turn in range(turns):
         for contender in contenders:
-            seconds, cpu_seconds, peak, printed = run(contender.command)
+            seconds, cpu_seconds, peak, printed = run(contender.command, contender.tree)
             if contender.reported:
                 seconds, cpu_seconds = map(float, printed.split()[-2:])
             contender.seconds.append(seconds)
@@ -93,11 +95,19 @@ def alternate(contenders: Sequence[Contender], turns: int) -> None:
                   file=sys.stderr, flush=True)  # fmt: skip
 
 
-def run(command: Sequence[str]) -> tuple[float, float, int, str]:
-    """Runs a command; returns its seconds, CPU seconds of its processes, their peak in bytes, and what it printed."""
+def run(command: Sequence[str], tree: Path | None = None) -> tuple[float, float, int, str]:
+    """Runs a command; returns its seconds, CPU seconds of its processes, their peak in bytes, and what it printed.
+
+    Args:
+        command: what is run.
+        tree: checkout whose code it runs, wherever this one is installed; None for whatever Python finds here.
+    """
+    environment = None if tree is None else {**os.environ, "PYTHONPATH": str(tree)}
     before = _children_cpu_seconds()
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tree, env=environment
+    )
     with _peak_of(process.pid) as peak:
         printed, said = process.communicate()
     seconds = time.perf_counter() - started
@@ -157,15 +167,18 @@ def _children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def table(contenders: Sequence[Contender], against: Sequence[Contender]) -> str:
-    """Returns the contenders as Markdown, with ratios of their rates to those of some, turn by turn."""
+def table(contenders: Sequence[Contender], against: Sequence[Contender], cpu_against: Sequence[Contender] = ()) -> str:
+    """Returns the contenders as Markdown, with ratios of rates and of CPU time to those of some, turn by turn."""
     header = ["", "clips", "clips/s (median, least to most)"]
-    header += [f"times {other.name}" for other in against] + ["CPU µs a clip", "peak memory"]
+    header += [f"times {other.name}" for other in against] + ["CPU µs a clip"]
+    header += [f"CPU times {other.name}" for other in cpu_against] + ["peak memory"]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for one in contenders:
         cells = [one.name, f"{one.clips:,}", spread(one.rates, 0 if min(one.rates) >= 10 else 2)]
         cells += [ratio(one, other) if one is not other else "1" for other in against]
-        cells += [f"{statistics.median(one.cpu_seconds) / one.clips * 1e6:,.0f}", f"{one.peak_bytes / 2**20:,.0f} MiB"]
+        cells.append(f"{statistics.median(one.cpu_seconds) / one.clips * 1e6:,.0f}")
+        cells += [cpu_ratio(one, other) if one is not other else "1" for other in cpu_against]
+        cells.append(f"{one.peak_bytes / 2**20:,.0f} MiB")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -173,6 +186,12 @@ def table(contenders: Sequence[Contender], against: Sequence[Contender]) -> str:
 def ratio(one: Contender, other: Contender) -> str:
     """Returns how many times as fast one is as another, of runs that followed one another."""
     return spread([a / b for a, b in zip(one.rates, other.rates, strict=True)])
+
+
+def cpu_ratio(one: Contender, other: Contender) -> str:
+    """Returns how many times as much CPU time a clip one takes as another, of runs that followed one another."""
+    pairs = zip(one.cpu_seconds, other.cpu_seconds, strict=True)
+    return spread([(a / one.clips) / (b / other.clips) for a, b in pairs])
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
