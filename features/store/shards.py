@@ -5,6 +5,7 @@ written whole or not at all, uncompressed.
 """
 
 import math
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +15,19 @@ from types import TracebackType
 import google_crc32c
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import Location, filesystem_of
-from features.io.parquet import read_table
+from features.io.populate import populate
 from features.io.tfrecord import records, write_records
 from features.runtime.invocation import command_line
 from features.sources.clips import Clip
 from features.store.layout import Layout
 from features.store.parquet_rows import ParquetRows, Place
+from features.store.parquet_tensors import tensor_offsets
 
 MAX_ROWS, MAX_WINDOWS = 1024, 64
 MAX_BYTES = 64 * 2**20
@@ -162,7 +165,11 @@ class ShardWriter:
 
 
 def read_shard(
-    layout: Layout, expected: Shard, spec: FeatureSpec, memory: NDArray[np.uint8] | None = None
+    layout: Layout,
+    expected: Shard,
+    spec: FeatureSpec,
+    memory: NDArray[np.uint8] | None = None,
+    is_mapped: bool = False,
 ) -> ShardRows:
     """Reads a whole shard and checks that it is the one that was written.
 
@@ -172,11 +179,13 @@ def read_shard(
         spec: the front end of its rows.
         memory: what is read into, expected.bytes at least, and then viewed by the rows; None for memory of their own,
             which is slower.
+        is_mapped: whether the rows view the file itself where it lies in a folder, and no memory is taken. It is not
+            to be cut off meanwhile.
 
     Raises:
         RunError: the file is missing, or is not what the manifest says, with its name and the way out.
     """
-    content = checked_content(layout, expected, memory)
+    content = checked_content(layout, expected, memory, is_mapped)
     dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
     if layout.storage_format == "tfrecord":
         rows = list(records(content.data))
@@ -185,8 +194,13 @@ def read_shard(
             [str(example[name], "utf-8") for example in rows] for name in ("path", "label", "group")
         )
     else:
-        table = read_table(pa.BufferReader(pa.py_buffer(content)), columns=["features", "path", "label", "group"])
-        tensors = [row for chunk in table["features"].chunks for row in _tensor(chunk, dtype, spec)]
+        with pq.ParquetFile(pa.BufferReader(pa.py_buffer(content))) as file:
+            offsets = tensor_offsets(content, file.metadata, spec.row_bytes)
+            table = file.read(["path", "label", "group"] if offsets is not None else None)
+        if offsets is not None:
+            tensors = _viewed(content, dtype, spec, offsets)
+        else:
+            tensors = [row for chunk in table["features"].chunks for row in _tensor(chunk, dtype, spec)]
         paths, labels, groups = (table[name].to_pylist() for name in ("path", "label", "group"))
     return ShardRows(tensors, paths, labels, groups)
 
@@ -211,23 +225,34 @@ def read_tensors(
         RunError: as in `read_shard`; the checksum is that of the whole file here too.
     """
     content = checked_content(layout, expected, memory)
-    dtype, count = np.dtype(spec.storage_dtype).newbyteorder("<"), math.prod(spec.shape)
+    return _viewed(content, np.dtype(spec.storage_dtype).newbyteorder("<"), spec, offsets)
+
+
+def _viewed(
+    content: NDArray[np.uint8], dtype: np.dtype[np.floating], spec: FeatureSpec, offsets: Sequence[int]
+) -> list[NDArray[np.floating]]:
+    count = math.prod(spec.shape)
     return [np.frombuffer(content, dtype, count, offset).reshape(spec.shape) for offset in offsets]
 
 
-def checked_content(layout: Layout, expected: Shard, memory: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def checked_content(
+    layout: Layout, expected: Shard, memory: NDArray[np.uint8] | None = None, is_mapped: bool = False
+) -> NDArray[np.uint8]:
     """Returns the bytes of a shard, read-only, or raises `RunError` where they are not those that were written.
 
     Args:
         layout: of the feature set.
         expected: what the manifest knows of the shard.
         memory: as in `read_shard`.
+        is_mapped: as in `read_shard`.
     """
     path = layout.shard(expected.name)
     way_out = f"{command_line('features.verify', layout.root, '--repair')} computes it again from the source"
     try:
-        memory = np.empty(expected.bytes, np.uint8) if memory is None else memory
-        content, size = _read_into(memory, path, expected)
+        if is_mapped and isinstance(path, Path):
+            content, size = _mapped(path, expected)
+        else:
+            content, size = _read_into(np.empty(expected.bytes, np.uint8) if memory is None else memory, path, expected)
     except OSError as error:
         raise RunError(f"cannot read the shard {path}: {error.strerror}; {way_out}") from error
     if not len(content) == size == expected.bytes or google_crc32c.value(content) != expected.crc32c:
@@ -237,6 +262,17 @@ def checked_content(layout: Layout, expected: Shard, memory: NDArray[np.uint8] |
         )
     content.flags.writeable = False
     return content
+
+
+def _mapped(path: Path, expected: Shard) -> tuple[NDArray[np.uint8], int]:
+    """Returns a shard's file where the system has it, and its size; nothing of one that has not the size it should."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != expected.bytes:
+            return np.empty(0, np.uint8), size
+        content = np.frombuffer(mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ), np.uint8)
+    populate(content)
+    return content, size
 
 
 def _read_into(memory: NDArray[np.uint8], path: Location, expected: Shard) -> tuple[NDArray[np.uint8], int]:

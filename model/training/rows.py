@@ -116,10 +116,15 @@ class Rows:
         return clips.select(list(columns))
 
     def read(self, shard: Shard, memory: NDArray[np.uint8] | None = None) -> ShardRows:
-        """Reads the rows of a shard, into `memory` where that is given, or takes them from where they are kept."""
+        """Reads the rows of a shard, or takes them from where they are kept.
+
+        Those of a file in a folder view the file, unless they are kept; those of an object are read into `memory` where
+        that is given.
+        """
         if shard.name in self._kept:
             return self._kept[shard.name]
-        rows = read_shard(self.manifest.layout(self.folder), shard, self.manifest.spec, memory)
+        layout, spec = self.manifest.layout(self.folder), self.manifest.spec
+        rows = read_shard(layout, shard, spec, memory, is_mapped=not self.in_memory)
         if self.selection is not None:
             rows = rows.take(self.selection[shard.name])
         if self.in_memory:
@@ -127,8 +132,8 @@ class Rows:
         return rows
 
     def take_buffer(self) -> NDArray[np.uint8] | None:
-        """Returns memory to read any of the shards into; None where what is read is kept."""
-        if self.in_memory:
+        """Returns memory to read any of the shards into; None where it is kept, or is a file."""
+        if self.in_memory or self.manifest.layout(self.folder).files.is_local:
             return None
         return self._memory.pop() if self._memory else np.empty(max(shard.bytes for shard in self.shards), np.uint8)
 

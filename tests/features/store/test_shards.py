@@ -1,6 +1,7 @@
 import hashlib
 import os
 
+import google_crc32c
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 from features.errors import RunError
 from features.sources.clips import Clip
 from features.store.layout import FORMATS, Layout
+from features.store.parquet_tensors import tensor_offsets
 from features.store.row_reader import RowReader
 from features.store.shards import (
     MAX_BYTES,
@@ -65,12 +67,38 @@ def test_what_is_read_is_what_was_written(tmp_path, storage_format, storage_dtyp
     shard, _ = write_shard(layout, features, clips, "training-1")
     size = layout.shard("training-1").stat().st_size
     assert (shard.name, shard.rows, shard.bytes) == ("training-1", number, size)
-    read = read_shard(layout, shard, spec_of(storage_dtype))
-    assert read.features.dtype == storage_dtype
-    assert np.array_equal(read.features, features)
-    assert read.paths == [clip.path for clip in clips]
-    assert read.labels == [clip.label for clip in clips]
-    assert read.groups == [clip.group or "" for clip in clips]
+    for is_mapped in (False, True):
+        read = read_shard(layout, shard, spec_of(storage_dtype), is_mapped=is_mapped)
+        assert read.features.dtype == storage_dtype
+        assert np.array_equal(read.features, features)
+        assert read.paths == [clip.path for clip in clips]
+        assert read.labels == [clip.label for clip in clips]
+        assert read.groups == [clip.group or "" for clip in clips]
+        assert not any(tensor.flags.writeable for tensor in read.tensors)
+
+
+@pytest.mark.parametrize("number", [1, 127, 257])
+def test_tensors_of_parquet_are_found_where_pyarrow_reads_them(tmp_path, number):
+    layout = new_set(tmp_path, "parquet")
+    shard, places = write(layout, number)
+    content = np.frombuffer(layout.shard(shard.name).read_bytes(), np.uint8)
+    with pq.ParquetFile(layout.shard(shard.name)) as file:
+        assert tensor_offsets(content, file.metadata, TINY.row_bytes) == [place.offset for place in places]
+        assert tensor_offsets(content, file.metadata, TINY.row_bytes + 4) is None
+
+
+@pytest.mark.parametrize("options", [{"compression": "zstd"}, {"use_dictionary": True}, {"data_page_version": "2.0"},
+                                     {"write_statistics": True}, {"data_page_size": 300}])  # fmt: skip
+def test_parquet_of_others_is_read_as_well(tmp_path, options):
+    layout = new_set(tmp_path, "parquet")
+    features, _ = rows(40)
+    write(layout, 40)
+    path = layout.shard("a")
+    pq.write_table(pq.read_table(path), path, **{"compression": "none", "use_dictionary": False, **options})
+    content = path.read_bytes()
+    shard = Shard("a", 40, len(content), google_crc32c.value(content))
+    for is_mapped in (False, True):
+        assert np.array_equal(read_shard(layout, shard, TINY, is_mapped=is_mapped).features, features)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
@@ -207,8 +235,9 @@ def test_one_flipped_byte_is_refused(tmp_path, storage_format, place):
     content[int(place * len(content))] ^= 1
     path.write_bytes(content)
     way_out = f"python -m features.verify {tmp_path} --repair computes it again"
-    with pytest.raises(RunError, match=f"the shard {path} is damaged.*; {way_out}"):
-        read_shard(layout, shard, TINY)
+    for is_mapped in (False, True):
+        with pytest.raises(RunError, match=f"the shard {path} is damaged.*; {way_out}"):
+            read_shard(layout, shard, TINY, is_mapped=is_mapped)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
@@ -218,8 +247,9 @@ def test_a_cut_shard_is_refused(tmp_path, storage_format, left):
     shard, _ = write(layout, 9)
     path = layout.shard("a")
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(RunError, match=f"the shard {path} is damaged"):
-        read_shard(layout, shard, TINY)
+    for is_mapped in (False, True):
+        with pytest.raises(RunError, match=f"the shard {path} is damaged"):
+            read_shard(layout, shard, TINY, is_mapped=is_mapped)
 
 
 @pytest.mark.parametrize("storage_format", FORMATS)
