@@ -25,7 +25,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from clips import LINKS, Clips, benchmark_parser, find_originals, link_clips
-from measure import machine, spread
+from measure import WALK, machine, spread
 
 from features.errors import UsageError
 from features.frontend.presets import PRESETS, load_spec, preset
@@ -48,18 +48,6 @@ COUNTS = ("computed", "copied", "kept", "removed")
 HEAVY = ("apache_beam", "keras", "tensorflow")
 # Rows as small as they get: what is measured with it is what a clip costs beside its features.
 TINY = 'preset = "speech-commands"\nclip_seconds = 0.005\nwindow_samples = 16\nhop_samples = 16\nfft_samples = 16\n'
-WALK = """
-import os, sys, time
-started, folders, files = time.perf_counter(), [sys.argv[1]], 0
-while folders:
-    with os.scandir(folders.pop()) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                folders.append(entry.path)
-            else:
-                files += entry.stat().st_size > 0
-print(files, time.perf_counter() - started)
-"""
 RERUN_AND_MODULES = f"""
 import sys
 from pipelines import featurize

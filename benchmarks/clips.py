@@ -77,12 +77,12 @@ class Clips:
         self.made += number
 
 
-def made(folder: Path, originals: list[Path], number: int) -> Path:
-    """Returns a folder of so many clips, made anew where the last making of them did not end."""
+def made(folder: Path, originals: list[Path], number: int, shortened: int | None = None) -> Path:
+    """Returns a folder of so many clips, made anew where the last making of them did not end; see `Clips`."""
     mark = folder.with_name(f"{folder.name}.made")
     if not mark.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        Clips(folder).make(originals, number)
+        Clips(folder, shortened=shortened).make(originals, number)
         mark.touch()
     return folder
 

@@ -1,9 +1,11 @@
 """Measures what it costs to stream a training from shards, and prints tables: python benchmarks/train_input.py.
 
-Two things are measured, each in turns: a pass over shuffled batches with nothing trained, from either format and from
-memory, beside tf.data's own reader of the same TFRecord files; and epochs of `tutorial-cnn` from shards and from
-memory, in CPU seconds, since the clock of a shared machine says little. Files stand in the page cache. The first epoch
-of each training is not counted: more is read ahead in it than in those that follow.
+Four things are measured, each in turns: the CPU time of the first pass of a process, over memory that is new to it,
+and of those after it, with another checkout's (`--before`) beside them; what a pass from shards takes more than one
+from memory, of an epoch of the default network; a pass over shuffled batches with nothing trained, from either format
+and from memory, beside tf.data's own reader of the same TFRecord files; and epochs of `tutorial-cnn` from shards and
+from memory. The last are in CPU seconds, since the clock of a shared machine says little. Files stand in the page
+cache. The first epoch of each training is not counted: more is read ahead in it than in those that follow.
 """
 
 import shutil
@@ -20,6 +22,8 @@ from features.store.layout import FORMATS, Layout
 from features.store.manifest import load_manifest
 from model.inference.tensorflow_setup import load_tensorflow
 
+HERE = Path(__file__).parents[1]
+FIT, PASSES = (Path(__file__).with_name(name) for name in ("fit.py", "input_passes.py"))
 PACKAGES = ("numpy", "pyarrow", "tensorflow", "keras")
 BATCH_CLIPS, EPOCHS = 64, 3
 
@@ -80,6 +84,42 @@ def reading(sets: dict[str, Path], turns: int) -> str:
     return "\n".join([header, "|---|---|---|---|", *lines])
 
 
+def in_processes(sets: dict[str, Path], turns: int, trees: dict[str, Path]) -> str:
+    """Compares the first pass of a process with the others, of this checkout and of another."""
+    taken: dict[tuple[str, str], list[list[float]]] = {(tree, name): [] for name in sets for tree in trees}
+    for _ in range(turns):
+        for (tree, name), passes in taken.items():
+            passes.append(cpu_of_passes(trees[tree], sets[name]))
+    clips = load_manifest(sets["tfrecord"]).rows(["training"])
+    lines = ["| CPU µs a clip (median, least to most) | first pass | later passes |", "|---|---|---|"]
+    for (tree, name), passes in taken.items():
+        first, later = ([one[0] for one in passes], [statistics.median(one[1:]) for one in passes])
+        cells = [spread([seconds / clips * 1e6 for seconds in part], 0) for part in (first, later)]
+        lines.append(f"| {name}{tree} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cpu_of_passes(tree: Path, folder: Path, *options: str) -> list[float]:
+    """Returns the CPU seconds of each pass of a process that runs a checkout."""
+    command = ["env", f"PYTHONPATH={tree}", PYTHON, str(PASSES), str(folder), *options]
+    return [float(text) for text in run(command)[3].split()]
+
+
+def share(folder: Path, work: Path, turns: int) -> str:
+    """Returns what a pass from shards takes more than one from memory, of an epoch of the default network."""
+    shares, taken = [], []
+    for turn in range(turns):
+        shards, memory = (statistics.median(cpu_of_passes(HERE, folder, *options)[1:]) for options in ((), ("memory",)))
+        epoch = float(run([PYTHON, str(FIT), "soundmill", str(folder), str(work / f"run-{turn}"), "--epochs", "2"])[3]
+                      .split()[-1])  # fmt: skip
+        shares.append(100 * (shards - memory) / epoch)
+        taken.append((shards, memory, epoch))
+    clips = load_manifest(folder).rows(["training"])
+    cells = [spread([seconds / clips * 1e6 for seconds in part], 0) for part in zip(*taken, strict=True)]
+    header = "| CPU µs a clip: a pass from shards | from memory | an epoch of the default network | difference, % |"
+    return f"{header}\n|---|---|---|---|\n| {' | '.join([*cells, spread(shares)])} |"
+
+
 def training(sets: dict[str, Path], turns: int) -> str:
     """Compares the CPU seconds of epochs from shards with those from memory."""
     import keras
@@ -128,7 +168,9 @@ def training(sets: dict[str, Path], turns: int) -> str:
 
 def main() -> None:
     """Measures and prints."""
-    options = benchmark_parser(__doc__, clips=10_000, turns=5).parse_args()
+    parser = benchmark_parser(__doc__, clips=10_000, turns=5)
+    parser.add_argument("--before", type=Path, metavar="TREE", help="another checkout, as a contender")
+    options = parser.parse_args()
     where, output = machine(*PACKAGES), options.output
     output.mkdir(parents=True, exist_ok=True)
     source = made(output / f"clips-{options.clips}", find_originals(options.data), options.clips)
@@ -138,8 +180,12 @@ def main() -> None:
     for name, folder in sets.items():
         run([PYTHON, "-m", "pipelines.featurize", "--input", str(source), "--output", str(folder), "--format", name,
              "--preset", "speech-commands"])  # fmt: skip
-    load_tensorflow()
+    default = work / "default"
+    run([PYTHON, "-m", "pipelines.featurize", "--input", str(source), "--output", str(default)])
+    trees = {"": HERE} if options.before is None else {"": HERE, ", before": options.before.absolute()}
     print(f"{where}.\n")
+    print(in_processes(sets, options.turns, trees), share(default, work, options.turns), sep="\n\n", end="\n\n")
+    load_tensorflow()
     print(reading(sets, options.turns), training(sets, options.turns), sep="\n\n")
     shutil.rmtree(work)
 
