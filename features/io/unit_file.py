@@ -28,7 +28,7 @@ from features.io.ranges import arrow_file
 _BATCH_ROWS = 8_192
 # Rows are taken from one column after the other, in an order of their own: so many at a time that little is fetched
 # twice from memory, some megabytes.
-_TAKEN_BATCHES = 16
+_TAKEN_BATCHES = 4
 _FIRSTS = b"soundmill.first_units"
 
 

@@ -122,7 +122,8 @@ def compare(clips: pa.Table, lines: KnownLines, evidence: Evidence) -> Changes:
     asked = found.sized & ~trusted
     _hash(clips, asked & (hashed | ~found.was_object), evidence.root, hashes)
     unchanged = trusted | _equal_contents(clips, lines, asked, found.same, hashes)
-    known = np.where(unchanged, found.same, NOTHING)
+    known = found.same  # which is not asked for any more
+    known[~unchanged] = NOTHING
     rows = lines.row != NOTHING
     claimed = np.zeros(len(lines), bool)
     claimed[known[unchanged]] = True
