@@ -188,7 +188,7 @@ def plan(source: Path, output: Path) -> tuple[float, float, float, int, float]:
     work_list = output.with_suffix(".units")
     update.write_work_list(work_list)
     written = time.process_time()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # mapped files, which could be dropped, included
     numbers = range(0, len(update.todo), max(1, len(update.todo) // 20))
     with UnitFile(work_list) as units:
         for number in numbers:

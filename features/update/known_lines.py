@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,16 +65,17 @@ class KnownLines:
     def parts(self) -> Iterator[pa.Table]:
         """Yields all lines, some at a time."""
         shards, decoders = dict[str, int](), dict[str, int]()
-        notes, rejects = list[tuple[NDArray[np.int32], ...]](), [CACHE_SCHEMA.empty_table()]
+        notes, rejects = list[tuple[NDArray[Any], ...]](), [CACHE_SCHEMA.empty_table()]
         for part in self._lines(_COMPARED):
             row = np.asarray(part["row"].fill_null(NOTHING), np.int32)
-            notes.append((_numbered(part["shard"], shards), row, _numbered(part["decoder"], decoders)))
+            decoder = _numbered(part["decoder"], decoders).astype(np.int16)
+            notes.append((_numbered(part["shard"], shards), row, decoder))
             if (row == NOTHING).any():
                 rejects.append(part.filter(pa.array(row == NOTHING)).cast(CACHE_SCHEMA))
             yield part
         columns = zip(*notes, strict=True) if notes else ([], [], [])
-        self.shard, self.row, decoder = (np.concatenate([np.empty(0, np.int32), *column]) for column in columns)
-        self.decoder, self.shards, self.decoders = decoder.astype(np.int16), list(shards), list(decoders)
+        self.shard, self.row, self.decoder = (np.concatenate([np.empty(0, np.int16), *column]) for column in columns)
+        self.shards, self.decoders = list(shards), list(decoders)
         self.rejects, self._reject_lines = pa.concat_tables(rejects), np.flatnonzero(self.row == NOTHING)
 
     def __len__(self) -> int:
