@@ -22,17 +22,22 @@ def pays(spec: FeatureSpec, clips: int) -> bool:
     return clips >= _CLIPS_THAT_PAY[spec.front_end]
 
 
-def expect(local: LocalRun | None, several_pay: bool) -> None:
-    """Has what builds loaded for the workers while the driver plans, where there will be some on this machine."""
+def expect(local: LocalRun | None, spec: FeatureSpec, clips: int) -> None:
+    """Has what computes so many clips loaded for workers, where there will be some on this machine.
+
+    So it is there when the driver has planned.
+    """
     if local is not None:
-        local.expect(several_pay, _load)
+        local.expect(pays(spec, clips), functools.partial(_load, spec))
 
 
-def _load() -> None:
+def _load(spec: FeatureSpec) -> None:
     import scipy.fft  # noqa: F401
-    import soundfile  # noqa: F401
 
     import features.update.build_in_turn  # noqa: F401
+    from features.store.versions import library_versions
+
+    library_versions(spec)  # which every worker compares with the driver's: ffmpeg is asked once
 
 
 def build(
@@ -54,7 +59,8 @@ def build(
     if local is not None:
         from features.update.build_in_turn import ShardsInTurn
 
-        local.do(functools.partial(ShardsInTurn, job), numbers, several_pay, job.lease, _load)
+        local.do(functools.partial(ShardsInTurn, job), numbers, several_pay, job.lease,
+                 functools.partial(_load, job.spec))  # fmt: skip
         return
     # To garbage-collect all that Beam makes and keeps as it is loaded would take a quarter more.
     gc.disable()

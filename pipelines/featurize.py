@@ -70,7 +70,7 @@ RunUnits = Callable[["BuildJob", Sequence[int], bool], None]
 
 
 def featurize(
-    request: Request, run: RunUnits, elsewhere: bool = False, expect: Callable[[bool], None] = lambda pays: None
+    request: Request, run: RunUnits, elsewhere: bool = False, expect: Callable[[int], None] = lambda clips: None
 ) -> tuple[Manifest, dict[str, Any]]:
     """Brings a feature set up to date with its source.
 
@@ -78,7 +78,7 @@ def featurize(
         request: input, output and options of the run.
         run: builds the shards; not called where nothing is to be done.
         elsewhere: whether a runner has the workers that do.
-        expect: told of a new set, before it is planned, whether several processes are sooner done than one.
+        expect: told of a new set, before it is planned, how many clips it will have.
 
     Returns:
         The committed state and the figures of the run.
@@ -93,7 +93,7 @@ def featurize(
         if request.layout.is_begun():  # not a folder of something else
             lease = stack.enter_context(running(request.layout))
         try:
-            update = request.read(lambda clips: expect(pays(request.spec, clips)))
+            update = request.read(expect)
         except NothingUsableError as error:
             table = write_rejects(request.layout, existing_manifest(request.output), error.rejects)
             raise UsageError(f"{error}; all are in {table}") from error
@@ -236,7 +236,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
         return command.exit_code(figures["rejected"], options.max_rejects)
     with local_units(workers, beam_options) as local:
         run = functools.partial(build, local=local, beam_options=beam_options)
-        manifest, figures = featurize(request, run, local is None, functools.partial(expect, local))
+        manifest, figures = featurize(request, run, local is None, functools.partial(expect, local, choice.spec))
     clips = ", ".join(f"{manifest.rows([name]):,} {name}" for name in manifest.partitions)
     paragraph = (
         f"{counted(figures['clips'], 'clip')} in {counted(len(manifest.classes), 'class', 'classes')} ({clips}); "
