@@ -28,7 +28,7 @@ from features.sources.corrections import corrections_sentence
 from features.sources.rejects import left_out_sentence, rejects_sentence, warnings_sentence
 from features.sources.table_rows import TABLE_ENDINGS
 from features.store import decoders
-from features.store.layout import FORMATS
+from features.store.layout import CLIPS_PATTERN, FORMATS
 from features.store.lease import Lease
 from features.store.locks import running
 from features.store.manifest import Manifest, existing_manifest
@@ -110,8 +110,8 @@ def featurize(
         figures["written_bytes"] = update.written_bytes(manifest)
         figures["superseded_bytes"] = update.superseded_bytes(manifest)
         figures |= {"decoded": figures["computed"], "computed": update.computed_rows()}  # others: rejects
-    if update.todo:
-        remove_partials(update.layout)  # workers that were killed may have left some
+    if update.todo or committed:
+        remove_partials(update.layout)  # workers and commits that were killed may have left some
     figures["kept"] = manifest.counts["clips"] - figures["computed"] - figures["copied"]
     seconds = time.monotonic() - started
     clips = len(update.changes.clips)
@@ -252,7 +252,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     if superseded := figures["superseded_bytes"]:
         size, prune = size_text(superseded), command_line("features.prune", options.output)
         paragraph += f" {size} of shards are of earlier states only now: {prune}."
-    paragraph += warnings_sentence(figures["warnings"], place(options.output) / manifest.clips_file)
+    paragraph += warnings_sentence(figures["warnings"], place(options.output) / (manifest.clips_file or CLIPS_PATTERN))
     paragraph += rejects_sentence(manifest.counts["rejects"], place(options.output) / manifest.rejects_file)
     paragraph += left_out_sentence(figures["left_out"])
     folds = partition.train_options(list(manifest.partitions))

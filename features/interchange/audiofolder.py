@@ -65,6 +65,9 @@ class _Clip(NamedTuple):
         return self.start == 0 and self.duration is None
 
 
+CLIP_COLUMNS = _Clip._fields
+
+
 def write_audiofolder(source: SourceSet, folder: Path) -> Written:
     """Lays the sounds of a set out.
 
@@ -144,9 +147,9 @@ class _FileNames:
 
 def _clips(table: pa.Table) -> Iterator[_Clip]:
     """Yields the rows of the clips table; the clips of one recording one after the other."""
-    table = table.select(_Clip._fields).sort_by([("path", "ascending"), ("start", "ascending")])
+    table = table.select(CLIP_COLUMNS).sort_by([("path", "ascending"), ("start", "ascending")])
     for batch in table.to_batches(_BATCH_ROWS):
-        for values in zip(*(batch.column(name).to_pylist() for name in _Clip._fields), strict=True):
+        for values in zip(*(batch.column(name).to_pylist() for name in CLIP_COLUMNS), strict=True):
             clip = _Clip(*values)
             yield clip._replace(label=clip.label or "", group=clip.group or "")
 

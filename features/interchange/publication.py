@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import UsageError
-from features.interchange.audiofolder import REJECTS, write_audiofolder
+from features.interchange.audiofolder import CLIP_COLUMNS, REJECTS, write_audiofolder
 from features.interchange.dataset_card import CARD, dataset_card
 from features.interchange.huggingface import write_huggingface
 from features.interchange.placing import WAYS
 from features.interchange.tfds import write_tfds
-from features.interchange.written import SourceSet, Written
+from features.interchange.written import CARD_COLUMNS, START_COLUMN, SourceSet, Written
 from features.io.atomic import atomic_folder
 from features.io.filesystem import Location, is_uri
 from features.store.clips_table import read_clips
@@ -55,7 +55,9 @@ def publish(features: Location, output: str, layout: str, overwrite: bool = Fals
                          "--output without them")  # fmt: skip
     if not manifest.counts["clips"]:
         raise UsageError(f"{features} has no clips to publish")
-    source = SourceSet(manifest.layout(features), manifest, read_clips(manifest.layout(features), manifest), final.name)
+    columns = dict.fromkeys([*CARD_COLUMNS, *(CLIP_COLUMNS if layout == "audiofolder" else [START_COLUMN])])
+    clips = read_clips(manifest.layout(features), manifest, list(columns))
+    source = SourceSet(manifest.layout(features), manifest, clips, final.name)
     with atomic_folder(final) as folder:
         written = LAYOUTS[layout](source, folder)
         written.write(folder / CARD, dataset_card(source, layout, written))

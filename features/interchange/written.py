@@ -19,6 +19,9 @@ from features.store.layout import Layout
 from features.store.manifest import Manifest
 from features.store.shards import Shard
 
+CARD_COLUMNS = ("label", "partition", "seconds")
+START_COLUMN = "start"
+
 
 @dataclass(frozen=True)
 class SourceSet:
@@ -27,7 +30,7 @@ class SourceSet:
     Attributes:
         layout: of the set.
         manifest: its committed state.
-        clips: its clips table.
+        clips: columns of its clips table: `CARD_COLUMNS`, and those that the layout needs.
         name: of the published data set.
     """
 
@@ -52,7 +55,7 @@ class SourceSet:
 
     def starts(self, shard: Shard) -> list[int]:
         """Returns the first frame of each clip of a shard within its recording."""
-        return cast(list[int], self.clips["start"].slice(self._first_rows[shard.name], shard.rows).to_pylist())
+        return cast(list[int], self.clips[START_COLUMN].slice(self._first_rows[shard.name], shard.rows).to_pylist())
 
     @cached_property
     def _first_rows(self) -> dict[str, int]:

@@ -119,6 +119,10 @@ class AtomicFile:
         with open(self._partial, "rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
+    def rename(self, path: str | os.PathLike[str]) -> None:
+        """Takes another name in the same folder when the block ends, one that follows from what was written."""
+        self.path = os.fspath(path)
+
     def discard(self) -> None:
         """Has nothing left of it when the block ends."""
         self._wanted = False

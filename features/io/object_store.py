@@ -152,7 +152,7 @@ class ObjectStore:
     def begin(self, path: AnyPath, durable: bool = True) -> AtomicFile:
         """See `Filesystem`; what is written is a file of this machine until it is whole."""
         self._key(path)
-        return Upload(functools.partial(self.write, path))
+        return Upload(self.write, path)
 
     def write(self, path: AnyPath, content: bytes | str | Path) -> None:
         """See `Filesystem`."""

@@ -12,7 +12,18 @@ from features.io.filesystem import Location, Uri
 from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.store.inventory import Inventory, SetFile, names_of, read_state, take_inventory
-from features.store.layout import KINDS, LEFTOVERS, STATES, WORK, WORK_PLACES, Layout, kind_of
+from features.store.layout import (
+    KINDS,
+    LEFTOVERS,
+    NETWORKS,
+    REPORTS,
+    SHARDS,
+    STATES,
+    WORK,
+    WORK_PLACES,
+    Layout,
+    kind_of,
+)
 from features.store.locks import alone, is_running, now_ns
 from features.store.manifest import Manifest, load_manifest
 
@@ -170,9 +181,10 @@ def remove_partials(layout: Layout) -> None:
     if isinstance(layout.root, Uri) or is_running(layout):
         return
     with contextlib.suppress(RunError), alone(layout):
-        for folder in (layout.shards_folder, layout.reports_folder, layout.networks_folder):
+        for place in ("", SHARDS, REPORTS, NETWORKS):
+            folder = layout.path(place)
             with contextlib.suppress(FileNotFoundError):  # a set without a network has no folder for one
-                names = [name for name in os.listdir(folder) if kind_of(folder.name, name) == LEFTOVERS]
+                names = [name for name in os.listdir(folder) if kind_of(place, name) == LEFTOVERS]
                 for name in names:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(folder, name))

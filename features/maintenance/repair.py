@@ -7,7 +7,7 @@ still known, and all else is as it was.
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,15 +20,17 @@ from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.io.file_time import mtime_ns
 from features.io.filesystem import Location, filesystem_of, is_uri
-from features.maintenance.shard_check import Damage, Part, lines_by_shard
+from features.maintenance.shard_check import Damage, Part, lines_of_shards
 from features.runtime.processes import choose_workers, run_jobs
 from features.runtime.progress import Progress
 from features.sources.clips import Clip
 from features.sources.paths import clip_file
 from features.sources.policies import Policies
 from features.sources.rejects import read_csv
-from features.store.clips_table import CLIPS_SCHEMA, read_clips
-from features.store.commit import commit, gather
+from features.store.clip_lines import Staying
+from features.store.clips_table import CLIPS_SCHEMA
+from features.store.commit import commit
+from features.store.contents import gather
 from features.store.layout import Layout
 from features.store.locks import committing
 from features.store.manifest import Manifest, load_manifest
@@ -181,7 +183,7 @@ def _make(
     layout: Layout, manifest: Manifest, files: dict[str, bool], workers: int | None
 ) -> Iterator[tuple[str, Shard | str]]:
     """Makes shards and reports, with a progress line; `files` says by name whether it is more than the report."""
-    lines = lines_by_shard(read_clips(layout, manifest), list(files))
+    lines = lines_of_shards(layout, manifest)
     shards = {shard.name: shard for shard in manifest.all_shards}
     total, done = sum(shards[name].rows for name in files), 0
     jobs = (
@@ -249,20 +251,25 @@ def _move(made: Location, to: Location) -> None:
 def _commit(layout: Layout, base: Manifest, others: dict[str, Shard]) -> None:
     """Commits the state that has other bytes of some shards."""
     names = {partition: [shard.name for shard in held] for partition, held in base.partitions.items()}
-    lines = lines_by_shard(read_clips(layout, base), [name for held in names.values() for name in held])
-    staying = {}
-    for shard in base.all_shards:
-        held = lines(shard.name)
-        if shard.name in others:
-            report = read_report(layout, shard.name)
-            for column in ("offset", "crc32c", "decoder"):
-                number = held.column_names.index(column)
-                held = held.set_column(number, CLIPS_SCHEMA.field(column), report.rows[column])
-        staying[shard.name] = others.get(shard.name, shard), held
+    of_shard = lines_of_shards(layout, base)
+
+    def lines(wanted: Sequence[str]) -> pa.Table:
+        held = ((name, of_shard(name)) for name in wanted)
+        return pa.concat_tables([_of_report(layout, *one) if one[0] in others else one[1] for one in held])
+
+    staying = Staying({shard.name: others.get(shard.name, shard) for shard in base.all_shards}, lines)
     rejects = read_csv(layout.path(base.rejects_file))
     contents = gather(layout, names, staying, rejects, base.spec)
     manifest, _ = commit(layout, contents, base, base.spec, base.provenance)
     # The files are those that the last scan found, so its time still says which of them it confirms.
     scan = last_scan_ns(layout, base.state)
-    append_run(layout, {"state": manifest.state, "clips": len(contents.clips), "repaired": len(others),
+    append_run(layout, {"state": manifest.state, "clips": contents.tally.clips, "repaired": len(others),
                         "scan_started_ns": scan})  # fmt: skip
+
+
+def _of_report(layout: Layout, name: str, lines: pa.Table) -> pa.Table:
+    """Returns the lines of a shard with what its report says of its rows."""
+    report = read_report(layout, name)
+    for column in ("offset", "crc32c", "decoder"):
+        lines = lines.set_column(lines.column_names.index(column), CLIPS_SCHEMA.field(column), report.rows[column])
+    return lines

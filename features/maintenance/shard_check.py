@@ -1,8 +1,9 @@
 """The check of one shard: its file, its rows, their places and its report are what the committed state says."""
 
 import enum
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
 from features.io.tfrecord import records
+from features.store.clips_table import CLIPS_COLUMNS, read_clips
 from features.store.layout import Layout
+from features.store.manifest import Manifest
 from features.store.shards import Shard, read_shard
 from features.store.statistics import Statistics
 from features.store.unit_report import read_report
@@ -114,7 +117,7 @@ def check_sums(job: ShardJob) -> Damage | None:
     return Damage(job.shard.name, job.partition, Part.REPORT, "the sums of its report are not those of its rows")
 
 
-def lines_by_shard(clips: pa.Table, names: list[str]) -> Callable[[str], pa.Table]:
+def lines_by_shard(clips: pa.Table, names: Sequence[str]) -> Callable[[str], pa.Table]:
     """Returns what gives the lines of the clips table that name a shard, in the order of their rows.
 
     Args:
@@ -132,6 +135,25 @@ def lines_by_shard(clips: pa.Table, names: list[str]) -> Callable[[str], pa.Tabl
         return clips.take(pa.array(order[begins[number] : begins[number + 1]]))
 
     return lines
+
+
+def lines_of_shards(
+    layout: Layout, manifest: Manifest, columns: Sequence[str] = CLIPS_COLUMNS
+) -> Callable[[str], pa.Table]:
+    """Returns what gives the lines of the clips table that name a shard, in the order of their rows.
+
+    A file of the table is read when a shard of it is asked for, and held until one of another is. Raises `RunError`
+    then where it cannot be read.
+    """
+    tables = manifest.shards_by_table
+    file_of = {shard.name: number for number, shards in enumerate(tables) for shard in shards}
+
+    @functools.lru_cache(1)
+    def of_file(number: int) -> Callable[[str], pa.Table]:
+        names = [shard.name for shard in tables[number]]
+        return lines_by_shard(read_clips(layout, manifest, columns, names[:1]), names)
+
+    return lambda name: of_file(file_of[name])(name)
 
 
 def are_equal(sums: Statistics, others: Statistics) -> bool:

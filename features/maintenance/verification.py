@@ -16,19 +16,18 @@ from features.maintenance.shard_check import (
     are_equal,
     check_shard,
     check_sums,
-    lines_by_shard,
+    lines_of_shards,
 )
 from features.runtime.processes import choose_workers, run_jobs
 from features.runtime.progress import Progress
 from features.sources.content_hash import table_file_hash
-from features.sources.partition import count
 from features.sources.rejects import read_csv
-from features.store.clips_table import read_clips
-from features.store.decoders import count_decoders
+from features.store.clips_table import part_batches
 from features.store.layout import MANIFEST, Layout, manifest_path
 from features.store.manifest import Manifest, load_manifest, ways_back
 from features.store.network_copy import what_is_wrong
 from features.store.statistics import Statistics
+from features.store.tally import COUNTED, Tally
 
 # From so many bytes on, two processes are sooner done than one, their start included.
 _BYTES_THAT_PAY = 4 * 10**9
@@ -50,10 +49,9 @@ def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> li
     Raises:
         RunError: the clips table cannot be relied on, so that nothing can be checked against it.
     """
-    clips = read_clips(layout, manifest, LINE_COLUMNS)
-    damages = [*_wrong_counts(manifest, clips), *_wrong_rejects(layout, manifest), *_wrong_network(layout, manifest)]
+    damages = [*_wrong_counts(layout, manifest), *_wrong_rejects(layout, manifest), *_wrong_network(layout, manifest)]
     shards = [(partition, shard) for partition, held in manifest.partitions.items() for shard in held]
-    lines = lines_by_shard(clips, [shard.name for _, shard in shards])
+    lines = lines_of_shards(layout, manifest, LINE_COLUMNS)
     total, done = sum(shard.bytes for _, shard in shards), 0
     workers = choose_workers(workers, len(shards), pays=total >= _BYTES_THAT_PAY)
 
@@ -81,21 +79,27 @@ def verify(layout: Layout, manifest: Manifest, workers: int | None = None) -> li
     return damages
 
 
-def _wrong_counts(manifest: Manifest, clips: pa.Table) -> Iterator[Damage]:
+def _wrong_counts(layout: Layout, manifest: Manifest) -> Iterator[Damage]:
     """Yields where the manifest and the clips table do not agree."""
     names = [shard.name for shard in manifest.all_shards]
     if len(set(names)) < len(names):
         yield Damage(MANIFEST, "", Part.STATE, "it names a shard twice")
-    foreign = clips["shard"].filter(pc.invert(pc.is_in(clips["shard"], value_set=pa.array(names, pa.string()))))
-    if len(foreign):
-        yield Damage(manifest.clips_file, "", Part.STATE, f"{len(foreign):,} of {len(clips):,} lines name shards "
-                     f"that the manifest has not, the first {foreign[0]}")  # fmt: skip
-    classes = count(clips)
+    tally = Tally()
+    for part, shards in zip(manifest.clips_tables, manifest.shards_by_table, strict=True):
+        held, foreign, lines = pa.array([shard.name for shard in shards], pa.string()), [], 0
+        for clips in part_batches(layout, manifest, part, COUNTED):
+            tally.add(clips)
+            foreign += clips["shard"].filter(pc.invert(pc.is_in(clips["shard"], value_set=held))).to_pylist()
+            lines += len(clips)
+        if foreign:
+            of_it = "the manifest has not" if manifest.clips_file else "it should have no line of"
+            yield Damage(part.file, "", Part.STATE, f"{len(foreign):,} of {lines:,} lines name shards that {of_it}, "
+                         f"the first {foreign[0]}")  # fmt: skip
     for what, stated, found in (
-        ("number of clips", manifest.counts["clips"], len(clips)),
-        ("number of clips per class", manifest.counts["classes"], classes),
-        ("list of classes", manifest.classes, sorted(classes)),
-        ("number of clips per decoder", manifest.decoders, count_decoders(clips["decoder"])),
+        ("number of clips", manifest.counts["clips"], tally.clips),
+        ("number of clips per class", manifest.counts["classes"], tally.classes),
+        ("list of classes", manifest.classes, list(tally.classes)),
+        ("number of clips per decoder", manifest.decoders, tally.decoders),
     ):
         if stated != found:
             yield Damage(MANIFEST, "", Part.STATE, f"its {what} is {stated}, and the clips table's {found}")

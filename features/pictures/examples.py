@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.audio.recording import open_recording
@@ -18,7 +19,7 @@ from features.io.filesystem import is_uri
 from features.pictures.signal_summary import Trace, trace_waveform
 from features.sources.clip_order import key_order
 from features.sources.paths import clip_file
-from features.store.clips_table import read_clips
+from features.store.clips_table import CLIPS_SCHEMA, clips_batches
 from features.store.manifest import Manifest
 from features.store.shards import read_shard
 from features.store.summary import Description
@@ -81,7 +82,11 @@ def load_examples(description: Description) -> list[Example]:
     """
     manifest, labels = description.manifest, shown_classes(description)
     number = next(clips for classes, clips in _CLIPS_A_CLASS if len(labels) <= classes)
-    rows = choose(read_clips(description.layout, manifest, _CLIP_COLUMNS), labels, number)
+    # Those that are chosen of all clips are among those that are chosen of each part of them.
+    chosen = [row for clips in clips_batches(description.layout, manifest, _CLIP_COLUMNS)
+              for row in choose(clips, labels, number)]  # fmt: skip
+    schema = pa.schema([CLIPS_SCHEMA.field(name) for name in _CLIP_COLUMNS])
+    rows = choose(pa.Table.from_pylist(chosen, schema), labels, number)
     waveforms = [source_waveform(row, manifest) for row in rows]
     has_network = manifest.spec.network_name is not None
     read = [row for row, waveform in zip(rows, waveforms, strict=True) if waveform is None or has_network]
@@ -97,7 +102,7 @@ def load_examples(description: Description) -> list[Example]:
     return examples
 
 
-def choose(clips: Any, labels: Sequence[str], number: int) -> list[dict[str, Any]]:
+def choose(clips: pa.Table, labels: Sequence[str], number: int) -> list[dict[str, Any]]:
     """Returns rows of a clips table: of each class so many, the first by the hashes of their keys, of many groups."""
     table_labels, groups = clips["label"].to_pylist(), clips["group"].to_pylist()
     by_label: dict[str, list[int]] = {label: [] for label in labels}

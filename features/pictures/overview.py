@@ -182,7 +182,7 @@ def _bar_style(place: int) -> tuple[str, str]:
 
 
 def _draw_durations(axes: Any, description: Description) -> None:
-    seconds = description.clips["seconds"].to_numpy()
+    seconds = description.clip_seconds
     counts, edges = np.histogram(seconds, bins=min(_MAX_BINS, max(_MIN_BINS, 2 * math.isqrt(len(seconds)))))
     axes.stairs(counts, edges, fill=True, color=BLUE)
     filled = counts[counts > 0]

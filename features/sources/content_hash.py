@@ -58,6 +58,22 @@ def table_hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:_TABLE_DIGITS]
 
 
+class TableHash:
+    """`table_hash` of what is written bit by bit."""
+
+    def __init__(self) -> None:
+        """Begins with nothing."""
+        self._sha256 = hashlib.sha256()
+
+    def update(self, content: bytes) -> None:
+        """Takes what follows."""
+        self._sha256.update(content)
+
+    def digest(self) -> str:
+        """Returns the hash of what was taken so far."""
+        return self._sha256.hexdigest()[:_TABLE_DIGITS]
+
+
 def table_file_hash(path: AnyPath) -> str:
     """Returns `table_hash` of a file without holding it in memory, or of an object."""
     if is_uri(path):

@@ -44,7 +44,7 @@ def decided_anew(cache: pa.Table, policies: Policies) -> pa.Table:
     """Returns what a state knows as these policies see it.
 
     Args:
-        cache: see `features.store.known_rows.read_cache`.
+        cache: of `features.store.known_rows.CACHE_SCHEMA`.
         policies: of the run.
 
     Returns:

@@ -2,26 +2,25 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.errors import Reject, RunError
+from features.errors import RunError
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import fsync_folder
 from features.io.store_errors import ChangedError
-from features.sources.partition import count
-from features.sources.rejects import VERSION_COLUMN, in_order
-from features.store.clips_table import CLIPS_COLUMNS, read_clips
-from features.store.decoders import count_decoders
+from features.sources.content_hash import table_hash
+from features.store.clips_table import read_clips
+from features.store.contents import NO_REPORT, Contents
 from features.store.layout import Layout, clips_name, rejects_name
 from features.store.locks import committing
 from features.store.manifest import (
+    CORRECTIONS_FORMAT_VERSION,
     FILES_FORMAT_VERSION,
     FORMAT_VERSION,
     NETWORK_FORMAT_VERSION,
@@ -29,95 +28,13 @@ from features.store.manifest import (
     Manifest,
     Provenance,
 )
-from features.store.rejects_table import REJECT_COLUMNS, any_version, has_rejects, rejects_table, write_rejects
-from features.store.shards import Shard, read_shard
-from features.store.statistics import Statistics
-from features.store.unit_report import (
-    Report,
-    lost_shards,
-    read_report,
-    read_statistics,
-    reported_shard,
-    without_versions,
-)
+from features.store.rejects_table import any_version, has_rejects, rejects_table, write_rejects
+from features.store.shards import Shard
+from features.store.unit_report import lost_shards, reported_shard, without_versions
 from features.store.versions import library_versions
 
 # Versions say who computed the set, and the state is a number: neither is its content, nor is how it is written.
-_NOT_CONTENT = ("state", "versions", "clips_file", "rejects_file", "format_version")
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a state shall hold.
-
-    Attributes:
-        shards: by partition, in the manifest's order.
-        statistics: sums by partition.
-        clips: table of `features.store.clips_table.CLIPS_SCHEMA`, shard after shard, row after row.
-        rejects: files that could not be used.
-        reports: of a set in a store, versions of the reports that all this was read of, by the names of their units.
-    """
-
-    shards: dict[str, list[Shard]]
-    statistics: dict[str, Statistics]
-    clips: pa.Table
-    rejects: list[Reject]
-    reports: dict[str, str] = field(default_factory=dict)
-
-
-def gather(
-    layout: Layout,
-    partitions: Mapping[str, Sequence[str]],
-    staying: Mapping[str, tuple[Shard, pa.Table]],
-    rejects: Sequence[Reject],
-    spec: FeatureSpec,
-    base: Manifest | None = None,
-) -> Contents:
-    """Puts together what a state shall hold.
-
-    Args:
-        layout: of the feature set.
-        partitions: names of the shards of each partition: those that stay, and finished units.
-        staying: shards that stay, and their lines of the clips table, by name.
-        rejects: files that were refused before there were units.
-        spec: the front end.
-        base: the committed state, whose sums are taken where the shards are its own.
-    """
-    summed = base is not None and {name: list(held) for name, held in partitions.items()} == {
-        name: [shard.name for shard in held] for name, held in base.partitions.items()
-    }
-    shards: dict[str, list[Shard]] = {}
-    statistics: dict[str, Statistics] = {}
-    tables: list[pa.Table] = []
-    refused = list(rejects)
-    versions: dict[str, str] = {}
-    named = [name for names in partitions.values() for name in names]
-    reports = layout.map(lambda name: _report(layout, name), (name for name in named if name not in staying))
-    known = layout.map(lambda name: _statistics(layout, staying[name][0], spec),
-                       (name for name in named if name in staying and not summed))  # fmt: skip
-    for partition, names in partitions.items():
-        shards[partition], sums = [], []
-        for name in names:
-            if name in staying:
-                shard, lines = staying[name]
-                if not summed:
-                    sums.append(next(known))
-            else:
-                report = next(reports)
-                if report.version:  # a store may give none
-                    versions[name] = report.version
-                sums.append(report.statistics)
-                refused += _rejects(report.rows)
-                lines = report.rows.filter(pc.is_valid(report.rows["row"]))
-                lines = lines.append_column("shard", pa.array([name] * len(lines), pa.string()))
-                if report.shard is None:
-                    continue
-                shard = report.shard
-            shards[partition].append(shard)
-            tables.append(lines.select(CLIPS_COLUMNS))
-        statistics[partition] = base.statistics[partition] if base and summed else Statistics.merge(sums)
-    clips = pa.concat_tables(tables).combine_chunks() if tables else pa.table({"label": pa.array([], pa.string())})
-    return Contents(shards, statistics, clips, in_order(refused), versions)
+_NOT_CONTENT = ("state", "versions", "clips_file", "clips_parts", "rejects_file", "format_version")
 
 
 def commit(
@@ -138,16 +55,15 @@ def commit(
     Raises:
         RunError: another run has committed since this one began, a shard is no longer there, or no clip was usable.
     """
-    clips, rejects = contents.clips, contents.rejects
-    if not len(clips):
+    tally, rejects = contents.tally, contents.rejects
+    if not tally.clips:
         first, table = rejects[0], write_rejects(layout, base, rejects)
         raise RunError(
             f"every clip was rejected, {len(rejects)} in all; the first: {first.path}: {first.reason}, {first.message}"
             f"; all are in {table}"
         )
-    sink = pa.BufferOutputStream()
-    pq.write_table(without_versions(clips), sink)
-    clips_content, rejects_content = sink.getvalue().to_pybytes(), rejects_table(rejects).encode()
+    clips_content = None if contents.table is None else _written(contents.table)
+    rejects_content = rejects_table(rejects).encode()
     with committing(layout):
         # What is asked at once is as it was under the lock.
         asked = layout.at_once(functools.partial(_committed, layout), layout.report_versions, layout.shard_sizes)
@@ -166,11 +82,12 @@ def commit(
             policies=provenance.policies,
             source=provenance.source,
             options=provenance.options,
-            classes=sorted(pc.unique(clips["label"]).to_pylist()),
+            classes=list(tally.classes),
             partitions=contents.shards,
             statistics=contents.statistics,
-            counts=_counts(clips, rejects),
-            clips_file=clips_name(state, clips_content),
+            counts=tally.counts([reject.reason for reject in rejects]),
+            clips_file=None if clips_content is None else clips_name(state, table_hash(clips_content)),
+            clips_parts=contents.parts,
             rejects_file=rejects_name(state, rejects_content),
             versions=library_versions(spec),
             format_version=_format_version(contents, provenance),
@@ -181,7 +98,9 @@ def commit(
             return base, False
         staying = set() if base is None else set(base.all_shards)
         built = [shard for shard in manifest.all_shards if shard not in staying]
-        read = contents.reports.items() & reports.items()
+        if layout.files.is_local:
+            reports = {shard.name: _version(layout, shard.name) for shard in built}
+        read = contents.versions.items() & reports.items()
         doubtful = [shard for shard in built if (shard.name, reports.get(shard.name)) not in read]
         for shard, reported in zip(doubtful, _reported(layout, doubtful), strict=True):
             if reported != shard:
@@ -193,8 +112,9 @@ def commit(
         if base is not None and isinstance(layout.states_folder, Path):
             layout.states_folder.mkdir(exist_ok=True)
             fsync_folder(layout.root)
-        tables = {manifest.clips_file: clips_content, manifest.rejects_file: rejects_content}
-        writes = [functools.partial(files.write, layout.path(name), table) for name, table in tables.items()]
+        tables = [(manifest.clips_file, clips_content), (manifest.rejects_file, rejects_content)]
+        writes = [functools.partial(files.write, layout.path(name), table)
+                  for name, table in tables if name is not None and table is not None]  # fmt: skip
         if base is not None:  # as it stands there: one of an earlier format version keeps it
             writes.append(functools.partial(files.write, layout.state(base.state), before))
         layout.at_once(*writes)
@@ -218,62 +138,42 @@ def _committed(layout: Layout) -> tuple[bytes | None, str | None]:
     return content, there.version
 
 
+def _written(clips: pa.Table) -> bytes:
+    """Returns a clips table as a file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(without_versions(clips), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
 def _format_version(contents: Contents, provenance: Provenance) -> int:
     """Returns the earliest version that holds contents and what is said of them."""
-    if provenance.corrections is not None:
+    if contents.parts is not None:
         return FORMAT_VERSION
+    if provenance.corrections is not None:
+        return CORRECTIONS_FORMAT_VERSION
     if provenance.network is not None:
         return NETWORK_FORMAT_VERSION
-    any_object = "version" in without_versions(contents.clips).column_names
-    return OBJECTS_FORMAT_VERSION if any_object or any_version(contents.rejects) else FILES_FORMAT_VERSION
+    any_object = contents.tally.any_version or any_version(contents.rejects)
+    return OBJECTS_FORMAT_VERSION if any_object else FILES_FORMAT_VERSION
 
 
-def _statistics(layout: Layout, shard: Shard, spec: FeatureSpec) -> Statistics:
-    try:
-        return read_statistics(layout, shard.name)
-    except (OSError, ValueError, KeyError, TypeError):  # the report is gone: its sums follow from the shard
-        return Statistics.of(read_shard(layout, shard, spec).features)
-
-
-def _report(layout: Layout, name: str) -> Report:
-    try:
-        return read_report(layout, name)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        path, why = layout.report(name), str(error).splitlines()[0]
-        raise RunError(f"cannot read the report {path}: {why}; remove it and run featurize again") from error
+def _version(layout: Layout, name: str) -> str:
+    """Returns the version of a unit's report, one that no report has where it is gone."""
+    with contextlib.suppress(OSError):
+        return layout.files.status(layout.report(name)).version
+    return ""
 
 
 def _reported(layout: Layout, shards: Sequence[Shard]) -> Iterator[Shard | None]:
     """Yields what the reports of shards name now."""
 
     def read(shard: Shard) -> Shard | None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(*NO_REPORT):
             return reported_shard(layout, shard.name)
         return None
 
     return layout.map(read, shards)
-
-
-def _rejects(rows: pa.Table) -> list[Reject]:
-    columns = [*REJECT_COLUMNS, VERSION_COLUMN]
-    return [Reject(**row) for row in rows.filter(pc.is_null(rows["row"])).select(columns).to_pylist()]
-
-
-def _counts(clips: pa.Table, rejects: list[Reject]) -> dict[str, Any]:
-    reasons = [reject.reason for reject in rejects]
-    codes = pc.list_flatten(pc.split_pattern(clips["warning"].drop_null(), ";"))  # a clip may have several
-    warnings = pc.value_counts(codes).to_pylist()
-    return {
-        "clips": len(clips),
-        "rejected": len(rejects),
-        "seconds": pc.sum(clips["seconds"]).as_py(),
-        "classes": count(clips),
-        "rejects": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        "warnings": {
-            row["values"]: row["counts"] for row in sorted(warnings, key=lambda row: row["values"]) if row["values"]
-        },
-        "decoders": count_decoders(clips["decoder"]),
-    }
 
 
 def _content(manifest: Manifest) -> str:
@@ -285,8 +185,10 @@ def _content(manifest: Manifest) -> str:
 
 def _equal_tables(layout: Layout, base: Manifest, contents: Contents) -> bool:
     """Compares rows and not bytes, which depend on the version of pyarrow."""
+    if contents.table is None or base.clips_file is None:  # files of equal rows are the same
+        return contents.parts == base.clips_parts and has_rejects(layout, base, contents.rejects)
     try:
         clips = read_clips(layout, base)
     except RunError:
         return False  # it is gone or damaged: it is written anew
-    return has_rejects(layout, base, contents.rejects) and bool(clips.equals(contents.clips))
+    return has_rejects(layout, base, contents.rejects) and bool(clips.equals(contents.table))

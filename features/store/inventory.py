@@ -159,7 +159,7 @@ def names_of(manifest: Manifest) -> set[str]:
     shards = manifest.all_shards
     named = {pattern.format(shard.name) for shard in shards for pattern in patterns}
     networks = set() if manifest.network is None else {str(layout.network(manifest.network["file"]))}
-    return named | networks | {manifest.clips_file, manifest.rejects_file}
+    return named | networks | {part.file for part in manifest.clips_tables} | {manifest.rejects_file}
 
 
 def read_state(layout: Layout, file: SetFile) -> Manifest:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import Location, filesystem_of
 from features.sources.content_hash import is_current, number_of
-from features.store.clips_table import read_clips
+from features.store.clips_table import clips_batches
 from features.store.decoders import is_here, rows_of
 from features.store.layout import Layout
 from features.store.manifest import Manifest
@@ -24,6 +24,7 @@ from features.store.parquet_rows import Place
 from features.store.row_reader import RowReader
 
 _COLUMNS = ("high", "low", "offset", "crc32c", "seconds", "shard")
+_INDEXED = ["size", "offset", "crc32c", "seconds", "shard"]
 _READ = ["start", "duration", "size", "content_hash", "seconds", "warning", "decoder", "offset", "crc32c", "shard"]
 
 
@@ -140,7 +141,20 @@ def write_index(place: Location, layout: Layout, manifest: Manifest, sizes: pa.C
     Raises:
         RunError: the clips table cannot be read.
     """
-    clips, spec = read_clips(layout, manifest, _READ), manifest.spec
+    found = [_usable(clips, sizes, manifest.spec) for clips in clips_batches(layout, manifest, _READ)]
+    clips = pa.concat_tables(found).combine_chunks()
+    order = np.lexsort((clips["low"].to_numpy(), clips["high"].to_numpy()))
+    shards = clips["shard"].combine_chunks().dictionary_encode()
+    columns = {name: clips[name].to_numpy()[order] for name in clips.column_names if name != "shard"}
+    table = pa.table({**columns, "shard": shards.indices.to_numpy()[order]})
+    table = table.replace_schema_metadata({"shards": "\n".join(shards.dictionary.to_pylist())})
+    with filesystem_of(place).begin(place, durable=False) as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return len(table)
+
+
+def _usable(clips: pa.Table, sizes: pa.ChunkedArray, spec: FeatureSpec) -> pa.Table:
+    """Returns what the index has of those of some clips that are in it: the halves of their hashes, and `_INDEXED`."""
     decoders = [decoder for decoder in clips["decoder"].unique().to_pylist() if is_here(decoder)]
     usable = [
         pc.equal(clips["start"], 0),
@@ -156,16 +170,4 @@ def write_index(place: Location, layout: Layout, manifest: Manifest, sizes: pa.C
     clips = clips.filter(functools.reduce(pc.and_, usable))
     hashes = [divmod(number_of(text), 2**64) for text in clips["content_hash"].to_pylist()]
     high, low = np.array(hashes, np.uint64).reshape(-1, 2).T
-    order = np.lexsort((low, high))
-    shards = clips["shard"].combine_chunks().dictionary_encode()
-    columns = {
-        "high": high,
-        "low": low,
-        **{name: clips[name].to_numpy() for name in ("size", "offset", "crc32c", "seconds")},
-        "shard": shards.indices.to_numpy(),
-    }
-    table = pa.table({name: column[order] for name, column in columns.items()})
-    table = table.replace_schema_metadata({"shards": "\n".join(shards.dictionary.to_pylist())})
-    with filesystem_of(place).begin(place, durable=False) as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return len(table)
+    return clips.select(_INDEXED).append_column("high", pa.array(high)).append_column("low", pa.array(low))

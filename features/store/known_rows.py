@@ -1,20 +1,23 @@
 """What a committed state knows of clips: which row of which shard holds the features of which file, and the rejects."""
 
 import contextlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 
 import pyarrow as pa
 
 from features.errors import UsageError
 from features.runtime.log import LOG
 from features.sources.rejects import read_csv
-from features.store.clips_table import CLIPS_COLUMNS, read_clips
+from features.store.clips_table import CLIPS_COLUMNS, clips_batches
+from features.store.columns import null_column, with_dictionaries
 from features.store.layout import Layout, earlier_states
 from features.store.manifest import Manifest
 from features.store.unit_report import ROW_SCHEMA, Report, is_whole, read_report
 
 # One row per clip: the columns of a report, with the shard that holds it; for a reject that and the place are null.
 CACHE_SCHEMA = ROW_SCHEMA.append(pa.field("shard", pa.string()))
+FEW_VALUES = frozenset({"label", "group", "partition", "warning", "decoder", "shard", "stage", "reason", "message"})
+"""Columns whose values are repeated in many rows, as a rule."""
 
 
 def empty_cache() -> pa.Table:
@@ -22,23 +25,27 @@ def empty_cache() -> pa.Table:
     return CACHE_SCHEMA.empty_table()
 
 
-def read_cache(layout: Layout, manifest: Manifest) -> pa.Table:
-    """Reads what a state knows: its clips in the order of its table, then its rejects.
+def cache_parts(layout: Layout, manifest: Manifest, columns: Sequence[str] = CACHE_SCHEMA.names) -> Iterator[pa.Table]:
+    """Yields what a state knows, some rows at a time: its clips in the order of its table, then its rejects.
+
+    Memory does not grow with the state. Columns of few values are dictionaries (`FEW_VALUES`), of which each table has its own; columns of nulls take no
+    memory. `columns` are those of `CACHE_SCHEMA` that are read of clips; rejects, in the last table, have all.
 
     Raises:
         RunError: a table of the state cannot be read.
     """
-    return pa.concat_tables(cache_parts(layout, manifest)).combine_chunks()
+    schema = with_dictionaries(pa.schema([CACHE_SCHEMA.field(name) for name in columns]), FEW_VALUES)
+    read = [name for name in columns if name in CLIPS_COLUMNS]
+    for clips in clips_batches(layout, manifest, read, dictionaries=FEW_VALUES.intersection(read)):
+        yield _as_cache(clips, schema)
+    yield _rejects(layout, manifest).cast(with_dictionaries(CACHE_SCHEMA, FEW_VALUES))
 
 
-def cache_parts(layout: Layout, manifest: Manifest) -> Iterator[pa.Table]:
-    """Yields what `read_cache` returns, part after part, the rejects last."""
-    clips = read_clips(layout, manifest)
-    for name in CACHE_SCHEMA.names:
-        if name not in CLIPS_COLUMNS:
-            clips = clips.append_column(name, pa.nulls(len(clips), CACHE_SCHEMA.field(name).type))
-    yield clips.select(CACHE_SCHEMA.names)
-    yield _rejects(layout, manifest)
+def _as_cache(clips: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Returns lines of the clips table as rows of a cache."""
+    columns = [clips[field.name] if field.name in CLIPS_COLUMNS else null_column(len(clips), field.type)
+               for field in schema]  # fmt: skip
+    return pa.table(columns, schema=schema)
 
 
 def read_spare(layout: Layout, manifest: Manifest | None, fingerprint: str, reported: Set[str]) -> pa.Table:

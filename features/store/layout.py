@@ -29,6 +29,8 @@ WORK, _REPAIR = "work", "work/repair"
 # What stays as long as the set does.
 STAYING = (MANIFEST, RUN_LOG, *LOCKS)
 _CLIPS, _REJECTS = "clips", "rejects"
+CLIPS_PATTERN = f"{_CLIPS}-*.parquet"
+"""What the files of a clips table that is several are called."""
 _LEASE = "lease"
 CLOCK = "clock"  # files that say what time it is where they lie
 _UNIT = "[a-z]+(?:-[0-9]+)?-[0-9a-f]{24}"
@@ -236,9 +238,9 @@ def earlier_states(folder: AnyPath) -> list[Location]:
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def clips_name(state: int, content: bytes) -> str:
-    """Returns what the clips table of a state is called: its name holds a hash of its bytes."""
-    return f"{_CLIPS}-{state:06d}-{table_hash(content)}.parquet"
+def clips_name(state: int, digest: str) -> str:
+    """Returns what a file of the clips table of a state is called; `digest` is the `table_hash` of its bytes."""
+    return f"{_CLIPS}-{state:06d}-{digest}.parquet"
 
 
 def rejects_name(state: int, content: bytes) -> str:

@@ -1,9 +1,11 @@
 """The committed state of a feature set: what is in it, and where it came from."""
 
+import itertools
 import json
 import os
+from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,11 @@ FORMAT_NAME = "soundmill-features"
 # Versions 1 to 4: the front end has no network. What has none is still written as version 3 or 4.
 # Versions 1 to 5: no reviews have corrected the clips, which an earlier soundmill would undo. What has none is still
 # written as one of these.
-FORMAT_VERSION = 6
-FILES_FORMAT_VERSION, OBJECTS_FORMAT_VERSION, NETWORK_FORMAT_VERSION = 3, 4, 5
-_READABLE = (1, 2, 3, 4, 5, 6)
-_OPTIONAL = ("network", "corrections")  # not written where there is none
+# Versions 1 to 6: the clips table is one file. Where it fits one, it still is, and the version is one of these.
+FORMAT_VERSION = 7
+FILES_FORMAT_VERSION, OBJECTS_FORMAT_VERSION, NETWORK_FORMAT_VERSION, CORRECTIONS_FORMAT_VERSION = 3, 4, 5, 6
+_READABLE = (1, 2, 3, 4, 5, 6, 7)
+_OPTIONAL = ("network", "corrections", "clips_parts")  # not written where there is none
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,19 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class ClipsPart:
+    """A file of the clips table, which has the rows of whole shards.
+
+    Attributes:
+        file: its name.
+        rows: number of its rows.
+    """
+
+    file: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A feature set as it was committed.
 
@@ -66,7 +82,7 @@ class Manifest:
         partitions: shards by partition, in planned order.
         statistics: sums by partition.
         counts: clips by class and partition, and by decoder; rejects by reason, hours.
-        clips_file: name of the clips table.
+        clips_file: name of the clips table, None where that is several files.
         rejects_file: name of the table of rejects.
         versions: of the libraries that made it.
         format_version: of the manifest and its tables.
@@ -74,6 +90,7 @@ class Manifest:
             `bytes`, and its `licence` and `source` as they were given, null where they were not. None without one.
         corrections: `files`, the reviews that corrected the clips, each with its `path` and `sha256`, and by these the
             number of clips that were `relabelled`, `left_out`, `added` or found `right`. None without reviews.
+        clips_parts: the files of a clips table that is several, in the order of the shards; None where it is one.
     """
 
     state: int
@@ -86,12 +103,13 @@ class Manifest:
     partitions: dict[str, list[Shard]]
     statistics: dict[str, Statistics]
     counts: dict[str, Any]
-    clips_file: str
+    clips_file: str | None
     rejects_file: str
     versions: dict[str, str]
     format_version: int = FORMAT_VERSION
     network: dict[str, Any] | None = None
     corrections: dict[str, Any] | None = None
+    clips_parts: list[ClipsPart] | None = None
 
     def layout(self, folder: AnyPath) -> Layout:
         """Returns where the files of the set lie that has this state."""
@@ -120,6 +138,24 @@ class Manifest:
         return [shard for shards in self.partitions.values() for shard in shards]
 
     @property
+    def clips_tables(self) -> list[ClipsPart]:
+        """The files of the clips table, in the order of the shards: one, or `clips_parts`."""
+        if self.clips_file is None:
+            return self.clips_parts or []
+        return [ClipsPart(self.clips_file, self.counts["clips"])]
+
+    @property
+    def shards_by_table(self) -> list[list[Shard]]:
+        """The shards whose rows are in each of `clips_tables`."""
+        shards = self.all_shards
+        if self.clips_file is not None:
+            return [shards]
+        ends = list(itertools.accumulate(shard.rows for shard in shards))
+        lasts = list(itertools.accumulate(part.rows for part in self.clips_tables))
+        places = [0, *(bisect_left(ends, last) + 1 for last in lasts)]
+        return [shards[first:end] for first, end in itertools.pairwise(places)]
+
+    @property
     def decoders(self) -> dict[str, int]:
         """Number of clips by what read them; versions before 3 do not know."""
         decoders: dict[str, int] = self.counts.get("decoders", {UNKNOWN: self.counts["clips"]})
@@ -127,14 +163,15 @@ class Manifest:
 
     def to_json(self) -> str:
         """Returns the file's content."""
-        content = {
+        content: dict[str, Any] = {
             "format": FORMAT_NAME,
             "format_version": self.format_version,
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "spec": self.spec.to_dict(),
             "fingerprint": self.spec.fingerprint,
             "shape": self.spec.shape,  # of a row, for readers that do not derive it
-            "partitions": {name: [asdict(shard) for shard in shards] for name, shards in self.partitions.items()},
+            "partitions": {name: [vars(shard) for shard in shards] for name, shards in self.partitions.items()},
+            "clips_parts": self.clips_parts and [vars(part) for part in self.clips_parts],
             "statistics": {name: statistics.to_dict() for name, statistics in self.statistics.items()},
         }
         content = {name: value for name, value in content.items() if name not in _OPTIONAL or value is not None}
@@ -159,7 +196,10 @@ class Manifest:
                 name: [Shard(**shard) for shard in shards] for name, shards in content["partitions"].items()
             }
             content["statistics"] = {name: Statistics.from_dict(sums) for name, sums in content["statistics"].items()}
+            parts = content.get("clips_parts")
+            content["clips_parts"] = parts and [ClipsPart(**part) for part in parts]
             manifest = cls(**content)
+            manifest._check_parts()
             if (manifest.network or {}).get("file") != manifest.spec.network_name:
                 raise ValueError("its network is not that of its spec")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -169,6 +209,16 @@ class Manifest:
                 f"the features of {where} come from another version of the front end; featurize into a new folder"
             )
         return manifest
+
+    def _check_parts(self) -> None:
+        """Raises `ValueError` where the table is no file or several ones that do not have the rows of whole shards."""
+        if (self.clips_file is None) != bool(self.clips_parts):
+            raise ValueError("its clips table is neither one file nor several")
+        held = self.shards_by_table
+        rows = [sum(shard.rows for shard in shards) for shards in held]
+        whole = sum(map(len, held)) == len(self.all_shards)
+        if self.clips_parts and not (whole and rows == [part.rows for part in self.clips_parts]):
+            raise ValueError("the files of its clips table do not have the rows of whole shards")
 
 
 def check_text(values: Iterable[str]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
+from numpy.typing import NDArray
 
 from features.frontend.presets import preset_name
 from features.frontend.spec import FeatureSpec
@@ -16,7 +16,7 @@ from features.runtime.invocation import command_line
 from features.runtime.quantities import duration_text, size_text
 from features.runtime.visible import name_column
 from features.sources.corrections import corrections_text
-from features.store.clips_table import read_clips
+from features.store.clips_table import clips_parts
 from features.store.inventory import SetFile, Unreferenced, total_bytes, unreferenced
 from features.store.layout import Layout
 from features.store.manifest import Manifest
@@ -32,7 +32,7 @@ class Description:
     Attributes:
         layout: of the set.
         manifest: its committed state.
-        clips: table of label, partition and seconds of its clips.
+        clip_seconds: duration of each clip, float64 of shape (clips,).
         cells: clips and seconds by class and partition.
         durations: the shortest, the median and the longest clip in seconds, before they were fitted.
         disk_bytes: size of all files of the folder.
@@ -42,7 +42,7 @@ class Description:
 
     layout: Layout
     manifest: Manifest
-    clips: pa.Table
+    clip_seconds: NDArray[np.float64]
     cells: dict[tuple[str, str], tuple[int, float]]
     durations: tuple[float, float, float]
     disk_bytes: int
@@ -63,14 +63,18 @@ class Description:
 
 def describe(layout: Layout, manifest: Manifest) -> Description:
     """Reads what a set's folder says beside its manifest; raises `RunError` where the clips table cannot be read."""
-    clips = read_clips(layout, manifest, ["label", "partition", "seconds"])
-    grouped = clips.group_by(["label", "partition"]).aggregate([([], "count_all"), ("seconds", "sum")])
-    cells = {(row["label"], row["partition"]): (row["count_all"], row["seconds_sum"]) for row in grouped.to_pylist()}
-    ends = pc.min_max(clips["seconds"]).as_py()
-    median = pc.quantile(clips["seconds"], 0.5)[0].as_py()
-    durations = (ends["min"], median, ends["max"])
+    cells: dict[tuple[str, str], tuple[int, float]] = {}
+    seconds = []
+    for clips in clips_parts(layout, manifest, ["label", "partition", "seconds"]):
+        grouped = clips.group_by(["label", "partition"]).aggregate([([], "count_all"), ("seconds", "sum")])
+        for row in grouped.to_pylist():
+            number, duration = cells.get((row["label"], row["partition"]), (0, 0.0))
+            cells[row["label"], row["partition"]] = number + row["count_all"], duration + row["seconds_sum"]
+        seconds.append(clips["seconds"].to_numpy())
+    together = np.concatenate(seconds)
+    durations = float(together.min()), float(np.quantile(together, 0.5)), float(together.max())
     others, runs = unreferenced(layout, manifest), read_runs(layout)
-    return Description(layout, manifest, clips, cells, durations, _disk_bytes(layout), others, runs)
+    return Description(layout, manifest, together, cells, durations, _disk_bytes(layout), others, runs)
 
 
 def _disk_bytes(layout: Layout) -> int:

@@ -77,7 +77,7 @@ class Report:
         versions: of the libraries that computed it.
         rows: table with a row per member: the clip, where its tensor lies (row, offset and CRC-32C of its bytes), or
             stage, reason and message.
-        version: of its file in a store, None in a folder.
+        version: of its file, see `features.io.entry.Entry`.
     """
 
     name: str
@@ -176,19 +176,16 @@ def reported_shard(layout: Layout, name: str) -> Shard | None:
 
 def read_report(layout: Layout, name: str) -> Report:
     """Reads the report of a finished unit; null is what an earlier format version does not say of its rows."""
-    path, version = layout.report(name), None
-    if layout.files.is_local:
-        rows = read_table(path)
-    else:
-        content, there = layout.files.fetch(path)
-        rows, version = read_table(pa.BufferReader(content)), there.version
+    content, there = layout.files.fetch(layout.report(name))
+    with pq.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
+        rows = file.read(use_threads=False)  # a report is small, and threads take longer than what they are for
     metadata = _metadata(rows.schema)
     for name in _LATER_COLUMNS:
         if name not in rows.column_names:
             rows = rows.add_column(ROW_SCHEMA.get_field_index(name), name, pa.nulls(len(rows), pa.string()))
     statistics = Statistics.from_dict(metadata["statistics"])
     return Report(name, metadata.get("fingerprint"), _shard(metadata), statistics, metadata["versions"],
-                  rows.replace_schema_metadata(), version)  # fmt: skip
+                  rows.replace_schema_metadata(), there.version)  # fmt: skip
 
 
 def reject_reasons(layout: Layout, name: str) -> list[str]:

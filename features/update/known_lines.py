@@ -151,10 +151,11 @@ def read_lines(layout: Layout, base: Manifest | None, lost: Collection[str], pol
         return KnownLines(lambda _: [])
     gone = pa.array(sorted(lost), pa.string())
 
-    def read(_: list[str]) -> Iterator[pa.Table]:
-        for table in cache_parts(layout, base):
+    def read(columns: list[str]) -> Iterator[pa.Table]:
+        same = policies == base.policies
+        for table in cache_parts(layout, base, columns if same else CACHE_SCHEMA.names):
             there = table.filter(pc.invert(pc.is_in(table["shard"], value_set=gone))) if lost else table
-            yield there if policies == base.policies else decided_anew(there, policies)
+            yield there if same else decided_anew(there.cast(CACHE_SCHEMA), policies)
 
     return KnownLines(read, layout.root if isinstance(layout.root, Path) else None)
 

@@ -17,13 +17,14 @@ from features.sources.clip_order import limit
 from features.sources.clips import Source
 from features.sources.corrections import correct
 from features.sources.formats.annotated import ANNOTATIONS
-from features.sources.leaks import equal_contents, spread_stems
+from features.sources.leaks import COLUMNS, equal_contents, spread_stems
 from features.sources.listing import InputFormat, list_labelled
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.remarks import remarks
 from features.sources.review import Review, read_review
 from features.sources.table_layout import TableLayout
+from features.store.clips_table import clips_batches
 from features.store.layout import Layout
 from features.store.lost_classes import lost_classes, lost_text
 from features.store.manifest import Manifest, Provenance, check_text, existing_manifest
@@ -140,7 +141,8 @@ class Request:
         if committed:
             keeping = f"--group content {partition.SPLIT_OPTION}"
             options = keeping if self._overruling(update.source) else "--group content"
-            for text in equal_contents(update.contents.clips, options):
+            repeated = update.contents.tally.contents.repeated()
+            for text in equal_contents(clips_batches(update.layout, manifest, COLUMNS), repeated, options):
                 LOG.warning("warning: %s", text)
 
     def _overruling(self, source: Source) -> str | None:

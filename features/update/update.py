@@ -19,7 +19,8 @@ from features.runtime.log import LOG
 from features.runtime.quantities import counted, size_text
 from features.sources.clips import Source
 from features.sources.rejects import COLUMNS, STATE_COLUMNS
-from features.store.commit import Contents, commit, gather
+from features.store.commit import commit
+from features.store.contents import Contents, gather
 from features.store.decoders import outdated, rows_of
 from features.store.known_rows import empty_cache, read_spare
 from features.store.layout import Layout
@@ -32,7 +33,7 @@ from features.update.clip_index import KEY_COLUMNS
 from features.update.front_end_network import FrontEndNetwork
 from features.update.known_lines import NOTHING, read_lines
 from features.update.plan import Plan, make_plan, unit_members
-from features.update.staying import StayingLines
+from features.update.staying import staying
 from features.update.work_list import write_work_list
 
 # A row has a path and a label beside its tensor, in the shard and in the tables.
@@ -163,8 +164,8 @@ class Update:
     @functools.cached_property
     def contents(self) -> Contents:
         """What the next state holds, once its units are finished."""
-        staying = StayingLines(self.changes, self.plan)
-        return gather(self.layout, self.plan.partitions, staying, self._rejects(), self.spec, self.base)
+        stays = staying(self.changes, self.plan)
+        return gather(self.layout, self.plan.partitions, stays, self._rejects(), self.spec, self.base)
 
     def _is_base(self, base: Manifest) -> bool:
         """Returns whether the next state would be the committed one, to the times of the files."""

@@ -6,16 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from features.errors import SoundmillError
 from features.io.filesystem import place
 from features.runtime.invocation import command_line
 from features.runtime.markdown import markdown_table, markdown_text
 from features.runtime.quantities import counted
 from features.sources.paths import escape_path
-from features.store.clips_table import read_clips
+from features.store.clips_table import clips_batches
 from features.store.manifest import load_manifest
 from model.inference.artifact_description import ArtifactDescription
 
@@ -101,13 +98,13 @@ def _shared_groups(description: ArtifactDescription, evaluation: Evaluation) -> 
         folder = place(evaluation["features"])
         manifest = load_manifest(folder)
         if hashlib.sha256(manifest.to_json().encode()).hexdigest() == evaluation["manifest_sha256"]:
-            clips = read_clips(manifest.layout(folder), manifest, ["group", "partition"])
-
-            def groups(partitions: Sequence[str]) -> set[str]:
-                mine = pc.is_in(clips["partition"], value_set=pa.array(partitions, pa.string()))
-                return set(clips["group"].filter(mine).to_pylist())
-
-            return len(groups(evaluation["tested_on"]) & groups(description.trained_on))
+            groups: dict[str, set[str]] = {}
+            for clips in clips_batches(manifest.layout(folder), manifest, ["group", "partition"]):
+                for row in clips.group_by(["partition", "group"]).aggregate([]).to_pylist():
+                    groups.setdefault(row["partition"], set()).add(row["group"])
+            tested, trained = (set().union(*(groups.get(name, set()) for name in names))
+                               for names in (evaluation["tested_on"], description.trained_on))  # fmt: skip
+            return len(tested & trained)
     return None
 
 

@@ -20,7 +20,7 @@ from features.io.filesystem import Location, is_uri, place
 from features.runtime.invocation import command_line
 from features.runtime.log import LOG
 from features.sources.paths import clip_file
-from features.store.clips_table import read_clips
+from features.store.clips_table import clips_batches
 from features.store.manifest import load_manifest
 from model.inference.artifact import Artifact
 
@@ -149,7 +149,7 @@ def real_signals(run: Path, spec: FeatureSpec, reads_file: Callable[[str], bool]
     try:
         folder = place(json.loads((run / "config.json").read_text(encoding="utf-8"))["features"])
         manifest = load_manifest(folder)
-        rows = read_clips(manifest.layout(folder), manifest, ["path", "start", "duration"], _TABLE_ROWS)
+        rows = next(clips_batches(manifest.layout(folder), manifest, ["path", "start", "duration"], rows=_TABLE_ROWS))
         root = manifest.source["root"]
     except (UsageError, OSError, ValueError, KeyError, TypeError):
         return [], "the features that it was trained on are not where its config.json says"

@@ -13,12 +13,12 @@ from features.sources.corrections import corrections_text
 from features.sources.paths import csv_path
 from features.sources.policies import MESSAGES
 from features.sources.rejects import read_csv
-from features.store.clips_table import read_clips
+from features.store.clips_table import clips_batches, read_clips
 from features.store.layout import Layout
 from features.store.manifest import Manifest
 
 _EXAMPLES = 3
-_COLUMNS = ("path", "content_hash", "start", "duration", "label", "group", "partition", "seconds", "warning")
+_COLUMNS = ("path", "label", "group", "partition", "seconds", "warning")
 
 
 def describe_set(layout: Layout, manifest: Manifest) -> dict[str, Any]:
@@ -28,6 +28,9 @@ def describe_set(layout: Layout, manifest: Manifest) -> dict[str, Any]:
         RunError: the clips table cannot be read.
     """
     clips = read_clips(layout, manifest, _COLUMNS)
+    repeated = leaks.repeated_contents(clips_batches(layout, manifest, leaks.CONTENT))
+    equal = leaks.equal_contents(clips_batches(layout, manifest, leaks.COLUMNS), repeated,
+                                 "featurize with --group content")  # fmt: skip
     names = [name for name in manifest.partitions if manifest.rows([name])]
     table = clips.group_by(["label", "partition"]).aggregate([([], "count_all"), ("seconds", "sum")]).to_pylist()
     cells = {(row["label"], row["partition"]): (row["count_all"], row["seconds_sum"]) for row in table}
@@ -42,7 +45,7 @@ def describe_set(layout: Layout, manifest: Manifest) -> dict[str, Any]:
         ],
         "all": [_of_partition(clips, name) for name in names],
         "groups_shared": _shared_groups(clips),
-        "remarks": [*leaks.equal_contents(clips, "featurize with --group content"), *leaks.spread_stems(clips)],
+        "remarks": [*equal, *leaks.spread_stems(clips)],
         "rejects": _rejects(layout, manifest),
         "warnings": _warnings(clips),
         "decoders": manifest.decoders,

@@ -93,7 +93,8 @@ def tune(
     _check(lambda value: plan_training(features, manifest, {**given, **value}, noise_for(value)), ranges)
     named = {"noise": os.path.abspath(noise)} if noise else {}
     shared = {**given, **named}
-    request = {"settings": shared, "search": ranges_toml(ranges), "clips": manifest.clips_file}
+    clips = manifest.clips_file or [part.file for part in manifest.clips_tables]
+    request = {"settings": shared, "search": ranges_toml(ranges), "clips": clips}
     with claim(folder, "tuning", output), _storing(folder / STUDY):
         study = _open(folder, json.loads(json.dumps(request)))
         write_file(folder / SEARCH, ranges_toml(ranges))

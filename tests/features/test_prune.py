@@ -12,7 +12,7 @@ from features.maintenance import removal
 from features.maintenance.removal import prune
 from features.prune import parse_age
 from features.store.inventory import Unreferenced, names_of, total_bytes, unreferenced
-from features.store.known_rows import read_cache
+from features.store.known_rows import cache_parts
 from features.store.layout import LOCKS, MANIFEST, RUN_LOG, Layout
 from features.store.locks import committing, running
 from features.store.manifest import Manifest, load_manifest
@@ -99,7 +99,7 @@ def read_all(folder: Path, manifest: Manifest) -> int:
         assert len(read_shard(manifest.layout(folder), shard, manifest.spec).paths) == shard.rows
         assert read_report(manifest.layout(folder), shard.name).shard == shard
     assert (
-        len(read_cache(manifest.layout(folder), manifest))
+        sum(map(len, cache_parts(manifest.layout(folder), manifest)))
         == manifest.counts["clips"]
         == sum(shard.rows for shard in shards)
     )

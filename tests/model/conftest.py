@@ -9,11 +9,14 @@ from features.frontend.spec import FeatureSpec
 from features.sources.clips import Clip
 from features.sources.folder import scan
 from features.sources.partition import PARTITIONS, assign
-from features.store.commit import commit, gather
+from features.store.clip_lines import Staying
+from features.store.commit import commit
+from features.store.contents import gather
 from features.store.layout import Layout
 from features.store.manifest import Provenance
 from features.update.shard_builder import build_shard
 from features.update.work_list import ShardUnit
+from tests.conftest import no_lines
 
 SMALL_SPEC = FeatureSpec(
     front_end="stft", sample_rate_hz=8_000, clip_seconds=0.25, window_samples=128, hop_samples=64, fft_samples=128
@@ -41,7 +44,7 @@ def make_small_shards(source: Path, folder: Path, storage_format: str) -> Path:
     for unit in units:
         build_shard(unit, layout, scanned.root, SMALL_SPEC)
     partitions = {name: [unit.name for unit in units if unit.name.startswith(name)] for name in PARTITIONS}
-    contents = gather(layout, partitions, {}, [], SMALL_SPEC)
+    contents = gather(layout, partitions, Staying({}, no_lines), [], SMALL_SPEC)
     commit(layout, contents, None, SMALL_SPEC, Provenance({}, {"kind": "folder", "root": scanned.root}, {}))
     return folder
 

@@ -17,19 +17,19 @@ from typing import Any
 
 from features.errors import SoundmillError
 from features.io import atomic, tfrecord, unit_file
-from features.store import commit, locks, run_log, shards, unit_report
+from features.store import commit, contents, locks, part_writer, run_log, shards, unit_report
 from features.update import shard_builder, update, work_list
 from features.update.request import Request
 from pipelines import featurize as pipeline
 from tests.conftest import wait_until
-from tests.pipelines.sets import featurize
+from tests.pipelines.sets import featurize, small_parts
 
 NEVER = -1
 PARTS = WORK, COMMIT = "work", "commit"
 # What opens, writes, syncs, names or removes files of a set, or decides which.
 _MODULES = (
-    atomic, shard_builder, commit, run_log, locks, unit_report, shards, tfrecord, unit_file, work_list, update,
-    pipeline,
+    atomic, shard_builder, commit, contents, part_writer, run_log, locks, unit_report, shards, tfrecord, unit_file,
+    work_list, update, pipeline,
 )  # fmt: skip
 _FILES = frozenset(str(module.__file__) for module in _MODULES)
 _COMMIT: CodeType = commit.commit.__code__
@@ -41,7 +41,7 @@ class Instants:
     """Counts the lines of that code that a process runs, and sends it a signal before one of them.
 
     The commit begins with `features.store.commit.commit` and lasts to the end of the process, so that what comes after
-    the swap of the manifest is in it; all before is work.
+    the swap of the manifest is in it; all before is work, the files of a clips table that is several too.
 
     Attributes:
         counts: lines that have run, by part.
@@ -94,6 +94,12 @@ def _place(code: CodeType, line: int) -> str:
     return f"{Path(code.co_filename).relative_to(_PROJECT)}:{line} {code.co_name}"
 
 
+def featurize_in_parts_until(asked: Request, *stop: Any) -> None:
+    """As `featurize_until`, with clips tables that are many files."""
+    with small_parts():
+        featurize_until(asked, *stop)
+
+
 def featurize_until(asked: Request, note: Path, part: str, which: int | str, what: int) -> None:
     """Featurizes without Beam, is stopped at an instant, and notes what came of it where it comes to its end."""
     instants = Instants(note, part, which, what)
@@ -113,14 +119,24 @@ class Run:
     """A featurize without Beam in a process of its own, that shares neither threads nor locks with this one."""
 
     def __init__(
-        self, asked: Request, note: Path, part: str = WORK, which: int | str = NEVER, what: int = signal.SIGKILL
+        self,
+        asked: Request,
+        note: Path,
+        part: str = WORK,
+        which: int | str = NEVER,
+        what: int = signal.SIGKILL,
+        in_parts: bool = False,
     ) -> None:
         """Starts it; see `Instants`."""
         # It counts for the first process of this kind only.
         _PROCESSES.set_forkserver_preload(["pytest", "pandas", __name__])
         note.unlink(missing_ok=True)
         self._note = note
-        self.process = _PROCESSES.Process(target=featurize_until, args=(asked, note, part, which, what), daemon=True)
+        self.process = _PROCESSES.Process(
+            target=featurize_in_parts_until if in_parts else featurize_until,
+            args=(asked, note, part, which, what),
+            daemon=True,
+        )
         self.process.start()
 
     @property

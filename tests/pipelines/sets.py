@@ -4,16 +4,18 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 import pyarrow.parquet as pq
+import pytest
 
 from features.frontend.presets import load_spec
 from features.io.tfrecord import records
+from features.store import clip_lines, contents, table_parts
 from features.store.layout import MANIFEST, Layout
 from features.store.manifest import Manifest, existing_manifest
 from features.store.shards import read_shard
@@ -166,10 +168,21 @@ def featurize(asked: Request) -> tuple[Manifest, dict[str, Any]]:
     return command.featurize(asked, build_here)
 
 
+@contextlib.contextmanager
+def small_parts(rows: int = 7) -> Iterator[None]:
+    """Has clips tables of more than so many rows be several files, and their rows be taken few at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_parts, "PART_ROWS", rows)
+        for module in (clip_lines, contents):
+            patch.setattr(module, "BATCH_ROWS", 3)
+        patch.setattr(clip_lines, "_ASKED_ROWS", 4)
+        yield
+
+
 def named(folder: Path, states: bool = True) -> dict[str, bytes]:
     """Returns all files that the committed state names, and the manifests, by their relative paths."""
     manifest = existing_manifest(folder)
-    paths = [folder / MANIFEST, folder / manifest.clips_file, folder / manifest.rejects_file]
+    paths = [folder / MANIFEST, *(folder / part.file for part in manifest.clips_tables), folder / manifest.rejects_file]
     for shard in manifest.all_shards:
         paths += [manifest.layout(folder).shard(shard.name), manifest.layout(folder).report(shard.name)]
     paths += sorted((folder / "states").glob("*.json")) if states else []
@@ -184,9 +197,11 @@ def differences(one: dict[str, bytes], other: dict[str, bytes]) -> list[str]:
 def read_all(folder: Path, manifest: Manifest) -> int:
     """Reads every shard that a state names; returns the number of rows."""
     rows = 0
+    for part in manifest.clips_tables:
+        assert len(pq.read_table(folder / part.file)) == part.rows
     for shard in manifest.all_shards:
         rows += len(read_shard(manifest.layout(folder), shard, manifest.spec).paths)
-    assert rows == manifest.counts["clips"] == len(pq.read_table(folder / manifest.clips_file))
+    assert rows == manifest.counts["clips"] == sum(part.rows for part in manifest.clips_tables)
     return rows
 
 

@@ -2,12 +2,14 @@
 
 import re
 import shlex
+from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from features.sources.groups import groups_of
-from features.sources.leaks import equal_contents, spread_stems
+from features.sources.leaks import ContentKeys, equal_contents, repeated_contents, spread_stems
 from features.sources.partition import hash_partitions
 
 TEXT, NUMBER = pa.string(), pa.int64()
@@ -20,6 +22,12 @@ def contents(*rows, group=None):
     names = ("path", "content_hash", "start", "label", "partition")
     listed = [{"group": group or row[0], **dict(zip(names, row, strict=True))} for row in rows]
     return pa.Table.from_pylist(listed, schema=CLIPS)
+
+
+def said_of(clips, way_out="--group content", batch=1):
+    """What is said of clips that come in several tables, of which each has so many."""
+    tables = [clips.slice(first, batch) for first in range(0, len(clips) + 1, batch)]
+    return equal_contents(tables, repeated_contents(tables), way_out)
 
 
 def listed(paths, partitions=None, groups=None):
@@ -39,15 +47,19 @@ def test_contents_that_differ_are_no_matter():
         ("f", None, 0, "x", "training"),
         ("g", None, 0, "y", "testing"),
     )
-    assert equal_contents(clips, "--group content") == []
-    assert equal_contents(clips.slice(0, 0), "--group content") == []
+    for batch in (1, 3, len(clips)):
+        assert said_of(clips, batch=batch) == []
+    assert said_of(clips.slice(0, 0)) == []
+    assert equal_contents([], repeated_contents([]), "--group content") == []
 
 
 def test_equal_contents_in_several_partitions_and_under_several_labels_are_counted_and_named():
     rows = [(f"{number}{name}.wav", f"content {number}", 0, "x", partition) for number in range(5)
             for name, partition in (("", "training"), (" copy", "fold-2"))]  # fmt: skip
     rows += [("two.wav", "t", start, "x", "training") for start in (0, 3)] + [("one.wav", "t", 3, "y", "training")]
-    partitions, labels = equal_contents(contents(*rows[::-1]), "--group content --split 80/10/10")
+    clips = contents(*rows[::-1])
+    partitions, labels = said_of(clips, "--group content --split 80/10/10")
+    assert [partitions, labels] == said_of(clips, "--group content --split 80/10/10", len(clips))
     assert partitions == (
         "5 contents are in more than one partition, such as 0 copy.wav (fold-2) and 0.wav (training); "
         "1 copy.wav (fold-2) and 1.wav (training); 2 copy.wav (fold-2) and 2.wav (training); "
@@ -58,11 +70,27 @@ def test_equal_contents_in_several_partitions_and_under_several_labels_are_count
 
 def test_where_clips_have_groups_the_rule_says_that_it_gives_them_up():
     rows = [("a.wav", "c", 0, "x", "training"), ("b.wav", "c", 0, "x", "testing")]
-    assert equal_contents(contents(*rows), "--group content")[0].endswith("; --group content keeps each in one")
-    assert equal_contents(contents(*rows, group="speaker"), "--group content")[0].endswith(
+    assert said_of(contents(*rows))[0].endswith("; --group content keeps each in one")
+    assert said_of(contents(*rows, group="speaker"))[0].endswith(
         "; take out all but one of each; --group content keeps each in one too, but no longer what is of one group, as "
         "of one speaker"
     )
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 32, 37])
+def test_contents_are_told_apart_by_hash_start_and_duration(length):
+    """As a dictionary of whole keys finds them, for hashes of any length."""
+    generator = np.random.default_rng(length)
+    hashes = ["".join(generator.choice(list("0123456789abcdef"), length)) for _ in range(40)] + [None]
+    rows = [(hashes[generator.integers(41)], int(generator.integers(2)), [None, 5, 2**40][generator.integers(3)])
+            for _ in range(300)]  # fmt: skip
+    keys = ContentKeys()
+    for first in range(0, 300, 77):
+        columns = list(map(list, zip(*rows[first : first + 77], strict=True)))
+        keys.add(pa.table([pa.array(columns[0], TEXT), *(pa.array(one, NUMBER) for one in columns[1:])],
+                          names=["content_hash", "start", "duration"]))  # fmt: skip
+    counts = Counter(row for row in rows if row[0] is not None)
+    assert len(keys.repeated()) == sum(count > 1 for count in counts.values())
 
 
 def parts(count, stem, separator="_", digits=3):

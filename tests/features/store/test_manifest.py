@@ -8,7 +8,14 @@ import pytest
 
 from features.errors import UsageError
 from features.frontend.spec import FeatureSpec
-from features.store.manifest import FORMAT_VERSION, OBJECTS_FORMAT_VERSION, Manifest, existing_manifest, load_manifest
+from features.store.manifest import (
+    FORMAT_VERSION,
+    OBJECTS_FORMAT_VERSION,
+    ClipsPart,
+    Manifest,
+    existing_manifest,
+    load_manifest,
+)
 from features.store.shards import Shard
 from features.store.statistics import Statistics
 from tests.features.examples import MFCC, changed
@@ -34,6 +41,7 @@ CORRECTIONS = {
     "added": 1,
     "right": 40,
 }
+PARTS = [ClipsPart("clips-000003-0123456789abcdef.parquet", 2), ClipsPart("clips-000007-fedcba9876543210.parquet", 1)]
 
 
 def golden_manifest() -> Manifest:
@@ -60,11 +68,12 @@ def golden_manifest() -> Manifest:
 
 def golden_manifest_of(version: int) -> Manifest:
     changes = {"spec": NETWORK_SPEC, "network": NETWORK} if version == 5 else {}
-    changes |= {"corrections": CORRECTIONS} if version == 6 else {}
+    changes |= {"corrections": CORRECTIONS} if version in (6, 7) else {}
+    changes |= {"clips_file": None, "clips_parts": PARTS} if version == 7 else {}
     return replace(golden_manifest(), format_version=version, **changes)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
 def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
     # SOUNDMILL_UPDATE_GOLDEN=1 writes that of the present version: only before a release of it.
     golden = GOLDEN / f"manifest-v{version}.json"
@@ -75,7 +84,7 @@ def test_a_manifest_of_every_format_version_stays_readable(tmp_path, version):
     assert load_manifest(tmp_path) == golden_manifest_of(version)
 
 
-@pytest.mark.parametrize("version", [3, 4, 5, 6])
+@pytest.mark.parametrize("version", [3, 4, 5, 6, 7])
 def test_round_trip(version):
     manifest = golden_manifest_of(version)
     assert Manifest.from_json(manifest.to_json(), "there") == manifest
@@ -84,7 +93,8 @@ def test_round_trip(version):
     assert content["fingerprint"] == manifest.spec.fingerprint
     assert content["shape"] == list(manifest.spec.shape)
     assert ("network" in content) == (version == 5), "a set without a network is written as before there were any"
-    assert ("corrections" in content) == (version == 6), "and so is one that nothing was corrected of"
+    assert ("corrections" in content) == (version in (6, 7)), "and so is one that nothing was corrected of"
+    assert ("clips_parts" in content) == (version == 7), "and one whose clips table is one file"
 
 
 def edited(**changes):
@@ -92,6 +102,12 @@ def edited(**changes):
     for name, value in changes.items():
         content.pop(name) if value is None else content.update({name: value})
     return json.dumps(content)
+
+
+def parted(rows):
+    """A manifest whose clips table is files of so many rows each."""
+    content = json.loads(edited(clips_parts=[{"file": f"{number}", "rows": held} for number, held in enumerate(rows)]))
+    return json.dumps({**content, "clips_file": None})
 
 
 @pytest.mark.parametrize(
@@ -102,8 +118,14 @@ def edited(**changes):
         ("{}", "is not the manifest of a feature set"),
         (golden_manifest().to_json()[:-9], "is not the manifest of a feature set"),
         (edited(format="other"), "is not the manifest of a feature set"),
-        (edited(format_version=7), "has format version 7; this soundmill reads versions 1 to 6"),
-        (edited(format_version=7, spec={"new": 1}), "has format version 7; this soundmill reads versions 1 to 6"),
+        (edited(format_version=8), "has format version 8; this soundmill reads versions 1 to 7"),
+        (edited(format_version=8, spec={"new": 1}), "has format version 8; this soundmill reads versions 1 to 7"),
+        (edited(clips_parts=[{"file": "a", "rows": 3}]), "its clips table is neither one file nor several"),
+        (parted([]), "its clips table is neither one file nor several"),
+        (parted([2]), "the files of its clips table do not have the rows of whole shards"),
+        (parted([1, 2]), "the files of its clips table do not have the rows of whole shards"),
+        (parted([2, 2]), "the files of its clips table do not have the rows of whole shards"),
+        (parted([2, 1, 1]), "the files of its clips table do not have the rows of whole shards"),
         (edited(classes=None), "is not the manifest of a feature set"),
         (edited(extra=1), "is not the manifest of a feature set"),
         (edited(partitions={"training": [{"name": "a"}]}), "is not the manifest of a feature set"),

@@ -20,14 +20,16 @@ from features.sources.rejects import COLUMNS
 from features.sources.table import list_clips
 from features.sources.table_layout import TableLayout
 from features.store import unit_report
-from features.store.commit import commit, gather
+from features.store.clip_lines import Staying
+from features.store.commit import commit
+from features.store.contents import gather
 from features.store.layout import FORMATS, Layout
 from features.store.manifest import existing_manifest, load_manifest
 from features.store.run_log import append_run
 from features.store.versions import library_versions
 from features.update import changes, plan, shard_builder
 from features.update.update import prepare
-from tests.conftest import clips_table
+from tests.conftest import clips_table, no_lines
 from tests.features.examples import TINY, build_units, committed, featurized, found, prepared, provenance_of
 from tests.features.test_cache_properties import assert_equal_sets, read_parquet, rows_of
 from tests.signals import noise, write_wav
@@ -773,7 +775,7 @@ def test_what_becomes_readable_while_two_run_leaves_the_state_whole(words, tmp_p
         with pytest.raises(RunError, match="another featurize committed"):
             committed(other)
     else:
-        contents = gather(one.layout, one.plan.partitions, {}, [], TINY)
+        contents = gather(one.layout, one.plan.partitions, Staying({}, no_lines), [], TINY)
         build_units(other)
         with pytest.raises(RunError, match=r"another featurize has built the shard .* anew; run featurize again"):
             commit(one.layout, contents, None, TINY, one.provenance)

@@ -66,7 +66,7 @@ def set_files(folder: Path) -> dict[str, bytes]:
     layout = Layout(folder, manifest.storage_format)
     shards = list(manifest.shards(PARTITIONS))
     paths = [path for shard in shards for path in (layout.shard(shard.name), layout.report(shard.name))]
-    paths += [folder / name for name in (MANIFEST, manifest.clips_file, manifest.rejects_file)]
+    paths += [folder / name for name in (MANIFEST, str(manifest.clips_file), manifest.rejects_file)]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
