@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from features.errors import UsageError
 from features.io.entry import AnyPath
 from features.sources.labels import near_labels
-from features.store.clips_table import read_clips
 from features.store.manifest import Manifest
 from model.inference.classes import NOT_NAMED, SILENCE, UNKNOWN
-from model.training.holdout import Selection
+from model.training.holdout import Selection, clips_of, in_order, is_selected
 from model.training.section import option
 from model.training.settings import LabelSettings
 
@@ -102,7 +101,6 @@ class LabelledRows:
         shard: place of the shard of each row in `shards`, int64 of shape (rows,).
         row: number of each row in its shard, int64 of shape (rows,).
         kind: class id of each row, `NO_CLASS` for one that is used and has none, int64 of shape (rows,).
-        clips: path and start of each.
         left_out: clips of the labels that are not used, which are not among these rows.
     """
 
@@ -110,14 +108,14 @@ class LabelledRows:
     shard: NDArray[np.int64]
     row: NDArray[np.int64]
     kind: NDArray[np.int64]
-    clips: pa.Table
     left_out: dict[str, int]
 
     def selection(self, used: NDArray[np.bool_]) -> Selection:
         """Returns some of these rows by the names of their shards."""
         shard, row = self.shard[used], self.row[used]
-        found = {name: np.sort(row[shard == place]) for place, name in enumerate(self.shards)}
-        return {name: rows for name, rows in found.items() if len(rows)}
+        ends = np.searchsorted(shard, np.arange(1, len(self.shards)))  # the rows are in the order of their shards
+        found = zip(self.shards, np.split(row, ends), strict=False)  # without shards one that is empty
+        return {name: rows for name, rows in found if len(rows)}
 
 
 @dataclass(frozen=True)
@@ -160,29 +158,25 @@ def label_rows(
     Raises:
         RunError: the clips table cannot be read, or is not the one that was committed.
     """
-    shards = [shard.name for shard in manifest.shards(partitions) if within is None or shard.name in within]
-    clips = read_clips(manifest.layout(folder), manifest, ["shard", "row", "label", "path", "start"])
-    clips = clips.filter(pc.is_in(clips["shard"], value_set=pa.array(shards, pa.string())))
-    shard = pc.index_in(clips["shard"], value_set=pa.array(shards, pa.string())).to_numpy().astype(np.int64)
-    row = clips["row"].to_numpy().astype(np.int64)
+    held = [shard.name for shard in manifest.shards(partitions) if within is None or shard.name in within]
+    clips = in_order(clips_of(folder, manifest, partitions, ["label"]))
+    numbers = pc.index_in(clips["shard"].cast(pa.string()), value_set=pa.array(held, pa.string()))
+    clips, numbers = clips.filter(numbers.is_valid()), numbers.drop_null()
     labels = clips["label"].combine_chunks().dictionary_encode()
     names = labels.dictionary.to_pylist()
     ids = {name: number for number, name in enumerate(classes)}
     counted = [plan.class_of(name) for name in names]
-    of_label = labels.indices.to_numpy().astype(np.int64)
+    of_label = labels.indices.to_numpy()
     used = np.array([name is not None for name in counted], bool)[of_label]
     kind = np.array([ids.get(name or "", NO_CLASS) for name in counted], np.int64)[of_label]
-    if within is not None:
-        for place, name in enumerate(shards):
-            used[shard == place] &= np.isin(row[shard == place], within[name])
     left_out = {name: int((of_label == number).sum()) for number, name in enumerate(names) if counted[number] is None}
-    order = np.lexsort((row[used], shard[used]))
+    if within is not None:
+        used &= is_selected(clips, within)
     return LabelledRows(
-        shards=shards,
-        shard=shard[used][order],
-        row=row[used][order],
-        kind=kind[used][order],
-        clips=clips.select(["path", "start"]).filter(pa.array(used)).take(pa.array(order)),
+        shards=held,
+        shard=numbers.to_numpy().astype(np.int64)[used],
+        row=clips["row"].to_numpy().astype(np.int64)[used],
+        kind=kind[used],
         left_out=left_out,
     )
 
@@ -208,8 +202,11 @@ def fixed_draw(
     unknown = np.flatnonzero(rows.kind == classes.index(UNKNOWN)) if UNKNOWN in classes else np.empty(0, np.int64)
     count = plan.share(kept, len(unknown))
     if count < len(unknown):
-        clips = rows.clips.take(pa.array(unknown)).to_pylist()
-        hashes = np.array([_hash(clip["path"], clip["start"]) for clip in clips], dtype="S32")
+        clips = clips_of(folder, manifest, partitions, ["path", "start"])
+        chosen = is_selected(clips, rows.selection(rows.kind == classes.index(UNKNOWN)))
+        clips = in_order(clips.filter(pa.array(chosen)))
+        keys = zip(clips["path"].to_pylist(), clips["start"].to_pylist(), strict=True)
+        hashes = np.array([_hash(path, start) for path, start in keys], dtype="S32")
         used[unknown[np.argsort(hashes, kind="stable")[count:]]] = False
     return Draw(
         selection=rows.selection(used),

@@ -1,8 +1,10 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from features.errors import UsageError
 from features.store.manifest import load_manifest
+from model.training.holdout import clips_of, is_selected
 from model.training.label_plan import LabelPlan, fixed_draw, label_rows
 from model.training.settings import LabelSettings
 from model.training.trainer import train
@@ -112,7 +114,8 @@ def test_clips_that_come_move_nobody_but_the_last(feature_set):
     generator = np.random.default_rng(0)
     for share in (0.9, 0.5):
         there = (rows.kind == 0) | (generator.random(len(rows.kind)) < share)
-        paths = {path for path, kept in zip(rows.clips["path"].to_pylist(), there, strict=True) if kept}
+        clips = clips_of(feature_set, manifest, manifest.partitions, ["path"])
+        paths = set(clips.filter(pa.array(is_selected(clips, rows.selection(there))))["path"].to_pylist())
         fewer = drawn(feature_set, rows.selection(there), **settings)
         assert {path for path in whole if path in paths} <= set(fewer)
         assert len(fewer) == len(whole)
