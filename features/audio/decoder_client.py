@@ -1,7 +1,6 @@
 """Asks processes that decode: what crashes, hangs or eats memory there costs one file, and not the run."""
 
 import json
-import mmap
 import os
 import select
 import signal
@@ -20,7 +19,6 @@ from features.audio.protocol import (
     MESSAGE,
     SAMPLES,
     SHARED,
-    SHARED_BYTES,
     ClipLength,
     CodecInfo,
     Decoded,
@@ -29,6 +27,7 @@ from features.audio.protocol import (
     limit_bytes,
     limit_seconds,
     open_shared_memory,
+    shared_samples,
 )
 from features.errors import ClipError, PassingError, Reason
 from features.runtime.log import is_verbose
@@ -108,7 +107,7 @@ class _Decoder:
         # What decoders print of files that they refuse is in the reject already.
         silence = None if is_verbose() else subprocess.DEVNULL
         with theirs, open(memory, "rb"):
-            self._shared = np.frombuffer(mmap.mmap(memory, SHARED_BYTES), np.float32)
+            self._shared = shared_samples(memory)
             self._process = subprocess.Popen(
                 python_command("features.audio.decoder_process", os.getpid(), memory),
                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=silence, pass_fds=[memory],

@@ -6,7 +6,6 @@ has its kind and length before it: blocks of samples, then a line of JSON, which
 
 import contextlib
 import json
-import mmap
 import os
 import resource
 import signal
@@ -27,6 +26,7 @@ from features.audio.protocol import (
     SHARED_BYTES,
     ClipLength,
     CodecInfo,
+    shared_samples,
 )
 from features.audio.sound_parts import close_left
 from features.audio.soundfile_codec import DECODER, probe_coded, read_coded
@@ -64,7 +64,7 @@ class _Asker:
         self._connection = socket.socket(fileno=os.dup(0))
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
-        self._memory = np.frombuffer(mmap.mmap(memory, SHARED_BYTES), np.float32)
+        self._memory = shared_samples(memory)
         os.close(memory)
         self._shares = True  # whether the memory is free
         self._waiting = b""
@@ -76,7 +76,7 @@ class _Asker:
 
     def samples(self, block: NDArray[np.float32]) -> None:
         """Gives a block of samples."""
-        if self._shares and block.nbytes <= SHARED_BYTES:
+        if self._shares and block.size <= self._memory.size:
             self._memory[: block.size] = block.reshape(-1)
             self._waiting = MESSAGE.pack(SHARED, block.nbytes)  # with what follows
         else:

@@ -1,6 +1,8 @@
 """What both ends of the socket to a decoding process share: messages, and the limits of a request."""
 
+import mmap
 import os
+import resource
 import struct
 import tempfile
 from typing import NamedTuple
@@ -119,14 +121,23 @@ class ClipLength(NamedTuple):
 
 
 def open_shared_memory() -> int:
-    """Returns a descriptor of `SHARED_BYTES` that processes can share; nothing of them is taken before it is used."""
+    """Returns a descriptor of memory that processes can share, of which nothing is taken before it is used.
+
+    It has `SHARED_BYTES`, or less where files may not become as large (`ulimit -f`).
+    """
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("samples")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, SHARED_BYTES)
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    os.ftruncate(descriptor, SHARED_BYTES if most == resource.RLIM_INFINITY else min(SHARED_BYTES, most // 4 * 4))
     return descriptor
+
+
+def shared_samples(memory: int) -> NDArray[np.float32]:
+    """Maps what `open_shared_memory` has opened."""
+    return np.frombuffer(mmap.mmap(memory, 0), np.float32)
 
 
 def limit_seconds(size: int) -> float:

@@ -110,10 +110,10 @@ def _opened(
             raise RunError(f"the clips table {path} is not the one that was committed: the hash of its bytes is "
                            f"{digest}; {ways_back(layout.root)}")  # fmt: skip
         source = path if content is None else pa.BufferReader(content)
+        # Versions before 3 have no column of decoders, and no name may be asked for that is not there.
+        few = dictionaries and set(dictionaries).intersection(pq.read_schema(source).names)
         # Else whole columns are held in the file's form besides.
-        with pq.ParquetFile(
-            source, buffer_size=_BUFFER_BYTES, pre_buffer=False, read_dictionary=list(dictionaries)
-        ) as file:
+        with pq.ParquetFile(source, buffer_size=_BUFFER_BYTES, pre_buffer=False, read_dictionary=list(few)) as file:
             yield file
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error).splitlines()[0]

@@ -28,8 +28,13 @@ def empty_cache() -> pa.Table:
 def cache_parts(layout: Layout, manifest: Manifest, columns: Sequence[str] = CACHE_SCHEMA.names) -> Iterator[pa.Table]:
     """Yields what a state knows, some rows at a time: its clips in the order of its table, then its rejects.
 
-    Memory does not grow with the state. Columns of few values are dictionaries (`FEW_VALUES`), of which each table has its own; columns of nulls take no
-    memory. `columns` are those of `CACHE_SCHEMA` that are read of clips; rejects, in the last table, have all.
+    Memory does not grow with the state. Columns of few values are dictionaries (`FEW_VALUES`), of which each table has
+    its own; columns of nulls take no memory.
+
+    Args:
+        layout: of the feature set.
+        manifest: the state.
+        columns: of `CACHE_SCHEMA`, that are read of clips; rejects, in the last table, have all.
 
     Raises:
         RunError: a table of the state cannot be read.

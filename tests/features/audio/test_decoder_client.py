@@ -308,3 +308,18 @@ def test_promises_of_a_header_take_no_memory(tmp_path):
     info = probe(bytes(flac))
     assert (info.frames, info.truncated) == (1_000, True)
     assert clip_waveform(bytes(flac), STFT)[2] == "truncated"
+
+
+def test_where_files_may_not_be_large_samples_come_all_the_same(tmp_path):
+    """The memory that is shared counts as a file; a part that does not fit into it comes by the socket."""
+    path = str(tmp_path / "a.flac")
+    Path(path).write_bytes(encoded(noise(4_000, seed=0), "FLAC", "PCM_16"))
+    code = (
+        "import resource, sys\nfrom features.audio.decode import decode, probe\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8_002, 8_002))\n"
+        "for frames in (2_000, 2_001):\n"
+        "    print(decode(sys.argv[1], probe(sys.argv[1]), 0, frames).tobytes().hex())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    whole = decode(path, probe(path))
+    assert done.stdout.split() == [whole[:frames].tobytes().hex() for frames in (2_000, 2_001)]
