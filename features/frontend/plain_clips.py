@@ -38,7 +38,7 @@ class PlainClip(NamedTuple):
 
 
 class PlainClips:
-    """Reads files as `open_recording`, `decode_clip` and `fit_clips` do, in a third of the time, where all is plain.
+    """Reads files as `open_recording`, `decode_clip` and `fit_clips` do, with fewer steps, where all is plain.
 
     Whatever is not as it was listed, or asks for a second look, is left to them, and so are errors.
 

@@ -28,7 +28,6 @@ Waveform = NDArray[np.float32] | NDArray[np.int16]
 
 _BLOCK_BYTES, _BLOCK_CLIPS = 2**19, 8
 _MEL_BLOCK_BANDS = 16
-_WINDOWED_SAMPLES = 4096
 
 
 @cache
@@ -141,13 +140,8 @@ class _Frames:
         self._frames = np.ndarray((clips, count, transform), np.float32, padded, strides=steps)
         self._buffer = np.empty(self._frames.shape, dtype=np.float32)
         self.bytes = self._buffer.nbytes
-        # The window is applied to some frames at a time: numpy takes as long to begin a row as for the row.
-        together = min(count, max(1, _WINDOWED_SAMPLES // transform))
-        whole = count - count % together
-        self._rows = self._buffer[:, :whole].reshape(clips, -1, together * transform), self._buffer[:, whole:]
         window = _padded_window(spec)
-        self._windows = np.tile(window, together), window
-        self._pcm_windows = np.tile(window * PCM_SCALE, together), window * PCM_SCALE
+        self._window, self._pcm_window = window, window * PCM_SCALE
 
     def spectrum(self, waveforms: Batch | Sequence[Waveform]) -> NDArray[np.complex64]:
         """Returns the short-time Fourier transform: (clips, frames, bins)."""
@@ -160,9 +154,7 @@ class _Frames:
             if waveform.dtype == np.int16 and not of_pcm:
                 self._waveforms[row] *= PCM_SCALE
         buffer = self._buffer[:clips]
-        buffer[...] = self._frames[:clips]
-        for rows, window in zip(self._rows, self._pcm_windows if of_pcm else self._windows, strict=True):
-            np.multiply(rows[:clips], window, out=rows[:clips])
+        np.multiply(self._frames[:clips], self._pcm_window if of_pcm else self._window, out=buffer)
         spectrum: NDArray[np.complex64] = rfft(buffer, axis=-1, workers=1)
         return spectrum
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import mmap
 import os
 import re
 import shutil
@@ -113,11 +112,6 @@ class AtomicFile:
     def partial_path(self) -> str:
         """Where it is until it has its name."""
         return self._partial
-
-    def view(self) -> mmap.mmap:
-        """Returns what was written so far, read-only; the caller closes it."""
-        with open(self._partial, "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def rename(self, path: str | os.PathLike[str]) -> None:
         """Takes another name in the same folder when the block ends, one that follows from what was written."""

@@ -7,7 +7,6 @@ bytes of the tensor are written as they stand in memory.
 
 import functools
 import itertools
-import operator
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.io.atomic import AtomicFile
+from features.io.crc32c import joined_crc32c
 
 _MASK_DELTA = 0xA282EAD8
 _CRC = struct.Struct("<I")
@@ -56,8 +56,8 @@ def write_records(
         head = _example_head(small, name, size)
         frame = _length_frame(len(head) + size) + head
         crc = google_crc32c.value(tensor)
-        tail = _CRC.pack(masked_crc32c(_joined(google_crc32c.value(head), crc, size)))
-        whole = google_crc32c.extend(_joined(google_crc32c.extend(whole, frame), crc, size), tail)
+        tail = _CRC.pack(masked_crc32c(joined_crc32c(google_crc32c.value(head), crc, size)))
+        whole = google_crc32c.extend(joined_crc32c(google_crc32c.extend(whole, frame), crc, size), tail)
         places.append((end + len(frame), crc))
         end += len(frame) + size + len(tail)
         parts += frame, tensor, tail
@@ -70,25 +70,6 @@ def _length_frame(length: int) -> bytes:
     """Returns what stands before a record of this length."""
     encoded = struct.pack("<Q", length)
     return encoded + _CRC.pack(masked_crc32c(google_crc32c.value(encoded)))
-
-
-def _joined(first: int, second: int, second_bytes: int) -> int:
-    """Returns the CRC-32C of two parts that follow one another from theirs; the second is not read again."""
-    lowest, low, high, highest = _moved(second_bytes)
-    return second ^ lowest[first & 0xFF] ^ low[first >> 8 & 0xFF] ^ high[first >> 16 & 0xFF] ^ highest[first >> 24]
-
-
-@functools.lru_cache
-def _moved(count: int) -> list[list[int]]:
-    """Returns what each byte of a CRC-32C, by its value, becomes by `count` more bytes: it is linear in its bits."""
-    zeros = bytes(count)
-    nothing = google_crc32c.value(zeros)
-    bits = [google_crc32c.extend(1 << bit, zeros) ^ nothing for bit in range(32)]
-    return [
-        [functools.reduce(operator.xor, (bits[8 * place + bit] for bit in range(8) if value >> bit & 1), 0)
-         for value in range(256)]
-        for place in range(4)
-    ]  # fmt: skip
 
 
 def records(content: memoryview) -> Iterator[dict[str, Any]]:

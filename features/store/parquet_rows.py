@@ -1,4 +1,4 @@
-"""The rows of a shard in a Parquet file, written row group by row group, each found again in what was written."""
+"""The rows of a shard in a Parquet file, written row group by row group, each found in the pages that they become."""
 
 import contextlib
 import struct
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import AtomicFile
+from features.io.crc32c import joined_crc32c
 from features.sources.clips import Clip
 
-_SEARCHED_BYTES = 64
 # Small enough that a reader of single rows does not read the whole shard.
 _ROW_GROUP_ROWS = 128
+# A page ends with the batch in which it comes to 1 MiB: with less of them at a time, pages fit into a core's cache.
+_BATCH_BYTES = 2**20
 _SCHEMA = pa.schema(
     [
         pa.field("features", pa.binary(), nullable=False),
@@ -46,19 +48,19 @@ class ParquetRows:
 
     def __init__(self, file: AtomicFile, spec: FeatureSpec) -> None:
         """Begins the file."""
-        self._file = file
         dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
         self._features = np.empty((_ROW_GROUP_ROWS, *spec.shape), dtype=dtype)
         self._offsets = np.arange(_ROW_GROUP_ROWS + 1, dtype=np.int32) * np.int32(spec.row_bytes)
         self._clips: list[Clip] = []
-        self._places: list[Place] = []
+        self._pages = _Pages(file, spec.row_bytes)
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(file, mode="w"),
+            pa.PythonFile(self._pages, mode="w"),
             _SCHEMA,
             compression="none",
             use_dictionary=["label"],
             write_statistics=False,
             store_schema=False,
+            write_batch_size=max(1, min(_ROW_GROUP_ROWS, _BATCH_BYTES // spec.row_bytes)),
         )
 
     def add(self, features: NDArray[np.floating], clips: Sequence[Clip]) -> None:
@@ -74,7 +76,7 @@ class ParquetRows:
         if self._clips:
             self._write_group()
         self._writer.close()
-        return self._places
+        return self._pages.places
 
     def abandon(self) -> None:
         """Ends the file, which is of no use any more, while it can be written."""
@@ -82,7 +84,7 @@ class ParquetRows:
             self._writer.close()
 
     def _write_group(self) -> None:
-        clips, begin = self._clips, self._file.num_bytes
+        clips = self._clips
         buffers = [None, pa.py_buffer(self._offsets), pa.py_buffer(self._features)]
         columns = [
             pa.Array.from_buffers(pa.binary(), len(clips), buffers),
@@ -91,30 +93,47 @@ class ParquetRows:
             pa.array([clip.label or "" for clip in clips], pa.string()),
             pa.array([clip.group or "" for clip in clips], pa.string()),
         ]
+        self._pages.expected = len(clips)
         self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), row_group_size=len(clips))
-        self._places += _places(self._file, begin, self._features[: len(clips)])
+        if self._pages.expected:
+            raise ValueError("rows are not in their shard as they were written")
         self._clips = []
 
 
-def _places(file: AtomicFile, begin: int, features: NDArray[np.floating]) -> list[Place]:
-    """Finds rows from a place of a Parquet file on, where each stands in its length and its bytes, in order."""
-    places: list[Place] = []
-    with file.view() as content:
-        written = np.frombuffer(content, np.uint8)
-        end = begin
-        for tensor in features:
-            row = tensor.reshape(-1).view(np.uint8)
-            length = struct.pack("<I", len(row))
-            start = length + row[:_SEARCHED_BYTES].tobytes()
-            offset = -1
-            while offset < 0:
-                found = content.find(start, end)
-                if found < 0:
-                    raise ValueError("a row is not in its shard as it was written")
-                if np.array_equal(written[found + len(length) : found + len(length) + len(row)], row):
-                    offset = found + len(length)
-                end = found + 1
-            places.append(Place(offset, google_crc32c.value(row)))
-            end = offset + len(row)
-        del written  # it holds the mapping
-    return places
+class _Pages:
+    """What pyarrow writes to: a file, in which it is noted where the tensors of rows lie.
+
+    A page of plain values has for each its length and its bytes, and is written in one piece.
+
+    Attributes:
+        places: of the rows so far.
+        expected: rows of a group that are to come: their pages are its first.
+    """
+
+    def __init__(self, file: AtomicFile, row_bytes: int) -> None:
+        self._file, self._row_bytes = file, row_bytes
+        self._length = struct.pack("<I", row_bytes)
+        self.places: list[Place] = []
+        self.expected = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is; pyarrow asks before it writes."""
+        return self._file.closed
+
+    def write(self, content: bytes) -> int:
+        """Writes what pyarrow gives; raises `RunError` where no space is left."""
+        step = len(self._length) + self._row_bytes
+        if not self.expected or not content.startswith(self._length) or len(content) % step:
+            return self._file.write(content)
+        rows = np.frombuffer(content, np.uint8).reshape(-1, step)
+        begin, whole = self._file.num_bytes, self._file.crc32c
+        for number, row in enumerate(rows[:, len(self._length) :]):
+            crc32c = google_crc32c.value(row)
+            # What stands before it is its length, or the page is none.
+            whole = joined_crc32c(google_crc32c.extend(whole, self._length), crc32c, self._row_bytes)
+            self.places.append(Place(begin + number * step + len(self._length), crc32c))
+        if not (rows[:, : len(self._length)] == rows[0, : len(self._length)]).all():
+            raise ValueError("a page of a shard holds something else than rows")
+        self.expected -= len(rows)
+        return self._file.write(content, crc32c=whole)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.io.atomic import AtomicFile
-from features.io.tfrecord import _joined, masked_crc32c, records, write_records
+from features.io.crc32c import joined_crc32c
+from features.io.tfrecord import masked_crc32c, records, write_records
 
 TENSOR = np.arange(6, dtype="<f4").reshape(2, 3)
 
@@ -105,5 +106,5 @@ def test_tensors_are_written_as_they_stand_in_memory(tmp_path):
 @given(first=st.binary(max_size=40), seed=st.integers(0, 2**32 - 1))
 def test_checksums_of_parts_are_joined_to_that_of_the_whole(length, first, seed):
     second = np.random.default_rng(seed).bytes(length)
-    joined = _joined(google_crc32c.value(first), google_crc32c.value(second), length)
+    joined = joined_crc32c(google_crc32c.value(first), google_crc32c.value(second), length)
     assert joined == google_crc32c.value(first + second)
