@@ -133,7 +133,8 @@ def spread_stems(clips: pa.Table) -> list[str]:
     stems = pc.struct_field(pc.extract_regex(clips["path"], STEM.replace("(", "(?P<stem>", 1)), "stem")
     if stems.null_count:  # a name of two lines
         return []
-    clips = clips.append_column("stem", stems)
+    # Of numbered values Arrow knows no least one.
+    clips = clips.set_column(1, "label", clips["label"].cast(pa.string())).append_column("stem", stems)
     table = clips.group_by("stem").aggregate(
         [("path", "count_distinct"), ("partition", "count_distinct"), ("label", "min")]
     )

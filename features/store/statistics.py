@@ -14,6 +14,9 @@ from features.runtime.blas_threads import one_blas_thread
 # of it at most, stored in 16 bits or not; mel bands and MFCCs of recordings that hold sound there are at 6 % at least.
 _STILL_SHARE = 0.02
 
+# Of the mean of the squares: what the rounding of sums in float32 may make of a variance that is none.
+_ROUNDING_SHARE = 1e-6
+
 # Frames whose values are added up in float32.
 _FLOAT32_FRAMES = 128
 # So much is squared at a time, to stay in the cache of a core, and the sums of so many clips wait to be added.
@@ -54,8 +57,8 @@ class Statistics:
         values = self.count * len(self.total)
         if not values:
             raise ValueError("no values were counted")
-        mean = math.fsum(self.total) / values
-        return mean, max(0.0, math.fsum(self.squares) / values - mean * mean)
+        mean, squares = math.fsum(self.total) / values, math.fsum(self.squares) / values
+        return mean, float(_variance(mean, squares))
 
     def by_band(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns mean and variance of each coefficient, to bring it to 0 and 1: (coefficients,) each.
@@ -79,8 +82,8 @@ class Statistics:
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if not self.count:
             raise ValueError("no values were counted")
-        mean = np.array(self.total) / self.count
-        return mean, np.maximum(0.0, np.array(self.squares) / self.count - mean * mean)
+        mean, squares = np.array(self.total) / self.count, np.array(self.squares) / self.count
+        return mean, _variance(mean, squares)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the sums ready for JSON."""
@@ -158,6 +161,12 @@ class Sums:
         self._sum_up()
         total, squares = self._sums[0].tolist()
         return Statistics(self._clips * self._shape[0], tuple(total), tuple(squares))
+
+
+def _variance(mean: float | NDArray[np.float64], squares: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the variance of values by their mean and the mean of their squares; 0 where it may be rounding alone."""
+    variance = np.asarray(squares - mean * mean)
+    return np.where(variance > _ROUNDING_SHARE * np.asarray(squares), variance, 0.0)
 
 
 def _exact_sums(clip: NDArray[np.floating]) -> NDArray[np.float64]:

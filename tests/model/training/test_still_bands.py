@@ -50,6 +50,21 @@ def test_clips_that_are_all_silent_are_said_to_be(caplog):
     assert "coefficients 0 to 39 of 40 stand still in training: all clips may be alike or silent" in caplog.messages[1]
 
 
+@pytest.mark.parametrize("value", [-13.815511, -400.0, 1e-6, 0.1, 3.0])
+@pytest.mark.parametrize("frames", [1, 98, 127, 128, 129, 1000])
+def test_what_is_one_number_has_no_variance_however_it_is_added_up(value, frames):
+    """Sums of float32 are rounded: their variance is not, by which features are divided."""
+    alike = Statistics.of(np.full((9, frames, 4), value, np.float32))
+    assert alike.scalar()[1] == 0
+    assert alike.still_bands().all()
+    assert alike.by_band()[1].tolist() == [1.0] * 4
+    moving = np.full((9, frames, 4), value, np.float32)
+    moving[::2] *= np.float32(1.01)
+    mean, variance = Statistics.of(moving).by_band()
+    assert mean == pytest.approx(moving.mean(axis=(0, 1), dtype=np.float64), rel=1e-6)
+    assert variance == pytest.approx(moving.astype(np.float64).var(axis=(0, 1)), rel=0.1)
+
+
 def test_of_embeddings_some_values_may_stand_still(caplog):
     values = np.random.default_rng(0).random((20, small_spec().embedding_size)).astype(np.float32)
     values[:, 2] = 0
