@@ -134,7 +134,8 @@ class KnownLines:
         except OSError as error:
             where = self._folder or tempfile.gettempdir()
             raise RunError(f"cannot write what is known of the clips, some 200 bytes each, to a file in {where}: "
-                           f"{os.strerror(error.errno or 0)}; make room and run it again") from error  # fmt: skip
+                           f"{os.strerror(error.errno or 0)}; make room and run it again, "
+                           "what was finished is kept") from error  # fmt: skip
         return pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
 
 

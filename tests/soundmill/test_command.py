@@ -159,7 +159,7 @@ def test_what_loads_tensorflow_leaves_them_alone_too(script, theirs, feature_set
 
 @pytest.mark.trial
 def test_processes_that_beam_starts_leave_them_alone_too(script, theirs, words):
-    result = run_script(script, "featurize", "--input", words, "--output", "../set", "--workers", 1,
-                        "--direct_running_mode=multi_processing", cwd=theirs)  # fmt: skip
+    result = run_script(script, "featurize", "--input", words, "--output", "../set", "--runner=DirectRunner",
+                        "--direct_running_mode=multi_processing", "--direct_num_workers=1", cwd=theirs)  # fmt: skip
     assert "120 computed" in result.stdout
     assert not (theirs.parent / "imported").exists()
