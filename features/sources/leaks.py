@@ -1,6 +1,5 @@
-"""What there is to say about clips that are trained on and tested on, or have two labels, in another guise."""
+"""What there is to say about contents that are trained on and tested on, or have two labels, under several names."""
 
-import shlex
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,11 +10,7 @@ from numpy.typing import NDArray
 # What makes one clip the same as another: its file's content, and where in it the clip is.
 CONTENT = ["content_hash", "start", "duration"]
 COLUMNS = ["path", *CONTENT, "label", "group", "partition"]
-# A name without the number at its end, as that of a part of a recording; paths without one are their own stem.
-STEM = r"^(.+?)(?:[-_ .][0-9]{1,5})?(?:\.[^./]*)?$"
-_DATE = r"(^|[^0-9])(19|20)[0-9]{2}[-_.]?[0-9]{2}([-_.]?[0-9]{2})?$"
 _SHOWN_CONTENTS = 3
-_STEMS_PER_CLASS = 2
 _KEY_CHARACTERS = 16
 # Odd and without a pattern, so that numbers that differ anywhere have products that differ everywhere.
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
@@ -117,39 +112,3 @@ def _examples(clips: pa.Table, contents: pa.Table, name: str) -> str:
                 paths.setdefault(row[name], row["path"])
         shown.append(" and ".join(f"{path} ({value})" for value, path in paths.items()))
     return "; ".join(shown)
-
-
-def spread_stems(clips: pa.Table) -> list[str]:
-    """Returns a hint where files whose names share a stem, as parts of one recording do, are in several partitions.
-
-    None where stems are rather the names of classes or dates, or one of them has most of the files.
-
-    Args:
-        clips: with the columns path, label, group and partition; those whose group is not their path are left out.
-    """
-    clips = clips.filter(pc.equal(clips["path"], clips["group"])).select(["path", "label", "partition"])
-    if not pc.any(pc.match_substring_regex(clips["path"], r"[-_ .][0-9]{1,5}(\.[^./]*)?$")).as_py():
-        return []
-    stems = pc.struct_field(pc.extract_regex(clips["path"], STEM.replace("(", "(?P<stem>", 1)), "stem")
-    if stems.null_count:  # a name of two lines
-        return []
-    # Of numbered values Arrow knows no least one.
-    clips = clips.set_column(1, "label", clips["label"].cast(pa.string())).append_column("stem", stems)
-    table = clips.group_by("stem").aggregate(
-        [("path", "count_distinct"), ("partition", "count_distinct"), ("label", "min")]
-    )
-    shared = table.filter(pc.greater(table["path_count_distinct"], 1))
-    shared = shared.filter(pc.invert(pc.match_substring_regex(shared["stem"], _DATE)))
-    spread = shared.filter(pc.greater(shared["partition_count_distinct"], 1))
-    classes = pc.count_distinct(shared["label_min"]).as_py()
-    if not len(spread) or len(shared) < _STEMS_PER_CLASS * classes:
-        return []
-    if 2 * pc.max(shared["path_count_distinct"]).as_py() > pc.sum(table["path_count_distinct"]).as_py():
-        return []
-    stem = pc.min(spread["stem"]).as_py()
-    paths: dict[str, str] = {}
-    for row in sorted(clips.filter(pc.equal(clips["stem"], stem)).to_pylist(), key=lambda row: row["path"]):
-        paths.setdefault(row["partition"], row["path"])
-    shown = " and ".join(f"{path} ({partition})" for partition, path in paths.items())
-    return [f"names that share a stem are in more than one partition ({len(spread):,} such stems): {shown}; where they "
-            f"are parts of one recording, --group {shlex.quote(STEM)} keeps them together"]  # fmt: skip

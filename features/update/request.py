@@ -17,8 +17,9 @@ from features.sources.clip_order import limit
 from features.sources.clips import Source
 from features.sources.corrections import correct
 from features.sources.formats.annotated import ANNOTATIONS
-from features.sources.leaks import COLUMNS, equal_contents, spread_stems
+from features.sources.leaks import COLUMNS, equal_contents
 from features.sources.listing import InputFormat, list_labelled
+from features.sources.name_stems import spread_stems
 from features.sources.paths import absolute_path
 from features.sources.policies import DEFAULTS, Policies
 from features.sources.remarks import remarks

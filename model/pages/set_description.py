@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.sources import leaks
+from features.sources import leaks, name_stems
 from features.sources.corrections import corrections_text
 from features.sources.paths import csv_path
 from features.sources.policies import MESSAGES
@@ -45,7 +45,7 @@ def describe_set(layout: Layout, manifest: Manifest) -> dict[str, Any]:
         ],
         "all": [_of_partition(clips, name) for name in names],
         "groups_shared": _shared_groups(clips),
-        "remarks": [*equal, *leaks.spread_stems(clips)],
+        "remarks": [*equal, *name_stems.spread_stems(clips)],
         "rejects": _rejects(layout, manifest),
         "warnings": _warnings(clips),
         "decoders": manifest.decoders,

@@ -1,16 +1,12 @@
-"""Equal contents in several partitions or under several labels, and parts of one recording in several partitions."""
+"""Equal contents in several partitions or under several labels."""
 
-import re
-import shlex
 from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.sources.groups import groups_of
-from features.sources.leaks import ContentKeys, equal_contents, repeated_contents, spread_stems
-from features.sources.partition import hash_partitions
+from features.sources.leaks import ContentKeys, equal_contents, repeated_contents
 
 TEXT, NUMBER = pa.string(), pa.int64()
 CLIPS = pa.schema([("path", TEXT), ("content_hash", TEXT), ("start", NUMBER), ("duration", NUMBER), ("label", TEXT),
@@ -28,13 +24,6 @@ def said_of(clips, way_out="--group content", batch=1):
     """What is said of clips that come in several tables, of which each has so many."""
     tables = [clips.slice(first, batch) for first in range(0, len(clips) + 1, batch)]
     return equal_contents(tables, repeated_contents(tables), way_out)
-
-
-def listed(paths, partitions=None, groups=None):
-    """Clips of these paths, whose labels are their first folders."""
-    partitions = hash_partitions(paths) if partitions is None else partitions
-    labels = [path.split("/")[0] for path in paths]
-    return pa.table({"path": paths, "label": labels, "group": groups or paths, "partition": pa.array(partitions)})
 
 
 def test_contents_that_differ_are_no_matter():
@@ -91,57 +80,3 @@ def test_contents_are_told_apart_by_hash_start_and_duration(length):
                           names=["content_hash", "start", "duration"]))  # fmt: skip
     counts = Counter(row for row in rows if row[0] is not None)
     assert len(keys.repeated()) == sum(count > 1 for count in counts.values())
-
-
-def parts(count, stem, separator="_", digits=3):
-    return [f"{stem}{separator}{number:0{digits}}.wav" for number in range(count)]
-
-
-@pytest.mark.parametrize("separator", ["_", "-", " ", "."])
-@pytest.mark.parametrize("digits", [1, 3, 5])
-def test_parts_of_recordings_in_several_partitions_get_a_rule_that_keeps_them_together(separator, digits):
-    paths = [path for label in ("owl", "wren/night") for number in range(100, 108)
-             for path in parts(6, f"{label}/XC{number}", separator, digits)]  # fmt: skip
-    paths += ["owl/whole.flac", "owl/v1", "wren/2"]
-    (hint,) = spread_stems(listed(paths))
-    example = r"owl/XC10\d[-_ .]\d+\.wav \((training|validation|testing)\)"
-    assert re.match(
-        rf"names that share a stem are in more than one partition \(\d+ .*\): {example} and {example}", hint
-    )
-    words = shlex.split(hint)
-    groups = groups_of(pa.array(paths), words[words.index("--group") + 1], "").to_pylist()
-    assert len(set(groups)) == 2 * 8 + 3
-    assert set(groups) == {f"{label}/XC{number}" for label in ("owl", "wren/night") for number in range(100, 108)} | {
-        "owl/whole", "owl/v1", "wren/2"
-    }  # fmt: skip
-    assert spread_stems(listed(paths, hash_partitions(groups))) == [], "together they are no matter"
-
-
-PLAIN = {
-    "numbers": [f"{label}/{number}.wav" for label in "ab" for number in range(50)],
-    "numbers behind a letter": [f"{label}/{label}{number}.wav" for label in "ab" for number in range(50)],
-    "names of classes": [f"{label}/{label}_{number}.wav" for label in ("dog", "cat") for number in range(50)],
-    "names of a recorder": [f"{label}/{name}_{number:04}.wav" for label, name in (("a", "DR0000"), ("b", "REC01"))
-                            for number in range(50)],
-    "one recording has most": [path for stem, count in (("a/x1", 50), ("a/x2", 2), ("b/y1", 2), ("b/y2", 2))
-                               for path in parts(count, stem)],
-    "dates and times": [f"{label}/2019{month:02}{day:02}_{hour:02}3000.wav" for label in "ab" for month in (5, 6)
-                        for day in range(1, 9) for hour in range(3)],
-    "dates": [f"{label}/2019-{month:02}-{day:02}.wav" for label in "ab" for month in range(1, 9)
-              for day in range(1, 9)],
-    "two lines": [f"a/XC{number}_{part}\n.wav" for number in range(20) for part in range(4)],
-    "none": ["a/1.wav"],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", PLAIN)
-def test_names_that_are_no_parts_of_recordings_get_no_hint(case):
-    paths = PLAIN[case]
-    assert spread_stems(listed(paths, [("training", "testing")[place % 2] for place in range(len(paths))])) == []
-
-
-def test_clips_of_one_file_and_groups_that_are_known_get_no_hint():
-    paths = [path for number in range(9) for path in parts(4, f"a/XC{number}")]
-    groups = [path.split("_")[0] for path in paths]
-    assert spread_stems(listed(paths, groups=groups)) == []
-    assert spread_stems(listed([path for path in paths[::4] for _ in range(4)])) == [], "a file's clips are together"
