@@ -54,6 +54,8 @@ class Instants:
         self._note, self._chosen, self._what = note, part, what
         self._which: int | str | None = which
         self._part = WORK
+        # Threads that read ahead count too: without it one sets the number back to where another was long ago.
+        self._counting = threading.Lock()
 
     @property
     def first(self) -> dict[str, dict[str, int]]:
@@ -79,14 +81,15 @@ class Instants:
 
     def _line(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
         if event == "line":
-            part, line = self._part, (frame.f_code, frame.f_lineno)
-            number = self.counts[part]
-            if part == self._chosen and self._which in (number, frame.f_code.co_name):
-                self._which = None
-                self._note.write_text(_place(*line), encoding="utf-8")
-                os.kill(os.getpid(), self._what)
-            self._first[part].setdefault(line, number)
-            self.counts[part] = number + 1
+            with self._counting:
+                part, line = self._part, (frame.f_code, frame.f_lineno)
+                number = self.counts[part]
+                if part == self._chosen and self._which in (number, frame.f_code.co_name):
+                    self._which = None
+                    self._note.write_text(_place(*line), encoding="utf-8")
+                    os.kill(os.getpid(), self._what)
+                self._first[part].setdefault(line, number)
+                self.counts[part] = number + 1
         return self._line
 
 
