@@ -1,6 +1,7 @@
 """Computes the features of a folder of recordings into shards: python -m pipelines.featurize."""
 
 import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+import features.sources.walk_ahead  # noqa: F401 - a process lists the folder while they load
 
 # isort: split
 import argparse

@@ -15,6 +15,7 @@ from typing import NoReturn
 from features.runtime.interruption import end_at_once
 from features.runtime.invocation import SCRIPT
 from features.runtime.visible import visible
+from features.sources.walk_ahead import begin
 
 COMMANDS = {
     "featurize": ("pipelines.featurize", "compute what is new or changed of a folder or table into shards"),
@@ -53,6 +54,8 @@ def main() -> NoReturn:
     if name not in COMMANDS:
         sys.stderr.write(f"error: {visible(_unknown(name))}; see {SCRIPT} --help\n")
         sys.exit(2)
+    if name == "featurize":
+        begin(arguments)
     from features.runtime import command  # which loads more than the list of commands needs
 
     module = importlib.import_module(COMMANDS[name][0])

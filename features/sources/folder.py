@@ -13,12 +13,14 @@ import pyarrow.compute as pc
 from features.errors import NothingUsableError, Reason, Reject, UsageError
 from features.io.file_time import mtime_ns
 from features.io.filesystem import is_uri
+from features.sources.audio_names import AUDIO_EXTENSIONS
 from features.sources.clips import Source, clip_table, in_parts, numbered
 from features.sources.divided_folders import check_folders
+from features.sources.folder_walk import is_audio
 from features.sources.labels import clean_label
 from features.sources.object_tree import list_objects
-from features.sources.paths import AUDIO_EXTENSIONS, absolute_path, escape_path, escape_paths
-from features.sources.walk import Listing, is_audio, walk
+from features.sources.paths import absolute_path, escape_path, escape_paths
+from features.sources.walk import Listing, walk
 
 _SHOWN_FOLDERS = 5
 _PATTERN_GROUPS = {"label", "group", "partition"}

@@ -8,8 +8,9 @@ from features.audio.remote import version_of
 from features.errors import Reason, Reject
 from features.io.entry import Entry
 from features.io.filesystem import filesystem_of
-from features.sources.paths import NOT_AUDIO
-from features.sources.walk import Listing, is_audio, is_hidden, is_litter
+from features.sources.audio_names import NOT_AUDIO
+from features.sources.folder_walk import is_audio, is_hidden, is_litter
+from features.sources.walk import Listing
 
 
 @dataclass
@@ -54,7 +55,7 @@ class ObjectTree:
 
 
 def list_objects(root: str) -> tuple[str, Listing] | None:
-    """Lists the audio objects of a folder of a store by the rules of `features.sources.walk.walk`, in one listing.
+    """Lists the audio objects of a folder of a store by the rules of `walk_folders`, in one listing.
 
     Args:
         root: URI of a folder, or of an object.

@@ -15,9 +15,10 @@ from features.io.local_copy import local_copy
 from features.io.text_encoding import text_encoding
 from features.runtime.log import LOG
 from features.runtime.quantities import counted
+from features.sources.audio_names import BACKGROUND_FOLDER
 from features.sources.file_finder import FileFinder
 from features.sources.object_tree import ObjectTree
-from features.sources.paths import BACKGROUND_FOLDER, escape_path
+from features.sources.paths import escape_path
 from features.sources.table_rows import is_text
 
 _SHOWN = 5

@@ -1,4 +1,4 @@
-"""Paths of recordings: relative to a root, as text that every table can hold; and which names are audio."""
+"""Paths of recordings: relative to a root, as text that every table can hold."""
 
 import os
 import re
@@ -8,18 +8,6 @@ import pyarrow.compute as pc
 
 from features.io.csv_text import FORMULA_STARTS
 from features.io.filesystem import is_uri, join, without_slash
-
-# What soundfile reads, and what an ffmpeg does: where there is none, that becomes a reject with a reason.
-AUDIO_EXTENSIONS = frozenset(
-    {".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
-    | {".w64", ".rf64", ".sf", ".sph", ".voc"}
-    | {".mp1", ".mp2", ".spx"}
-    | {".m4a", ".m4b", ".mp4", ".mov", ".aac", ".adts", ".3gp", ".amr", ".awb", ".wma", ".asf", ".webm", ".weba"}
-    | {".mka", ".mkv", ".wv", ".ape", ".tta", ".tak", ".mpc", ".dsf", ".dff", ".ac3", ".ec3"}
-)
-NOT_AUDIO = "not audio"
-"""Why a file is passed over whose name says so."""
-BACKGROUND_FOLDER = "_background_noise_"
 
 
 def escape_path(path: bytes) -> str:

@@ -10,7 +10,8 @@ from features.errors import Reject
 from features.io.csv_text import MOST_FIELD_BYTES, csv_label, csv_lines, read_csv_label
 from features.io.filesystem import Location, filesystem_of
 from features.runtime.quantities import counted
-from features.sources.paths import NOT_AUDIO, csv_path, unescape_path
+from features.sources.audio_names import NOT_AUDIO
+from features.sources.paths import csv_path, unescape_path
 
 COLUMNS = ("path", "stage", "reason", "message")
 # By these a feature set knows a file again, and does not try it anew until it changes.

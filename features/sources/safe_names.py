@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import xxhash
 
-from features.sources.walk import is_litter
+from features.sources.folder_walk import is_litter
 
 # What Windows, macOS or an object store allows in no name, or takes for something else; and what marks the rest.
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*%]')

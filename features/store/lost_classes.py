@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from features.errors import Reject, SoundmillError
 from features.io.filesystem import is_uri
+from features.sources.folder_walk import class_folders
 from features.sources.labels import clean_label
 from features.sources.object_tree import list_objects
 from features.sources.paths import escape_path
 from features.sources.rejects import read_csv
-from features.sources.walk import class_folders
 from features.store.layout import Layout
 from features.store.manifest import Manifest
 

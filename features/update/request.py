@@ -1,7 +1,6 @@
 """The request of a featurize run, and what it would do."""
 
 import shlex
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +11,7 @@ from features.frontend.presets import NetworkChoice, preset_name
 from features.frontend.spec import FeatureSpec
 from features.io.filesystem import place
 from features.runtime.log import LOG
-from features.sources import partition
+from features.sources import partition, walk_ahead
 from features.sources.clip_order import limit
 from features.sources.clips import Source
 from features.sources.corrections import correct
@@ -98,7 +97,7 @@ class Request:
                 another review, or the network of the front end is not there or not what the spec says.
             RunError: a table of the committed state cannot be read.
         """
-        scan_started_ns = time.time_ns()
+        scan_started_ns = walk_ahead.began_ns()
         base = existing_manifest(self.output)
         self._check_spec(base)
         reviews = self._reviews(base)
@@ -175,6 +174,7 @@ class Request:
         source = list_labelled(
             self.input, self.table_layout, self.input_format, self.label_pattern, partitioned=self.split is None
         )
+        walk_ahead.leave()
         source.columns = self._used_columns(source)
         check_text([*source.described.values(), *source.columns.values(), self.group or ""])
         lists = partition.lists_of(source)

@@ -14,7 +14,8 @@ from features.errors import ClipError, Reason
 from features.frontend.waveform import to_mono
 from features.io.filesystem import is_uri
 from features.pictures.signal_summary import Trace, trace_file
-from features.sources.paths import AUDIO_EXTENSIONS, absolute_path, clip_file
+from features.sources.audio_names import AUDIO_EXTENSIONS
+from features.sources.paths import absolute_path, clip_file
 from features.sources.table_rows import TABLE_ENDINGS
 
 _READ_FRAMES = 2**20

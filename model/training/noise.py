@@ -22,9 +22,10 @@ from features.frontend.waveform import fit
 from features.io.filesystem import absolute, is_uri, join
 from features.io.mirror import Mirror
 from features.runtime.log import LOG
+from features.sources.audio_names import BACKGROUND_FOLDER
 from features.sources.object_tree import list_objects
 from features.sources.partition import PARTITIONS, TESTING, TRAINING, VALIDATION
-from features.sources.paths import BACKGROUND_FOLDER, escape_path
+from features.sources.paths import escape_path
 from features.sources.walk import walk
 
 # What all windows of a run may take in memory: half an hour at a tenth of a second apart, of 98 frames of 40 bands.

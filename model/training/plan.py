@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from features.errors import UsageError
 from features.runtime.log import LOG
-from features.sources.paths import BACKGROUND_FOLDER
+from features.sources.audio_names import BACKGROUND_FOLDER
 from features.store.manifest import Manifest
 from model.training.applicable import check_given
 from model.training.partitions import check

@@ -17,6 +17,7 @@ from features.errors import Reason, Reject, UsageError
 from features.io.filesystem import is_uri
 from features.sources.clips import Source
 from features.sources.folder import scan
+from features.sources.folder_walk import is_hidden, is_litter
 from features.sources.formats.manifests import PARTITION, check_layout
 from features.sources.formats.split_names import split_of_folders, split_of_name
 from features.sources.labels import clean_label
@@ -24,7 +25,6 @@ from features.sources.paths import absolute_path
 from features.sources.row_clips import Reading, clips_of_rows, torn_rejects
 from features.sources.table_layout import DEFAULT_COLUMNS, TableLayout, option_name
 from features.sources.table_rows import Rows, read_rows
-from features.sources.walk import is_hidden, is_litter
 
 AUDIOFOLDER = "audiofolder"
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

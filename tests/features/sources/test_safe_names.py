@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.sources.folder_walk import is_hidden, is_litter
 from features.sources.safe_names import MOST_BYTES, safe_names, text_of
-from features.sources.walk import is_hidden, is_litter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 ODD = st.sampled_from(
