@@ -1,6 +1,6 @@
 """Computes the features of a folder of recordings into shards: python -m pipelines.featurize."""
 
-import features.runtime.interruption  # noqa: F401 - first: Ctrl-C while the others load is one line
+import features.runtime.interruption
 import features.sources.walk_ahead  # noqa: F401 - a process lists the folder while they load
 
 # isort: split
@@ -10,13 +10,14 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from features.errors import NothingUsableError, UsageError
 from features.io.atomic import writer_name
 from features.io.filesystem import place
+from features.io.parallel import start
 from features.io.temporary import temporary_folder
 from features.maintenance.removal import remove_partials
 from features.runtime import command
@@ -38,6 +39,7 @@ from features.store.run_log import append_run
 from features.store.unit_report import reject_reasons
 from features.store.versions import library_versions
 from features.store.worker_proof import make_proof
+from features.update.build_job import BuildJob
 from features.update.dry_run import describe
 from features.update.front_end_network import network_sentence
 from features.update.request import Request
@@ -60,13 +62,10 @@ from pipelines.options import (
     table_layout,
 )
 
-if TYPE_CHECKING:
-    from features.update.build_job import BuildJob
-
 EXAMPLE = "python -m pipelines.featurize --input speech/ --output speech-features/"
 # What copying takes less than computing; beside a network, of which windows count, it takes nothing.
 _COPIES_OF_A_CLIP = {"stft": 3, "log_mel": 3, "mfcc": 3, "embedding": 1_000}
-RunUnits = Callable[["BuildJob", Sequence[int], bool], None]
+RunUnits = Callable[[BuildJob, Sequence[int], bool], None]
 """Builds the shards of these numbers; the last says whether several processes are sooner done than one."""
 
 
@@ -140,27 +139,28 @@ def _compute(update: Update, lease: Lease, run: RunUnits, elsewhere: bool) -> No
     clips = sum(weights.values())
     work = update.computed + (clips - update.computed) // _COPIES_OF_A_CLIP[update.spec.front_end]
     work_list = update.layout.work_list(writer_name())  # its folder is there: the lease lies in it
+    root = update.source.root
+    # To find the versions loads libraries, and Arrow writes most of the list meanwhile.
+    proof = start(lambda: make_proof(root, update.changes.clips, library_versions(update.spec)))
     update.write_work_list(work_list)
     pa.default_memory_pool().release_unused()  # what the plan took on its way
-    from features.update.build_job import BuildJob  # it loads what decodes and computes
-
     # Workers of other hosts have nothing but the store, where to say how far they are would be a request a second.
     progress = work_list if isinstance(work_list, Path) else None if elsewhere else Path(temporary_folder(), "units")
     job = BuildJob(
         work_list=str(work_list),
         layout=update.layout,
-        root=update.source.root,
+        root=root,
         spec=update.spec,
         policies=update.provenance.policies,
         changed_decoder=update.rules.changed_decoder,
         lease=lease,
-        proof=make_proof(update.source.root, update.changes.clips, library_versions(update.spec)),
+        proof=proof.result(),
         progress=progress,
     )
     try:
         reasons = functools.partial(reject_reasons, update.layout)
         units = Units(update.layout.reports_folder, ".parquet", weights, reasons, progress, elsewhere)
-        with follow(Progress("featurize", clips, "clips"), units):
+        with follow(Progress("featurize", clips, "clips"), units), update.reading_reports():
             run(job, range(len(update.todo)), pays(update.spec, work))
     finally:
         update.layout.files.delete(work_list)

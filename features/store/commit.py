@@ -55,8 +55,8 @@ def commit(
     Raises:
         RunError: another run has committed since this one began, a shard is no longer there, or no clip was usable.
     """
-    tally, rejects = contents.tally, contents.rejects
-    if not tally.clips:
+    rejects = contents.rejects
+    if not contents.has_rows:
         first, table = rejects[0], write_rejects(layout, base, rejects)
         raise RunError(
             f"every clip was rejected, {len(rejects)} in all; the first: {first.path}: {first.reason}, {first.message}"
@@ -64,6 +64,7 @@ def commit(
         )
     clips_content = None if contents.table is None else _written(contents.table)
     rejects_content = rejects_table(rejects).encode()
+    tally = contents.tally
     with committing(layout):
         # What is asked at once is as it was under the lock.
         asked = layout.at_once(functools.partial(_committed, layout), layout.report_versions, layout.shard_sizes)

@@ -5,7 +5,8 @@ Memory follows what a file of the clips table takes, and not the set.
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from features.errors import Reject, RunError
 from features.frontend.spec import FeatureSpec
+from features.io.parallel import start
 from features.sources.rejects import VERSION_COLUMN, in_order
 from features.store.clip_lines import (
     Staying,
@@ -46,7 +48,7 @@ class Contents:
     Attributes:
         shards: by partition, in the manifest's order.
         statistics: sums by partition.
-        tally: what the manifest says of the lines of the clips table.
+        counted: what the manifest says of the lines of the clips table, once they are counted.
         table: the clips table, shard after shard, row after row; None where it is several files.
         parts: those files, which are written; None where it is one.
         rejects: files that could not be used.
@@ -55,11 +57,21 @@ class Contents:
 
     shards: dict[str, list[Shard]]
     statistics: dict[str, Statistics]
-    tally: Tally
+    counted: Future[Tally]
     table: pa.Table | None
     parts: list[ClipsPart] | None
     rejects: list[Reject]
     versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tally(self) -> Tally:
+        """What the manifest says of the lines of the clips table; waits until they are counted."""
+        return self.counted.result()
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any clip was usable."""
+        return any(self.shards.values())
 
 
 def gather(
@@ -69,6 +81,7 @@ def gather(
     rejects: Sequence[Reject],
     spec: FeatureSpec,
     base: Manifest | None = None,
+    read: Callable[[str], Report] | None = None,
 ) -> Contents:
     """Puts together what a state shall hold; writes the files of a clips table that is several.
 
@@ -81,8 +94,10 @@ def gather(
         rejects: files that were refused before there were units.
         spec: the front end.
         base: the committed state, whose sums are taken where the shards are its own.
+        read: returns the report of a unit by its name, None to read it; raises what `read_report` does.
     """
-    return _Gathering(layout, partitions, staying, spec, base).contents(rejects)
+    read = read or functools.partial(read_report, layout)
+    return _Gathering(layout, partitions, staying, spec, base, read).contents(rejects)
 
 
 class _Gathering:
@@ -93,8 +108,10 @@ class _Gathering:
         staying: Staying,
         spec: FeatureSpec,
         base: Manifest | None,
+        read: Callable[[str], Report],
     ) -> None:
         self._layout, self._partitions, self._staying, self._spec, self._base = layout, partitions, staying, spec, base
+        self._read = read
         self._shards: dict[str, list[Shard]] = {name: [] for name in partitions}
         self._sums: dict[str, list[Statistics]] = {name: [] for name in partitions}
         self._refused: list[Reject] = []
@@ -105,20 +122,27 @@ class _Gathering:
         cuts, stream = self._cuts(), self._lines()
         table: pa.Table | None = None
         parts: list[ClipsPart] | None = None
+        counted: Future[Tally]
         if cuts is None:
             table = together(pa.concat_tables([CLIPS_SCHEMA.empty_table(), *(lines for _, lines in stream)]))
-            for first in range(0, len(table), BATCH_ROWS):
-                self._tally.add(table.slice(first, BATCH_ROWS))
-            self._tally.add_seconds(table["seconds"], [len(table)])
+            counted = start(self._count, table)  # while whoever asked for the table writes it
         else:
             parts = [self._part(one, expected(one.shards, stream)) for one in cuts]
             for shard, _ in stream:  # there are none left but units that have none
                 raise built_anew(shard)
+            counted = Future()
+            counted.set_result(self._tally)
         statistics = {name: Statistics.merge(sums) for name, sums in self._sums.items()}
         if self._base is not None and self._is_summed:
             statistics = {name: self._base.statistics[name] for name in self._partitions}
         refused = in_order([*rejects, *self._refused])
-        return Contents(self._shards, statistics, self._tally, table, parts, refused, self._versions)
+        return Contents(self._shards, statistics, counted, table, parts, refused, self._versions)
+
+    def _count(self, table: pa.Table) -> Tally:
+        for first in range(0, len(table), BATCH_ROWS):
+            self._tally.add(table.slice(first, BATCH_ROWS))
+        self._tally.add_seconds(table["seconds"], [len(table)])
+        return self._tally
 
     @functools.cached_property
     def _is_summed(self) -> bool:
@@ -148,7 +172,7 @@ class _Gathering:
         """Yields the shards of the state and their lines, and keeps what else there is to know of each."""
         there = self._staying.shards
         named = [(partition, name) for partition, names in self._partitions.items() for name in names]
-        reports = self._layout.map(lambda name: _report(self._layout, name), self._units)
+        reports = self._layout.map(self._report, self._units)
         known = self._layout.map(lambda name: _statistics(self._layout, there[name], self._spec),
                                  (name for _, name in named if name in there and not self._is_summed))  # fmt: skip
         stays = in_turn(self._staying, [name for _, name in named])
@@ -169,6 +193,10 @@ class _Gathering:
                 shard, lines = report.shard, lines_of_shard(used, name)
             self._shards[partition].append(shard)
             yield shard, lines
+
+    def _report(self, name: str) -> Report:
+        with _telling(self._layout, name):
+            return self._read(name)
 
     def _part(self, one: Cut, stream: Iterator[tuple[Shard, pa.Table]]) -> ClipsPart:
         """Returns a file that has the lines of some shards: that of the state before, or a new one."""
@@ -211,11 +239,6 @@ def _statistics(layout: Layout, shard: Shard, spec: FeatureSpec) -> Statistics:
         return read_statistics(layout, shard.name)
     except NO_REPORT:  # the report is gone: its sums follow from the shard
         return Statistics.of(read_shard(layout, shard, spec).features)
-
-
-def _report(layout: Layout, name: str) -> Report:
-    with _telling(layout, name):
-        return read_report(layout, name)
 
 
 def _shard(layout: Layout, name: str) -> Shard | None:

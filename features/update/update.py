@@ -1,5 +1,6 @@
 """Brings a feature set up to date with its source: what is to be done, and the commit of what was done."""
 
+import contextlib
 import functools
 import shutil
 from collections.abc import Sequence
@@ -26,7 +27,9 @@ from features.store.known_rows import empty_cache, read_spare
 from features.store.layout import Layout
 from features.store.manifest import Manifest, Provenance
 from features.store.rejects_table import has_rejects
+from features.store.reports_ahead import ReportsAhead
 from features.store.run_log import last_scan_ns
+from features.store.table_parts import fits_one
 from features.store.unit_report import finished_units, lost_shards, other_decoder
 from features.update.changes import Changes, Evidence, compare, spare_lines
 from features.update.clip_index import KEY_COLUMNS
@@ -132,8 +135,10 @@ class Update:
         """Returns of the clips that this run decodes the number of those that are rows of the next state."""
         clips = self._clips_of(self.todo)
         clips = clips[self._decoded[clips]]
+        if not len(clips):  # what the next state holds is all of the clips table: it is not made for nothing
+            return 0
         refused = {(reject.path, reject.start) for reject in self.contents.rejects}
-        if not refused or not len(clips):
+        if not refused:
             return len(clips)
         paths = pa.array({path for path, _ in refused}, pa.string())
         asked = clips[np.asarray(pc.is_in(self.changes.clips["path"], value_set=paths), np.bool_)[clips]]
@@ -165,7 +170,18 @@ class Update:
     def contents(self) -> Contents:
         """What the next state holds, once its units are finished."""
         stays = staying(self.changes, self.plan)
-        return gather(self.layout, self.plan.partitions, stays, self._rejects(), self.spec, self.base)
+        read = self._reports.take
+        return gather(self.layout, self.plan.partitions, stays, self._rejects(), self.spec, self.base, read)
+
+    @functools.cached_property
+    def _reports(self) -> ReportsAhead:
+        return ReportsAhead(self.layout)
+
+    def reading_reports(self) -> contextlib.AbstractContextManager[None]:
+        """Reads the reports of units as they are finished while the block runs, where they will be held anyway."""
+        if self.layout.files.is_local and fits_one(len(self.changes.clips)):
+            return self._reports.reading(self.todo)
+        return contextlib.nullcontext()
 
     def _is_base(self, base: Manifest) -> bool:
         """Returns whether the next state would be the committed one, to the times of the files."""

@@ -164,3 +164,11 @@ def test_clips_that_are_found_elsewhere_have_not_left_a_set(words, tmp_path):
     update = prepared(words, tmp_path / "set")
     assert update.figures == {"computed": 0, "copied": 40, "kept": 0, "removed": 0}
     check_removal(update, None)
+
+
+def test_a_run_that_has_nothing_to_do_does_not_make_the_clips_table(words):
+    first, manifest = featurized(words, words.parent / "set")
+    assert first.computed_rows() == 40
+    again = prepared(words, words.parent / "set")
+    assert (again.todo, again.commit(), again.computed_rows()) == ([], (manifest, False), 0)
+    assert "contents" not in vars(again)
