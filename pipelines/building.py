@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from features.frontend.spec import FeatureSpec
+from features.update.build_job import BuildJob
 from pipelines.local.units import LocalRun
 
 if TYPE_CHECKING:
-    from features.update.build_job import BuildJob
+    from features.update.build_in_turn import ShardsInTurn
 
 # From so many clips on, by front end, several processes are sooner done than one, their start included.
 _CLIPS_THAT_PAY = {"stft": 4_000, "log_mel": 2_500, "mfcc": 1_000, "embedding": 100}
@@ -40,8 +41,14 @@ def _load(spec: FeatureSpec) -> None:
     library_versions(spec)  # which every worker compares with the driver's: ffmpeg is asked once
 
 
+def _shards_in_turn(job: BuildJob) -> "ShardsInTurn":
+    from features.update.build_in_turn import ShardsInTurn  # which a driver whose workers are others does not load
+
+    return ShardsInTurn(job)
+
+
 def build(
-    job: "BuildJob", numbers: Sequence[int], several_pay: bool, *, local: LocalRun | None, beam_options: Sequence[str]
+    job: BuildJob, numbers: Sequence[int], several_pay: bool, *, local: LocalRun | None, beam_options: Sequence[str]
 ) -> None:
     """Builds shards.
 
@@ -57,9 +64,7 @@ def build(
         RunError: a unit failed, or a worker process died.
     """
     if local is not None:
-        from features.update.build_in_turn import ShardsInTurn
-
-        local.do(functools.partial(ShardsInTurn, job), numbers, several_pay, job.lease,
+        local.do(functools.partial(_shards_in_turn, job), numbers, several_pay, job.lease,
                  functools.partial(_load, job.spec))  # fmt: skip
         return
     # To garbage-collect all that Beam makes and keeps as it is loaded would take a quarter more.

@@ -6,6 +6,7 @@ that it works in a folder with a `model.py` or a `features/` of the user's own.
 
 import contextlib
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -58,6 +59,7 @@ def main() -> NoReturn:
         begin(arguments)
     from features.runtime import command  # which loads more than the list of commands needs
 
+    gc.disable()  # until `run`, see `features.runtime.interruption`
     module = importlib.import_module(COMMANDS[name][0])
     command.run(module.main, module.parser(), arguments)
 

@@ -136,6 +136,9 @@ def run(
         arguments.error(f"no folder for --summary {options.summary}")
     start_log(options.verbose, options.log_file)
     keep_pandas_out()
+    # `features.runtime.interruption` has disabled it; what was loaded meanwhile stays, and is not looked at again.
+    gc.freeze()
+    gc.enable()
     try:
         raise_interrupts()
         with clearing_bars():

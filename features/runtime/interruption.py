@@ -1,10 +1,13 @@
 """Ctrl-C while a command is loaded. Commands import this first, since all that they import next takes a while.
 
+No garbage is looked for among the objects that come meanwhile: most of them stay.
+
 Until `features.runtime.command.run` takes over, nothing was begun that had to be ended well, so the process ends at
 once: an exception could come up anywhere in other libraries, as a traceback or not at all.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -42,3 +45,4 @@ def _is_command() -> bool:
 
 if _is_command():
     end_at_once()
+    gc.disable()  # `features.runtime.command.run` enables it again

@@ -12,7 +12,6 @@ from features.store.lease import Lease
 from features.store.unit_report import is_finished
 from features.store.versions import library_versions
 from features.store.worker_proof import WorkerProof
-from features.update.shard_builder import build_shard
 from features.update.work_list import read_unit
 
 
@@ -59,6 +58,8 @@ class BuildJob:
             RunError: the run has ended, and nothing was written; the recordings are not to be seen any more; or what
                 `build_shard` raises.
         """
+        from features.update.shard_builder import build_shard  # it loads what decodes and computes
+
         with self.lease.working():
             unit = read_unit(work_list, number)
             if self.is_finished(unit.name):

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,8 @@ from features.update.changes import Changes
 _NAME_DIGITS = 24
 _NAMED = ["path", "start", "duration", "size", "mtime_ns", "label", "group", "partition", "content_hash", "version"]
 # Clips that are taken together: few enough for the memory of a core, many enough that columns count and not calls.
-_TAKEN_CLIPS = 65_536
+_TAKEN_CLIPS = 16_384
+_THREADS = 2  # most of the work is Arrow's and that of hashes
 _AS_IT_IS = bytes({*range(0x20, 0x7F)} - {*b'"\\'})  # bytes of strings that JSON in ASCII writes as they are
 
 
@@ -26,22 +29,43 @@ def unit_digests(changes: Changes, units: Sequence[NDArray[np.int64]], salt: str
         units: numbers of the clips of each.
         salt: what else the digests are of.
     """
+    rest = _together(units)
+    # What is known of the clips is put on disk when it is first taken: once, and not by each thread.
+    yield from _digests(changes, next(rest, []), salt)
+    ahead: deque[Future[list[str]]] = deque()
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for together in rest:
+            ahead.append(threads.submit(_digests, changes, together, salt))
+            if len(ahead) > _THREADS:
+                yield from ahead.popleft().result()
+        for future in ahead:
+            yield from future.result()
+
+
+def _together(units: Sequence[NDArray[np.int64]]) -> Iterator[Sequence[NDArray[np.int64]]]:
     ends = np.cumsum([len(clips) for clips in units], dtype=np.int64)
     first = 0
     while first < len(units):
         last = max(first + 1, int(np.searchsorted(ends, ends[first] - len(units[first]) + _TAKEN_CLIPS, "right")))
-        together = units[first:last]
-        bounds = np.cumsum([len(clips) for clips in together]).tolist()
-        taken = changes.take(np.concatenate(together)).select(_NAMED)
-        columns = [column.combine_chunks() for column in taken.columns]
-        written = [_json_lists(column, bounds) for column in columns]
-        with_version = set(np.searchsorted(bounds, np.flatnonzero(columns[-1].is_valid()), "right").tolist())
-        for unit in range(len(together)):
-            # Without versions the names are those of before there were any.
-            values = [lists[unit] for lists in (written if unit in with_version else written[:-1])]
-            digest = hashlib.sha256(f"{salt}[[{'],['.join(values)}]]".encode())
-            yield digest.hexdigest()[:_NAME_DIGITS]
+        yield units[first:last]
         first = last
+
+
+def _digests(changes: Changes, units: Sequence[NDArray[np.int64]], salt: str) -> list[str]:
+    if not units:
+        return []
+    bounds = np.cumsum([len(clips) for clips in units]).tolist()
+    taken = changes.take(np.concatenate(units)).select(_NAMED)
+    columns = [column.combine_chunks() for column in taken.columns]
+    written = [_json_lists(column, bounds) for column in columns]
+    with_version = set(np.searchsorted(bounds, np.flatnonzero(columns[-1].is_valid()), "right").tolist())
+    digests = []
+    for unit in range(len(units)):
+        # Without versions the names are those of before there were any.
+        values = [lists[unit] for lists in (written if unit in with_version else written[:-1])]
+        digest = hashlib.sha256(f"{salt}[[{'],['.join(values)}]]".encode())
+        digests.append(digest.hexdigest()[:_NAME_DIGITS])
+    return digests
 
 
 def _json_lists(column: pa.Array, ends: Sequence[int]) -> list[str]:
