@@ -6,7 +6,6 @@ bytes of the tensor are written as they stand in memory.
 """
 
 import functools
-import itertools
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from features.io.atomic import AtomicFile
 from features.io.crc32c import joined_crc32c
+from features.io.varint import varint
 
 _MASK_DELTA = 0xA282EAD8
 _CRC = struct.Struct("<I")
@@ -95,32 +95,28 @@ def records(content: memoryview) -> Iterator[dict[str, Any]]:
         position += 16 + length
 
 
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
 def _tag(field: int, length: int) -> bytes:
-    return bytes([field << 3 | _DELIMITED]) + _varint(length)
+    return bytes([field << 3 | _DELIMITED]) + varint(length)
 
 
 def _example_head(fields: Mapping[str, bytes | int], name: str, tensor_bytes: int) -> bytes:
     """Returns the bytes of an example up to those of its tensor."""
-    values = [value if isinstance(value, bytes) else _varint(value & 0xFFFFFFFFFFFFFFFF) for value in fields.values()]
+    values = [value if isinstance(value, bytes) else varint(value & 0xFFFFFFFFFFFFFFFF) for value in fields.values()]
     kinds = tuple([_BYTES_LIST if isinstance(value, bytes) else _INT64_LIST for value in fields.values()])
-    *between, last = _between((*fields, name), (*kinds, _BYTES_LIST), (*map(len, values), tensor_bytes))
-    return b"".join([*itertools.chain.from_iterable(zip(between, values, strict=True)), last])
+    return _form((*fields, name), kinds, (*map(len, values), tensor_bytes)) % tuple(values)
 
 
 @functools.lru_cache(4096)
-def _between(names: tuple[str, ...], kinds: tuple[int, ...], lengths: tuple[int, ...]) -> list[bytes]:
-    """Returns the bytes of an example before each of its values, by their keys, kinds and lengths."""
+def _form(names: tuple[str, ...], kinds: tuple[int, ...], lengths: tuple[int, ...]) -> bytes:
+    """Returns an example up to the last of its values, which is a list of bytes, with `%b` where the others go.
+
+    Args:
+        names: keys of all values.
+        kinds: of the lists of all but the last.
+        lengths: of the values in bytes.
+    """
     heads = []
-    for name, kind, length in zip(names, kinds, lengths, strict=True):
+    for name, kind, length in zip(names, (*kinds, _BYTES_LIST), lengths, strict=True):
         key = name.encode()
         key = _tag(1, len(key)) + key
         value = _tag(1, length)
@@ -128,7 +124,7 @@ def _between(names: tuple[str, ...], kinds: tuple[int, ...], lengths: tuple[int,
         feature = _tag(2, len(listed) + length) + listed
         heads.append(_tag(1, len(key) + len(feature) + length) + key + feature)
     whole = sum(map(len, heads)) + sum(lengths)
-    return [_tag(1, whole) + heads[0], *heads[1:]]
+    return b"%b".join(head.replace(b"%", b"%%") for head in (_tag(1, whole) + heads[0], *heads[1:]))
 
 
 def _read_varint(view: memoryview, position: int) -> tuple[int, int]:

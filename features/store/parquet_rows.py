@@ -1,34 +1,36 @@
-"""The rows of a shard in a Parquet file, written row group by row group, each found in the pages that they become."""
+"""The rows of a shard in a Parquet file, written page by page from where their features lie."""
 
-import contextlib
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.frontend.spec import FeatureSpec
 from features.io.atomic import AtomicFile
 from features.io.crc32c import joined_crc32c
+from features.io.plain_parquet import MAGIC, Chunk, Column, RowGroup, footer, numbers_page, page_header, texts_page
 from features.sources.clips import Clip
 
-# Small enough that a reader of single rows does not read the whole shard.
+# Small enough that a reader of single rows does not read the whole shard; a power of two, as the rows of a page are.
 _ROW_GROUP_ROWS = 128
-# A page ends with the batch in which it comes to 1 MiB: with less of them at a time, pages fit into a core's cache.
-_BATCH_BYTES = 2**20
-_SCHEMA = pa.schema(
-    [
-        pa.field("features", pa.binary(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("group", pa.string(), nullable=False),
-    ]
+# File systems take longer for the same bytes in smaller pieces, and larger ones leave a core's cache.
+_WRITTEN_BYTES = 2**19
+_COLUMNS = (
+    Column("features"),
+    Column("path", is_text=True),
+    Column("start", is_number=True),
+    Column("label", is_text=True),
+    Column("group", is_text=True),
 )
+
+
+def rows_written_together(spec: FeatureSpec) -> int:
+    """Returns how many rows of features are best written at once, a power of two; of Parquet they are a page."""
+    most = max(1, min(_ROW_GROUP_ROWS, _WRITTEN_BYTES // spec.row_bytes))
+    return 1 << (most.bit_length() - 1)
 
 
 class Place(NamedTuple):
@@ -44,96 +46,75 @@ class Place(NamedTuple):
 
 
 class ParquetRows:
-    """Writes rows into a Parquet file, row group by row group."""
+    """Writes rows into a Parquet file. Which rows a page has does not depend on how they come."""
 
     def __init__(self, file: AtomicFile, spec: FeatureSpec) -> None:
         """Begins the file."""
         dtype = np.dtype(spec.storage_dtype).newbyteorder("<")
-        self._features = np.empty((_ROW_GROUP_ROWS, *spec.shape), dtype=dtype)
-        self._offsets = np.arange(_ROW_GROUP_ROWS + 1, dtype=np.int32) * np.int32(spec.row_bytes)
-        self._clips: list[Clip] = []
-        self._pages = _Pages(file, spec.row_bytes)
-        self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._pages, mode="w"),
-            _SCHEMA,
-            compression="none",
-            use_dictionary=["label"],
-            write_statistics=False,
-            store_schema=False,
-            write_batch_size=max(1, min(_ROW_GROUP_ROWS, _BATCH_BYTES // spec.row_bytes)),
-        )
+        self._file = file
+        self._length = struct.pack("<I", spec.row_bytes)
+        self._page = np.empty((rows_written_together(spec), *spec.shape), dtype=dtype)
+        self._held = 0  # rows of a page that is not full
+        self._clips: list[Clip] = []  # of the rows that are in no group yet
+        self._groups: list[RowGroup] = []
+        self._places: list[Place] = []
+        self._file.write(MAGIC)
+        self._group_offset, self._group_rows = self._file.num_bytes, 0  # of the pages so far of a group
 
     def add(self, features: NDArray[np.floating], clips: Sequence[Clip]) -> None:
-        """Appends rows: features of shape (rows, *spec.shape), little-endian, and the clip of each."""
-        for tensor, clip in zip(features, clips, strict=True):
-            self._features[len(self._clips)] = tensor
-            self._clips.append(clip)
-            if len(self._clips) == _ROW_GROUP_ROWS:
-                self._write_group()
+        """Appends rows: features of shape (rows, *spec.shape), little-endian and contiguous, and the clip of each."""
+        self._clips += clips
+        first, whole = 0, len(self._page)
+        while first < len(features):
+            taken = min(whole - self._held, len(features) - first)
+            rows = features[first : first + taken]
+            first += taken
+            if taken < whole:
+                self._page[self._held : self._held + taken] = rows
+                rows, self._held = self._page, self._held + taken
+                if self._held < whole:
+                    return
+            self._write_page(rows)
 
     def finish(self) -> list[Place]:
         """Ends the file and returns where the tensor of each row lies."""
-        if self._clips:
-            self._write_group()
-        self._writer.close()
-        return self._pages.places
+        if self._held:
+            self._write_page(self._page[: self._held])
+        if self._group_rows:
+            self._end_group()
+        self._file.write(footer(_COLUMNS, self._groups))
+        return self._places
 
-    def abandon(self) -> None:
-        """Ends the file, which is of no use any more, while it can be written."""
-        with contextlib.suppress(Exception):
-            self._writer.close()
-
-    def _write_group(self) -> None:
-        clips = self._clips
-        buffers = [None, pa.py_buffer(self._offsets), pa.py_buffer(self._features)]
-        columns = [
-            pa.Array.from_buffers(pa.binary(), len(clips), buffers),
-            pa.array([clip.path for clip in clips], pa.string()),
-            pa.array([clip.start for clip in clips], pa.int64()),
-            pa.array([clip.label or "" for clip in clips], pa.string()),
-            pa.array([clip.group or "" for clip in clips], pa.string()),
-        ]
-        self._pages.expected = len(clips)
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), row_group_size=len(clips))
-        if self._pages.expected:
-            raise ValueError("rows are not in their shard as they were written")
-        self._clips = []
-
-
-class _Pages:
-    """What pyarrow writes to: a file, in which it is noted where the tensors of rows lie.
-
-    A page of plain values has for each its length and its bytes, and is written in one piece.
-
-    Attributes:
-        places: of the rows so far.
-        expected: rows of a group that are to come: their pages are its first.
-    """
-
-    def __init__(self, file: AtomicFile, row_bytes: int) -> None:
-        self._file, self._row_bytes = file, row_bytes
-        self._length = struct.pack("<I", row_bytes)
-        self.places: list[Place] = []
-        self.expected = 0
-
-    @property
-    def closed(self) -> bool:
-        """Whether the file is; pyarrow asks before it writes."""
-        return self._file.closed
-
-    def write(self, content: bytes) -> int:
-        """Writes what pyarrow gives; raises `RunError` where no space is left."""
-        step = len(self._length) + self._row_bytes
-        if not self.expected or not content.startswith(self._length) or len(content) % step:
-            return self._file.write(content)
-        rows = np.frombuffer(content, np.uint8).reshape(-1, step)
-        begin, whole = self._file.num_bytes, self._file.crc32c
-        for number, row in enumerate(rows[:, len(self._length) :]):
+    def _write_page(self, rows: NDArray[np.floating]) -> None:
+        """Writes a page of features: of each its length, and its bytes as they stand in memory."""
+        row_bytes = rows[0].nbytes
+        whole, end = self._file.crc32c, self._file.num_bytes
+        parts: list[bytes | NDArray[np.generic]] = []
+        before = page_header(len(rows), len(rows) * (len(self._length) + row_bytes)) + self._length
+        for row in rows:
             crc32c = google_crc32c.value(row)
-            # What stands before it is its length, or the page is none.
-            whole = joined_crc32c(google_crc32c.extend(whole, self._length), crc32c, self._row_bytes)
-            self.places.append(Place(begin + number * step + len(self._length), crc32c))
-        if not (rows[:, : len(self._length)] == rows[0, : len(self._length)]).all():
-            raise ValueError("a page of a shard holds something else than rows")
-        self.expected -= len(rows)
-        return self._file.write(content, crc32c=whole)
+            whole = joined_crc32c(google_crc32c.extend(whole, before), crc32c, row_bytes)
+            end += len(before)
+            self._places.append(Place(end, crc32c))
+            end += row_bytes
+            parts += before, row
+            before = self._length
+        self._file.write(*parts, crc32c=whole)
+        self._held, self._group_rows = 0, self._group_rows + len(rows)
+        if self._group_rows == _ROW_GROUP_ROWS:
+            self._end_group()
+
+    def _end_group(self) -> None:
+        """Writes the other columns of a group."""
+        clips, self._clips = self._clips[: self._group_rows], self._clips[self._group_rows :]
+        chunks = [Chunk(self._group_offset, self._file.num_bytes - self._group_offset)]
+        for page in (
+            texts_page([clip.path.encode() for clip in clips]),
+            numbers_page([clip.start for clip in clips]),
+            texts_page([(clip.label or "").encode() for clip in clips]),
+            texts_page([(clip.group or "").encode() for clip in clips]),
+        ):
+            chunks.append(Chunk(self._file.num_bytes, len(page)))
+            self._file.write(page)
+        self._groups.append(RowGroup(self._group_rows, tuple(chunks)))
+        self._group_offset, self._group_rows = self._file.num_bytes, 0

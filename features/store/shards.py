@@ -159,8 +159,6 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Names the file, or removes it where the block raised."""
-        if kind is not None and self._table is not None:
-            self._table.abandon()
         self._file.__exit__(kind, error, trace)
 
 

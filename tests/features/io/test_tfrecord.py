@@ -55,6 +55,20 @@ def test_tensorflow_reads_what_was_written(tf, tmp_path_factory, rows):
         assert crc32c == google_crc32c.value(tensor.tobytes())
 
 
+@pytest.mark.parametrize("length", [0, 36, 37, 38, 127, 128, 0x2525 - 3, 0x2525])
+def test_lengths_that_look_like_text_are_lengths(tf, tmp_path, length):
+    """A length of 37 is the byte of a per cent sign, which has a meaning where bytes are put into a form."""
+    row, tensor = {"%b": b"%" * length, "%": length, "100 %%": b"%b"}, np.arange(max(1, length // 4), dtype="<f4")
+    written(tmp_path / "written", [(row, tensor), (row, tensor[:0])])
+    raws = list(tf.data.TFRecordDataset(str(tmp_path / "written")).as_numpy_iterator())
+    for raw, expected in zip(raws, (tensor, tensor[:0]), strict=True):
+        feature = tf.train.Example.FromString(raw).features.feature
+        assert feature["%b"].bytes_list.value[0] == row["%b"]
+        assert feature["%"].int64_list.value[0] == length
+        assert feature["100 %%"].bytes_list.value[0] == b"%b"
+        assert feature["features"].bytes_list.value[0] == expected.tobytes()
+
+
 def test_what_tensorflow_wrote_is_read(tf, tmp_path):
     path = str(tmp_path / "theirs.tfrecord")
     values = [{"path": "jä/\U0001f600.wav".encode(), "start": number, "label": b""} for number in (0, 127, 128, 2**62)]
