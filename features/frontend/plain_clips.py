@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.decode import LEAST_RATE_HZ, MOST_RATE_HZ
-from features.audio.plain_wav import FOREIGN_STARTS, HEADER_BYTES, WAV, PlainWav, plain_wav
+from features.audio.plain_wav import FOREIGN_STARTS, HEADER_BYTES, WAV, plain_wav
+from features.audio.protocol import ClipLength
 from features.frontend.spec import LOUDEST, MEAN, FeatureSpec
-from features.frontend.waveform import used_part
+from features.frontend.waveform import clip_length
 
 # Of a larger file, less may be used than is read here.
 _MOST_BYTES = 2**20
@@ -49,6 +50,7 @@ class PlainClips:
     def __init__(self, spec: FeatureSpec) -> None:
         """Takes the front end; of one that is a network, or wants another channel than the first, none is read here."""
         self.spec = spec
+        self._length, self._least_samples = clip_length(spec), spec.least_samples if spec.clip_samples is None else 0
         self._reads = spec.fft_samples is not None and spec.channels in (MEAN, LOUDEST, 1) and sys.byteorder == "little"
 
     def read(self, path: str, size: int, mtime_ns: int) -> PlainClip | None:
@@ -77,30 +79,30 @@ class PlainClips:
         if (len(content), status.st_size, status.st_mtime_ns) != (size, size, mtime_ns):
             return None
         begin = content.find(b"data", 0, HEADER_BYTES) + 8
-        wav = _wav_to_the_end(content[:begin], size)
-        if wav is None or content[begin : begin + 4] in FOREIGN_STARTS or not stat.S_ISREG(status.st_mode):
+        used = _used_samples(content[:begin], size, self._length, self._least_samples)
+        if used is None or content[begin : begin + 4] in FOREIGN_STARTS or not stat.S_ISREG(status.st_mode):
             return None
-        return self._fitted(content, wav)
-
-    def _fitted(self, content: bytes, wav: PlainWav) -> PlainClip | None:
-        spec = self.spec
-        if wav.rate_hz != spec.sample_rate_hz or (spec.clip_samples is None and wav.frames < spec.least_samples):
-            return None
-        skipped, wanted = used_part(wav.frames, wav.rate_hz, spec)
-        begin = wav.offset + 2 * skipped
+        begin, wanted, seconds = used
         waveform = np.frombuffer(content, np.int16, wanted, begin)
         # Most sounds have one within their first samples.
         sounds = content[begin : begin + min(_FIRST_BYTES, 2 * wanted)].strip(b"\0") or waveform.any()
-        if spec.clip_samples is not None and wanted < spec.clip_samples:
-            samples, waveform = waveform, np.zeros(spec.clip_samples, np.int16)
+        if self._length.samples is not None and wanted < self._length.samples:
+            samples, waveform = waveform, np.zeros(self._length.samples, np.int16)
             waveform[:wanted] = samples
-        return PlainClip(content, waveform, wav.frames / wav.rate_hz, "" if sounds else "silent")
+        return PlainClip(content, waveform, seconds, "" if sounds else "silent")
 
 
 @functools.lru_cache(1024)
-def _wav_to_the_end(head: bytes, size: int) -> PlainWav | None:
-    """Returns what a header says that ends where the samples begin, of one channel, if nothing follows these."""
-    found = plain_wav(head + bytes(4), size)  # what samples begin with is looked at elsewhere
-    if found is None or found.offset != len(head) or found.channels != 1:
+def _used_samples(head: bytes, size: int, length: ClipLength, least_samples: int) -> tuple[int, int, float] | None:
+    """Returns where the samples begin that are used of a file, how many they are, and the seconds of all of them.
+
+    Returns None where the header does not end where the samples begin, says another number of channels than one or
+    another rate than the clip's, or something follows the samples.
+    """
+    wav = plain_wav(head + bytes(4), size)  # what samples begin with is looked at elsewhere
+    if wav is None or wav.offset != len(head) or wav.channels != 1 or wav.rate_hz != length.rate_hz:
         return None
-    return found if LEAST_RATE_HZ <= found.rate_hz <= MOST_RATE_HZ else None
+    if not LEAST_RATE_HZ <= wav.rate_hz <= MOST_RATE_HZ or wav.frames < least_samples:
+        return None
+    skipped, wanted = length.part(wav.frames, wav.rate_hz)
+    return wav.offset + 2 * skipped, wanted, wav.frames / wav.rate_hz

@@ -20,7 +20,7 @@ _ROUNDING_SHARE = 1e-6
 # Frames whose values are added up in float32.
 _FLOAT32_FRAMES = 128
 # So much is squared at a time, to stay in the cache of a core, and the sums of so many clips wait to be added.
-_SCRATCH_BYTES, _SUMMED_CLIPS, _WAITING_CLIPS = 2**18, 16, 64
+_SCRATCH_BYTES, _WAITING_CLIPS = 2**18, 64
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Sums:
         """Takes the shape of a clip's features: (frames, coefficients) or (coefficients,)."""
         self._shape = frames, coefficients = math.prod(shape[:-1]), shape[-1]
         self._ones = np.ones(min(frames, _FLOAT32_FRAMES), dtype=np.float32)
-        clips = min(_SUMMED_CLIPS, max(1, _SCRATCH_BYTES // (4 * frames * coefficients)))
+        clips = min(_WAITING_CLIPS, max(1, _SCRATCH_BYTES // (4 * frames * coefficients)))
         self._scratch = np.empty((clips, *self._shape), dtype=np.float32)
         # Sum and sum of squares so far, and behind it those of clips that are still to be added to it.
         self._sums = np.zeros((1 + _WAITING_CLIPS, 2, coefficients))
@@ -116,33 +116,38 @@ class Sums:
 
     def add(self, features: NDArray[np.floating]) -> list[bool]:
         """Adds clips, (clips, *shape), but those with a value that is not finite; returns of each if it was added."""
-        clips, step, added = features.reshape(len(features), *self._shape), len(self._scratch), list[bool]()
+        clips, added = features.reshape(len(features), *self._shape), list[bool]()
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            for first in range(0, len(clips), step):
-                added += self._add(clips[first : first + step])
+            for first in range(0, len(clips), _WAITING_CLIPS):
+                added += self._add(clips[first : first + _WAITING_CLIPS])
         return added
 
-    def _add(self, given: NDArray[np.floating]) -> list[bool]:
-        clips = given
+    def _add(self, clips: NDArray[np.floating]) -> list[bool]:
         if self._waiting + len(clips) > _WAITING_CLIPS:
             self._sum_up()
-        sums, scratch = self._sums[1 + self._waiting :][: len(clips)], self._scratch[: len(clips)]
-        if clips.dtype != np.float32:
-            clips = scratch
-            clips[...] = given
-        self._over_frames(clips, sums[:, 0])
-        self._over_frames(np.multiply(clips, clips, out=scratch), sums[:, 1])
+        sums, step = self._sums[1 + self._waiting :][: len(clips)], len(self._scratch)
+        for first in range(0, len(clips), step):
+            self._sum_clips(clips[first : first + step], sums[first : first + step])
         if math.isfinite(np.add.reduce(sums[:, 1], axis=None)):
             added: list[bool] = [True] * len(clips)
         else:
             # Squares may be too large for float32 where the values are not.
             for number in np.flatnonzero(~np.isfinite(sums).all(axis=(1, 2))):
-                sums[number] = _exact_sums(given[number])
+                sums[number] = _exact_sums(clips[number])
             added = [bool(np.isfinite(one).all()) for one in sums]
             sums[: sum(added)] = sums[added]
         self._waiting += sum(added)
         self._clips += sum(added)
         return added
+
+    def _sum_clips(self, given: NDArray[np.floating], out: NDArray[np.float64]) -> None:
+        """Adds up the values and the squares of a few clips: (clips, 2, coefficients)."""
+        clips, scratch = given, self._scratch[: len(given)]
+        if clips.dtype != np.float32:
+            clips = scratch
+            clips[...] = given
+        self._over_frames(clips, out[:, 0])
+        self._over_frames(np.multiply(clips, clips, out=scratch), out[:, 1])
 
     def _over_frames(self, clips: NDArray[np.float32], out: NDArray[np.float64]) -> None:
         """Adds up the frames of (clips, frames, coefficients): (clips, coefficients)."""

@@ -18,16 +18,15 @@ from features.frontend.waveform import DecodedClip, fit_clips
 from features.io.filesystem import Location
 from features.sources.clips import Clip
 from features.sources.policies import Policies, refusal
-from features.store.parquet_rows import Place
+from features.store.parquet_rows import Place, rows_written_together
 from features.store.shards import ShardWriter
 from features.store.statistics import Statistics, Sums
 from features.store.unit_report import ROW_SCHEMA
 from features.update.work_list import CLIP_COLUMNS
 
 # So many clips are fitted and computed together at most, fewer where they have more samples than that.
-_WAITING_CLIPS, _WAITING_SAMPLES = 8, 2**20
-# About so many bytes are written together: file systems take longer for the same bytes in smaller pieces.
-_WRITTEN_BYTES, _WRITTEN_ROWS = 2**19, 64
+_WAITING_CLIPS, _WAITING_SAMPLES = 16, 2**20
+_NETWORK_CLIPS = 8
 
 Content = NDArray[np.floating] | DecodedClip | PlainClip
 """What a clip has when it is taken: features that are copied, or sound."""
@@ -40,15 +39,10 @@ def _most_together(spec: FeatureSpec) -> tuple[int, float]:
     as much as to compute it.
     """
     if spec.network_name is None or spec.clip_samples is None:
-        return (_WAITING_CLIPS if spec.clip_samples is None else block_clips(spec)), _WAITING_SAMPLES
+        return max(block_clips(spec), min(_WAITING_CLIPS, rows_written_together(spec))), _WAITING_SAMPLES
     windows = spec.count_frames(spec.clip_samples)
     least = EMBEDDING_BATCH_WINDOWS // math.gcd(windows, EMBEDDING_BATCH_WINDOWS)
-    return least * max(1, min(_WAITING_CLIPS, _WAITING_SAMPLES // spec.clip_samples) // least), math.inf
-
-
-def _written_together(spec: FeatureSpec, computed: int) -> int:
-    """Returns how many rows are written together, where so many are computed together at most."""
-    return max(computed, min(_WRITTEN_ROWS, _WRITTEN_BYTES // spec.row_bytes))
+    return least * max(1, min(_NETWORK_CLIPS, _WAITING_SAMPLES // spec.clip_samples) // least), math.inf
 
 
 @dataclass(slots=True)
@@ -108,7 +102,8 @@ class MemberRows:
         """Takes a shard that has no rows yet, and what its rows are made by; `networks` is where the network lies."""
         self._shard, self._spec, self._policies, self._networks = shard, spec, policies, networks
         self._most, self._most_samples = _most_together(spec)
-        self._features = np.empty((_written_together(spec, self._most), *spec.shape), dtype=spec.storage_dtype)
+        rows = max(self._most, rows_written_together(spec))
+        self._features = np.empty((rows, *spec.shape), dtype=spec.storage_dtype)
         self._sums = Sums(spec.shape)
         self._waiting: list[tuple[Member, Content]] = []
         self._samples = 0
