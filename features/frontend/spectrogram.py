@@ -128,6 +128,9 @@ class _Block:
     """Some clips on their way from samples to features, in memory that is there already."""
 
     def __init__(self, clips: int, samples: int, spec: FeatureSpec) -> None:
+        from scipy.fft import rfft  # which takes a tenth of a second to load, and --help does not need
+
+        self._rfft = rfft
         transform = spec.fft_samples or 0
         half = transform // 2 if spec.centred else 0
         count = spec.count_frames(samples)
@@ -171,8 +174,6 @@ class _Block:
 
     def _spectrum(self, waveforms: Batch | Sequence[Waveform]) -> NDArray[np.complex64]:
         """Returns the short-time Fourier transform: (clips, frames, bins)."""
-        from scipy.fft import rfft  # which takes a tenth of a second to load, and --help does not need
-
         clips = len(waveforms)
         of_pcm = all(waveform.dtype == np.int16 for waveform in waveforms)
         for row, waveform in enumerate(waveforms):
@@ -181,7 +182,7 @@ class _Block:
                 self._waveforms[row] *= PCM_SCALE
         windowed = self._windowed[:clips]
         np.multiply(self._frames[:clips], self._pcm_window if of_pcm else self._window, out=windowed)
-        spectrum: NDArray[np.complex64] = rfft(windowed, axis=-1, workers=1)
+        spectrum: NDArray[np.complex64] = self._rfft(windowed, axis=-1, workers=1)
         return spectrum
 
 

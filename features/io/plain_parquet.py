@@ -1,8 +1,8 @@
 """What stands around the values of a Parquet file whose values are all there, plain and uncompressed.
 
-pyarrow's writer copies what it is given three times before it is written. With these headers values are written from
-where they lie. The format is that of https://github.com/apache/parquet-format; its structures are in Thrift's compact
-protocol.
+pyarrow's writer takes a row group at a time, copies it into pages, and these into bytes of Python before they are
+written. With these headers values are written from where they lie. The format is that of
+https://github.com/apache/parquet-format; its structures are in Thrift's compact protocol.
 """
 
 import struct
