@@ -5,10 +5,12 @@ of a clip is the difference of two runs of which one has more clips, by the numb
 which `benchmarks/featurize.py` measures, is in no figure here.
 """
 
+import functools
 import itertools
 import os
 import shutil
 import wave
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +24,7 @@ from features.errors import UsageError
 
 RATE_HZ, ORIGINAL_RATE_HZ = 16_000, 16_000
 PACKAGES = ("numpy", "scipy", "soxr", "soundfile", "pyarrow", "apache-beam")
-CLIPS = {1: (6_000, 1_200), 10: (800, 160)}  # of the larger and the smaller run, by seconds
-LIBROSA_SHARE = 6  # it goes through so much fewer
+CLIPS = {1: (1_600, 320), 10: (240, 48)}  # of the larger and the smaller run, by seconds
 NOISE, ECHO_SAMPLES = 0.003, 40
 SPEC = 'preset = "speech-commands"\nclip_seconds = {}\n'
 
@@ -71,13 +72,27 @@ def _samples(path: Path) -> np.ndarray:
 
 
 def made(folder: Path, originals: list[Path], kind: Kind, seconds: int, number: int) -> Path:
-    """Returns a folder of so many clips, made anew where the last making of them did not end."""
+    """Returns a folder of so many clips, made anew on all cores where the last making of them did not end."""
     mark = folder.with_name(f"{folder.name}.made")
     if not mark.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        write_clips(folder, originals, kind, seconds, range(number))
+        parts = os.cpu_count() or 1
+        write = functools.partial(write_clips, folder, originals, kind, seconds)
+        with ProcessPoolExecutor(parts) as pool:
+            list(pool.map(write, (range(part, number, parts) for part in range(parts))))
         mark.touch()
     return folder
+
+
+def few_of(folder: Path, number: int) -> Path:
+    """Returns a folder of so many of the clips of another, which are linked and not copied."""
+    few = folder.with_name(f"{folder.name}-few")
+    shutil.rmtree(few, ignore_errors=True)
+    for path in sorted(folder.rglob("*.*"), key=lambda path: path.stat().st_mtime_ns)[:number]:
+        link = few / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        os.link(path, link)
+    return few
 
 
 @dataclass
@@ -95,17 +110,22 @@ class Pair:
         return [(large - small) / clips * 1e6 for large, small in pairs]
 
 
-def pair(name: str, command: list[str], large: tuple[Path, int], small: tuple[Path, int], output: Path | None) -> Pair:
-    """Returns a contender whose command names its source `{source}`."""
-    runs = (Contender(name, [part.format(source=source) for part in command], clips, output)
-            for source, clips in (large, small))  # fmt: skip
-    return Pair(*runs)
+def pair(
+    name: str,
+    command: list[str],
+    runs: tuple[tuple[Path, int], tuple[Path, int]],
+    output: Path | None,
+    tree: Path | None = None,
+) -> Pair:
+    """Returns a contender of two runs, each of a folder and its number of clips; its command has `{source}` for it."""
+    large, small = (Contender(name, [part.format(source=source) for part in command], clips, output, tree=tree)
+                    for source, clips in runs)  # fmt: skip
+    return Pair(large, small)
 
 
-def featurize(output: Path, spec: Path, tree: Path | None = None) -> list[str]:
-    """Returns the command of featurize, of another checkout where one is named."""
-    start = [PYTHON] if tree is None else ["env", f"PYTHONPATH={tree}", PYTHON]
-    return [*start, "-m", "pipelines.featurize", "--input", "{source}", "--output", str(output), "--spec", str(spec),
+def featurize(output: Path, spec: Path) -> list[str]:
+    """Returns the command of featurize."""
+    return [PYTHON, "-m", "pipelines.featurize", "--input", "{source}", "--output", str(output), "--spec", str(spec),
             "--workers", "2"]  # fmt: skip
 
 
@@ -128,6 +148,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="another checkout of soundmill, measured too")
     parser.add_argument("--no-librosa", action="store_true", help="leave out librosa's loop")
     options = parser.parse_args()
+    options.output = options.output.resolve()  # another checkout runs in its own folder
     peers = [] if options.no_librosa else ["librosa"]
     where, originals = machine(*PACKAGES, peers=peers), find_originals(options.data)
     work = options.output / "work"
@@ -138,20 +159,19 @@ def main() -> None:
     for key, text in itertools.product(options.kinds.split(","), options.seconds.split(",")):
         kind, seconds = KINDS[key], int(text)
         counts = [int(number * options.share) for number in CLIPS[seconds]]
-        folders = [(made(options.output / f"{key}-{seconds}s-{count}", originals, kind, seconds, count), count)
-                   for count in (*counts, *(number // LIBROSA_SHARE for number in counts))]  # fmt: skip
+        folder = made(options.output / f"{key}-{seconds}s-{counts[0]}", originals, kind, seconds, counts[0])
+        runs = (folder, counts[0]), (few_of(folder, counts[1]), counts[1])
         spec = work / f"spec-{seconds}.toml"
         spec.write_text(SPEC.format(seconds), encoding="utf-8")
-        large, small, few, fewer = folders
-        pairs = [pair("soundmill", featurize(work / "set", spec), large, small, work / "set")]
+        pairs = [pair("soundmill", featurize(work / "set", spec), runs, work / "set")]
         bare = [*peer("bare", Path("{source}"), work / "bare"), str(seconds)]
-        pairs.append(pair("bare loop", bare, large, small, work / "bare"))
+        pairs.append(pair("bare loop", bare, runs, work / "bare"))
         if options.before is not None:
-            command = featurize(work / "before", spec, options.before)
-            pairs.append(pair("before", command, large, small, work / "before"))
+            command = featurize(work / "before", spec)
+            pairs.append(pair("before", command, runs, work / "before", options.before.resolve()))
         if not options.no_librosa:
             command = [*peer("librosa-load", Path("{source}"), work / "none", "librosa"), str(seconds)]
-            pairs.append(pair("librosa loop", command, few, fewer, None))
+            pairs.append(pair("librosa loop", command, runs, None))
         alternate([run for one in pairs for run in (one.large, one.small)], options.turns)
         lines.append(row(pairs, f"{kind.name}, {seconds} s"))
         print(lines[-1], flush=True)
