@@ -138,6 +138,8 @@ class _PartReader:
         self._seek(place)
 
     def _seek(self, place: int) -> None:
+        if place == self._next == 0 and not self._audio.was_read and self._audio.format == "FLAC":
+            return  # to decode one from its beginning gives what a jump there does, which decodes its first frame twice
         try:
             self._audio.seek(place)  # to 0 as well: an MP3's last digits depend on whether there was a seek
             self._next = place

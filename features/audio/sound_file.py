@@ -1,5 +1,6 @@
 """Opens what soundfile reads, and reads it block by block, up to where it ends or decoding stops for a damage."""
 
+import functools
 import itertools
 import os
 import tempfile
@@ -51,6 +52,16 @@ class SoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
                     raise error from None
 
     was_read = False
+
+    @functools.cached_property
+    def format(self) -> str:
+        """Name of its container; libsndfile is asked once."""
+        return str(super().format)
+
+    @functools.cached_property
+    def subtype(self) -> str:
+        """Name of its encoding."""
+        return str(super().subtype)
 
     def seekable(self) -> bool:
         """Returns False, or every read would end with a seek to where it has come to, which codecs take long for."""
