@@ -4,14 +4,14 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.containers import inspect
-from features.audio.decoder_client import probe_in_process, read_in_process
+from features.audio.decoder_client import decode_in_process, probe_in_process, read_in_process
 from features.audio.ffmpeg import convert, read_converted
 from features.audio.plain_wav import HEADER_BYTES, SAMPLE_BYTES, WAV, plain_wav, read_plain
 from features.audio.protocol import RATES_HZ, ClipLength, Decoded, OpenFile
@@ -135,6 +135,29 @@ def _probe_coded(file: OpenFile, clip: ClipLength | None) -> tuple[AudioInfo, De
         ), None  # fmt: skip
 
 
+def decode_together(files: Sequence[OpenFile], clip: ClipLength) -> list[tuple[AudioInfo, Decoded] | None]:
+    """Does what `probe_and_decode` does with several small files at once, where soundfile reads them.
+
+    Args:
+        files: at most `TOGETHER`.
+        clip: what of each is used.
+
+    Returns:
+        What that does; None for what has an error, or another decoder, or is too large: `probe_and_decode` shows it.
+
+    Raises:
+        RunError: no process can be started for decoding.
+    """
+    results: list[tuple[AudioInfo, Decoded] | None] = []
+    for file, found in zip(files, decode_in_process(files, clip), strict=True):
+        result = None
+        if found is not None and LEAST_RATE_HZ <= found[0].rate_hz <= MOST_RATE_HZ:
+            with contextlib.suppress(ClipError):
+                result = AudioInfo(**found[0]._asdict(), size=file.size), _finite(found[1])
+        results.append(result)
+    return results
+
+
 def decode(source: AudioSource, info: AudioInfo, start: int = 0, frames: int | None = None) -> NDArray[np.float32]:
     """Returns the samples of `decode_part`, and raises what that does."""
     return decode_part(source, info, start, frames).samples
@@ -233,6 +256,11 @@ def file_error(error: OSError) -> ClipError:
     return ClipError("decode", Reason.UNREADABLE, text)
 
 
+def is_named_mp3(path: str) -> bool:
+    """Returns whether a file's name says that it is an MP3 or one of its siblings."""
+    return path.lower().endswith((".mp3", ".mp2", ".mp1"))
+
+
 @contextlib.contextmanager
 def _opened(source: AudioSource) -> Iterator[OpenFile]:
     """Opens a file, or one that has this content, for another process."""
@@ -248,6 +276,6 @@ def _opened(source: AudioSource) -> Iterator[OpenFile]:
         raise file_error(error) from error
     try:
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        yield OpenFile(descriptor, status.st_size, source.lower().endswith((".mp3", ".mp2", ".mp1")), identity)
+        yield OpenFile(descriptor, status.st_size, is_named_mp3(source), identity)
     finally:
         os.close(descriptor)

@@ -1,7 +1,8 @@
 """The process in which files are decoded that a decoder might crash on; `decoder_client` starts and asks it.
 
-It takes requests on the socket that is its standard input: a line of JSON with an open file. Each message of an answer
-has its kind and length before it: blocks of samples, then a line of JSON, which ends the answer.
+It takes requests on the socket that is its standard input: a line of JSON with an open file, or with several. Each
+message of an answer has its kind and length before it: blocks of samples, then a line of JSON, which ends the answer.
+The samples of several files lie one behind the other in the memory that is shared.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from features.audio.protocol import (
     SAMPLES,
     SHARED,
     SHARED_BYTES,
+    TOGETHER,
     ClipLength,
     CodecInfo,
     shared_samples,
@@ -48,11 +50,16 @@ def main() -> None:
         request, descriptors = asker.receive()
         if not request:
             return
-        with open(descriptors[0], "rb") as file:
-            try:
-                answer = _answer(asker, file.fileno(), **json.loads(request))
-            finally:
-                close_left()
+        try:
+            wanted = json.loads(request)
+            if "files" in wanted:
+                answer = _answers(asker, descriptors, **wanted)
+            else:
+                answer = _answer(asker, descriptors[0], **wanted)
+        finally:
+            close_left()
+            for descriptor in descriptors:
+                os.close(descriptor)
         asker.end(json.dumps(answer).encode())
 
 
@@ -70,9 +77,14 @@ class _Asker:
         self._waiting = b""
 
     def receive(self) -> tuple[bytes, list[int]]:
-        """Waits for a request and an open file; nothing where there will be none."""
-        request, descriptors, _, _ = socket.recv_fds(self._connection, REQUEST_BYTES, 1)
+        """Waits for a request and its open files; nothing where there will be none."""
+        request, descriptors, _, _ = socket.recv_fds(self._connection, REQUEST_BYTES, TOGETHER)
         return request, descriptors
+
+    @property
+    def memory(self) -> NDArray[np.float32]:
+        """The memory that is shared."""
+        return self._memory
 
     def samples(self, block: NDArray[np.float32]) -> None:
         """Gives a block of samples."""
@@ -91,21 +103,63 @@ class _Asker:
         self._waiting, self._shares = b"", True
 
 
+class _Together:
+    """Memory in which the samples of several files are laid one behind the other."""
+
+    def __init__(self, memory: NDArray[np.float32]) -> None:
+        """Takes memory that is free."""
+        self._memory = memory
+        self.used = 0  # samples of all channels
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes that are left."""
+        return self._memory.nbytes - 4 * self.used
+
+    def samples(self, block: NDArray[np.float32]) -> None:
+        """Adds a block of samples; raises `MemoryError` where it has no room."""
+        if 4 * block.size > self.room_bytes:
+            raise MemoryError
+        self._memory[self.used : self.used + block.size] = block.reshape(-1)
+        self.used += block.size
+
+
+def _answers(asker: _Asker, descriptors: list[int], files: list[list[Any]], clip: list[int]) -> dict[str, Any]:
+    """Decodes what is used of several files, as far as there is room for their samples.
+
+    Each is answered by what its header says, its number of samples and what of them is missing, or by the reason of an
+    error; by None where it is to be asked for by itself, as all are that have an error.
+    """
+    found: list[Any] = []
+    together = _Together(asker.memory)
+    for descriptor, (size, mp3) in zip(descriptors, files, strict=True):
+        before = together.used
+        answer = _answer(together, descriptor, size, mp3, None, False, clip, together.room_bytes)
+        close_left()
+        if "missing" in answer:
+            found.append([answer["info"], together.used - before, answer["missing"]])
+        else:
+            together.used = before
+            found.append(answer["error"][1] if "error" in answer else None)
+    return {"files": found}
+
+
 def _answer(
-    asker: _Asker,
+    asker: _Asker | _Together,
     descriptor: int,
     size: int,
     mp3: bool,
     part: list[int] | None,
     forward: bool,
     clip: list[int] | None,
+    room_bytes: int = SHARED_BYTES,
 ) -> dict[str, Any]:
     info: dict[str, Any] = {}
     try:
         if part is None:
             found = probe_coded(descriptor, size, mp3, leave_open=clip is not None)._replace(decoder=DECODER)
             info = {"info": found._asdict()}
-            part = _part_at_once(found, clip)
+            part = _part_at_once(found, clip, room_bytes)
             if part is None:
                 return info
         missing: list[tuple[int, int]] = []
@@ -121,13 +175,13 @@ def _answer(
         return {"error": ["decode", Reason.OUT_OF_MEMORY_GUARD, message]}
 
 
-def _part_at_once(info: CodecInfo, clip: list[int] | None) -> list[int] | None:
+def _part_at_once(info: CodecInfo, clip: list[int] | None, room_bytes: int) -> list[int] | None:
     """Returns the part that is decoded with the first request, None where that is left to another one."""
     if clip is None or info.rate_hz not in RATES_HZ:
         return None
     samples, rate_hz, centre = clip
     start, frames = ClipLength(samples, rate_hz, bool(centre)).part(info.frames, info.rate_hz)
-    return [start, frames] if 0 < 4 * frames * info.channels <= SHARED_BYTES else None
+    return [start, frames] if 0 < 4 * frames * info.channels <= room_bytes else None
 
 
 def _limit_memory() -> None:

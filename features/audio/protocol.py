@@ -23,6 +23,12 @@ SHARED_BYTES = 4 * 2**20
 # What recordings have; a header that says another rate is damaged, and to resample it may take forever.
 RATES_HZ = range(100, 768_001)
 
+# So many files are decoded with one request at most, each of which takes milliseconds; one that does not come to its
+# end within these seconds is left to requests of its own.
+TOGETHER = 8
+
+TOGETHER_SECONDS = 5.0
+
 _LEAST_SECONDS = 60.0
 
 _BYTES_A_SECOND = 2**20

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.audio.decode import AudioInfo, AudioSource, decode_part, is_cut_off, probe, probe_and_decode
-from features.audio.protocol import limit_bytes
+from features.audio.protocol import Decoded, limit_bytes
 from features.errors import ClipError, Reason
 from features.frontend.spec import FeatureSpec
 from features.frontend.waveform import DecodedClip, clip_length, fit_clips, to_mono, used_part
@@ -42,7 +42,12 @@ def clip_waveform(
 
 
 def decode_clip(
-    source: AudioSource, spec: FeatureSpec, start: int = 0, duration: int | None = None, info: AudioInfo | None = None
+    source: AudioSource,
+    spec: FeatureSpec,
+    start: int = 0,
+    duration: int | None = None,
+    info: AudioInfo | None = None,
+    decoded: Decoded | None = None,
 ) -> DecodedClip:
     """Decodes what is used of one clip.
 
@@ -52,11 +57,11 @@ def decode_clip(
         start: first frame of the clip within the file.
         duration: frames of the clip, None for all that follow.
         info: what `probe` said of the file, None to ask it.
+        decoded: what is used of it, where `probe_and_decode` or `decode_together` gave that with `info`.
 
     Raises:
         ClipError: the clip cannot be used.
     """
-    decoded = None
     if info is None and start == 0 and duration is None:
         info, decoded = probe_and_decode(source, clip_length(spec))
     info = info or probe(source)

@@ -13,6 +13,9 @@ _PART_CLIPS = 65_536
 _TYPES = {"path": pa.string()} | dict.fromkeys(("start", "duration", "size", "mtime_ns"), pa.int64())
 _TYPES |= dict.fromkeys(("version", "label"), pa.string())
 
+FileState = tuple[str, int, int | str | None]
+"""Path, size, and modification time or version."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -44,7 +47,7 @@ class Clip:
     version: str | None = None
 
     @property
-    def state(self) -> tuple[str, int, int | str | None]:
+    def state(self) -> FileState:
         """Path, size, and modification time or version: as long as they are the same, so is the file's content."""
         return self.path, self.size, self.mtime_ns if self.version is None else self.version
 

@@ -21,7 +21,7 @@ from features.io.file_time import same_time
 from features.io.filesystem import exists
 from features.runtime.blas_threads import one_blas_thread
 from features.runtime.unit_progress import UNSEEN, UnitProgress
-from features.sources.clips import Clip
+from features.sources.clips import Clip, FileState
 from features.sources.content_hash import content_hash, file_hash
 from features.sources.paths import clip_file
 from features.sources.policies import DEFAULTS, Policies
@@ -32,10 +32,9 @@ from features.store.parquet_rows import Place
 from features.store.row_reader import RowReader
 from features.store.shards import ShardWriter
 from features.store.unit_report import write_report
+from features.update.coded_clips import CodedClips
 from features.update.members import Member, MemberRows, report_rows
 from features.update.work_list import CachedRow, ShardUnit
-
-_FileState = tuple[str, int, int | str | None]  # `Clip.state`
 
 
 def _nothing() -> None:
@@ -143,12 +142,12 @@ def compute_shard(
     """Does what `build_shard` does up to where the shard takes its name."""
     unit, root = work.unit, work.root
     members: list[Member] = []
-    digests: dict[_FileState, str] = {}
+    digests: dict[FileState, str] = {}
     copied = Counter(row.shard for row in unit.cached.values())
     with contextlib.ExitStack() as unnamed, RowReader(cached_in or layout, spec, copied) as reader, one_blas_thread():
         shard = unnamed.enter_context(ShardWriter(layout, unit.name, spec))
         rows = MemberRows(shard, spec, policies, (cached_in or layout).networks_folder)
-        plain_clips = PlainClips(spec)
+        plain_clips, coded_clips = PlainClips(spec), CodedClips(unit, root, spec, digests)
         for number, clip in enumerate(unit.clips):
             work.progress.say(number, (member.reason for member in members))
             cached = unit.cached.get(number)
@@ -160,7 +159,7 @@ def compute_shard(
                 rows.add(members[-1], tensor)
                 continue
             try:
-                sound, digest = _load(clip, root, plain_clips, digests, work.ahead)
+                sound, digest = coded_clips.take(number) or _load(clip, root, plain_clips, digests, work.ahead)
             except ClipError as error:
                 # With the hash, a file that is touched and not changed need not be tried again.
                 known = digests.get(clip.state, clip.content_hash)
@@ -218,7 +217,7 @@ def _read_plain(clip: Clip, root: str, plain_clips: PlainClips) -> tuple[PlainCl
 
 
 def _load(
-    clip: Clip, root: str, plain_clips: PlainClips, digests: dict[_FileState, str], ahead: ReadAhead
+    clip: Clip, root: str, plain_clips: PlainClips, digests: dict[FileState, str], ahead: ReadAhead
 ) -> tuple[DecodedClip | PlainClip, str]:
     """Decodes a clip; returns also the hash of its file's content; raises `ClipError` where it cannot be used.
 
@@ -240,7 +239,7 @@ def _load(
         return decode_clip(recording.source, plain_clips.spec, clip.start, clip.duration, recording.plain_info), digest
 
 
-def _state(clip: Clip, recording: Recording) -> _FileState:
+def _state(clip: Clip, recording: Recording) -> FileState:
     """Returns the state of a clip's file as it was opened; the clip's own where it is the same.
 
     On a worker's host the file may lie on a mount that keeps its time less exactly than the one by which it was listed.

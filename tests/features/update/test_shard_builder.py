@@ -20,7 +20,7 @@ from features.store.shards import read_shard
 from features.store.statistics import Statistics
 from features.store.unit_report import is_finished, read_report
 from features.store.versions import library_versions
-from features.update import shard_builder
+from features.update import coded_clips, shard_builder
 from features.update.shard_builder import build_shard
 from features.update.work_list import CachedRow
 from tests.features.examples import MFCC, SPECS, STFT, TINY, changed, new_set, planned
@@ -411,19 +411,20 @@ def test_what_takes_the_place_of_a_listed_file_is_a_reject(tmp_path, what, part)
     assert (row["stage"], row["reason"]) == ("decode", reason)
 
 
+@pytest.mark.parametrize("module", [shard_builder, coded_clips])
 @pytest.mark.parametrize("event", ["grows", "vanishes"])
-def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, event):
-    path = tmp_path / "words" / "yes" / "a.flac"
+def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, event, module):
+    path = tmp_path / "words" / "yes" / ("a.flac" if module is coded_clips else "a.aiff")
     path.parent.mkdir(parents=True)
     soundfile.write(path, sine(440, 100), RATE_HZ)
     unit = all_in_one(tmp_path / "words", tmp_path)
 
-    def read_and_change(*arguments):
-        result = decode_clip(*arguments)
+    def read_and_change(*arguments, **keywords):
+        result = decode_clip(*arguments, **keywords)
         path.unlink() if event == "vanishes" else path.write_bytes(path.read_bytes() + b"\0")
         return result
 
-    monkeypatch.setattr(shard_builder, "decode_clip", read_and_change)
+    monkeypatch.setattr(module, "decode_clip", read_and_change)
     report, _ = run(unit, new_set(tmp_path / "set"), tmp_path / "words")
     assert report.rows["reason"].to_pylist() == ["vanished"]
 
