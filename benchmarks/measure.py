@@ -1,6 +1,7 @@
 """Runs commands against each other: whole processes in turns, their time, their cores' time, their memory."""
 
 import contextlib
+import ctypes
 import datetime
 import os
 import platform
@@ -18,6 +19,9 @@ from pathlib import Path
 
 from features.errors import UsageError
 
+# Has the system make what loses its parent a child of this process (Linux).
+_SET_CHILD_SUBREAPER = 36
+_ORPHANS_SECONDS = 10.0
 # How often the memory of a tree of processes is added up while it runs.
 _SAMPLE_SECONDS = 0.25
 _HERE = Path(__file__).parent
@@ -116,7 +120,8 @@ def run(command: Sequence[str], tree: Path | None = None) -> tuple[float, float,
         tree: checkout whose code it runs, wherever this one is installed; None for whatever Python finds here.
     """
     environment = None if tree is None else {**os.environ, "PYTHONPATH": str(tree)}
-    before = _children_cpu_seconds()
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    others, before = _children(), _children_cpu_seconds()
     started = time.perf_counter()
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tree, env=environment
@@ -126,7 +131,23 @@ def run(command: Sequence[str], tree: Path | None = None) -> tuple[float, float,
     seconds = time.perf_counter() - started
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with exit code {process.returncode}:\n{said}")
+    _wait_for_orphans(others)
     return seconds, _children_cpu_seconds() - before, peak(), printed
+
+
+def _children() -> set[int]:
+    return {int(child) for thread in Path("/proc/self/task").iterdir()
+            for child in (thread / "children").read_text(encoding="ascii").split()}  # fmt: skip
+
+
+def _wait_for_orphans(others: set[int]) -> None:
+    """Waits for processes that ended, or will, after who had started them, such as decoders: else none counts them."""
+    until = time.monotonic() + _ORPHANS_SECONDS  # what a command has left to go on is not waited for
+    while (orphans := _children() - others) and time.monotonic() < until:
+        for orphan in orphans:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(orphan, os.WNOHANG)
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
