@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from features.sources.folder_walk import FolderFiles, Passed
@@ -102,20 +102,16 @@ def _find(root: bytes, write_to: int, driver: int) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):  # who waits for the end of what the command says does not wait for this
             os.dup2(nothing, descriptor)
-        import marshal
-
         from features.sources.folder_walk import FolderFiles, walk_folders
 
         held = bytearray()
         written = 0
         for part in walk_folders(root):
-            content: tuple[object, ...]
             if isinstance(part, FolderFiles):
-                content = part.prefix, part.names, part.sizes.tobytes(), part.mtimes_ns.tobytes(), part.is_leaf
+                held += _packed(part.prefix, b"\0".join(part.names), part.sizes.tobytes(), part.mtimes_ns.tobytes(),
+                                b"leaf" if part.is_leaf else b"")  # fmt: skip
             else:
-                content = dict(part.left_out), part.failures, part.folders
-            message = marshal.dumps(content)
-            held += len(message).to_bytes(_LENGTH_BYTES) + message
+                held += _packed(_passed_text(part))
             if os.getppid() != driver:
                 break
             if len(held) - written > _WRITTEN_BYTES:
@@ -141,29 +137,58 @@ def _write(pipe: int, held: bytearray, wait: bool) -> int:
 
 
 def _found(pipe: int) -> "Iterator[FolderFiles | Passed]":
-    import marshal
     from array import array
-    from collections import Counter
 
-    from features.sources.folder_walk import FolderFiles, Passed
+    from features.sources.folder_walk import FolderFiles
 
     with open(pipe, "rb", buffering=2**20, closefd=False) as file:
         while True:
-            message = _whole(file.read(_LENGTH_BYTES), _LENGTH_BYTES)
-            length = int.from_bytes(message)
-            content = marshal.loads(_whole(file.read(length), length))
-            if len(content) == len(Passed._fields):
-                left_out, failures, folders = content
-                yield Passed(Counter(left_out), failures, folders)
+            parts = _unpacked(file)
+            if len(parts) == 1:
+                yield _passed(parts[0])
                 return
-            prefix, names, sizes, mtimes_ns, is_leaf = content
-            yield FolderFiles(prefix, names, array("q", sizes), array("q", mtimes_ns), is_leaf)
+            prefix, names, sizes, mtimes_ns, leaf = parts
+            # No name is empty, and none has the byte that stands between them.
+            listed = names.split(b"\0") if names else []
+            yield FolderFiles(prefix, listed, array("q", sizes), array("q", mtimes_ns), bool(leaf))
 
 
-def _whole(content: bytes, length: int) -> bytes:
+def _packed(*parts: bytes) -> bytes:
+    """Returns a message of some parts, which `_unpacked` reads."""
+    numbers = [len(parts), *map(len, parts)]
+    return b"".join([number.to_bytes(_LENGTH_BYTES, "little") for number in numbers] + [*parts])
+
+
+def _unpacked(file: IO[bytes]) -> list[bytes]:
+    """Returns the parts of the next message; raises `EOFError` where it is not whole."""
+    count = int.from_bytes(_whole(file, _LENGTH_BYTES), "little")
+    lengths = [int.from_bytes(_whole(file, _LENGTH_BYTES), "little") for _ in range(count)]
+    return [_whole(file, length) for length in lengths]
+
+
+def _whole(file: IO[bytes], length: int) -> bytes:
+    content = file.read(length)
     if len(content) < length:
         raise EOFError("the walk has not come to its end")
     return content
+
+
+def _passed_text(passed: "Passed") -> bytes:
+    import json
+
+    failures = [(os.fsdecode(path), number, words) for path, number, words in passed.failures]
+    return json.dumps([passed.left_out, failures, [os.fsdecode(name) for name in passed.folders]]).encode()
+
+
+def _passed(text: bytes) -> "Passed":
+    import json
+    from collections import Counter
+
+    from features.sources.folder_walk import Passed
+
+    left_out, failures, folders = json.loads(text)
+    return Passed(Counter(left_out), [(os.fsencode(path), number, words) for path, number, words in failures],
+                  [os.fsencode(name) for name in folders])  # fmt: skip
 
 
 def _is_command() -> bool:

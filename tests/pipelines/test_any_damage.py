@@ -163,8 +163,9 @@ def aside(path: Path) -> Path:
 
 
 def link_to_what_nobody_can_read(path: Path) -> None:
-    # At the beginning of a process' memory there is nothing, so that to read it is an error of the device.
-    aside(path).symlink_to("/proc/self/mem")
+    # At the beginning of a process' memory there is nothing, so that to read it is an error of the device. It is the
+    # memory of this process, whoever lists or reads it: that of another has another time.
+    aside(path).symlink_to(f"/proc/{os.getpid()}/mem")
     path.symlink_to(aside(path))
 
 
