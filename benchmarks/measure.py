@@ -136,8 +136,11 @@ def run(command: Sequence[str], tree: Path | None = None) -> tuple[float, float,
 
 
 def _children() -> set[int]:
-    return {int(child) for thread in Path("/proc/self/task").iterdir()
-            for child in (thread / "children").read_text(encoding="ascii").split()}  # fmt: skip
+    found: set[int] = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found |= {int(child) for child in (thread / "children").read_text(encoding="ascii").split()}
+    return found
 
 
 def _wait_for_orphans(others: set[int]) -> None:

@@ -15,21 +15,25 @@ SOUND_BYTES = 3_200  # a tenth of a second
 HERE = Path(__file__).parents[1]
 
 
-def featurize(tree: Path, source: Path, output: Path, preset: str) -> list[str]:
-    """Returns the command of a checkout."""
-    return ["env", f"PYTHONPATH={tree}", PYTHON, "-m", "pipelines.featurize", "--input", str(source),
-            "--output", str(output), "--preset", preset]  # fmt: skip
-
-
 def contender(name: str, tree: Path, source: Path, output: Path, options) -> Contender:
     """Returns the rerun of a checkout on a set of its own, which is made where it is not there."""
-    command = featurize(tree, source, output, options.preset)
+    command = [
+        PYTHON,
+        "-m",
+        "pipelines.featurize",
+        "--input",
+        str(source),
+        "--output",
+        str(output),
+        "--preset",
+        options.preset,
+    ]
     mark = output.with_name(f"{output.name}.made")
     if not mark.exists():
         shutil.rmtree(output, ignore_errors=True)
-        run(command)
+        run(command, tree)
         mark.touch()
-    return Contender(name, command, options.clips)
+    return Contender(name, command, options.clips, tree=tree)
 
 
 def main() -> None:
