@@ -6,14 +6,13 @@ that it works in a folder with a `model.py` or a `features/` of the user's own.
 
 import contextlib
 import difflib
-import gc
 import importlib
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from features.runtime.interruption import end_at_once
+from features.runtime.interruption import begin_loading
 from features.runtime.invocation import SCRIPT
 from features.runtime.visible import visible
 from features.sources.walk_ahead import begin
@@ -45,7 +44,7 @@ _NEAR = 0.5  # less alike names are not what was meant
 
 def main() -> NoReturn:
     """Runs the command that the process' arguments name, and ends the process with its exit code."""
-    end_at_once()
+    begin_loading()
     os.environ["PYTHONSAFEPATH"] = "1"  # Python processes that Beam or multiprocessing starts
     name, *arguments = sys.argv[1:] or [""]
     if name in ("-h", "--help", "--version"):
@@ -59,7 +58,6 @@ def main() -> NoReturn:
         begin(arguments)
     from features.runtime import command  # which loads more than the list of commands needs
 
-    gc.disable()  # until `run`, see `features.runtime.interruption`
     module = importlib.import_module(COMMANDS[name][0])
     command.run(module.main, module.parser(), arguments)
 

@@ -13,6 +13,7 @@ from features.io.varint import varint
 
 MAGIC = b"PAR1"
 """What a file begins with, and ends with."""
+# In the form that readers take apart. The version is that of this layout, whose bytes do not change with a release.
 _CREATED_BY = b"soundmill version 1.0.0 (build plain)"
 _FORMAT_VERSION = 2
 # Numbers of Thrift's types, and of what Parquet's structures name.

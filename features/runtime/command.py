@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from features.errors import SoundmillError
 from features.io.atomic import write_file
 from features.io.temporary import remove_temporary_folder
-from features.runtime.interruption import INTERRUPTED, MESSAGE, raise_interrupts
+from features.runtime.interruption import INTERRUPTED, MESSAGE, end_loading
 from features.runtime.invocation import command_line
 from features.runtime.log import FILE_ONLY, LOG, start_log
 from features.runtime.no_pandas import keep_pandas_out
@@ -136,11 +136,8 @@ def run(
         arguments.error(f"no folder for --summary {options.summary}")
     start_log(options.verbose, options.log_file)
     keep_pandas_out()
-    # `features.runtime.interruption` has disabled it; what was loaded meanwhile stays, and is not looked at again.
-    gc.freeze()
-    gc.enable()
     try:
-        raise_interrupts()
+        end_loading()
         with clearing_bars():
             code = main(options, others)
     except BaseException as error:

@@ -18,14 +18,21 @@ MESSAGE = "interrupted; nothing half-written stands under its final name"
 _PACKAGES = ("features", "model", "pipelines")
 
 
-def end_at_once() -> None:
-    """Has Ctrl-C end the process in one line; where a shell has it ignored, in its background, it stays ignored."""
+def begin_loading() -> None:
+    """Has Ctrl-C end the process in one line; where a shell has it ignored, in its background, it stays ignored.
+
+    No garbage is looked for until `end_loading`.
+    """
+    gc.disable()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
-def raise_interrupts() -> None:
-    """Has Ctrl-C raise `KeyboardInterrupt` again."""
+def end_loading() -> None:
+    """Has Ctrl-C raise `KeyboardInterrupt` again, and garbage looked for, but not among what was loaded."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -44,5 +51,4 @@ def _is_command() -> bool:
 
 
 if _is_command():
-    end_at_once()
-    gc.disable()  # `features.runtime.command.run` enables it again
+    begin_loading()

@@ -1,6 +1,12 @@
-"""One thread a worker: those of BLAS and OpenMP would take turns with other workers, and change last digits."""
+"""One thread a worker: those of BLAS and OpenMP would take turns with other workers, and change last digits.
 
+And a thread that looks after something while a block runs.
+"""
+
+import contextlib
 import os
+import threading
+from collections.abc import Callable, Iterator
 
 # What the libraries read when they are loaded.
 ONE_THREAD = dict.fromkeys(
@@ -15,3 +21,21 @@ def pin_threads() -> None:
 
     os.environ |= ONE_THREAD
     threadpool_limits(limits=1)
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
+    """Has a thread work while the block runs; it is waited for.
+
+    Args:
+        work: takes the event that is set when the block has ended, and returns soon after it.
+        name: of the thread.
+    """
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=(ended,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

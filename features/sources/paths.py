@@ -52,9 +52,7 @@ def csv_path(text: str) -> str:
 def clip_file(root: str, path: str) -> str:
     """Returns the place at which a clip is opened, as `os.fsdecode` gives it: a path, or the URI of an object."""
     if path.isascii() and "\\" not in path and ":" not in path:  # written as it is, and no URI
-        if path.startswith("/"):
-            return path
-        return f"{root}/{path}" if root and root[-1] != "/" else join(root, path)
+        return path if path.startswith("/") else join(root, path)
     return place_of(os.fsencode(root), unescape_path(path))
 
 

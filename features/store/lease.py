@@ -15,6 +15,7 @@ What is a file here is read by `_look` and `_now_ns` and written by `hold`, `_re
 
 import contextlib
 import errno
+import functools
 import json
 import math
 import os
@@ -31,6 +32,7 @@ from features.errors import PassingError, RunError, SoundmillError
 from features.io.entry import AnyPath
 from features.io.filesystem import Uri, is_uri
 from features.runtime.log import LOG
+from features.runtime.threads import beside
 from features.store import lease_objects
 
 RENEWAL_SECONDS = 1.0
@@ -186,14 +188,8 @@ def hold(file: TextIO, path: Path) -> Iterator[Lease]:
     os.write(descriptor, f"{this_process()}\n{token}\n".encode())
     os.fsync(descriptor)  # over NFS the others see it only then
     lease = Lease(str(path), this_process(), token, os.fstat(descriptor).st_mtime_ns)
-    ended = threading.Event()
-    thread = threading.Thread(target=_renew, args=(descriptor, ended), name="lease", daemon=True)
-    thread.start()
-    try:
+    with beside(functools.partial(_renew, descriptor), "lease"):
         yield lease
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from features.io.filesystem import Uri, filesystem_of
 from features.io.parallel import start
 from features.io.store_errors import ChangedError
 from features.runtime.log import LOG
+from features.runtime.threads import beside
 from features.store.layout import CLOCK, WORK
 
 LEASE_SECONDS = 60.0
@@ -197,9 +198,9 @@ def _renewed(place: Uri, content: bytes, is_only: bool = False) -> Iterator[None
         content: that it was taken with.
         is_only: whether no other process takes a lease at this place.
     """
-    files, ended = filesystem_of(place), threading.Event()
+    files = filesystem_of(place)
 
-    def renew() -> None:
+    def renew(ended: threading.Event) -> None:
         while not ended.wait(RENEWAL_SECONDS):
             try:
                 now, there = files.fetch(place)
@@ -211,13 +212,10 @@ def _renewed(place: Uri, content: bytes, is_only: bool = False) -> Iterator[None
             except (OSError, RunError, UsageError) as error:  # it may pass; if not, others take it over
                 LOG.debug("%s is not renewed: %s", place, error)
 
-    thread = threading.Thread(target=renew, name="lease", daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(renew, "lease"):
+            yield
     finally:
-        ended.set()
-        thread.join()
         with contextlib.suppress(OSError, RunError, UsageError):  # then it ends by its age
             if is_only or files.read(place).startswith(content):
                 files.delete(place)

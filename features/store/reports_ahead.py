@@ -2,8 +2,9 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from features.runtime.threads import beside
 from features.store.layout import Layout
 from features.store.unit_report import Report, read_report
 
@@ -20,27 +21,19 @@ class ReportsAhead:
         self._layout = layout
         self._held: dict[str, Report] = {}
 
-    @contextlib.contextmanager
-    def reading(self, names: Sequence[str]) -> Iterator[None]:
+    def reading(self, names: Sequence[str]) -> contextlib.AbstractContextManager[None]:
         """Reads reports in a thread while the block runs.
 
         Args:
             names: of the units that are built meanwhile, in about the order in which they are finished.
         """
-        ended = threading.Event()
 
-        def read() -> None:
+        def read(ended: threading.Event) -> None:
             waiting = list(names)
             while waiting and not ended.wait(_LOOK_SECONDS):
                 waiting = self._look(waiting, ended)
 
-        thread = threading.Thread(target=read, name="reports", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return beside(read, "reports")
 
     def _look(self, names: Sequence[str], ended: threading.Event) -> list[str]:
         """Reads what is there of the reports of some units; returns the names of the others."""
