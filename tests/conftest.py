@@ -194,6 +194,13 @@ def pytest_runtest_makereport(item, call):
         )
 
 
+def pytest_terminal_summary(terminalreporter):
+    # What the first try of a test said that was run again: its second one may have passed.
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.write_sep("_", f"first try of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real recordings."""
