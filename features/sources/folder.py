@@ -3,6 +3,7 @@
 import bisect
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -116,11 +117,13 @@ def _label_pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"--label-pattern is a regular expression, and {text!r} is not one: {error}") from error
+        raise UsageError(
+            f"--label-pattern is a regular expression, and {shlex.quote(text)} is not one: {error}"
+        ) from error
     names = set(pattern.groupindex)
     if "label" not in names or not names <= _PATTERN_GROUPS:
         raise UsageError("--label-pattern has a named group (?P<label>…), and (?P<group>…) and (?P<partition>…) where "
-                         f"names have them, no others; not {text!r}")  # fmt: skip
+                         f"names have them, no others; not {shlex.quote(text)}")  # fmt: skip
     return pattern
 
 
@@ -183,8 +186,8 @@ def _with_labels(
 def _check_labels(clips: pa.Table, input_path: str, pattern: re.Pattern[str] | None, listed: pa.Table) -> None:
     """Raises `UsageError` where no clip of those that were listed has a label."""
     if not len(clips) and pattern:
-        raise UsageError(f"--label-pattern {pattern.pattern!r} finds no label in any of the {len(listed)} paths "
-                         f"below {input_path}, such as {listed['path'][0]}")  # fmt: skip
+        raise UsageError(f"--label-pattern {shlex.quote(pattern.pattern)} finds no label in any of the "
+                         f"{len(listed)} paths below {input_path}, such as {listed['path'][0]}")  # fmt: skip
     if not len(clips):
         raise UsageError(
             f"no class folder in {input_path}: its {len(listed)} audio files lie directly in it; "

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
@@ -129,12 +130,14 @@ def read_pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"--time-pattern is a regular expression, and {text!r} is not one: {error}") from error
+        raise UsageError(
+            f"--time-pattern is a regular expression, and {shlex.quote(text)} is not one: {error}"
+        ) from error
     names = set(pattern.groupindex)
     if not names >= _NEEDED or not names <= set(_GROUPS):
         raise UsageError(
             "--time-pattern has the named groups (?P<year>…), month, day, hour and minute, and second, fraction and "
-            f"zone where names have them, no others; not {text!r}"
+            f"zone where names have them, no others; not {shlex.quote(text)}"
         )
     return pattern
 

@@ -421,6 +421,7 @@ def test_paths_without_a_label_are_rejects(tmp_path):
             "(?P<label>x+)",
             r"'\(\?P<label>x\+\)' finds no label in any of the 4 paths below .*, such as 0_jackson_0\.wav",
         ),
+        (r"(?P<label>x\d+)\.wav", r"'\(\?P<label>x\\d\+\)\\\.wav' finds no label in any"),  # as it was typed
         ("(?P<label>x*)", "finds no label in any"),
         ("(?P<label>-)?", "finds no label in any"),
     ],
