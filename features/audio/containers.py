@@ -18,6 +18,8 @@ _MOST_HEADER_BYTES = 2**24
 # How what follows the sound may begin, when it is no chunk of a known length.
 _ADDED = (b"ID3", b"TAG", b"APETAGEX", b"<?xml")
 _BIG_ENDIAN = (b"RIFX", b"FORM")
+# Of these a chunk ds64 says how long file and sound are, by two numbers of 8 bytes that it begins with.
+_WITH_SIZES, _SIZES_BYTES = (b"RF64", b"BW64"), 16
 _FAMILIAR = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"riff", b"ID3")
 
 
@@ -106,7 +108,7 @@ def _of_chunks(descriptor: int, head: bytes, size: int, known: Container) -> Con
         for name, at, length in chunks(plain_reader(descriptor), layout, size):
             if name in (b"fmt ", b"COMM", b"desc"):
                 formed = _is_possible(os.pread(descriptor, 8, at), name, _order(head[:4]))
-            elif name == b"ds64":
+            elif name == b"ds64" and length >= _SIZES_BYTES and head[:4] in _WITH_SIZES:
                 sizes_at = at
             elif name in (b"data", b"SSND"):
                 begin, extent = at, _extent(descriptor, at, length, size, layout)

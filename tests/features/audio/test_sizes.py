@@ -245,6 +245,13 @@ def test_other_samples_than_plain_ones(subtype):
     assert np.array_equal(decode(died, info), decode(whole, control))
 
 
+@pytest.mark.parametrize("length", [0, 8, 15, 16, 28])
+def test_sizes_of_64_bits_are_those_of_an_rf64_alone(length):
+    """In a RIFF the chunk is one that decoders pass over; what it holds, or what follows a short one, stays."""
+    content = riff(0, SOUND.tobytes(), before=chunk(b"ds64", bytes(length)))
+    is_all_there(content, f"its header says 0 bytes of sound, and the file holds {BYTES:,}")
+
+
 LONG_FRAMES = 192_000 * 1_410  # of 8 channels of 16 bits: 4.3 GB
 
 
