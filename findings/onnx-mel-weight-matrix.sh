@@ -7,8 +7,8 @@
 #   and bands lie lower than they should, the highest of 40 by 15 bins of an FFT of 512.
 # - Edges are rounded down to bins of the FFT. Of 80 bands at an FFT of 400 (16 kHz) 26 are one bin, and five are copies of their neighbours.
 # Who meets it: whoever puts the front end of a network that was trained on features of TensorFlow, librosa or torchaudio into an ONNX file by
-# its own operators, and whoever converts such a file: onnx2tf 1.29.24 puts tf.signal's matrix in its place (so its source says; it was not run). Nothing warns; white noise differs by
-# up to 1.2 dB in 40 bands, by up to 6.6 dB in 80, and what is near the top is gone.
+# its own operators, and whoever converts such a file: onnx2tf 1.29.24 puts tf.signal's matrix in its place (so its source says; it was not run).
+# Nothing warns; white noise differs by up to 1.2 dB in 40 bands, by up to 6.6 dB in 80, and what is near the top is gone.
 # Where from: `op_mel_weight_matrix.py` of onnx, and the same in ONNX Runtime: the step is the range in mel divided by num_mel_bins + 2, where
 # num_mel_bins + 2 edges have num_mel_bins + 1 steps between them; then `(dft_length + 1) * hertz // sample_rate`. The page says neither.
 # Way out: the matrix as a constant of the file. An upper edge that is raised by one step is refused by ONNX Runtime where it lies above half the rate.
