@@ -105,7 +105,7 @@ def main() -> None:
         parser.error("--xla, --lanes, --onednn and --fused are of keras")
     given = {name: getattr(options, name) for name in ("epochs", "batch_size", "precision")}
     settings = choose_settings(
-        load_manifest(options.features).spec.shape, {name: value for name, value in given.items() if value is not None}
+        load_manifest(options.features).spec, {name: value for name, value in given.items() if value is not None}
     )
     check_precision(settings.schedule.precision)
     if options.way == "keras" and not options.onednn:

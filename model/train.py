@@ -161,7 +161,7 @@ def _of_epochs(figures: dict[str, Any]) -> str:
 def _of_linear(figures: dict[str, Any]) -> str:
     paragraph = (
         f"Trained {figures['network']} on {figures['clips']:,} clips in {figures['training_seconds']:.1f} s. The L2 "
-        f"penalty is {figures['l2']:.3g}"
+        f"penalty is {figures['l2']:.3g}{', of features at unit length' if figures['unit_length'] else ''}"
     )
     if figures["accuracy"] is None:
         return f"{paragraph}; there was no validation."

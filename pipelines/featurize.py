@@ -257,8 +257,7 @@ def main(options: argparse.Namespace, beam_options: list[str]) -> int:
     paragraph += rejects_sentence(manifest.counts["rejects"], place(options.output) / manifest.rejects_file)
     paragraph += left_out_sentence(figures["left_out"])
     folds = partition.train_options(list(manifest.partitions))
-    head = ("--network", "linear") if manifest.network else ()
-    following = command_line("model.train", "--features", options.output, "--output", "RUN", *head)
+    following = command_line("model.train", "--features", options.output, "--output", "RUN")
     paragraph += f" Next: {following}{folds}"
     command.finish(options, paragraph, figures)
     return command.exit_code(figures["rejected"], options.max_rejects)

@@ -228,6 +228,19 @@ def load_artifact(run: str | Path) -> Artifact:
     )
 
 
+def read_linear(run: str | Path, description: ArtifactDescription) -> LinearNetwork:
+    """Reads the network of a run that is linear, without loading TensorFlow.
+
+    Args:
+        run: the run folder.
+        description: what `read_description` returns.
+
+    Raises:
+        UsageError: the artifact is damaged.
+    """
+    return LinearNetwork.read(_network_path(run, description))
+
+
 def count_parameters(run: str | Path) -> int:
     """Returns the number of parameters of a run's network, a linear one's without loading TensorFlow.
 
@@ -236,7 +249,7 @@ def count_parameters(run: str | Path) -> int:
     """
     description = read_description(run)
     if description.network_name == LINEAR:
-        return LinearNetwork.read(_network_path(run, description)).parameters
+        return read_linear(run, description).parameters
     return int(load_artifact(run).network.count_params())
 
 

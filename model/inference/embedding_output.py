@@ -4,6 +4,7 @@ from typing import Any
 
 from features.errors import UsageError
 from features.networks.tflite_output import with_outputs
+from model.inference.linear_network import UNIT_LENGTH
 from model.inference.litert import BATCH_CLIPS
 
 # What may follow the last dense layer: it changes how the outputs are written, and weighs nothing.
@@ -36,7 +37,9 @@ def _input_of_last_dense(model: Any, tensor: int) -> int:
         operator = made_by[tensor]
         name, tensor = _name(model.OperatorCodes(operator.OpcodeIndex())), operator.Inputs(0)
         if name == "FULLY_CONNECTED" and graph.Tensors(tensor).Shape(0) == BATCH_CLIPS:
-            return int(tensor)
+            # Of the linear network they are the features as they are in the cache.
+            is_scaled = graph.Tensors(tensor).Name() == UNIT_LENGTH.encode()
+            return int(made_by[tensor].Inputs(0) if is_scaled else tensor)
         if name not in _AFTER_IT:
             break
     raise UsageError(

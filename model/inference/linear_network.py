@@ -1,7 +1,7 @@
 """A network of one linear layer: its weights in a file of NumPy, for LiteRT, and as a Keras model.
 
-The weights are of features as they are in the cache: what brings those to mean 0 and variance 1 is part of them. The
-flat buffer is put together here, which takes no TensorFlow.
+The weights are of features as they are in the cache, or of those at unit length: what brings values to mean 0 and
+variance 1 is part of them. The flat buffer is put together here, which takes no TensorFlow.
 """
 
 import io
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 LINEAR = "linear"
 """Its name among the networks."""
+LEAST_LENGTH = 1e-6
+"""What features are divided by at least to bring them to unit length."""
+UNIT_LENGTH = "unit_length"
+"""Name of the tensor of features at unit length."""
+# In the file, by whether they are of features at unit length: a reader that knows the first alone refuses the other.
+_WEIGHTS = {False: "weights", True: "weights_of_unit_length"}
 # Of LiteRT's files, and where tensors begin in them, which its kernels read in place.
 _IDENTIFIER, _ALIGNMENT, _SCHEMA_VERSION = b"TFL3", 16, 3
 
@@ -35,10 +41,12 @@ class LinearNetwork:
     Attributes:
         weights: float32 of shape (classes, values); values are those of the features in their order.
         bias: float32 of shape (classes,).
+        unit_length: whether the features of a clip are first divided by the root of the sum of their squares.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
+    unit_length: bool = False
 
     @property
     def parameters(self) -> int:
@@ -48,7 +56,8 @@ class LinearNetwork:
     def write(self, path: Path, classes: Sequence[str]) -> None:
         """Writes the network and its classes as an .npz file: the same ones give the same bytes."""
         content = io.BytesIO()
-        np.savez(content, allow_pickle=False, weights=self.weights, bias=self.bias, classes=np.array(classes))
+        arrays = {_WEIGHTS[self.unit_length]: self.weights, "bias": self.bias, "classes": np.array(classes)}
+        np.savez(content, allow_pickle=False, **arrays)
         write_file(path, content.getvalue())
 
     @classmethod
@@ -56,24 +65,30 @@ class LinearNetwork:
         """Reads what `write` wrote; raises `UsageError` where it is something else."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(file["weights"], file["bias"])
+                unit_length = _WEIGHTS[True] in file
+                return cls(file[_WEIGHTS[unit_length]], file["bias"], unit_length)
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise UsageError(f"{path} cannot be loaded: {error}; train again") from error
 
     def to_litert(self, shape: tuple[int, ...]) -> bytes:
         """Returns the network as `model.inference.litert.convert` does: of features of a shape, in batches of one size.
 
-        The last operation is a dense layer, so that embeddings are what it takes: the features in one row.
+        The last operation is a dense layer, so that embeddings are what it takes: the features in one row, as they are
+        in the cache, before they are brought to unit length.
         """
         import flatbuffers
         from ai_edge_litert.schema_py_generated import (
             BufferT,
             BuiltinOperator,
             BuiltinOptions,
+            DivOptionsT,
             FullyConnectedOptionsT,
+            MaximumMinimumOptionsT,
             ModelT,
+            MulOptionsT,
             OperatorCodeT,
             OperatorT,
+            ReducerOptionsT,
             ReshapeOptionsT,
             SignatureDefT,
             SubGraphT,
@@ -120,25 +135,39 @@ class LinearNetwork:
         features = tensor("features", (BATCH_CLIPS, *shape, 1))
         flat = tensor("flat", (BATCH_CLIPS, values))
         logits = tensor("logits", (BATCH_CLIPS, len(self.bias)))
-        operations = (
-            (BuiltinOperator.RESHAPE, [features, tensor("flat_shape", (2,), flat_shape)], flat),
-            (
-                BuiltinOperator.FULLY_CONNECTED,
-                [flat, tensor("weights", self.weights.shape, self.weights), tensor("bias", self.bias.shape, self.bias)],
-                logits,
-            ),
-        )
-        options = ((BuiltinOptions.ReshapeOptions, ReshapeOptionsT()),
-                   (BuiltinOptions.FullyConnectedOptions, FullyConnectedOptionsT()))  # fmt: skip
-        options[0][1].newShape = flat_shape.tolist()
         model.operatorCodes = []
-        for number, ((code, inputs, output), (kind, content)) in enumerate(zip(operations, options, strict=True)):
-            operator, operator_code = OperatorT(), OperatorCodeT()
-            operator_code.builtinCode = operator_code.deprecatedBuiltinCode = code
-            operator.opcodeIndex, operator.inputs, operator.outputs = number, inputs, [output]
-            operator.builtinOptionsType, operator.builtinOptions = kind, content
-            model.operatorCodes.append(operator_code)
+
+        def operation(name: str, options: tuple[str, Any], inputs: list[int], output: int) -> None:
+            operator, code = OperatorT(), OperatorCodeT()
+            code.builtinCode = code.deprecatedBuiltinCode = getattr(BuiltinOperator, name)
+            operator.opcodeIndex, operator.inputs, operator.outputs = len(graph.operators), inputs, [output]
+            operator.builtinOptionsType, operator.builtinOptions = getattr(BuiltinOptions, options[0]), options[1]
+            model.operatorCodes.append(code)
             graph.operators.append(operator)
+
+        to_flat = ReshapeOptionsT()
+        to_flat.newShape = flat_shape.tolist()
+        inputs = [features, tensor("flat_shape", (2,), flat_shape)]
+        operation("RESHAPE", ("ReshapeOptions", to_flat), inputs, flat)
+        if self.unit_length:
+            taken_by_dense = tensor(UNIT_LENGTH, (BATCH_CLIPS, values))
+            # Not by L2_NORMALIZATION: LiteRT and OpenVINO do not divide by the same number at least.
+            squares, length = tensor("squares", (BATCH_CLIPS, values)), (BATCH_CLIPS, 1)
+            sums, lengths, above_0 = (tensor(name, length) for name in ("sums", "lengths", "above_0"))
+            over_values = ReducerOptionsT()
+            over_values.keepDims = True
+            axis = tensor("axis", (1,), np.array([1], np.int32))
+            least = tensor("least_length", (1,), np.array([LEAST_LENGTH], np.float32))
+            operation("MUL", ("MulOptions", MulOptionsT()), [flat, flat], squares)
+            operation("SUM", ("ReducerOptions", over_values), [squares, axis], sums)
+            operation("SQRT", ("NONE", None), [sums], lengths)
+            operation("MAXIMUM", ("MaximumMinimumOptions", MaximumMinimumOptionsT()), [lengths, least], above_0)
+            operation("DIV", ("DivOptions", DivOptionsT()), [flat, above_0], taken_by_dense)
+        else:
+            taken_by_dense = flat
+        learnt = [tensor("weights", self.weights.shape, self.weights), tensor("bias", self.bias.shape, self.bias)]
+        dense = FullyConnectedOptionsT()
+        operation("FULLY_CONNECTED", ("FullyConnectedOptions", dense), [taken_by_dense, *learnt], logits)
         graph.inputs, graph.outputs, model.subgraphs = [features], [logits], [graph]
         signature, taken, given = SignatureDefT(), TensorMapT(), TensorMapT()
         signature.signatureKey, signature.subgraphIndex = "serving_default", 0
@@ -152,11 +181,12 @@ class LinearNetwork:
         """Returns the network as a Keras model: (clips, *shape, 1) to (clips, classes)."""
         import keras
 
-        layers = [
-            keras.layers.Input((*shape, 1), name="features"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(len(self.bias), name="logits"),
-        ]
-        model = keras.Sequential(layers, name="linear")
+        features = keras.layers.Input((*shape, 1), name="features")
+        taken = keras.layers.Flatten()(features)
+        if self.unit_length:
+            # The converter for LiteRT makes one operation of Keras' own layer, which has no number for silence.
+            lengths = keras.ops.sqrt(keras.ops.sum(keras.ops.square(taken), axis=1, keepdims=True))
+            taken = taken / keras.ops.maximum(lengths, LEAST_LENGTH)
+        model = keras.Model(features, keras.layers.Dense(len(self.bias), name="logits")(taken), name="linear")
         model.set_weights([self.weights.T, self.bias])
         return model

@@ -30,7 +30,7 @@ class LabelledClips:
     """Clips by their class.
 
     Attributes:
-        features: float64 of shape (clips, values), brought to mean 0 and variance 1.
+        features: float64 of shape (clips, values); `L2Choice` takes them brought to mean 0 and variance 1.
         ids: class of each, int64 of shape (clips,).
         groups: group of each.
     """

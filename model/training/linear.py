@@ -19,7 +19,7 @@ from features.runtime.log import LOG
 from features.runtime.progress import Progress
 from features.sources.partition import TESTING, TRAINING, VALIDATION
 from features.store.manifest import Manifest
-from model.inference.artifact import has_artifact, read_description, read_litert, save_network
+from model.inference.artifact import has_artifact, read_description, read_linear, read_litert, save_network
 from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import Calibration
 from model.inference.executor import Executor
@@ -30,6 +30,7 @@ from model.training.division import divide
 from model.training.history import Row, Watch, best_epoch, read_history, should_stop, write_history
 from model.training.l2_choice import GRID, L2Choice, LabelledClips, Tried
 from model.training.labelled_set import LabelledSet
+from model.training.linear_scaling import Scaled, Scaling, has_length
 from model.training.logistic_regression import Array
 from model.training.noise import Noise
 from model.training.partitions import lacks_validation, validation_partitions
@@ -41,7 +42,7 @@ from model.training.still_bands import warn_of_still_bands
 _HISTORY = "history.csv"
 # Of the features in memory: as they are, along the directions in which they differ, and what is made of them meanwhile;
 # of those to learn from also the parts of each inner fold.
-_COPIES, _COPIES_OF_FOLDS = 3, 5
+_COPIES, _COPIES_OF_FOLDS = 4, 5
 
 
 class LinearTraining:
@@ -74,7 +75,7 @@ class LinearTraining:
         values = int(np.prod(manifest.spec.shape))
         held = _COPIES * (len(self._training) + len(self._validation))
         held += _COPIES_OF_FOLDS * len(self._training) if self._has_inner_folds else 0
-        num_bytes = held * values * np.float64().itemsize
+        num_bytes = held * values * np.float64().itemsize * (1 + has_length(manifest.spec))
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if num_bytes > there:
             raise UsageError(
@@ -82,7 +83,7 @@ class LinearTraining:
                 f"clips of {values:,} values, and this machine has {there / 2**30:,.1f}; train another network, or on "
                 "fewer clips"
             )
-        self._to_fit: L2Choice | None = None
+        self._to_fit: list[Scaled] | None = None
         if not self.has_ended:
             with _one_thread():
                 self._to_fit = self._read_all()
@@ -108,50 +109,64 @@ class LinearTraining:
                 self._fit(self._to_fit, watch)
         return self._figures()
 
-    def _read_all(self) -> L2Choice:
-        settings = self._settings
+    def _read_all(self) -> list[Scaled]:
+        settings, spec = self._settings, self._manifest.spec
         counts = np.zeros(len(self._training.classes), np.int64)
         learnt = self._read(self._training)
         np.add.at(counts, learnt.ids, 1)
         validated = None if self._has_inner_folds else self._read(self._validation)
         weights = class_weights(counts, settings.schedule.balance)
-        choice = L2Choice(learnt, weights, validated, settings.seed)
-        if not settings.schedule.l2 and not choice.is_measured.any():
+        scalings = [Scaling.by(self.statistics, spec.shape)]
+        if has_length(spec) and (validated is None or len(validated)):
+            scalings.append(Scaling.at_unit_length(learnt.features, spec.shape))
+        found = [Scaled.of(one, learnt, weights, validated, settings.seed) for one in scalings]
+        if not settings.schedule.l2 and not found[0].choice.is_measured.any():
             raise UsageError(
                 f"the L2 penalty is chosen on the clips validated on, and none of them is of a class that {LINEAR} "
                 "learns; choose others with --validate-on, or give --l2 and --validate-on none"
             )
-        return choice
+        return found
 
-    def _fit(self, choice: L2Choice, watch: Watch | None) -> None:
-        self._describe(choice)
-        best = self._choose(choice, watch)
+    def _fit(self, to_fit: list[Scaled], watch: Watch | None) -> None:
+        self._describe(to_fit[0].choice)
+        scaled, history, best = self._choose(to_fit)
+        write_history(self._run / _HISTORY, history)
+        if watch:
+            for row in history:
+                watch.epoch(row)
+        choice = scaled.choice
         solution = choice.fitted(best.row["l2"], best.solution)
-        network = _folded(choice.directions.weights(solution), solution.bias, *self._scale())
+        network = scaled.scaling.network(choice.directions.weights(solution), solution.bias)
         self._save(network, self._calibration(choice, best.logits))
 
-    def _choose(self, choice: L2Choice, watch: Watch | None) -> Tried:
-        """Tries penalties until none is better any more, and returns the best."""
+    def _choose(self, to_fit: list[Scaled]) -> tuple[Scaled, list[Row], Tried]:
+        """Returns the scaling whose best penalty is the best of all, the first of equals, its history and that penalty.
+
+        Of each, penalties are tried until none is better any more.
+        """
         schedule = self._settings.schedule
         penalties = (schedule.l2,) if schedule.l2 else GRID
-        history: list[Row] = []
-        best: Tried | None = None
-        progress = Progress("L2 penalties", len(penalties), "penalties")
-        for tried in choice.tried(penalties):
-            history.append(tried.row)
-            write_history(self._run / _HISTORY, history)
-            progress.update(len(history))
-            LOG.info("L2 %g: %s", tried.row["l2"], _described(tried.row))
-            if watch:
-                watch.epoch(tried.row)
-            if best_epoch(history, schedule.best_by) == len(history):
-                best = tried
-            if should_stop(history, schedule):
-                break
+        found: list[tuple[Scaled, list[Row], Tried]] = []
+        progress = Progress("L2 penalties", len(penalties) * len(to_fit), "penalties")
+        for scaled in to_fit:
+            history: list[Row] = []
+            best: Tried | None = None
+            of = ", unit length" if scaled.scaling.unit_length else ""
+            for tried in scaled.choice.tried(penalties):
+                history.append(tried.row)
+                write_history(self._run / _HISTORY, history)
+                progress.update(len(found) * len(penalties) + len(history))
+                LOG.info("L2 %g%s: %s", tried.row["l2"], of, _described(tried.row))
+                if best_epoch(history, schedule.best_by) == len(history):
+                    best = tried
+                if should_stop(history, schedule):
+                    break
+            if best is None:
+                raise AssertionError("the loss of logistic regression is finite")
+            found.append((scaled, history, best))
         progress.close()
-        if best is None:
-            raise AssertionError("the loss of logistic regression is finite")
-        return best
+        rows: list[Row] = [{**best.row, "epoch": number} for number, (_, _, best) in enumerate(found, start=1)]
+        return found[(best_epoch(rows, schedule.best_by) or 1) - 1]
 
     def _describe(self, choice: L2Choice) -> None:
         values, classes = int(np.prod(self._manifest.spec.shape)), choice.classes
@@ -169,23 +184,13 @@ class LinearTraining:
         LOG.info("training on %s clips, %s", f"{len(self._training):,}", validation)
         warn_of_still_bands(self.statistics, self._manifest.spec)
 
-    def _scale(self) -> tuple[Array, Array]:
-        """Returns what is taken from each value, and what it is divided by then: (values,) each."""
-        mean, variance = self.statistics.by_band()
-        shape = self._manifest.spec.shape
-        return np.broadcast_to(mean, shape).ravel(), np.broadcast_to(np.sqrt(variance), shape).ravel()
-
     def _read(self, rows: Rows) -> LabelledClips:
-        mean, deviation = self._scale()
-        features = np.empty((len(rows), len(mean)))
+        features = np.empty((len(rows), int(np.prod(self._manifest.spec.shape))))
         ids = [np.empty(0, np.int32)]
         groups: list[str] = []
         for content in rows.contents():
             last = len(groups) + len(content.paths)
-            part = features[len(groups) : last]
-            part[...] = content.features.reshape(len(part), -1)
-            part -= mean
-            part /= deviation
+            features[len(groups) : last] = content.features.reshape(len(content.paths), -1)
             ids.append(rows.class_ids(content))
             groups += [group or path for group, path in zip(content.groups, content.paths, strict=True)]
         return LabelledClips(features, np.concatenate(ids).astype(np.int64), groups)
@@ -246,6 +251,7 @@ class LinearTraining:
             "epochs": len(history),
             "best_epoch": best,
             "l2": row["l2"],
+            "unit_length": read_linear(self._run, description).unit_length,
             "accuracy": row.get("val_accuracy"),
             "loss": row.get("val_loss"),
             "training_accuracy": row["accuracy"],
@@ -275,14 +281,6 @@ def _one_thread() -> Iterator[None]:
 
     with threadpool_limits(limits=1):
         yield
-
-
-def _folded(weights: Array, bias: Array, mean: Array, deviation: Array) -> LinearNetwork:
-    """Returns the network of features as they are in the cache: (values, classes), (classes,), (values,), (values,)."""
-    of_values = weights / deviation[:, np.newaxis]
-    return LinearNetwork(
-        np.ascontiguousarray(of_values.T, dtype=np.float32), (bias - mean @ of_values).astype(np.float32)
-    )
 
 
 def _accuracy(network: Executor, rows: Rows) -> float:

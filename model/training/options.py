@@ -7,7 +7,7 @@ from typing import Any
 from features.errors import UsageError
 from features.sources.partition import parse_partitions
 from model.networks.registry import NETWORKS
-from model.training.recipes import default_network, read_recipe, recipe
+from model.training.recipes import BANDS_NETWORK, EMBEDDING_NETWORK, FRAMES_NETWORK, read_recipe, recipe
 from model.training.section import fields_with_kinds, option, shown
 from model.training.settings import SECTIONS, SETTING_NAMES, Given
 
@@ -34,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
         parser: of a command that trains.
         without: names of settings that the command chooses.
     """
-    default = recipe(default_network((1, 1)))
+    default = recipe(FRAMES_NETWORK)
     own = "package.module:function: your own, a function of shape, classes and statistics that returns a Keras model"
     networks = "; ".join([*(f"{one.name}: {one.summary}" for one in NETWORKS.values()), own])
     group = parser.add_argument_group(
@@ -46,7 +46,8 @@ def add_settings(parser: argparse.ArgumentParser, without: Collection[str] = ())
     )  # fmt: skip
     group.add_argument(
         "--network", default=argparse.SUPPRESS, metavar="NETWORK",
-        help=f"{networks} ({default.network}; {default_network((1,))} for features without frames)",
+        help=f"{networks} ({default.network}; {BANDS_NETWORK} for features without frames, {EMBEDDING_NETWORK} for "
+        "those that a network gave)",
     )  # fmt: skip
     group.add_argument(
         "--seed", type=int, default=argparse.SUPPRESS, metavar="SEED",

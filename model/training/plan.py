@@ -66,7 +66,7 @@ def plan_training(features: str, manifest: Manifest, given: Given, noise: str | 
     from model.training.augment import impossible
     from model.training.noise import find_noise
 
-    settings = choose_settings(manifest.spec.shape, given)
+    settings = choose_settings(manifest.spec, given)
     check_given(settings, given)
     check(manifest, settings, features)
     if settings.labels.silence_share and manifest.spec.front_end == "embedding":

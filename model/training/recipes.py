@@ -4,13 +4,17 @@ import json
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.errors import UsageError
+from features.frontend.embedding_spec import EMBEDDING
 from features.io.atomic import write_file
-from model.networks.registry import NETWORKS, Shape
+from model.networks.registry import NETWORKS
 from model.training.applicable import applies
 from model.training.settings import SECTIONS, SETTING_NAMES, Given, Settings, check_value
+
+if TYPE_CHECKING:
+    from features.frontend.spec import FeatureSpec
 
 _AUGMENTED: Given = {
     "epochs": 60,
@@ -38,13 +42,18 @@ _PLAIN = ("linear", "mlp", "raw-cnn", "tutorial-cnn")
 RECIPES: dict[str, Given] = {name: _AUGMENTED for name in NETWORKS if name not in _PLAIN}
 """By network, the settings in which it differs from the plain ones of `Settings`."""
 
+FRAMES_NETWORK, BANDS_NETWORK, EMBEDDING_NETWORK = "residual", "mlp", "linear"
+"""Where none is given: for features with frames, for those without, and for what a network as the front end gives."""
+
 # What a recipe file holds: the rows to use, and the seed, are a training's own.
 _RECIPE_SECTIONS = ("labels", "schedule", "augmentation")
 
 
-def default_network(shape: Shape) -> str:
-    """Returns the name of the network for features of this shape where none is given."""
-    return "residual" if len(shape) > 1 else "mlp"
+def default_network(spec: "FeatureSpec") -> str:
+    """Returns the name of the network for features of this spec where none is given."""
+    if spec.front_end == EMBEDDING:  # the work is done already, and bands that lie side by side have nothing in common
+        return EMBEDDING_NETWORK
+    return FRAMES_NETWORK if len(spec.shape) > 1 else BANDS_NETWORK
 
 
 def recipe(name: str) -> Settings:
@@ -52,17 +61,17 @@ def recipe(name: str) -> Settings:
     return Settings(network=name).with_given(RECIPES.get(name, {}))
 
 
-def choose_settings(shape: Shape, given: Given) -> Settings:
+def choose_settings(spec: "FeatureSpec", given: Given) -> Settings:
     """Returns the settings of a new training.
 
     Args:
-        shape: of the features.
+        spec: of the features.
         given: settings by their names; they stand before those of the network's recipe.
 
     Raises:
         UsageError: there is no such setting or network.
     """
-    return recipe(given.get("network", default_network(shape))).with_given(given)
+    return recipe(given.get("network", default_network(spec))).with_given(given)
 
 
 def read_recipe(path: str) -> Given:

@@ -78,7 +78,7 @@ def tune(
         raise UsageError(f"--trials is at least 1, not {trials}")
     started = time.monotonic()
     folder, manifest = Path(output), load_manifest(features)
-    settings = choose_settings(manifest.spec.shape, {**(recipe or {}), **given})
+    settings = choose_settings(manifest.spec, {**(recipe or {}), **given})
     ranges = read_ranges(search) if search else _ranges_here(settings, manifest.spec, given)
     for name in ranges:
         if name in given:
@@ -87,7 +87,7 @@ def tune(
 
     def noise_for(values: Given) -> str | None:
         # A trial that draws no noise does not take the folder, which a training that would not use it refuses.
-        chosen = choose_settings(manifest.spec.shape, {**given, **values})
+        chosen = choose_settings(manifest.spec, {**given, **values})
         return noise if uses_noise(chosen) or "noise_probability" not in ranges else None
 
     _check(lambda value: plan_training(features, manifest, {**given, **value}, noise_for(value)), ranges)
@@ -108,7 +108,7 @@ def tune(
             trial.set_user_attr(_RUN, run.name)
             shown = ", ".join(f"{option(name)} {value}" for name, value in values.items())
             LOG.info("%s of %d: %s", run.name, trials, shown)
-            epochs = choose_settings(manifest.spec.shape, {**given, **values}).schedule.epochs
+            epochs = choose_settings(manifest.spec, {**given, **values}).schedule.epochs
             watch = EachEpoch(_Pruner(trial, epochs))
             try:
                 chosen, resume = {**given, **values}, run.exists()

@@ -63,7 +63,7 @@ def folder(tmp_path_factory) -> Path:
     write_small_network(root / "network.tflite")
     featurize = ("--input", root / "clips", "--output", root / "set", "--spec", root / "spec.toml")
     assert call("pipelines.featurize", *featurize) == 0
-    assert call("model.train", "--features", root / "set", "--output", root / "run", "--network", "linear") == 0
+    assert call("model.train", "--features", root / "set", "--output", root / "run") == 0
     for number in range(4):
         write_wav(root / "field" / f"{number}.wav", sine(300 * number + 100, 9_000, RATE_HZ), RATE_HZ)
     write_wav(root / "field" / "long.wav", noise(60_000, amplitude=0.1), RATE_HZ)
@@ -187,7 +187,7 @@ def test_a_network_that_is_not_whole_is_one_line_and_nothing_is_written(folder, 
     broken = shutil.copytree(folder / "set", tmp_path / "set")
     (broken / "networks" / spec.network_name).write_bytes(b"")
     with pytest.raises(UsageError, match="the file of the network is damaged"):
-        call("model.train", "--features", broken, "--output", tmp_path / "new", "--network", "linear")
+        call("model.train", "--features", broken, "--output", tmp_path / "new")
     assert not (tmp_path / "new" / "model").exists()
 
 
@@ -223,7 +223,7 @@ def test_a_real_clip_has_the_same_numbers_wherever_it_is_met(birdnet, data, tmp_
     network = ("--preset", "birdnet-2.4", "--network-file", birdnet / BIRDNET)
     features, run = tmp_path / "set", tmp_path / "run"
     assert call("pipelines.featurize", "--input", source, "--output", features, *network, "--split", "100/0/0") == 0
-    training = ("--features", features, "--output", run, "--network", "linear", "--l2", 1, "--validate-on", "none")
+    training = ("--features", features, "--output", run, "--l2", 1, "--validate-on", "none")
     assert call("model.train", *training) == 0
     output, options = tmp_path / "labels.csv", ("--tail", "drop")  # of 5 s, the first 3
     assert call("pipelines.score", "--model", run, "--input", source, "--output", output, *options) == 0

@@ -25,8 +25,10 @@ from model.formats.exporter import export
 from model.formats.int8_export import Int8Clips, measure
 from model.formats.parity import Exported
 from model.formats.run_it import run_it
-from model.inference.artifact import Artifact, load_artifact, save_artifact
+from model.inference.artifact import Artifact, load_artifact, save_artifact, save_network
+from model.inference.artifact_description import ArtifactDescription
 from model.inference.calibration import Calibration
+from model.inference.linear_network import LinearNetwork
 from model.inference.tensorflow_setup import load_openvino
 from model.networks.builder import build
 from model.networks.registry import NETWORKS
@@ -311,9 +313,19 @@ def test_an_export_of_any_format_is_replaced_and_nothing_else(exported, run, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "model"]
 
 
+def save_linear(run, network, spec, networks):
+    def write(path):
+        network.write(path, CLASSES)
+        return network.to_litert(spec.shape)
+
+    description = ArtifactDescription(spec, spec.fingerprint, CLASSES, "linear", True, ("training",), "", None)
+    save_network(run, description, write, networks=networks)
+
+
 @pytest.mark.trial
+@pytest.mark.parametrize("is_linear", [False, True])
 @pytest.mark.parametrize("chosen", [SAVED_MODEL, *NUMBERS])
-def test_a_head_takes_features_and_says_what_goes_before_it(tmp_path, chosen):
+def test_a_head_takes_features_and_says_what_goes_before_it(tmp_path, chosen, is_linear):
     network = write_small_network(tmp_path / "network.tflite")
     (tmp_path / "spec.toml").write_text(small_toml(0.35))
     spec = load_spec(str(tmp_path / "spec.toml")).spec
@@ -323,7 +335,12 @@ def test_a_head_takes_features_and_says_what_goes_before_it(tmp_path, chosen):
     keras.utils.set_random_seed(0)
     head = keras.Sequential([layers.Input((*spec.shape, 1)), layers.Flatten(), layers.Dense(3)])
     artifact = Artifact(head, spec, CLASSES, "module:own", True, ("training",))
-    save_artifact(run := tmp_path / "run", artifact, networks=networks)
+    if is_linear:
+        weights = np.random.default_rng(0).normal(0, 9, (3, *spec.shape)).astype(np.float32)
+        linear = LinearNetwork(weights, np.zeros(3, np.float32), unit_length=True)
+        save_linear(run := tmp_path / "run", linear, spec, networks)
+    else:
+        save_artifact(run := tmp_path / "run", artifact, networks=networks)
     figures = export(str(run), str(tmp_path / "model"), format_name=chosen)
     assert (figures["takes"], figures["shape"]) == ("features", spec.shape)
     assert figures["largest_difference"] < 1e-5

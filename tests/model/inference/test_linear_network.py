@@ -19,11 +19,12 @@ FRAMES = FeatureSpec(
 CLASSES = ["a", "b", "c"]
 
 
-def linear(spec: FeatureSpec) -> LinearNetwork:
+def linear(spec: FeatureSpec, unit_length: bool = False) -> LinearNetwork:
     generator = np.random.default_rng(0)
     values = int(np.prod(spec.shape))
     weights = generator.normal(0, 1 / np.sqrt(values), (len(CLASSES), values))
-    return LinearNetwork(weights.astype(np.float32), generator.normal(size=len(CLASSES)).astype(np.float32))
+    bias = generator.normal(size=len(CLASSES)).astype(np.float32)
+    return LinearNetwork(weights.astype(np.float32), bias, unit_length)
 
 
 def described(spec: FeatureSpec) -> ArtifactDescription:
@@ -36,21 +37,28 @@ def clips(spec: FeatureSpec, count: int) -> np.ndarray:
 
 def logits(network: LinearNetwork, features: np.ndarray) -> np.ndarray:
     flat = features.reshape(len(features), network.weights.shape[1]).astype(np.float64)
+    if network.unit_length:
+        flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return flat @ network.weights.T.astype(np.float64) + network.bias
 
 
 @pytest.mark.parametrize("name", ["litert", "openvino"])
+@pytest.mark.parametrize("unit_length", [False, True])
 @pytest.mark.parametrize("spec", [POOLED, FRAMES])
-def test_the_flat_buffer_gives_logits_and_as_embeddings_what_it_takes(spec, name):
+def test_the_flat_buffer_gives_logits_and_as_embeddings_the_features(spec, name, unit_length):
     if name == "openvino":
         pytest.importorskip("openvino")
-    network = linear(spec)
+    network = linear(spec, unit_length)
     executor = Executor(network.to_litert(spec.shape), described(spec), name)
     both = executor.with_embeddings()
     assert both.embedding_size == network.weights.shape[1]
     for count in (0, 1, 255, 256, 257):
         features = clips(spec, count)
-        np.testing.assert_allclose(executor.outputs(features), logits(network, features), atol=1e-5)
+        features[1:2] = 0.0  # of no length
+        features[2:3] *= 1e-9  # of less than is divided by
+        features[3:4] *= 1e-5  # of a bit more
+        expected = logits(network, features)
+        np.testing.assert_allclose(executor.outputs(features), expected, rtol=1e-5, atol=1e-5)
         probabilities, embeddings = both.probabilities_and_embeddings(features)
         np.testing.assert_array_equal(embeddings, features.reshape(count, network.weights.shape[1]))
         np.testing.assert_array_equal(probabilities, executor.probabilities(features))
@@ -59,24 +67,28 @@ def test_the_flat_buffer_gives_logits_and_as_embeddings_what_it_takes(spec, name
 def test_tensors_begin_where_kernels_read_them_in_place():
     from ai_edge_litert.schema_py_generated import Model
 
-    for spec in (POOLED, FRAMES):
-        content = linear(spec).to_litert(spec.shape)
+    for spec, unit_length in ((POOLED, False), (FRAMES, False), (FRAMES, True)):
+        content = linear(spec, unit_length).to_litert(spec.shape)
         model = Model.GetRootAs(content)
         buffers = [model.Buffers(number).DataAsNumpy() for number in range(model.BuffersLength())]
         held = [buffer for buffer in buffers if not isinstance(buffer, int)]
-        assert len(held) == 3
+        assert len(held) == (5 if unit_length else 3)
         base = np.frombuffer(content, np.uint8).__array_interface__["data"][0]
         assert all((buffer.__array_interface__["data"][0] - base) % 16 == 0 for buffer in held)
 
 
-def test_the_same_network_is_the_same_file_and_comes_back(tmp_path):
-    network = linear(POOLED)
+@pytest.mark.parametrize("unit_length", [False, True])
+def test_the_same_network_is_the_same_file_and_comes_back(tmp_path, unit_length):
+    network = linear(POOLED, unit_length)
     for name in ("one.npz", "other.npz"):
         network.write(tmp_path / name, CLASSES)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
     back = LinearNetwork.read(tmp_path / "one.npz")
     np.testing.assert_array_equal(back.weights, network.weights)
     np.testing.assert_array_equal(back.bias, network.bias)
+    assert back.unit_length is unit_length
+    with np.load(tmp_path / "one.npz") as file:  # what knows no unit length looks for `weights`
+        assert ("weights" in file) is not unit_length
     network.write(tmp_path / "other.npz", ["a", "b", "d"])
     assert (tmp_path / "one.npz").read_bytes() != (tmp_path / "other.npz").read_bytes(), "other classes"
     (tmp_path / "one.npz").write_bytes(b"no archive")
@@ -84,8 +96,10 @@ def test_the_same_network_is_the_same_file_and_comes_back(tmp_path):
         LinearNetwork.read(tmp_path / "one.npz")
 
 
-def test_an_artifact_of_it_is_scored_by_litert_and_loaded_as_a_model_of_keras(tmp_path):
-    network, features = linear(FRAMES), clips(FRAMES, 9)
+@pytest.mark.parametrize("unit_length", [False, True])
+def test_an_artifact_of_it_is_scored_by_litert_and_loaded_as_a_model_of_keras(tmp_path, unit_length):
+    network, features = linear(FRAMES, unit_length), clips(FRAMES, 9)
+    features[0] = 0.0
     calibration = Calibration(2.0, {"a": 0.5, "b": None, "c": 0.75}, 0.9)
     taken = []
 

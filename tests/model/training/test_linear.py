@@ -17,7 +17,7 @@ from model.inference.artifact import read_description
 from model.inference.calibration import fit_temperature
 from model.inference.executor import load_executor
 from model.inference.outputs import Outputs
-from model.training import linear
+from model.training import linear, linear_scaling
 from model.training.history import EachEpoch, read_history
 from model.training.l2_choice import GRID, L2Choice, LabelledClips
 from model.training.logistic_regression import CONVERGED, WHILE_CHOOSING, Clips, Directions, Solution, solve
@@ -209,7 +209,7 @@ def test_a_set_that_says_nothing_of_the_penalty_is_refused_before_there_is_a_run
 
 def test_without_validation_all_clips_are_learnt_and_inner_folds_calibrate(feature_set, tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(linear, "L2Choice", lambda *given: kept.append(L2Choice(*given)) or kept[-1])
+    monkeypatch.setattr(linear_scaling, "L2Choice", lambda *given: kept.append(L2Choice(*given)) or kept[-1])
     given = {"network": "linear", "train_on": ("training", "validation"), "test_on": ("testing",)}
     figures = train(str(feature_set), str(tmp_path / "run"), given)
     clips = load_manifest(feature_set).rows(["training", "validation"])
@@ -308,7 +308,7 @@ def test_what_does_not_apply_is_refused_in_a_line(linear_run, feature_set, tmp_p
 
 def test_more_clips_than_the_memory_takes_are_refused(feature_set, tmp_path, monkeypatch):
     monkeypatch.setattr(linear.os, "sysconf", lambda name: 1_000)
-    with pytest.raises(UsageError, match=r"keeps its clips in memory, about 0\.0 GiB for \d+ clips of 15,996 values"):
+    with pytest.raises(UsageError, match=r"keeps its clips in memory, about 0\.1 GiB for \d+ clips of 15,996 values"):
         train(str(feature_set), str(tmp_path / "run"), {"network": "linear"})
     assert not (tmp_path / "run" / "config.json").exists()
 

@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import pytest
 
 from features.errors import UsageError
+from features.frontend.presets import preset
 from model.networks.registry import NETWORKS
 from model.train import parser
 from model.training.applicable import applies
 from model.training.options import settings_given
 from model.training.recipes import choose_settings, read_recipe, recipe, write_recipe
 
-FRAMES = (98, 40)
+FRAMES = preset("log-mel-40")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -65,7 +68,14 @@ def test_a_part_of_a_recipe_joins_that_of_the_network(tmp_path):
 
 
 def test_features_without_frames_have_a_network_of_their_own():
-    assert choose_settings((40,), {}) == recipe("mlp")
+    assert choose_settings(preset("urbansound-mfcc"), {}) == recipe("mlp")
+
+
+@pytest.mark.parametrize("more", [{}, {"clip_seconds": 5.0, "hop_samples": 48_000, "pool": None}])
+def test_of_what_a_network_gave_the_linear_one_learns_pooled_or_not(more):
+    spec = replace(preset("birdnet-2.4"), **more)
+    assert choose_settings(spec, {}) == recipe("linear")
+    assert choose_settings(spec, {"network": "mlp"}) == recipe("mlp")
 
 
 @pytest.mark.parametrize(

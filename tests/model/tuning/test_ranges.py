@@ -1,6 +1,7 @@
 import pytest
 
 from features.errors import UsageError
+from features.frontend.presets import preset
 from model.networks.registry import NETWORKS
 from model.training.recipes import choose_settings
 from model.tuning.ranges import Choices, Range, default_ranges, ranges_toml, read_ranges
@@ -45,7 +46,7 @@ def test_what_is_searched_by_default_is_possible(ranges, network):
     assert ranges(ranges_toml(searched)) == searched
     for name, one in searched.items():
         for value in one.ends:
-            assert choose_settings((98, 40), {"network": network, name: value}).flat()[name] == value
+            assert choose_settings(preset("log-mel-40"), {"network": network, name: value}).flat()[name] == value
 
 
 @pytest.mark.parametrize(
