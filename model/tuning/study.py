@@ -153,8 +153,10 @@ def _ranges_here(settings: Settings, spec: FeatureSpec, given: Given) -> Ranges:
 
     by_default = default_ranges(settings.network)
     if not by_default:
-        raise UsageError(f"{settings.network} chooses its L2 penalty by itself in each training, and nothing else is "
-                         "searched by default; name settings with --search")  # fmt: skip
+        raise UsageError(
+            f"{settings.network} chooses its L2 penalty by itself in each training, and nothing else is searched by "
+            "default; name settings with --search, or another network with --network"
+        )
     ranges = {name: one for name, one in by_default.items() if name not in given}
     cannot_be = impossible(settings.with_given({name: one.ends[1] for name, one in ranges.items()}), spec, True)
     ranges = {name: one for name, one in ranges.items() if name not in cannot_be}

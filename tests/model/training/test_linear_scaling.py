@@ -3,14 +3,17 @@ import json
 import numpy as np
 import pytest
 
+from features.errors import UsageError
 from features.store.manifest import load_manifest
 from features.store.statistics import Statistics
+from model.evaluation.cross_validation import cross_validate, split_folds
 from model.evaluation.evaluator import evaluate
 from model.inference.artifact import load_artifact, read_description, read_linear
 from model.inference.executor import load_executor
 from model.training.history import EachEpoch, read_history
 from model.training.linear_scaling import Scaling
 from model.training.trainer import train
+from model.tuning.study import tune
 from tests.conftest import call
 from tests.features.networks.small import HIDDEN, RATE_HZ, small_toml, write_small_network
 from tests.model.training.test_linear import files, rows_of
@@ -132,6 +135,15 @@ def test_inner_folds_choose_likewise_and_the_command_says_so(near_and_far, tmp_p
     # Where nothing says what is better, features are taken as they are.
     given = {"l2": figures["l2"], "validate_on": ()}
     assert train(str(near_and_far), str(tmp_path / "given"), given)["unit_length"] is False
+
+
+def test_other_commands_that_train_take_the_linear_network_too(near_and_far, tmp_path):
+    figures = cross_validate(str(near_and_far), str(tmp_path / "cv"), split_folds(str(near_and_far), splits=3), {})
+    assert {fold["network"] for fold in figures["folds"]} == {"linear"}
+    with pytest.raises(
+        UsageError, match=r"linear chooses its L2 penalty by itself .* or another network with --network"
+    ):
+        tune(str(near_and_far), str(tmp_path / "study"), 2, {})
 
 
 def test_features_stay_as_they_are_where_their_length_says_something(loud_and_quiet, tmp_path):
