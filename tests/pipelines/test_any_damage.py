@@ -19,6 +19,7 @@ from features.errors import RETRYABLE, Reason
 from features.store.manifest import load_manifest
 from features.store.shards import read_shard
 from tests.conftest import call, clips_table, files_below, run_command, start_command, wait_until
+from tests.held import BATCH, held_at
 from tests.model.untrained import save_untrained
 from tests.pipelines.bad_files import KINDS, spoiling, wav_16, wav_24
 from tests.pipelines.conftest import LONG_AGO, files_of, is_alive, workers_of
@@ -312,12 +313,13 @@ def test_where_nothing_has_become_readable_nothing_is_decoded_and_no_state_is_ma
 def test_a_worker_that_is_killed_ends_a_scoring_with_one_line(many_clips, run_folder, tmp_path, caplog, moment):
     output, parts = tmp_path / "labels.csv", tmp_path / "labels.csv.parts"
     arguments = ("--model", run_folder, "--input", many_clips / "high")
-    process = start_command("pipelines.score", *arguments, "--output", output, "--workers", 2)
+    waits = held_at(tmp_path, [2], BATCH, "pipelines.score")
+    process = start_command(*waits, *arguments, "--output", output, "--workers", 2)
     wait_until(lambda: len(workers_of(process.pid)) == 2)
     workers = workers_of(process.pid)
     if moment == "as it works":
         wait_until(lambda: files_below(parts, "0*.part"))
-        assert process.poll() is None, "the run was over before a worker could be killed"
+        assert process.poll() is None
     os.kill(workers[0], signal.SIGKILL)
     killed = time.monotonic()
     try:

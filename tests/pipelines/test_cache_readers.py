@@ -1,7 +1,6 @@
 """Readers of a state continue while later ones are committed, and pruned as they are by default."""
 
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from features.store.manifest import load_manifest
 from model.training.history import read_history
 from model.training.trainer import train
 from tests.conftest import run_command, start_command, wait_until
+from tests.held import EPOCH, held_at, let_go
 from tests.pipelines.conftest import make_old
 from tests.pipelines.instants import Run
 from tests.pipelines.sets import begin, change, grow, make_case, read_all
@@ -58,18 +58,18 @@ def test_a_training_goes_on_while_later_states_are_committed(tmp_path):
     train(str(shutil.copytree(output, tmp_path / "still")), str(tmp_path / "alone"), settings, keep_in_memory="off")
     held = load_manifest(output)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    process = start_command("model.train", "--features", output, "--output", run, *options, "--keep-in-memory", "off")
+    training = ("--features", output, "--output", run, *options, "--keep-in-memory", "off")
+    process = start_command(*held_at(tmp_path, (2, 4), EPOCH, "model.train"), *training)
     for epoch in (1, 3):
-        wait_until(lambda: len(without_times(run)) >= epoch)  # noqa: B023
-        process.send_signal(signal.SIGSTOP)  # so that it is not over before the set has changed
+        wait_until(lambda: len(without_times(run)) == epoch)  # noqa: B023
         # Each shard of the state that the training holds loses a row or changes one.
         for place in sorted(words.glob("low/*.wav"))[::2]:
             place.rename(words / "high" / f"{place.stem}-{epoch}.wav")
         make_old(words)
         run_command("pipelines.featurize", "--input", words, "--output", output)
         run_command("features.prune", output)
-        process.send_signal(signal.SIGCONT)
-        assert len(without_times(run)) < settings["epochs"]
+        assert process.poll() is None
+        let_go(tmp_path, epoch + 1)
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 0, errors
     now = load_manifest(output)

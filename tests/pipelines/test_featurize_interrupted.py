@@ -15,6 +15,7 @@ from features.errors import UsageError
 from features.sources.partition import PARTITIONS
 from features.store.manifest import load_manifest
 from tests.conftest import call, start_command, wait_until
+from tests.held import SHARD, held_at
 from tests.pipelines.conftest import files_of, is_alive, parent_of, workers_of
 from tests.terminal import Terminal
 
@@ -29,12 +30,12 @@ def unbroken(many_clips, small_spec, tmp_path_factory) -> Path:
 
 
 class Run:
-    """A featurize of many clips in a process of its own."""
+    """A featurize of many clips in a process of its own, of whose workers each waits before its second shard."""
 
     def __init__(self, many_clips: Path, small_spec: Path, output: Path, workers: int) -> None:
         self.output, self.number = output, workers
         self.arguments = ("--input", many_clips, "--output", output, "--spec", small_spec, "--workers", workers)
-        self.process = start_command("pipelines.featurize", *self.arguments)
+        self.process = start_command(*held_at(output.parent, [2], SHARD, "pipelines.featurize"), *self.arguments)
         self.workers: list[int] = []
 
     def wait_for_workers(self) -> None:
@@ -44,7 +45,7 @@ class Run:
     def wait_for_a_shard(self) -> None:
         wait_until(lambda: list((self.output / "reports").glob("*.parquet")))
         self.workers = workers_of(self.process.pid)
-        assert self.process.poll() is None, "the run was over before it could be stopped"
+        assert self.process.poll() is None
 
     def end(self) -> tuple[int, list[str]]:
         """Waits for the end; returns the exit code and the lines on standard error, but those of size and progress."""
@@ -132,7 +133,7 @@ def test_ctrl_c_ends_a_run_with_one_line(start, workers):
 def test_ctrl_c_on_a_terminal_leaves_no_bar(many_clips, small_spec, tmp_path):
     screen = Terminal()
     arguments = ("--input", many_clips, "--output", tmp_path / "set", "--spec", small_spec, "--workers", 2)
-    process = screen.start("-m", "pipelines.featurize", *arguments)
+    process = screen.start("-m", *held_at(tmp_path, [2], SHARD, "pipelines.featurize"), *arguments)
     try:
         screen.wait_for(r"featurize .*[\d,]+ of 4,800 clips, [\d,]+ a second, \d+ (min \d+ )?s left")
         os.killpg(process.pid, signal.SIGINT)

@@ -46,6 +46,7 @@ from tests.features.networks.small import (
     small_weights,
     write_small_network,
 )
+from tests.held import SHARD, held_at
 from tests.object_store.faults import Faults
 from tests.pipelines.sets import LONG_AGO_SECONDS, differences, featurize, named
 from tests.real_networks import BIRDNET
@@ -486,7 +487,8 @@ def test_birdnet_gives_the_same_bytes_by_any_number_of_workers_and_after_a_kill(
     for folder, workers in zip(folders, (1, 2), strict=False):
         options = ("--output", folder, "--workers", workers)
         assert call("pipelines.featurize", *of_clips, *chosen, *file, *options) == 0
-    killed = start_command("pipelines.featurize", *of_clips, *chosen, *file, "--output", folders[2], "--workers", 2)
+    waits = held_at(tmp_path, [2], SHARD, "pipelines.featurize")
+    killed = start_command(*waits, *of_clips, *chosen, *file, "--output", folders[2], "--workers", 2)
     wait_until(lambda: list((folders[2] / "reports").glob("*.parquet")))
     killed.kill()
     killed.communicate()

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import call, files_below, start_command, wait_until
+from tests.held import BATCH, held_at
 
 SECONDS = 10  # within which a run that was stopped has ended
 
@@ -46,7 +47,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bytes_of_an_unbroken_one(
     parts = tmp_path / f"{name}.parts"
     arguments = ("--model", run_folder, "--input", many_clips / "high", "--output", output)
 
-    process = start_command("pipelines.score", *arguments, "--workers", 1)
+    process = start_command(*held_at(tmp_path, [2], BATCH, "pipelines.score"), *arguments, "--workers", 1)
     wait_until(lambda: files_below(parts, "0*.part"))
     os.killpg(process.pid, signal_)
     code, lines = end(process)

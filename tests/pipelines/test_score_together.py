@@ -9,23 +9,28 @@ import pytest
 
 from features.errors import UsageError
 from tests.conftest import call, files_below, start_command, wait_until
+from tests.held import BATCH, held_at, let_go
 
 
 @pytest.fixture
-def first(many_clips, run_folder, tmp_path):
-    """A score that is at work on its parts, stopped so that it stays at it."""
+def notes(tmp_path_factory):
+    return tmp_path_factory.mktemp("notes")
+
+
+@pytest.fixture
+def first(many_clips, run_folder, tmp_path, notes):
+    """A score that is at work on its parts, and stays at it."""
     process = start_command(
-        "pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output", tmp_path / "labels.csv",
-        "--top", 1, "--workers", 1,
+        *held_at(notes, [2], BATCH, "pipelines.score"), "--model", run_folder, "--input", many_clips / "high",
+        "--output", tmp_path / "labels.csv", "--top", 1, "--workers", 1,
     )  # fmt: skip
     wait_until(lambda: files_below(tmp_path / "labels.csv.parts", "0*.part"))
-    os.killpg(process.pid, signal.SIGSTOP)
     return process
 
 
-def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder, tmp_path):
+def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder, tmp_path, notes):
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError) as raised:  # the first is stopped: this does not wait for its end
+    with pytest.raises(UsageError) as raised:  # the first waits: this does not wait for its end
         call("pipelines.score", "--model", run_folder, "--input", many_clips / "high", "--output",
              tmp_path / "labels.csv", "--top", 3)  # fmt: skip
     assert str(raised.value) == (
@@ -39,8 +44,8 @@ def test_a_second_score_into_one_csv_ends_at_once(first, many_clips, run_folder,
                "labels.parquet.warnings.csv"]  # fmt: skip
     assert sorted(os.listdir(tmp_path)) == ["labels.csv.parts", *another]
 
-    os.killpg(first.pid, signal.SIGCONT)
-    first.communicate(timeout=60)
+    let_go(notes, 2)
+    first.communicate(timeout=120)
     assert first.returncode == 0
     lines = (tmp_path / "labels.csv").read_text().splitlines()
     assert lines[0] == "path,start_seconds,end_seconds,label,probability"

@@ -29,6 +29,7 @@ from tests.features.test_prune import (
     set_age,
     tree,
 )
+from tests.held import SHARD, held_at, let_go
 from tests.signals import noise, sine, write_wav
 
 
@@ -92,9 +93,11 @@ def grown(featurized_folder) -> tuple[Path, Path]:
 
 
 def featurize(folders: tuple[Path, Path]):
+    """Starts a featurize in one process, that waits before its second shard."""
     root, output = folders
     spec = output.parent / "mfcc.toml"
-    return start_command("pipelines.featurize", "--input", root, "--output", output, "--spec", spec, "--workers", 1)
+    waits = held_at(output.parent, [2], SHARD, "pipelines.featurize")
+    return start_command(*waits, "--input", root, "--output", output, "--spec", spec, "--workers", 1)
 
 
 def reports(folder: Path) -> set[str]:
@@ -106,7 +109,6 @@ def test_what_a_running_featurize_has_finished_survives(grown):
     before = reports(output)
     process = featurize(grown)
     wait_until(lambda: reports(output) - before)
-    os.kill(process.pid, signal.SIGSTOP)  # it lasts until it has been looked at
     finished = {name: content for name, (content, _) in tree(output).items()
                 if name.startswith(("shards", "reports")) and not name.endswith(".partial")}  # fmt: skip
     assert len(finished) > 2 * len(before)
@@ -118,7 +120,7 @@ def test_what_a_running_featurize_has_finished_survives(grown):
     assert result.stdout == ""
     now = tree(output)
     assert all(now[name][0] == content for name, content in finished.items())
-    os.kill(process.pid, signal.SIGCONT)
+    let_go(output.parent, 2)
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 0, errors
     manifest = load_manifest(output)

@@ -20,6 +20,7 @@ from model.tracking.trackers import Trackers, tracking
 from model.training.history import EachEpoch, read_history
 from model.training.trainer import train
 from tests.conftest import start_command, succeed, wait_until
+from tests.held import EPOCH, held_at
 from tests.model.tracking import read_back
 from tests.model.tracking.test_stores import chosen
 
@@ -245,7 +246,7 @@ def test_what_interrupts_a_training_leaves_no_process_and_a_resumed_one_goes_on(
     """By Ctrl-C or killed: each store has the epochs that ended, and after `--resume` all of them, each once."""
     run, readers = tmp_path / "run", {name: getattr(read_back, f"read_{name}") for name in names}
     options = ("--features", feature_set, "--output", run, "--network", "mlp", "--batch-size", 1, "--patience", 0)
-    process = start_command("model.train", *options, "--epochs", 10, *chosen(*names))
+    process = start_command(*held_at(tmp_path, [4], EPOCH, "model.train"), *options, "--epochs", 10, *chosen(*names))
     # While it goes on, figures are there as they come.
     wait_until(lambda: all(read_state(run, name).get("epochs", 0) >= 2 for name in names))
     if "comet" in names:  # whose archive is made at the end

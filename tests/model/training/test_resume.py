@@ -17,6 +17,7 @@ from model.training.noise_file import read_noise
 from model.training.section import option, shown
 from model.training.trainer import train
 from tests.conftest import call, start_command, wait_until
+from tests.held import EPOCH, held_at
 from tests.signals import noise, write_wav
 
 # Dropout, shuffling, augmentation, an optimizer with a state, a running average: all that has to resume where it was.
@@ -74,15 +75,13 @@ def kill_inside_epoch(number: int, feature_set, noise_folder, run) -> None:
     """Kills a training when the epoch before `number` has ended and that one has not."""
     options = [text for name, value in SETTINGS.items() for text in (option(name), shown(value))]
     place = ("--features", feature_set, "--output", run, "--noise", noise_folder)
-    process = start_command("model.train", *place, *options)
-    try:
-        if number > 1:
-            wait_until(lambda: (run / FOLDER / f"last-{number - 1:06d}").exists())
-        else:
-            wait_until(lambda: (run / "layers.txt").exists())
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+    process = start_command(*held_at(run.parent, [number], EPOCH, "model.train"), *place, *options)
+    if number > 1:
+        wait_until(lambda: (run / FOLDER / f"last-{number - 1:06d}").exists())
+    else:
+        wait_until(lambda: (run / "layers.txt").exists())
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     assert not (run / "model").exists()
     with pytest.raises(UsageError, match="did not end"):
         load_artifact(run)

@@ -1,13 +1,13 @@
 """Two trainings into one run folder: the second ends at once and says who is at work."""
 
 import os
-import signal
 import socket
 
 import pytest
 
 from features.errors import UsageError
 from tests.conftest import call, start_command, wait_until
+from tests.held import EPOCH, held_at, let_go
 
 OPTIONS = ("--network", "tutorial-cnn", "--batch-size", 8, "--seed", 7, "--patience", 0)
 
@@ -15,9 +15,8 @@ OPTIONS = ("--network", "tutorial-cnn", "--batch-size", 8, "--seed", 7, "--patie
 def test_a_second_training_into_one_run_folder_ends_at_once(feature_set, tmp_path):
     run = tmp_path / "run"
     arguments = ("--features", feature_set, "--output", run, *OPTIONS)
-    first = start_command("model.train", *arguments, "--epochs", 2)
+    first = start_command(*held_at(tmp_path, [1], EPOCH, "model.train"), *arguments, "--epochs", 2)
     wait_until(lambda: run.exists() and any(path.stat().st_size for path in run.iterdir()))
-    os.killpg(first.pid, signal.SIGSTOP)
     for resume in ((), ("--resume",)):
         with pytest.raises(UsageError) as raised:
             call("model.train", *arguments, "--epochs", 9, *resume)
@@ -25,7 +24,7 @@ def test_a_second_training_into_one_run_folder_ends_at_once(feature_set, tmp_pat
             f"one training at a time may write {run}, and another (process {first.pid} on host "
             f"{socket.gethostname()}) is at it; wait for its end, or give another --output"
         )
-    os.killpg(first.pid, signal.SIGCONT)
+    let_go(tmp_path, 1)
     first.communicate(timeout=120)
     assert first.returncode == 0
     assert (run / "history.csv").read_text().count("\n") == 3

@@ -12,14 +12,12 @@ import pytest
 from features.errors import RunError, UsageError
 from pipelines.beam.options import check_beam_options
 from tests.conftest import call, start_command, wait_until
+from tests.held import SHARD, held_at
 from tests.pipelines.beam.job_server_program import JobServer
 from tests.pipelines.conftest import files_of, is_alive
 
 SECONDS = 10  # within which wrong use is answered, and a run that was interrupted has ended
 LOOPBACK = "--environment_type=LOOPBACK"
-# Workers that live as long as the job server lets them, and not as long as the driver.
-WORKERS = ("--environment_type=beam:env:harness_subprocess_python:v1",
-           f"--environment_config={sys.executable} -m apache_beam.runners.worker.sdk_worker_main")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +173,12 @@ def test_a_job_server_that_does_not_start_is_one_line(jar, old_words, tmp_path, 
 def test_a_job_server_that_was_started_ends_with_the_driver(number, jar, many_clips, small_spec, tmp_path,
                                                             own_temporary_folder):  # fmt: skip
     output = tmp_path / "set"
+    # Workers that live as long as the job server lets them, and not as long as the driver; each waits before its second
+    # shard, so that the run is not over before it is looked at.
+    worker = held_at(tmp_path, [2], SHARD, "apache_beam.runners.worker.sdk_worker_main")
     process = start_command("pipelines.featurize", "--input", many_clips, "--output", output, "--spec", small_spec,
-                            *jar, *WORKERS)  # fmt: skip
+                            *jar, "--environment_type=beam:env:harness_subprocess_python:v1",
+                            f"--environment_config={sys.executable} -m {' '.join(worker)}")  # fmt: skip
     wait_until(lambda: list(output.glob("reports/*.parquet")), seconds=180)
     assert len(job_servers(own_temporary_folder)) == 2
     stopped = time.monotonic()
