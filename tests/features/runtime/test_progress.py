@@ -11,8 +11,9 @@ from features.runtime.log import LOG, start_log
 from features.runtime.progress import AudioProgress, Progress, clearing_bars
 from tests.terminal import COLOUR, Terminal
 
-# A command that works for as long as it is let.
+# A command that works for two seconds or, where the machine is loaded, some more, and then for as long as it is let.
 WORK = """
+import os
 import time
 from features.runtime import command
 from features.runtime.log import LOG
@@ -21,21 +22,22 @@ from features.runtime.progress import Progress
 def main(options, _):
     progress = Progress("read [b]", 1_000, "files")
     for done in range(1_000):
-        time.sleep(0.002)
+        time.sleep(0.0 if options.quick else 0.002)
         progress.update(done, ", loss 0.5")
         if done == 500:
             LOG.warning("a message between: " + "x" * 150)
     if options.fail:
         raise OSError("the disk is gone")
-    if options.wait:
-        time.sleep(60)
+    while options.wait and not os.path.exists(options.wait):
+        time.sleep(0.01)
     progress.close()
     command.finish(options, "All is read.", {})
     return 0
 
 parser = command.parser("Reads.", "python -m read --fast")
 parser.add_argument("--fail", action="store_true")
-parser.add_argument("--wait", action="store_true")
+parser.add_argument("--wait", metavar="FILE")
+parser.add_argument("--quick", action="store_true")
 command.run(main, parser)
 """
 BAR = r"read \[b\] .*[\d,]+ of 1,000 files, [\d,]+ a second, \d+ s left, loss 0\.5"
@@ -48,6 +50,26 @@ def own_log():
     yield start_log
     LOG.handlers, LOG.propagate = handlers, propagate
     LOG.setLevel(level)
+
+
+class Clock:
+    """The time as what shows progress sees it: it passes where a test says so, be the machine as slow as it is."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def go_on(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    result = Clock()
+    monkeypatch.setattr("features.runtime.progress.time.monotonic", result)
+    return result
 
 
 @pytest.fixture
@@ -72,13 +94,13 @@ def terminal(monkeypatch):
         (0, 0, 24, ", 0 a second"),
     ],
 )
-def test_bar_with_rate_and_time_left(terminal, monkeypatch, done, total, cells, left):
+def test_bar_with_rate_and_time_left(terminal, clock, monkeypatch, done, total, cells, left):
     monkeypatch.setenv("NO_COLOR", "1")  # so that only what is done of the bar shows
     with terminal.as_stderr():
         progress = Progress("read", total, "files")
         progress.update(done)
         assert terminal.text() == "", "too soon to be read"
-        time.sleep(0.55)
+        clock.go_on(0.55)
         progress.update(done, note=", 2 rejected")
         line = terminal.lines()[-1]
         assert re.fullmatch(rf"read [━╸╺ ]+ {done:,} of {total:,} files{left}, 2 rejected", line)
@@ -93,13 +115,13 @@ def test_bar_with_rate_and_time_left(terminal, monkeypatch, done, total, cells, 
         assert terminal.text() == shown
 
 
-def test_lines_in_a_log(own_log, capsys, monkeypatch):
+def test_lines_in_a_log(own_log, clock, capsys, monkeypatch):
     own_log(False, None)
     monkeypatch.setattr("features.runtime.progress._FIRST_LOG_SECONDS", 0.1)
     progress = Progress("read", 10, "files")
     progress.update(4)
     assert capsys.readouterr() == ("", ""), "so soon nothing is to be said"
-    time.sleep(0.15)
+    clock.go_on(0.15)
     progress.update(5, ", 2 rejected")
     progress.update(6)
     progress.close()
@@ -118,11 +140,11 @@ def test_lines_in_a_log(own_log, capsys, monkeypatch):
         (0, r"score: 1,800\.0 of 0\.0 s of audio, .*"),
     ],
 )
-def test_sound_is_counted_in_hours_and_times_real_time(own_log, capsys, monkeypatch, total_seconds, said):
+def test_sound_is_counted_in_hours_and_times_real_time(own_log, clock, capsys, monkeypatch, total_seconds, said):
     own_log(False, None)
     monkeypatch.setattr("features.runtime.progress._FIRST_LOG_SECONDS", 0.0)
     progress = AudioProgress("score", total_seconds)
-    time.sleep(0.01)
+    clock.go_on(0.01)
     progress.update(1_800)
     assert re.fullmatch(said + "\n", capsys.readouterr().err)
 
@@ -132,8 +154,8 @@ def run(terminal, *options, **environment):
 
 
 def test_a_command_on_a_terminal(terminal, tmp_path):
-    log = tmp_path / "log.txt"
-    process = run(terminal, "--log-file", log)
+    log, seen = tmp_path / "log.txt", tmp_path / "seen"
+    process = run(terminal, "--log-file", log, "--wait", seen)
     terminal.wait_for(BAR)
     terminal.wait_for("a message between")
     terminal.wait_for(f"999 of|{BAR}$")
@@ -142,6 +164,7 @@ def test_a_command_on_a_terminal(terminal, tmp_path):
     assert above == "a message between: " + "x" * 150
     assert re.fullmatch(BAR, bar)
     assert COLOUR.search(terminal.text())
+    seen.touch()
     assert process.communicate(timeout=60) == ("All is read.\n", None)
     assert process.returncode == 0
     assert [line for line in terminal.lines() if line] == [above]
@@ -161,7 +184,7 @@ def test_no_colour_where_none_is_wanted(terminal):
 
 
 def test_a_dumb_terminal_is_a_log(terminal):
-    process = run(terminal, TERM="dumb")
+    process = run(terminal, "--quick", TERM="dumb")
     process.communicate(timeout=60)
     assert terminal.text() == "a message between: " + "x" * 150 + "\r\n"
 
@@ -169,14 +192,14 @@ def test_a_dumb_terminal_is_a_log(terminal):
 @pytest.mark.parametrize(
     ("option", "message", "code"),
     [
-        ("--wait", "interrupted; nothing half-written stands under its final name", 130),
+        ("--wait nothing", "interrupted; nothing half-written stands under its final name", 130),
         ("--fail", "error: the disk is gone", 1),
     ],
 )
 def test_what_ends_a_command_clears_its_bar(terminal, option, message, code):
-    process = run(terminal, option)
+    process = run(terminal, *option.split())
     terminal.wait_for(BAR)
-    if option == "--wait":
+    if "--wait" in option:
         os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == code
@@ -186,21 +209,21 @@ def test_what_ends_a_command_clears_its_bar(terminal, option, message, code):
 
 
 def test_a_killed_command_leaves_the_cursor(terminal):
-    process = run(terminal, "--wait")
+    process = run(terminal, "--wait", "nothing")
     terminal.wait_for(BAR)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert terminal.has_cursor()
 
 
-def test_a_closed_terminal_ends_no_work(terminal):
+def test_a_closed_terminal_ends_no_work(terminal, clock):
     stderr = sys.stderr
     with terminal.as_stderr():
         progress, unseen = Progress("read", 10, "files"), Progress("write", 10, "files")
-        time.sleep(0.55)
+        clock.go_on(0.55)
         progress.update(1)
         terminal.hang_up()
-        time.sleep(0.25)
+        clock.go_on(0.25)
         progress.update(2)
         progress.close()
         unseen.update(3)
@@ -208,12 +231,12 @@ def test_a_closed_terminal_ends_no_work(terminal):
     assert sys.stderr is stderr
 
 
-def test_an_error_gives_standard_error_back(terminal):
+def test_an_error_gives_standard_error_back(terminal, clock):
     with terminal.as_stderr():
         stderr = sys.stderr
         with pytest.raises(ValueError, match="of the work"), clearing_bars():
             progress = Progress("read", 10, "files")
-            time.sleep(0.55)
+            clock.go_on(0.55)
             progress.update(1)
             assert sys.stderr is not stderr, "lines go above the bar"
             raise ValueError("of the work")
