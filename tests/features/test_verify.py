@@ -709,11 +709,23 @@ def test_the_command_says_what_is_wrong_and_ends_with_1(made, tmp_path):
     assert ended.stderr.startswith("error: the clips table ")
 
 
-def test_ctrl_c_ends_it_in_one_line_while_its_workers_start(made):
+# In a Python process that finds this module: what is started as a worker waits until it may go on.
+WAITING = """
+import os, sys, time
+while "--multiprocessing-fork" in sys.orig_argv and not os.path.exists({!r}):
+    time.sleep(0.01)
+"""
+
+
+def test_ctrl_c_ends_it_in_one_line_while_its_workers_start(made, tmp_path, monkeypatch):
+    goes_on = tmp_path / "goes-on"
+    (tmp_path / "sitecustomize.py").write_text(WAITING.format(str(goes_on)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
     process = start_command("features.verify", made["tfrecord"], "--workers", 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(lambda: len(children.read_text().split()) == 3)  # two workers and what watches their semaphores
     os.killpg(process.pid, signal.SIGINT)
+    goes_on.touch()
     assert process.communicate(timeout=60) == (
         "", "interrupted; nothing half-written stands under its final name\n",
     )  # fmt: skip

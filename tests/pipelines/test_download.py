@@ -29,6 +29,7 @@ from tests.conftest import call, run_command, wait_until
 from tests.pipelines.conftest import files_of
 
 IMPATIENT = Patience(timeout_seconds=2.0, pauses_seconds=(0.01, 0.02))
+PATIENT = Patience(timeout_seconds=60.0)
 HELLO = {"README.md": b"read me", "yes/a_nohash_0.wav": b"yes" * 700_000, "no/b_nohash_0.wav": os.urandom(500_000)}
 RUN = """
 import sys
@@ -50,6 +51,8 @@ class Server:
     status: int = 0  # of every answer, where not 0
     ends_after: int = 10**9  # bytes of a connection
     pause_seconds: float = 0.0  # after each 10,000 bytes
+    waits_at: int = 10**9  # byte of an answer, from which on it waits for `goes_on`
+    goes_on: threading.Event = field(default_factory=threading.Event)
     headers: dict[str, str | None] = field(default_factory=dict)  # in place of the true ones; None leaves one out
     only_part: dict[str, str] = field(default_factory=dict)  # headers of answers to ranges alone
     ranges: list[str | None] = field(default_factory=list)
@@ -73,6 +76,8 @@ class Server:
         handler.end_headers()
         body = self.content[first:][: self.ends_after] if status < 300 else b""
         for start in range(0, len(body), 10_000):
+            if start >= self.waits_at:
+                self.goes_on.wait(60)
             handler.wfile.write(body[start : start + 10_000])
             time.sleep(self.pause_seconds)
 
@@ -481,20 +486,20 @@ def start_run(archive: Archive, output: Path) -> subprocess.Popen:
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_was_stopped_goes_on(start, tmp_path, signal_):
-    archive, server = serve_zip(start, pause_seconds=0.02)
+    archive, server = serve_zip(start, waits_at=300_000)  # so it is not over before it is stopped
     partial = tmp_path / "words.zip.partial"
     process = start_run(archive, tmp_path)
     wait_until(lambda: partial.exists() and partial.stat().st_size > 200_000)
     os.killpg(process.pid, signal_)
-    errors = process.communicate(timeout=10)[1]
+    errors = process.communicate(timeout=60)[1]
     if signal_ == signal.SIGINT:
         assert (process.returncode, errors) == (130, "interrupted; nothing half-written stands under its final name\n")
     done = partial.stat().st_size
     assert 200_000 < done < archive.bytes
 
-    server.pause_seconds = 0.0
+    server.goes_on.set()
     process = start_run(archive, tmp_path)
-    paragraph, errors = process.communicate(timeout=30)
+    paragraph, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert server.ranges == [None, f"bytes={done}-"]
     assert files_of(tmp_path / "words") == dict(sorted(HELLO.items()))
@@ -513,11 +518,12 @@ def test_a_run_that_was_killed_while_it_unpacked_is_completed_without_the_server
 
 
 def test_of_two_runs_at_once_one_ends_in_one_line(start, tmp_path):
-    archive, server = serve_zip(start, pause_seconds=0.005)
-    first = threading.Thread(target=download, args=(archive, tmp_path, IMPATIENT))
+    archive, server = serve_zip(start, waits_at=300_000)
+    first = threading.Thread(target=download, args=(archive, tmp_path, PATIENT))
     first.start()
     wait_until(lambda: (tmp_path / "words.zip.partial").exists())
     message = refusal(archive, tmp_path)
+    server.goes_on.set()
     first.join()
     assert message.startswith("another run is at work on words in ")
     assert len(server.ranges) == 1

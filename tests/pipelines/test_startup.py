@@ -1,6 +1,7 @@
 """How soon a command is there."""
 
 import ast
+import os
 import re
 import signal
 import subprocess
@@ -66,19 +67,36 @@ def test_a_command_first_minds_ctrl_c():
         assert ast.unparse(module.body[1]) == "import features.runtime.interruption", command
 
 
+# In a Python process that finds this module: behind the first large library it waits for Ctrl-C, and then loads on.
+LOADING = """
+import sys, time
+
+class Waits:
+    def find_spec(self, *_):
+        if "pyarrow.lib" in sys.modules or "numpy._core._multiarray_umath" in sys.modules:
+            sys.meta_path.remove(self)
+            open({!r}, "w").close()
+            time.sleep(60)
+
+sys.meta_path.insert(0, Waits())
+"""
+
+
 @pytest.mark.parametrize("command", ["pipelines.featurize", "soundmill featurize"])
 def test_ctrl_c_while_a_command_loads_is_one_line(command, words, tmp_path):
     """It comes as soon as the first large library is there, of several that a command loads."""
+    loading = tmp_path / "loading"
+    (tmp_path / "sitecustomize.py").write_text(LOADING.format(str(loading)))
+    paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     module, *name = command.split()
     code = f"import sys; sys.argv[0] = {module!r}; from soundmill.command import main; main()"
     start = ["-c", code, *name] if name else ["-m", module]
     process = subprocess.Popen(
         [sys.executable, *start, "--input", words, "--output", tmp_path / "set"], stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": paths},
     )  # fmt: skip
     STARTED.append(process)
-    maps = Path(f"/proc/{process.pid}/maps")
-    wait_until(lambda: "/libarrow" in maps.read_text() or "_multiarray_umath" in maps.read_text())
+    wait_until(loading.exists)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1] == "interrupted; nothing half-written stands under its final name\n"
     assert process.returncode == 130

@@ -18,8 +18,9 @@ WAITING = """
 import sys, threading, _thread
 import soundmill
 def interrupt():
+    sys.stdin.readline()
     {interrupt}
-threading.Timer(4, interrupt).start()
+threading.Thread(target=interrupt).start()
 try:
     soundmill.run("train", features=sys.argv[1], output=sys.argv[2], epochs=100000)
 except KeyboardInterrupt:
@@ -82,12 +83,14 @@ def _commands(folder: Path) -> list[int]:
 def test_a_command_ends_with_an_interrupt_and_with_the_program_that_runs_it(feature_set, tmp_path, end):
     program = WAITING.format(interrupt=end or "pass")
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(feature_set), str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
-    )
-    wait_until(lambda: _commands(tmp_path))
+        [sys.executable, "-c", program, str(feature_set), str(tmp_path / "run")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_until(lambda: (tmp_path / "run").exists())
+    assert _commands(tmp_path)
     if not end:
         time.sleep(0.5)
         process.send_signal(signal.SIGKILL)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate("now\n", timeout=60)[0]
     assert ("interrupted here too" in said) == bool(end)
-    wait_until(lambda: not _commands(tmp_path), seconds=20)
+    wait_until(lambda: not _commands(tmp_path), seconds=60)

@@ -33,9 +33,18 @@ def fail(number: int) -> int:
     return number
 
 
+def square_together(job: tuple[int, int, Path]) -> tuple[int, int]:
+    """Squares a number when so many processes are at it."""
+    number, workers, folder = job
+    (folder / str(os.getpid())).touch()
+    wait_until(lambda: len(os.listdir(folder)) == workers)
+    return slow_square(number)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_the_order_of_the_jobs(workers):
-    squares, processes = zip(*run_jobs(slow_square, range(20), workers), strict=True)
+def test_results_come_in_the_order_of_the_jobs(workers, tmp_path):
+    jobs = ((number, workers, tmp_path) for number in range(20))
+    squares, processes = zip(*run_jobs(square_together, jobs, workers), strict=True)
     assert squares == tuple(number * number for number in range(20))
     assert len(set(processes)) == workers
     assert (os.getpid() in processes) == (workers == 1)
@@ -121,7 +130,7 @@ def test_workers_end_with_a_driver_that_is_killed(tmp_path):
     assert all(map(is_alive, workers))
     driver.kill()
     driver.wait()
-    wait_until(lambda: not any(map(is_alive, workers)), seconds=10)
+    wait_until(lambda: not any(map(is_alive, workers)), seconds=60)
 
 
 def test_the_number_of_workers(monkeypatch):

@@ -14,16 +14,18 @@ from features.store.locks import claim
 from pipelines.local.units import local_units
 
 UNITS = 40
-SLOW = 0.02
 EXAMPLE = "python -m tests.pipelines.local.notes FOLDER"
 
 
 class Noting:
     """Writes a file for each unit, which says what process did it."""
 
-    def __init__(self, folder: str, driver: int = 0, command_line: str = "", padding: bytes = b"") -> None:
+    def __init__(
+        self, folder: str, driver: int = 0, command_line: str = "", padding: bytes = b"", together: int = 0
+    ) -> None:
+        """Takes what to note, and how many processes have to be at a unit before one is done."""
         self._folder, self._driver, self._command, self._padding = Path(folder), driver, command_line, padding
-        self._ended = 0
+        self._together = together
 
     def work(self, unit: object) -> None:
         if unit == "wrong":
@@ -33,7 +35,7 @@ class Noting:
         if unit == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         if unit == "stays":
-            time.sleep(30)
+            time.sleep(300)
         said = {
             "process": os.getpid(),
             "grandparent": int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1]),
@@ -43,7 +45,10 @@ class Noting:
             "modules": "soundfile" in sys.modules,
             "ctrl_c": signal.getsignal(signal.SIGINT) is not signal.SIG_IGN,
         }
-        time.sleep(SLOW)
+        if self._together:
+            (self._folder / f"at-work-{os.getpid()}").touch()
+            while len(list(self._folder.glob("at-work-*"))) < self._together:
+                time.sleep(0.01)
         (self._folder / f"{unit:05d}.json").write_text(json.dumps(said))
 
     def finish(self) -> None:
@@ -87,7 +92,7 @@ def main(options: argparse.Namespace, _: list[str]) -> int:
     with local_units(2, []) as local, claim(Path(options.folder) / "held", "score", "x") as lease:
         local.expect(False, load)
         line = Path("/proc/self/cmdline").read_bytes().decode()
-        local.do(Begun(Noting, options.folder, os.getpid(), line), range(UNITS), False, lease, load)
+        local.do(Begun(Noting, options.folder, os.getpid(), line, b"", 2), range(UNITS), False, lease, load)
     return 0
 
 

@@ -15,7 +15,7 @@ from tests.conftest import wait_until
 from tests.pipelines.conftest import is_alive, workers_of
 from tests.pipelines.local.notes import Begun, Counting, Noting, load
 
-SECONDS = 20  # of 30 that a unit stays: a loaded machine takes some to start a process
+SECONDS = 60  # of 300 that a unit stays: a loaded machine takes some to start a process
 
 
 @pytest.fixture
