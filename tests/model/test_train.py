@@ -220,7 +220,7 @@ def interrupted(feature_set, tmp_path_factory):
                             "--epochs", 10_000, "--patience", 0, "--batch-size", 16)  # fmt: skip
     wait_until((run / "history.csv").exists)
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=30)[1]
+    errors = process.communicate(timeout=120)[1]
     return run, process.returncode, errors
 
 

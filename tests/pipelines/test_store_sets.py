@@ -192,7 +192,7 @@ def test_of_two_commits_at_once_one_wins(is_new, tmp_path, s3, monkeypatch):
     # No lease, and both have looked at the committed state before either replaces it: the store alone decides.
     both, versions = threading.Barrier(2), commit_module.library_versions
     monkeypatch.setattr(commit_module, "committing", lambda layout: contextlib.nullcontext())
-    monkeypatch.setattr(commit_module, "library_versions", lambda spec: (both.wait(30), versions(spec))[1])
+    monkeypatch.setattr(commit_module, "library_versions", lambda spec: (both.wait(60), versions(spec))[1])
     came = []
 
     def run(update):
@@ -280,13 +280,13 @@ def test_the_lease_of_a_dead_process_holds_nothing(tmp_path, s3, monkeypatch):
     files.write(layout.commit_lock, b"alone: process 1 on host gone, 0123")
     files.write(layout.lease("1-00000000"), dead)
     monkeypatch.setattr(lease_objects, "_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 2.5)
+    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 4.0)
     monkeypatch.setattr(lease_objects, "RENEWAL_SECONDS", 0.5)
     started = time.monotonic()
     with running(layout), committing(layout):
         # The living ones are renewed, so they do not grow old.
         assert time.monotonic() - started > 1
-        time.sleep(3)
+        time.sleep(4.5)
         assert is_running(layout)
     assert not is_running(layout)
     prune(there)
@@ -294,7 +294,7 @@ def test_the_lease_of_a_dead_process_holds_nothing(tmp_path, s3, monkeypatch):
 
 
 def test_a_driver_that_dies_ends_its_workers(s3, monkeypatch):
-    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(lease_objects, "LEASE_SECONDS", 3.0)
     monkeypatch.setattr(lease_objects, "RENEWAL_SECONDS", 0.2)
     monkeypatch.setattr(lease_objects, "_SEEN_SECONDS", 0.1)
     with hold_object(Uri(f"{s3.uri}/set/work/lease-1-00000000")) as lease:
@@ -302,7 +302,7 @@ def test_a_driver_that_dies_ends_its_workers(s3, monkeypatch):
         content = filesystem_of(lease.path).read(lease.path)
     filesystem_of(lease.path).write(lease.path, content)  # as one that was killed leaves it
     lease.check()
-    time.sleep(1.6)
+    time.sleep(3.1)
     with pytest.raises(RunError, match="was killed or stopped"):
         lease.check()
 

@@ -127,10 +127,11 @@ def test_a_decoder_that_hangs_is_ended_at_the_limit(spoiled, tmp_path, monkeypat
     bad = write(tmp_path, "bad.wav", marked("HANG"))
     clip_waveform(good, STFT)
     first = decoder_client._idle[-1].process_id
-    monkeypatch.setattr(protocol, "_LEAST_SECONDS", 1.0)
     started = time.monotonic()
-    assert refusal(bad).reason == Reason.TIMEOUT
-    assert time.monotonic() - started < 5
+    with monkeypatch.context() as changed:
+        changed.setattr(protocol, "_LEAST_SECONDS", 1.0)
+        assert refusal(bad).reason == Reason.TIMEOUT
+    assert time.monotonic() - started < 30  # of 1,000
     assert not Path(f"/proc/{first}").exists()
     assert decoder_client._idle == []
     clip_waveform(good, STFT)
@@ -244,7 +245,7 @@ def test_a_decoder_ends_with_the_process_that_asked_it_however_that_ended(spoile
         (child,) = children(process.pid)
         process.kill()
         process.wait()
-        wait_until(lambda: not Path(f"/proc/{child}").exists(), seconds=10)
+        wait_until(lambda: not Path(f"/proc/{child}").exists(), seconds=60)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

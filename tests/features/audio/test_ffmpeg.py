@@ -240,7 +240,7 @@ def test_a_program_that_hangs_is_ended_at_the_limit(no_ffmpeg, monkeypatch):
     with pytest.raises(ClipError) as error:
         probe(REFUSED)
     assert error.value.reason == Reason.TIMEOUT
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # of 1,000
 
 
 def test_a_program_that_dies_is_a_decoder_that_died(no_ffmpeg):

@@ -253,7 +253,7 @@ def test_what_cannot_be_asked_is_told_in_one_line_within_seconds(s3, monkeypatch
             code = f"from features.io.filesystem import filesystem_of; filesystem_of({uri!r}).read({uri + '/x'!r})"
             started = time.monotonic()
             run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
-            assert time.monotonic() - started < 20  # 6 s, and the start of a process where others are at work
+            assert time.monotonic() - started < 60  # 6 s, and the start of a process where others are at work
         return run.stderr.strip().splitlines()[-1]
 
     with socket.socket() as deaf:

@@ -85,7 +85,7 @@ def test_a_process_that_was_forked_makes_its_own():
 
     process = context.Process(target=child)
     process.start()
-    assert found.get(timeout=20) == 1
+    assert found.get(timeout=60) == 1
     process.join()
     with pool.taken() as taken:
         assert taken == [0]

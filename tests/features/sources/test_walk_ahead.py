@@ -62,9 +62,10 @@ def test_nothing_begins_without_a_folder_whose_name_says_where_it_is(tmp_path: P
     (tmp_path / "link").symlink_to(tmp_path)
     for given in ([], ["--input"], ["--input", ""], ["--input", f"{tmp_path}/table.csv"], ["--input", "s3://bucket"],
                   ["--input", f"{tmp_path}/link/../x"], ["--input", f"{tmp_path}/nowhere"]):  # fmt: skip
+        before = time.time_ns()
         walk_ahead.begin(given)
         assert walk_ahead.take(os.fsencode(tmp_path)) is None
-        assert walk_ahead.began_ns() > time.time_ns() - 10**9
+        assert walk_ahead.began_ns() >= before
 
 
 def test_what_is_more_than_a_pipe_holds_comes_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +104,7 @@ def test_it_begins_before_libraries_are_loaded_and_ends_with_a_command_that_asks
     process = subprocess.Popen([sys.executable, "-m", "pipelines.featurize", "--input", str(tmp_path), "--help"],
                                stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     assert process.wait(60) == 0
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     with pytest.raises(ProcessLookupError):  # none of its processes is left
         while time.monotonic() < ends:
             os.killpg(process.pid, 0)

@@ -1,7 +1,6 @@
 """Reports that are read while other units are built are those that would be read at the end."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from features.store.layout import Layout
 from features.store.reports_ahead import ReportsAhead
 from features.store.statistics import Statistics
 from features.store.unit_report import ROW_SCHEMA, Report, read_report, write_report
+from tests.conftest import wait_until
 from tests.features.examples import TINY
 
 UNITS = [f"training-{number}" for number in range(20)]
@@ -37,9 +37,7 @@ def _equal(one: Report, other: Report) -> bool:
 
 
 def _until(held: int, ahead: ReportsAhead) -> None:
-    end = time.monotonic() + 10
-    while len(ahead._held) < held and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_until(lambda: len(ahead._held) >= held)
     assert len(ahead._held) == held
 
 

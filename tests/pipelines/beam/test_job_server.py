@@ -16,7 +16,9 @@ from tests.held import SHARD, held_at
 from tests.pipelines.beam.job_server_program import JobServer
 from tests.pipelines.conftest import files_of, is_alive
 
-SECONDS = 10  # within which wrong use is answered, and a run that was interrupted has ended
+SECONDS = (
+    30  # within which wrong use is answered, and a run that was interrupted has ended: a few, and a loaded machine
+)
 LOOPBACK = "--environment_type=LOOPBACK"
 
 
