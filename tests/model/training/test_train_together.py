@@ -16,7 +16,7 @@ def test_a_second_training_into_one_run_folder_ends_at_once(feature_set, tmp_pat
     run = tmp_path / "run"
     arguments = ("--features", feature_set, "--output", run, *OPTIONS)
     first = start_command(*held_at(tmp_path, [1], EPOCH, "model.train"), *arguments, "--epochs", 2)
-    wait_until(lambda: run.exists() and any(path.stat().st_size for path in run.iterdir()))
+    wait_until((run / "config.json").exists)
     for resume in ((), ("--resume",)):
         with pytest.raises(UsageError) as raised:
             call("model.train", *arguments, "--epochs", 9, *resume)
