@@ -72,7 +72,11 @@ class LocalRun:
         else:
             self._say(f"running in {count} worker processes")
             workers.load(load)
-            wait(lambda: workers.work(begin, units, count), lease, failure_message)
+            try:
+                wait(lambda: workers.work(begin, units, count), lease, failure_message)
+            except BaseException:
+                workers.end()  # before a caller takes away what they leave at work: they would leave more
+                raise
 
     def _say(self, where: str) -> None:
         if where != self._said:  # of a command with several jobs it is of interest once

@@ -27,6 +27,7 @@ from pipelines.local.worker_main import END, LENGTH, NUMBER, serve
 _ATOMIC_BYTES = 4_096
 _CHECK_SECONDS = 0.1
 _SAYING_SECONDS = 2.0
+_ENDING_SECONDS = 5.0  # of workers that are at work: they look for the end twice a second
 
 
 class Workers:
@@ -51,6 +52,7 @@ class Workers:
             os.close(requests)
             os.close(answers)
         self._code: int | None = None
+        self._is_closed = False
         self._waiting, self._working = threading.Lock(), threading.Lock()
 
     def load(self, function: Callable[[], None]) -> None:
@@ -135,13 +137,23 @@ class Workers:
                         "it said")  # fmt: skip
 
     def end(self) -> None:
-        """Ends the process; workers that are at work end when they notice."""
+        """Ends the process, unless it was ended before, and waits for workers at work, which end when they notice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if not self._has_ended():
             os.kill(self.process, signal.SIGKILL)
             self._has_ended(0)
         with self._working:  # which has noticed: what it reads and writes may be another's after this
+            self._wait_for_workers()
             os.close(self._requests)
             os.close(self._answers)
+
+    def _wait_for_workers(self) -> None:
+        end = time.monotonic() + _ENDING_SECONDS
+        while select.select([self._answers], [], [], max(0.0, end - time.monotonic()))[0]:
+            if not os.read(self._answers, _ATOMIC_BYTES):  # nobody is left who could answer
+                return
 
 
 def _fork(requests: int, answers: int, others: Sequence[int]) -> int:
