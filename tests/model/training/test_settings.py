@@ -106,18 +106,8 @@ def pooled_set(words, tmp_path_factory) -> Path:
     ],
 )
 def test_a_training_that_cannot_be_is_refused_before_tensorflow_is_loaded(pooled_set, tmp_path, options, message):
-    command = [
-        "-X",
-        "importtime",
-        "-m",
-        "model.train",
-        "--features",
-        pooled_set,
-        "--output",
-        tmp_path / "run",
-        *options,
-    ]
-    done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
+    command = ["-m", "model.train", "--features", pooled_set, "--output", tmp_path / "run", *options]
+    done = subprocess.run([sys.executable, "-X", "importtime", *map(str, command)], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     loaded = re.findall(r"^import time: .*\| +([\w.]+)$", done.stderr, re.MULTILINE)
     assert "model.training.settings" in loaded
