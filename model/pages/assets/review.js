@@ -162,7 +162,7 @@ soundmill.review = (() => {
     leave();
   }
 
-  /* Closes the list of labels. The event "close" comes later, when a next key may have gone to another clip. */
+  /* Closes the list of labels. The event "close" comes later, when next keys may have opened it for another clip. */
   function leave() {
     const card = choosing;
     choosing = null;
@@ -185,7 +185,7 @@ soundmill.review = (() => {
     else return;
     event.preventDefault();
   });
-  dialog.addEventListener("close", () => choosing && leave()); // as by a phone's key for back
+  dialog.addEventListener("close", () => choosing && !dialog.open && leave()); // as by a phone's key for back
 
   function field(text) {
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

@@ -108,6 +108,25 @@ def test_the_right_label_that_is_the_one_there_is_a_mark_of_right(open_page):
     assert page.evaluate("soundmill.review.markOf(soundmill.data.clips[0])") is None
 
 
+def test_keys_faster_than_the_browser_s_events_choose_a_label_too(open_page):
+    """The event of a list that was closed comes when it is open again, for the next clip: there it stays."""
+    page = open_page()
+    press(page, "j")
+    page.evaluate("""async () => {
+      const pressed = (key) => {
+        const dialog = document.getElementById("choose");
+        const target = dialog.open ? document.getElementById("choose-text") : document.activeElement;
+        target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      };
+      ["l", "Enter", "j", "l"].forEach(pressed);
+      await new Promise((resolve) => document.getElementById("choose").addEventListener("close", resolve));
+    }""")
+    press(page, "ArrowDown", "ArrowDown", "Enter")
+    assert page.evaluate("soundmill.data.clips.slice(0, 2).map(soundmill.review.markOf)") == [
+        {"verdict": "right", "correct": ""}, {"verdict": "wrong", "correct": LABELS[2]},
+    ]  # fmt: skip
+
+
 def test_a_label_that_counts_as_what_the_network_says_is_not_taken_from_a_clip(visit, file):
     page = visit(file)
     page.evaluate("soundmill.data.clips[0].true = soundmill.data.clips[0].predicted")  # as _unknown_ is of many labels
