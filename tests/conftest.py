@@ -194,6 +194,15 @@ def pytest_runtest_makereport(item, call):
         )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    # How a process of pytest ended that crashed: by itself, or by a signal from wherever it came.
+    if error:
+        code = node.gateway._io.popen.wait(10)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        node.config.pluginmanager.getplugin("terminalreporter").write_line(f"{node.gateway.id} ended: {how}")
+
+
 def pytest_terminal_summary(terminalreporter):
     # What the first try of a test said that was run again: its second one may have passed.
     for report in terminalreporter.stats.get("rerun", ()):
