@@ -6,11 +6,13 @@ what it is given, and a clip's probabilities must not depend on how many others 
 
 import functools
 import math
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,8 @@ from model.inference.tensorflow_setup import load_openvino
 
 EXECUTORS = {"litert": "ai-edge-litert", "openvino": "openvino"}
 """Names of the executors, and the packages that they are."""
+
+_cores: dict[int, Any] = {}  # of OpenVINO, by process
 
 _Run = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 _Compiled = tuple[_Run, tuple[int, ...]]
@@ -193,8 +197,19 @@ def _litert(content: bytes) -> _Compiled:
     return network.run, network.sizes
 
 
+def _core() -> Any:
+    """Returns this process' core of OpenVINO, which stays until the process ends.
+
+    OpenVINO (2026.4.1) gives the thread that compiles its first network another stack for signals, and takes the memory
+    of that away with the core, in whatever thread this goes. In another one the stack stays registered, and the next
+    signal, such as Ctrl-C, would end the process without a word.
+    """
+    process = os.getpid()  # one that was forked has its parent's, whose threads it has not
+    return _cores.get(process) or _cores.setdefault(process, load_openvino().Core())
+
+
 def _openvino(content: bytes) -> Callable[[], _Compiled]:
-    core = load_openvino().Core()
+    core = _core()
     with tempfile.TemporaryDirectory() as folder:  # OpenVINO reads this format from files alone
         path = Path(folder, "network.tflite")
         path.write_bytes(content)

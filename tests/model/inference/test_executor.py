@@ -50,6 +50,28 @@ def save(run, name, spec):
     return features
 
 
+RELEASED = """
+import signal, sys, threading
+import numpy as np
+from model.inference.executor import load_executor
+held = [load_executor(sys.argv[1], sys.argv[2])]
+print(held[0].probabilities(np.zeros((1, *held[0].spec.shape), np.float32)).shape)
+thread = threading.Thread(target=held.clear)
+thread.start()
+thread.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_ctrl_c_is_an_exception_after_another_thread_has_let_a_network_go(untrained, name):
+    done = subprocess.run([sys.executable, "-c", RELEASED, untrained, name], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["interrupted"]), done.stderr
+
+
 # What has most kinds of layers that are quick to convert, and what returns probabilities; the others with `make trial`.
 BY_DEFAULT = ("mlp", "raw-cnn", "ds-tc-resnet")
 
