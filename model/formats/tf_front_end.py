@@ -41,7 +41,10 @@ class TensorFlowFrontEnd(tf.Module):
         """
         super().__init__(name=SCOPE)
         self._spec = spec
-        self._kernels = None if by_fft else _constant(_fourier_kernels(spec))
+        kernels = None if by_fft else _fourier_kernels(spec)
+        # TensorFlow (2.21) damages memory where a convolution goes on by more than it covers: zeros make it reach so far.
+        self._past = 0 if kernels is None else max(0, spec.hop_samples - len(kernels))
+        self._kernels = None if kernels is None else _constant(np.pad(kernels, [(0, self._past)] + [(0, 0)] * 3))
         self._mel = None if spec.front_end == "stft" else _constant(mel_weights(spec))
         self._cosines = _constant(cosine_weights(spec)) if spec.front_end == "mfcc" else None
 
@@ -84,6 +87,8 @@ class TensorFlowFrontEnd(tf.Module):
             # Its Hann window is the one of features.frontend.spectrogram: symmetric where the length is an odd number.
             spectrum = tf.signal.stft(waveforms, spec.window_samples, spec.hop_samples, spec.fft_samples)
             return tf.math.real(spectrum), tf.math.imag(spectrum)
+        if self._past:
+            waveforms = tf.pad(waveforms, [[0, 0], [0, self._past]])
         # Not by `[..., tf.newaxis]`, which LiteRT converts to what it cannot run where the number of clips is free.
         samples = tf.expand_dims(tf.expand_dims(waveforms, axis=2), axis=3)  # (clips, samples, 1, 1)
         parts = tf.nn.conv2d(samples, self._kernels, (spec.hop_samples, 1), "VALID")
