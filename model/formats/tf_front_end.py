@@ -42,7 +42,8 @@ class TensorFlowFrontEnd(tf.Module):
         super().__init__(name=SCOPE)
         self._spec = spec
         kernels = None if by_fft else _fourier_kernels(spec)
-        # TensorFlow (2.21) damages memory where a convolution goes on by more than it covers: zeros let it cover that.
+        # Where a step is longer than the kernel, the oneDNN of TensorFlow 2.21 may write past its memory; so zeros
+        # lengthen the kernel.
         self._past = 0 if kernels is None else max(0, spec.hop_samples - len(kernels))
         self._kernels = None if kernels is None else _constant(np.pad(kernels, [(0, self._past)] + [(0, 0)] * 3))
         self._mel = None if spec.front_end == "stft" else _constant(mel_weights(spec))

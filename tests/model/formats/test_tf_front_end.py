@@ -94,6 +94,16 @@ def test_every_field_of_a_spec_counts(name, by_fft):
     near(actual, compute_features(waveforms, spec), HTK_TOLERANCE if name == "htk" else TOLERANCE)
 
 
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_convolution_goes_on_by_more_than_it_covers(name):
+    """There TensorFlow may damage memory, which shows later or never."""
+    signature = [tf.TensorSpec((None, OTHERS[name].clip_samples), tf.float32)]
+    made = tf.function(TensorFlowFrontEnd(OTHERS[name]).__call__, input_signature=signature, autograph=False)
+    convolutions = [op for op in made.get_concrete_function().graph.get_operations() if op.type == "Conv2D"]
+    assert len(convolutions) == 1
+    assert convolutions[0].get_attr("strides")[1] <= convolutions[0].inputs[1].shape[0]
+
+
 @st.composite
 def specs(draw) -> FeatureSpec:
     """Spectra, log mel bands and MFCCs of any windows, hops and transforms."""
